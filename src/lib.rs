@@ -1,0 +1,6 @@
+//! ripcord: a sidecar proxy that bridges gRPC and Kitex TTHeader streaming.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
+
+pub mod grpc;
+pub mod stream;
+pub mod ttheader;

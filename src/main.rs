@@ -1,0 +1,2 @@
+//! The `ripcord` command.
+fn main() {}

@@ -1,0 +1,248 @@
+//! A cancel: who let go, why, and by which way it came.
+//!
+//! The cause and its text travel unchanged along the chain; each hop appends its own name to the
+//! path; the class is each receiver's own view (Kitex `ttstream/exception.go`).
+
+use std::fmt;
+
+/// Kitex's ttstream codes that this crate names (`ttstream/exception.go`, v0.16.3).
+pub mod code {
+    /// A Trailer carried an exception.
+    pub const APPLICATION: i32 = 12001;
+    /// Unexpected header frame.
+    pub const UNEXPECTED_HEADER: i32 = 12002;
+    /// Business error fields unreadable.
+    pub const ILLEGAL_BIZ_ERR: i32 = 12003;
+    /// Illegal frame.
+    pub const ILLEGAL_FRAME: i32 = 12004;
+    /// Illegal operation, e.g. send after close-send.
+    pub const ILLEGAL_OPERATION: i32 = 12005;
+    /// The transport is closing.
+    pub const TRANSPORT_CLOSING: i32 = 12006;
+    /// User code canceled its context.
+    pub const BIZ_CANCELED: i32 = 12007;
+    /// User code canceled its context with a cause.
+    pub const BIZ_CANCELED_WITH_CAUSE: i32 = 12008;
+    /// Canceled by downstream (= callee).
+    pub const BY_CALLEE: i32 = 12009;
+    /// Canceled by upstream (= caller).
+    pub const BY_CALLER: i32 = 12010;
+    /// The cancel came from another protocol.
+    pub const FOREIGN: i32 = 12011;
+    /// The business handler returned.
+    pub const HANDLER_RETURNED: i32 = 12012;
+    /// Canceled by connection closed.
+    pub const CONNECTION_CLOSED: i32 = 12013;
+    /// Stream Recv timeout.
+    pub const RECV_TIMEOUT: i32 = 12014;
+    /// Stream timeout.
+    pub const STREAM_TIMEOUT: i32 = 12015;
+}
+
+/// What Kitex writes for an originator that speaks another protocol and has no name.
+pub const NON_TTSTREAM: &str = "non-ttstream path";
+
+/// The most names that a path holds; a longer one is cut in the middle and says so.
+pub const MAX_PATH_NAMES: usize = 64;
+
+/// The longest name kept, in bytes.
+const MAX_NAME: usize = 128;
+
+/// The mark that stands for the names that were cut.
+const CUT: &str = "...";
+
+/// The originator's code and text, unchanged all along the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// A ttstream code (12007, 12015, ...) or any other number a proxy chose.
+    pub code: i32,
+    /// The originator's text.
+    pub text: String,
+}
+
+/// Where this hop saw the cancel come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// From the callee: 12009.
+    ByCallee,
+    /// From the caller: 12010.
+    ByCaller,
+    /// From a peer of another protocol than TTHeader: 12011.
+    Foreign,
+}
+
+impl Class {
+    /// The Kitex code of the class.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::ByCallee => code::BY_CALLEE,
+            Self::ByCaller => code::BY_CALLER,
+            Self::Foreign => code::FOREIGN,
+        }
+    }
+}
+
+/// By what the cancel was noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum How {
+    /// A TTHeader Rst frame.
+    Rst,
+    /// A TTHeader caller's Trailer with an exception or a business error: it gave up.
+    Trailer,
+    /// An HTTP/2 RST_STREAM; its error code.
+    Reset(u32),
+    /// A gRPC callee's status CANCELLED.
+    Status,
+    /// The peer's connection was lost.
+    ConnectionLost,
+}
+
+/// Somebody let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    /// Who said why; forwarded unchanged.
+    pub cause: Cause,
+    /// Who let go first, and by which way it came.
+    pub path: Path,
+    /// Where this hop saw it come from.
+    pub class: Class,
+    /// By what it was noticed.
+    pub how: How,
+    /// What a gRPC callee said beside it, for a gRPC caller: the status as it was.
+    pub status: Option<Box<crate::stream::Status>>,
+}
+
+/// The names of the nodes that a cancel went through, the originator first.
+///
+/// Names hold no comma and no control character; an empty name stands for a service without one,
+/// as in Kitex's `ttscp`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path {
+    names: Vec<String>,
+}
+
+impl Path {
+    /// An empty path: the sender did not say.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { names: Vec::new() }
+    }
+
+    /// A path that begins at `name`.
+    #[must_use]
+    pub fn from_origin(name: &str) -> Self {
+        let mut path = Self::new();
+        path.append(name);
+        path
+    }
+
+    /// Reads the comma-separated wire form (`ttscp`). Empty elements are kept: they are services
+    /// without a name. An empty string is an empty path. Never fails: names are cleaned, and what
+    /// is over [`MAX_PATH_NAMES`] is cut as [`Path::append`] cuts it.
+    #[must_use]
+    pub fn parse(wire: &str) -> Self {
+        let mut path = Self::new();
+        if !wire.is_empty() {
+            for name in wire.split(',') {
+                path.append(name);
+            }
+        }
+        path
+    }
+
+    /// Appends a node's name. In a full path the originator and the newest names are kept and the
+    /// cut is marked by `...` in second place.
+    pub fn append(&mut self, name: &str) {
+        if self.names.len() >= MAX_PATH_NAMES {
+            if self.names.get(1).is_some_and(|n| n == CUT) {
+                self.names.remove(2);
+            } else {
+                self.names.drain(1..3);
+                self.names.insert(1, CUT.to_owned());
+            }
+        }
+        self.names.push(clean(name));
+    }
+
+    /// The names, the originator first.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The originator's name.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.names.first().map(String::as_str)
+    }
+
+    /// Whether nothing is known of the way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The wire form: names joined by commas.
+    #[must_use]
+    pub fn to_wire(&self) -> String {
+        self.names.join(",")
+    }
+}
+
+/// As Kitex prints it: `A -> B -> C`.
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, name) in self.names.iter().enumerate() {
+            if i > 0 {
+                f.write_str(" -> ")?;
+            }
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}
+
+fn clean(name: &str) -> String {
+    let cleaned = name.chars().filter(|c| *c != ',' && !c.is_control());
+    let mut out = String::with_capacity(name.len().min(MAX_NAME));
+    for c in cleaned {
+        if out.len() + c.len_utf8() > MAX_NAME {
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_keeps_its_origin_when_it_is_cut() {
+        let mut path = Path::from_origin("origin");
+        for i in 0..200 {
+            path.append(&format!("n{i}"));
+        }
+        assert_eq!(path.names().len(), MAX_PATH_NAMES);
+        assert_eq!(path.origin(), Some("origin"));
+        assert_eq!(path.names()[1], CUT);
+        assert_eq!(path.names()[2], "n138");
+        assert_eq!(path.names()[MAX_PATH_NAMES - 1], "n199");
+    }
+
+    #[test]
+    fn names_are_cleaned_and_empty_ones_kept() {
+        let path = Path::parse("a,,b\u{7}c");
+        assert_eq!(path.names(), ["a", "", "bc"]);
+        assert_eq!(path.to_wire(), "a,,bc");
+        assert_eq!(path.to_string(), "a ->  -> bc");
+        assert!(Path::parse("").is_empty());
+        assert_eq!(Path::from_origin("x,y").to_wire(), "xy");
+        assert_eq!(
+            Path::from_origin(&"é".repeat(100)).names()[0].len(),
+            MAX_NAME
+        );
+    }
+}

@@ -1,0 +1,251 @@
+//! Runs of messages.
+//!
+//! Neutral form: each message is one flag byte (1 = compressed), its length as big-endian u32,
+//! and its payload. That is gRPC's own framing, chosen since one wire can then write a run as it
+//! is, and since a run of many small messages is one buffer instead of many. A [`Run`] holds whole
+//! messages only, so that a bridge can drop or hand over a run at any time.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// Bytes before each payload.
+pub const PREFIX: usize = 5;
+
+/// Pieces below this many bytes are copied together; larger ones are never copied.
+pub const GATHER_BELOW: usize = 4096;
+
+/// How large a gathered buffer grows before the next one is begun.
+const GATHERED: usize = 16 * 1024;
+
+/// One message taken from a [`Run`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The compressed flag.
+    pub compressed: bool,
+    /// The payload's length in bytes.
+    pub len: usize,
+}
+
+/// Whole messages in order, in as few pieces as their sizes allow.
+#[derive(Debug, Default)]
+pub struct Run {
+    chunks: VecDeque<Bytes>,
+    tail: BytesMut,
+    bytes: usize,
+}
+
+impl Run {
+    /// No messages; allocates nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes in it, prefixes included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Appends one message. A payload of [`GATHER_BELOW`] bytes or more is not copied.
+    pub fn push_message(&mut self, compressed: bool, payload: Bytes) {
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        self.push_prefix(compressed, len);
+        self.push_bytes(payload);
+    }
+
+    /// Appends a prefix whose payload the caller appends next with [`Run::push_bytes`].
+    pub fn push_prefix(&mut self, compressed: bool, len: u32) {
+        self.tail.reserve(PREFIX);
+        self.tail.put_u8(u8::from(compressed));
+        self.tail.put_u32(len);
+        self.bytes += PREFIX;
+    }
+
+    /// Appends bytes that are already in the neutral form: a piece of a run.
+    pub fn push_bytes(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        if piece.len() < GATHER_BELOW {
+            self.tail.extend_from_slice(&piece);
+            if self.tail.len() >= GATHERED {
+                self.seal();
+            }
+        } else {
+            self.seal();
+            self.chunks.push_back(piece);
+        }
+    }
+
+    /// Appends small bytes by copying.
+    pub fn push_slice(&mut self, piece: &[u8]) {
+        self.bytes += piece.len();
+        self.tail.extend_from_slice(piece);
+        if self.tail.len() >= GATHERED {
+            self.seal();
+        }
+    }
+
+    /// Moves everything of `other` to the end of this run.
+    pub fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            std::mem::swap(self, other);
+            return;
+        }
+        for chunk in other.chunks.drain(..) {
+            self.push_bytes(chunk);
+        }
+        let tail = other.tail.split();
+        if !tail.is_empty() {
+            self.push_bytes(tail.freeze());
+        }
+        other.bytes = 0;
+    }
+
+    /// Takes up to `max` bytes from the front, as one piece, without copying.
+    pub fn take_piece(&mut self, max: usize) -> Option<Bytes> {
+        if max == 0 || self.bytes == 0 {
+            return None;
+        }
+        if self.chunks.is_empty() {
+            self.seal();
+        }
+        let front = self.chunks.front_mut()?;
+        let piece = if front.len() <= max {
+            self.chunks.pop_front()?
+        } else {
+            front.split_to(max)
+        };
+        self.bytes -= piece.len();
+        Some(piece)
+    }
+
+    /// Takes the first message; its payload goes to `piece` in one or more pieces, none for an
+    /// empty message. `None` when the run is empty.
+    pub fn pop_message(&mut self, mut piece: impl FnMut(Bytes)) -> Option<Message> {
+        if self.bytes < PREFIX {
+            return None;
+        }
+        let mut prefix = [0u8; PREFIX];
+        let mut have = 0;
+        while have < PREFIX {
+            let mut part = self.take_piece(PREFIX - have)?;
+            let n = part.len();
+            if let Some(to) = prefix.get_mut(have..have + n) {
+                part.copy_to_slice(to);
+            }
+            have += n;
+        }
+        let [flag, length @ ..] = prefix;
+        let len = u32::from_be_bytes(length) as usize;
+        let mut left = len;
+        while left > 0 {
+            let part = self.take_piece(left)?;
+            left -= part.len();
+            piece(part);
+        }
+        Some(Message {
+            compressed: flag != 0,
+            len,
+        })
+    }
+
+    /// Drops everything; returns how many bytes there were.
+    pub fn clear(&mut self) -> usize {
+        self.chunks.clear();
+        self.tail = BytesMut::new();
+        std::mem::take(&mut self.bytes)
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
+        }
+    }
+}
+
+/// Follows the message boundaries of bytes in the neutral form, fed in any pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Boundary {
+    prefix: [u8; PREFIX],
+    have: u8,
+    /// Payload bytes of the current message still to come.
+    left: usize,
+}
+
+/// What one step of [`Boundary::advance`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Advance {
+    /// Bytes of the piece up to the last message boundary in it, if there is one.
+    pub whole: Option<usize>,
+    /// Messages that ended in the piece.
+    pub messages: usize,
+    /// The longest payload announced in the piece.
+    pub longest: usize,
+    /// A flag byte other than 0 and 1 was met: the framing is lost.
+    pub bad_flag: Option<u8>,
+    /// A message with the compressed flag was met.
+    pub compressed: bool,
+}
+
+impl Boundary {
+    /// Whether the bytes fed so far end at a boundary.
+    #[must_use]
+    pub const fn at_boundary(&self) -> bool {
+        self.have == 0 && self.left == 0
+    }
+
+    /// Feeds a piece.
+    pub fn advance(&mut self, piece: &[u8]) -> Advance {
+        let mut found = Advance::default();
+        let mut at = 0;
+        while at < piece.len() {
+            if self.left == 0 {
+                let rest = piece.get(at..).unwrap_or_default();
+                let length = if self.have == 0
+                    && let Some((head, _)) = rest.split_first_chunk::<PREFIX>()
+                {
+                    at += PREFIX;
+                    *head
+                } else {
+                    let Some(&byte) = rest.first() else { break };
+                    if let Some(slot) = self.prefix.get_mut(usize::from(self.have)) {
+                        *slot = byte;
+                    }
+                    self.have += 1;
+                    at += 1;
+                    if usize::from(self.have) < PREFIX {
+                        continue;
+                    }
+                    self.have = 0;
+                    self.prefix
+                };
+                let [flag, length @ ..] = length;
+                if flag > 1 {
+                    found.bad_flag = Some(flag);
+                    return found;
+                }
+                found.compressed |= flag == 1;
+                self.left = u32::from_be_bytes(length) as usize;
+                found.longest = found.longest.max(self.left);
+            }
+            let step = self.left.min(piece.len() - at);
+            self.left -= step;
+            at += step;
+            if self.left == 0 {
+                found.whole = Some(at);
+                found.messages += 1;
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests;

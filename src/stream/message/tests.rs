@@ -1,0 +1,85 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn messages() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {
+    let payload = prop_oneof![
+        Just(vec![]),
+        proptest::collection::vec(any::<u8>(), 0..300),
+        (4000usize..40_000).prop_map(|n| (0..n).map(|i| i as u8).collect()),
+    ];
+    proptest::collection::vec((any::<bool>(), payload), 0..12)
+}
+
+fn drain(run: &mut Run) -> Vec<(bool, Vec<u8>)> {
+    let mut out = Vec::new();
+    loop {
+        let mut payload = Vec::new();
+        let Some(message) = run.pop_message(|piece| payload.extend_from_slice(&piece)) else {
+            return out;
+        };
+        assert_eq!(message.len, payload.len());
+        out.push((message.compressed, payload));
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_goes_in_comes_out(messages in messages(), split in 0usize..12) {
+        let mut run = Run::new();
+        let mut second = Run::new();
+        for (i, (compressed, payload)) in messages.iter().enumerate() {
+            let target = if i < split { &mut run } else { &mut second };
+            target.push_message(*compressed, Bytes::from(payload.clone()));
+        }
+        run.append(&mut second);
+        prop_assert!(second.is_empty());
+        let total: usize = messages.iter().map(|(_, p)| p.len() + PREFIX).sum();
+        prop_assert_eq!(run.len(), total);
+        prop_assert_eq!(drain(&mut run), messages);
+        prop_assert!(run.is_empty());
+    }
+
+    #[test]
+    fn boundaries_do_not_depend_on_the_pieces(messages in messages(), sizes in proptest::collection::vec(1usize..5000, 1..40)) {
+        let mut run = Run::new();
+        for (compressed, payload) in &messages {
+            run.push_message(*compressed, Bytes::from(payload.clone()));
+        }
+        let mut boundary = Boundary::default();
+        let (mut count, mut longest, mut i) = (0, 0, 0);
+        let mut rebuilt = Run::new();
+        while let Some(piece) = run.take_piece(sizes[i % sizes.len()]) {
+            let found = boundary.advance(&piece);
+            prop_assert_eq!(found.bad_flag, None);
+            if let Some(whole) = found.whole {
+                prop_assert_eq!(whole == piece.len(), boundary.at_boundary());
+            }
+            count += found.messages;
+            longest = longest.max(found.longest);
+            rebuilt.push_bytes(piece);
+            i += 1;
+        }
+        prop_assert!(boundary.at_boundary());
+        prop_assert_eq!(count, messages.len());
+        prop_assert_eq!(longest, messages.iter().map(|(_, p)| p.len()).max().unwrap_or(0));
+        prop_assert_eq!(drain(&mut rebuilt), messages);
+    }
+}
+
+#[test]
+fn large_payloads_are_not_copied() {
+    let payload = Bytes::from(vec![7u8; GATHER_BELOW]);
+    let mut run = Run::new();
+    run.push_message(false, payload.clone());
+    let mut got = Vec::new();
+    run.pop_message(|piece| got.push(piece));
+    assert_eq!(got.len(), 1);
+    assert_eq!(got[0].as_ptr(), payload.as_ptr());
+}
+
+#[test]
+fn a_flag_that_is_not_one_is_reported() {
+    let mut boundary = Boundary::default();
+    assert_eq!(boundary.advance(&[2, 0, 0, 0, 0]).bad_flag, Some(2));
+}

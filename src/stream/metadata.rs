@@ -1,0 +1,136 @@
+//! Request and response metadata, in order, with its scope.
+//!
+//! Neutral forms: a plain key is what the wire had (lower case on gRPC, any bytes on TTHeader);
+//! a metainfo key ([`Scope::Transit`], [`Scope::Persist`]) is in the TTHeader spelling without
+//! its prefix (`ABC_DEF`). A `-bin` value stays base64 text (unpadded): every wire can write it.
+
+use bytes::Bytes;
+
+/// How far an entry travels (gopkg `metainfo`): plain entries are the application's own,
+/// transit ones live for one hop, persistent ones for the whole chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// An ordinary header or trailer.
+    Plain,
+    /// `RPC_TRANSIT_K` / `rpc-transit-k`.
+    Transit,
+    /// `RPC_PERSIST_K` / `rpc-persist-k`.
+    Persist,
+}
+
+/// One key and value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// How far it travels.
+    pub scope: Scope,
+    /// The key, without the prefix that says the scope.
+    pub key: Bytes,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// An ordered multimap of metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    entries: Vec<Entry>,
+}
+
+impl Metadata {
+    /// No entries; allocates nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+        }
+    }
+
+    /// Room for `n` entries.
+    #[must_use]
+    pub fn with_capacity(n: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(n),
+        }
+    }
+
+    /// Appends an entry; earlier ones of the same key stay.
+    pub fn push(&mut self, scope: Scope, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.entries.push(Entry {
+            scope,
+            key: key.into(),
+            value: value.into(),
+        });
+    }
+
+    /// The first value of `key` in `scope`. Plain keys match without case, metainfo keys with it.
+    #[must_use]
+    pub fn get(&self, scope: Scope, key: &str) -> Option<&Bytes> {
+        self.entries
+            .iter()
+            .find(|e| e.is(scope, key))
+            .map(|e| &e.value)
+    }
+
+    /// Removes every entry of `key` in `scope` and returns the first value.
+    pub fn remove(&mut self, scope: Scope, key: &str) -> Option<Bytes> {
+        let first = self.get(scope, key).cloned()?;
+        self.entries.retain(|e| !e.is(scope, key));
+        Some(first)
+    }
+
+    /// Keeps the entries that `keep` accepts.
+    pub fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
+        self.entries.retain(keep);
+    }
+
+    /// The entries, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
+        self.entries.iter()
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all keys and values.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.entries
+            .iter()
+            .map(|e| e.key.len() + e.value.len())
+            .sum()
+    }
+}
+
+impl Entry {
+    fn is(&self, scope: Scope, key: &str) -> bool {
+        self.scope == scope
+            && match scope {
+                Scope::Plain => self.key.eq_ignore_ascii_case(key.as_bytes()),
+                Scope::Transit | Scope::Persist => self.key == key.as_bytes(),
+            }
+    }
+}
+
+impl<'a> IntoIterator for &'a Metadata {
+    type Item = &'a Entry;
+    type IntoIter = std::slice::Iter<'a, Entry>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Metadata {
+    type Item = Entry;
+    type IntoIter = std::vec::IntoIter<Entry>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}

@@ -1,0 +1,22 @@
+//! The neutral stream model: what a stream consists of, whatever wire carries it.
+//!
+//! A stream is a [`RequestHead`], messages, a half-close, and one [`End`]; the callee's half
+//! has a [`ResponseHead`] before its messages. A wire (`crate::grpc`, `crate::ttheader`)
+//! translates between its frames and these values and knows no other wire; the bridge moves
+//! these values and knows no wire at all. This folder uses `std` and `bytes` only.
+
+mod cancel;
+mod end;
+mod half;
+mod head;
+mod message;
+mod metadata;
+
+pub use cancel::{Cancel, Cause, Class, How, MAX_PATH_NAMES, NON_TTSTREAM, Path, code};
+pub use end::{
+    Business, End, Exception, Failure, HopEnd, HopKind, Party, Processed, Reason, Status,
+};
+pub use half::{Half, Inbound, Outbound, Received};
+pub use head::{Payload, RequestHead, ResponseHead};
+pub use message::{Advance, Boundary, GATHER_BELOW, Message, PREFIX, Run};
+pub use metadata::{Entry, Metadata, Scope};
