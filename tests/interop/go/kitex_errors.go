@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/cloudwego/gopkg/protocol/thrift"
+	"github.com/cloudwego/kitex/pkg/kerrors"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/status"
+	"github.com/cloudwego/kitex/pkg/remote/trans/ttstream"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"ripcord/interop/kitex_gen/interop"
+)
+
+// kitexClasses are the exported identifiers that a Kitex user can test for.
+var kitexClasses = []struct {
+	name string
+	err  error
+}{
+	{"ErrStreamingCanceled", kerrors.ErrStreamingCanceled},
+	{"ErrStreamingTimeout", kerrors.ErrStreamingTimeout},
+	{"ErrStreamingProtocol", kerrors.ErrStreamingProtocol},
+	{"ErrBiz", kerrors.ErrBiz},
+	{"ErrPanic", kerrors.ErrPanic},
+	{"ErrRPCTimeout", kerrors.ErrRPCTimeout},
+	{"ErrCanceledByBusiness", kerrors.ErrCanceledByBusiness},
+	{"ErrTimeoutByBusiness", kerrors.ErrTimeoutByBusiness},
+	{"ErrRemoteOrNetwork", kerrors.ErrRemoteOrNetwork},
+	{"ErrGetConnection", kerrors.ErrGetConnection},
+	{"ErrInternalException", kerrors.ErrInternalException},
+	{"ErrServiceDiscovery", kerrors.ErrServiceDiscovery},
+	{"ttstream.ErrClosedStream", ttstream.ErrClosedStream},
+	{"ttstream.ErrCanceledStream", ttstream.ErrCanceledStream},
+	{"ttstream.ErrInvalidStreamKind", ttstream.ErrInvalidStreamKind},
+	{"context.Canceled", context.Canceled},
+	{"context.DeadlineExceeded", context.DeadlineExceeded},
+	{"io.EOF", io.EOF},
+}
+
+// classifyKitex adds what errors.Is and errors.As can find in err:
+// code is the business code, the ttstream type id, the gRPC status number or
+// the thrift exception type, and code_kind says which.
+func classifyKitex(m map[string]any, err error) {
+	if err == nil {
+		return
+	}
+	is := []string{}
+	for _, c := range kitexClasses {
+		if errors.Is(err, c.err) {
+			is = append(is, c.name)
+		}
+	}
+	m["is"] = is
+
+	var ex *ttstream.Exception
+	var app *thrift.ApplicationException
+	var trans *remote.TransError
+	var st status.Iface
+	var fail *interop.Failure
+	if errors.As(err, &app) {
+		m["app_exception"] = app.TypeId()
+	}
+	if errors.As(err, &st) {
+		addDetails(m, st.GRPCStatus().Proto().GetDetails())
+	}
+	if biz, ok := kerrors.FromBizStatusError(err); ok {
+		m["kind"] = "biz"
+		m["code"], m["code_kind"], m["message"] = biz.BizStatusCode(), "biz", text(biz.BizMessage())
+		m["biz"] = map[string]any{"code": biz.BizStatusCode(), "message": text(biz.BizMessage()), "extra": biz.BizExtra()}
+		return
+	}
+	switch {
+	case errors.As(err, &fail):
+		m["code"], m["code_kind"], m["message"] = fail.Code, "failure", text(fail.Message)
+	case errors.As(err, &ex):
+		m["code"], m["code_kind"] = ex.TypeId(), "ttstream"
+	case st != nil:
+		m["code"], m["code_kind"] = int32(st.GRPCStatus().Code()), "grpc"
+		m["message"] = text(st.GRPCStatus().Message())
+	case app != nil:
+		m["code"], m["code_kind"], m["message"] = app.TypeId(), "thrift", text(app.Msg())
+	case errors.As(err, &trans):
+		m["code"], m["code_kind"] = trans.TypeID(), "trans"
+	}
+}
+
+// addDetails renders a google.rpc.Status' details.
+func addDetails(m map[string]any, details []*anypb.Any) {
+	if len(details) == 0 {
+		return
+	}
+	var out []map[string]any
+	for _, d := range details {
+		one := map[string]any{"type": string(d.MessageName())}
+		if msg, err := d.UnmarshalNew(); err == nil {
+			if b, err := protojson.Marshal(msg); err == nil {
+				var v any
+				_ = json.Unmarshal(b, &v) // protojson's spacing is random
+				one["json"] = v
+			}
+		}
+		out = append(out, one)
+	}
+	m["details"] = out
+}
