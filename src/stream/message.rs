@@ -33,6 +33,7 @@ pub struct Run {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
     bytes: usize,
+    messages: u64,
 }
 
 impl Run {
@@ -54,6 +55,17 @@ impl Run {
         self.bytes == 0
     }
 
+    /// How many messages were put in, as far as whoever filled it counted them; for statistics.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Says that the pieces pushed with [`Run::push_bytes`] completed `n` messages.
+    pub fn note_messages(&mut self, n: usize) {
+        self.messages += n as u64;
+    }
+
     /// Appends one message. A payload of [`GATHER_BELOW`] bytes or more is not copied.
     pub fn push_message(&mut self, compressed: bool, payload: Bytes) {
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
@@ -67,6 +79,7 @@ impl Run {
         self.tail.put_u8(u8::from(compressed));
         self.tail.put_u32(len);
         self.bytes += PREFIX;
+        self.messages += 1;
     }
 
     /// Appends bytes that are already in the neutral form: a piece of a run.
@@ -106,6 +119,7 @@ impl Run {
             self.push_bytes(tail.freeze());
         }
         other.bytes = 0;
+        self.messages += std::mem::take(&mut other.messages);
     }
 
     /// Takes up to `max` bytes from the front, as one piece, without copying.
@@ -150,6 +164,7 @@ impl Run {
             left -= part.len();
             piece(part);
         }
+        self.messages = self.messages.saturating_sub(1);
         Some(Message {
             compressed: flag != 0,
             len,
@@ -160,6 +175,7 @@ impl Run {
     pub fn clear(&mut self) -> usize {
         self.chunks.clear();
         self.tail = BytesMut::new();
+        self.messages = 0;
         std::mem::take(&mut self.bytes)
     }
 
@@ -199,6 +215,12 @@ impl Boundary {
     #[must_use]
     pub const fn at_boundary(&self) -> bool {
         self.have == 0 && self.left == 0
+    }
+
+    /// Payload bytes of the current message still to come.
+    #[must_use]
+    pub const fn left(&self) -> usize {
+        self.left
     }
 
     /// Feeds a piece.

@@ -1,0 +1,125 @@
+//! The three time limits of a stream, on one timer that costs nothing per message.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use crate::stream::{End, HopKind};
+
+/// How long a stream and its parts may take. `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// When the whole stream has to be over: the earlier of the caller's deadline and the route's.
+    pub deadline: Option<Instant>,
+    /// The longest time without a byte in either direction. Noticed at most a quarter late.
+    pub idle: Option<Duration>,
+    /// The longest time until the callee sends anything.
+    pub first_response: Option<Duration>,
+}
+
+/// One timer, set to the earliest limit. What happened is looked at only when it fires.
+pub(super) struct Clock {
+    deadline: Option<Instant>,
+    idle: Option<Idle>,
+    first_response: Option<(Instant, Duration)>,
+    timer: Option<Pin<Box<Sleep>>>,
+    registered: bool,
+}
+
+struct Idle {
+    limit: Duration,
+    check: Instant,
+    activity: u64,
+    quiet_since: Instant,
+}
+
+impl Clock {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let now = Instant::now();
+        let mut clock = Self {
+            deadline: limits.deadline,
+            idle: limits.idle.map(|limit| Idle {
+                limit,
+                check: now + limit / 4,
+                activity: 0,
+                quiet_since: now,
+            }),
+            first_response: limits.first_response.map(|limit| (now + limit, limit)),
+            timer: None,
+            registered: false,
+        };
+        clock.timer = clock
+            .earliest()
+            .map(|at| Box::pin(tokio::time::sleep_until(at)));
+        clock
+    }
+
+    fn earliest(&self) -> Option<Instant> {
+        [
+            self.deadline,
+            self.idle.as_ref().map(|i| i.check),
+            self.first_response.map(|(at, _)| at),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Ready with the end that the time that passed means. Cheap when the timer has not fired.
+    pub(super) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        answered: bool,
+        activity: u64,
+    ) -> Poll<End> {
+        let this = &mut *self;
+        loop {
+            let Some(timer) = &mut this.timer else {
+                return Poll::Pending;
+            };
+            // A registered timer wakes the task by itself: polling it again would only cost.
+            if this.registered && !timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            this.registered = true;
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if this.deadline.is_some_and(|at| at <= now) {
+                return Poll::Ready(End::hop(HopKind::Deadline, "stream timeout"));
+            }
+            if let Some((at, limit)) = this.first_response {
+                if answered {
+                    this.first_response = None;
+                } else if at <= now {
+                    let text = format!("no response from the callee within {limit:?}");
+                    return Poll::Ready(End::hop(HopKind::FirstResponse, text));
+                }
+            }
+            if let Some(idle) = &mut this.idle
+                && idle.check <= now
+            {
+                if idle.activity != activity {
+                    idle.activity = activity;
+                    idle.quiet_since = now;
+                } else if now - idle.quiet_since >= idle.limit {
+                    let text = format!("no message for {:?}", idle.limit);
+                    return Poll::Ready(End::hop(HopKind::Idle, text));
+                }
+                idle.check = (now + idle.limit / 4)
+                    .min(idle.quiet_since + idle.limit)
+                    .max(now + Duration::from_millis(1));
+            }
+            match this.earliest() {
+                Some(at) => {
+                    if let Some(timer) = &mut this.timer {
+                        timer.as_mut().reset(at);
+                    }
+                    this.registered = false;
+                }
+                None => this.timer = None,
+            }
+        }
+    }
+}

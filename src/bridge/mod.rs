@@ -1,0 +1,223 @@
+//! Carries one stream from one half to the other, until its first end.
+//!
+//! Knows no protocol: it moves the neutral values of [`crate::stream`]. One task polls both halves,
+//! so an end on either side is seen by both at once. In reading order: [`run`], `pump` (one
+//! direction), `settle` (what each side is told).
+
+mod clock;
+mod decompress;
+mod pump;
+mod settle;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
+
+pub use clock::Limits;
+pub use decompress::Decompress;
+pub use pump::{Stage, StageError};
+pub use settle::{FirstEnd, Verdict, settle};
+
+use crate::stream::{End, HopKind, Inbound, Outbound, Received, Run};
+use clock::Clock;
+use pump::Pump;
+
+/// What the caller did while the backend was being opened.
+#[derive(Debug, Default)]
+pub struct Early {
+    /// Messages that were received; not yet released.
+    pub messages: Run,
+    /// The caller has half-closed.
+    pub half_closed: bool,
+}
+
+/// What moved in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Messages received.
+    pub messages: u64,
+    /// Bytes received, prefixes included.
+    pub bytes: u64,
+}
+
+/// How a stream went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The first end, with this hop's name in the path of a cancel.
+    pub end: End,
+    /// From the caller.
+    pub request: Moved,
+    /// From the callee.
+    pub response: Moved,
+}
+
+/// Ends a stream from outside its task (drain, admin).
+#[derive(Debug, Default)]
+pub struct Switch {
+    kind: Cell<Option<(HopKind, &'static str)>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Switch {
+    /// Ends the stream as the hop's own end `kind`, at its next poll.
+    pub fn end(&self, kind: HopKind, text: &'static str) {
+        self.kind.set(Some((kind, text)));
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The end that was asked for; remembers the task otherwise.
+    pub fn poll_end(&self, cx: &Context<'_>) -> Poll<End> {
+        if let Some((kind, text)) = self.kind.get() {
+            return Poll::Ready(End::hop(kind, text));
+        }
+        let mut slot = self.waker.borrow_mut();
+        if !slot.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *slot = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// The per-message stages of the two directions.
+#[derive(Default)]
+pub struct Stages {
+    /// Caller to callee.
+    pub request: Option<Box<dyn Stage>>,
+    /// Callee to caller.
+    pub response: Option<Box<dyn Stage>>,
+}
+
+/// Carries the stream to its end and tells both sides.
+pub async fn run<I: Inbound, O: Outbound>(
+    inbound: &mut I,
+    outbound: &mut O,
+    early: Early,
+    stages: Stages,
+    limits: &Limits,
+    node: &str,
+    switch: &Switch,
+) -> Outcome {
+    let clock = Clock::new(limits);
+    let mut clock = std::pin::pin!(clock);
+    let mut carry = Carry {
+        request: Pump::new(stages.request),
+        response: Pump::new(stages.response),
+        half_close: HalfClose::No,
+        callee: FirstEnd::default(),
+        answered: false,
+    };
+    carry.request.push(early.messages);
+    if early.half_closed {
+        carry.half_close = HalfClose::Seen;
+    }
+    let end = poll_fn(|cx| {
+        if let Poll::Ready(end) = carry.poll(cx, inbound, outbound) {
+            return Poll::Ready(end);
+        }
+        if let Poll::Ready(end) = switch.poll_end(cx) {
+            return Poll::Ready(end);
+        }
+        clock.as_mut().poll(cx, carry.answered, carry.activity())
+    })
+    .await;
+    let verdict = settle(end, node, carry.callee.is_open());
+    if let Some(cancel) = &verdict.to_callee {
+        outbound.cancel(cancel);
+    }
+    if verdict.tell_caller {
+        inbound.finish(&verdict.end, node);
+    }
+    Outcome {
+        end: verdict.end,
+        request: carry.request.moved,
+        response: carry.response.moved,
+    }
+}
+
+#[derive(PartialEq)]
+enum HalfClose {
+    No,
+    /// The caller's, waiting behind its messages.
+    Seen,
+    Passed,
+}
+
+struct Carry {
+    request: Pump,
+    response: Pump,
+    half_close: HalfClose,
+    /// The callee's end, waiting behind its messages.
+    callee: FirstEnd,
+    /// The callee has sent anything at all.
+    answered: bool,
+}
+
+impl Carry {
+    fn activity(&self) -> u64 {
+        self.request.moved.bytes + self.response.moved.bytes
+    }
+
+    /// One pass over both directions; ready with the first end.
+    fn poll<I: Inbound, O: Outbound>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbound: &mut I,
+        outbound: &mut O,
+    ) -> Poll<End> {
+        loop {
+            match inbound.poll_recv(cx) {
+                Poll::Ready(Received::Messages(run)) => self.request.push(run),
+                Poll::Ready(Received::HalfClose) => self.half_close = HalfClose::Seen,
+                // The caller's end overtakes everything that it sent.
+                Poll::Ready(Received::End(end)) => return Poll::Ready(end),
+                Poll::Ready(Received::Head(_)) => {
+                    debug_assert!(false, "a caller has no response head")
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.callee.is_open() {
+            match self.request.poll_flush(cx, inbound, outbound) {
+                Poll::Ready(Ok(())) if self.half_close == HalfClose::Seen => {
+                    self.half_close = HalfClose::Passed;
+                    outbound.half_close();
+                }
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        while self.callee.is_open() {
+            let received = outbound.poll_recv(cx);
+            self.answered |= received.is_ready();
+            match received {
+                Poll::Ready(Received::Head(mut head)) => {
+                    if let Err(end) = self.response.head(&mut head) {
+                        return Poll::Ready(end);
+                    }
+                    inbound.send_head(head);
+                }
+                Poll::Ready(Received::Messages(run)) => self.response.push(run),
+                Poll::Ready(Received::End(end)) => {
+                    self.callee.offer(end);
+                }
+                Poll::Ready(Received::HalfClose) => {
+                    debug_assert!(false, "a callee does not half-close")
+                }
+                Poll::Pending => break,
+            }
+        }
+        match self.response.poll_flush(cx, outbound, inbound) {
+            Poll::Ready(Ok(())) => match self.callee.take() {
+                Some(end) => Poll::Ready(end),
+                None => Poll::Pending,
+            },
+            Poll::Ready(Err(end)) => Poll::Ready(end),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

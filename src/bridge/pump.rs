@@ -1,0 +1,133 @@
+//! One direction: messages that were received and not yet taken by the other half.
+//!
+//! What is queued here is bounded by the receiving half, which gets its room back
+//! ([`Half::release`]) only for what the other half took. A stage sees messages one at a time and
+//! only when the other half took what was before, so what a stage makes is bounded by one message.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::bridge::Moved;
+use crate::stream::{End, Half, HopKind, Message, ResponseHead, Run};
+
+/// Looks at, or changes, every message of one direction; may refuse one. A direction without a
+/// stage passes runs on without looking at them.
+pub trait Stage {
+    /// The head of this direction's messages, before any of them; may be changed.
+    ///
+    /// # Errors
+    /// A head whose messages this stage cannot read.
+    fn head(&mut self, head: &mut ResponseHead) -> Result<(), StageError>;
+
+    /// Takes one message in its pieces and appends what is to be passed on to `out`.
+    ///
+    /// # Errors
+    /// A message that must not pass; it ends the stream.
+    fn apply(
+        &mut self,
+        message: Message,
+        pieces: &mut Vec<Bytes>,
+        out: &mut Run,
+    ) -> Result<(), StageError>;
+}
+
+/// Why a stage refused a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageError {
+    /// The end that it means.
+    pub kind: HopKind,
+    /// What to tell people.
+    pub text: String,
+}
+
+pub(super) struct Pump {
+    stage: Option<Box<dyn Stage>>,
+    /// Reused between messages.
+    pieces: Vec<Bytes>,
+    /// Received, not yet through the stage. Always empty without a stage.
+    raw: Run,
+    /// Ready to be taken.
+    ready: Run,
+    /// Bytes received that `ready` stands for, with a stage: released when it was taken.
+    owed: usize,
+    pub(super) moved: Moved,
+}
+
+impl Pump {
+    pub(super) fn new(stage: Option<Box<dyn Stage>>) -> Self {
+        Self {
+            stage,
+            pieces: Vec::new(),
+            raw: Run::new(),
+            ready: Run::new(),
+            owed: 0,
+            moved: Moved::default(),
+        }
+    }
+
+    pub(super) fn push(&mut self, mut run: Run) {
+        self.moved.messages += run.messages();
+        self.moved.bytes += run.len() as u64;
+        if self.stage.is_some() {
+            self.raw.append(&mut run);
+        } else {
+            self.ready.append(&mut run);
+        }
+    }
+
+    /// Hands over what the other half takes. Ready when nothing is left.
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl Half,
+        to: &mut impl Half,
+    ) -> Poll<Result<(), End>> {
+        loop {
+            if self.stage.is_some() && self.ready.is_empty() {
+                if self.owed > 0 {
+                    from.release(std::mem::take(&mut self.owed));
+                }
+                if let Err(e) = self.next_through_stage() {
+                    return Poll::Ready(Err(End::hop(e.kind, e.text)));
+                }
+            }
+            if self.ready.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let before = self.ready.len();
+            let polled = to.poll_send(cx, &mut self.ready);
+            if self.stage.is_none() {
+                let taken = before - self.ready.len();
+                if taken > 0 {
+                    from.release(taken);
+                }
+            }
+            if polled.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Shows the stage the head of this direction.
+    pub(super) fn head(&mut self, head: &mut ResponseHead) -> Result<(), End> {
+        match &mut self.stage {
+            Some(stage) => stage.head(head).map_err(|e| End::hop(e.kind, e.text)),
+            None => Ok(()),
+        }
+    }
+
+    fn next_through_stage(&mut self) -> Result<(), StageError> {
+        let Some(stage) = &mut self.stage else {
+            return Ok(());
+        };
+        let before = self.raw.len();
+        let pieces = &mut self.pieces;
+        if let Some(message) = self.raw.pop_message(|piece| pieces.push(piece)) {
+            self.owed = before - self.raw.len();
+            stage.apply(message, pieces, &mut self.ready)?;
+            pieces.clear();
+        }
+        Ok(())
+    }
+}

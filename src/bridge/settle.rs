@@ -1,0 +1,90 @@
+//! Pure: the first end wins, and what each side is told of it (DESIGN.md, rules 1, 6 and 9).
+
+use crate::stream::{Cancel, Cause, Class, End, HopEnd, HopKind, How, Party, Path, Reason, code};
+
+/// Holds the first end offered and ignores every later one.
+#[derive(Debug, Default)]
+pub struct FirstEnd {
+    end: Option<End>,
+    settled: bool,
+}
+
+impl FirstEnd {
+    /// Whether no end was offered yet.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        !self.settled
+    }
+
+    /// Offers an end; true when it is the first.
+    pub fn offer(&mut self, end: End) -> bool {
+        if self.settled {
+            return false;
+        }
+        self.settled = true;
+        self.end = Some(end);
+        true
+    }
+
+    /// Takes the end out; it stays settled.
+    pub fn take(&mut self) -> Option<End> {
+        self.end.take()
+    }
+}
+
+/// What each side is told.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The end, with this hop in the path of a cancel.
+    pub end: End,
+    /// Whether the caller is told. A caller that let go or vanished is not.
+    pub tell_caller: bool,
+    /// The cancel that the callee is told; none when it ended the stream itself.
+    pub to_callee: Option<Cancel>,
+}
+
+/// Decides what each side is told of the stream's first end. `callee_open` says that the callee
+/// has not ended the stream.
+#[must_use]
+pub fn settle(mut end: End, node: &str, callee_open: bool) -> Verdict {
+    if let Reason::Canceled(cancel) = &mut end.reason {
+        cancel.path.append(node);
+    }
+    let tell_caller = end.by != Party::Caller;
+    let to_callee = match (&end.reason, end.by) {
+        (Reason::Canceled(cancel), Party::Caller | Party::Hop) => Some(cancel.clone()),
+        (Reason::Hop(hop), _) => own_cancel(hop, node),
+        (Reason::Complete | Reason::Failed(_), _) | (Reason::Canceled(_), Party::Callee) => None,
+    };
+    Verdict {
+        tell_caller,
+        to_callee: to_callee.filter(|_| callee_open),
+        end,
+    }
+}
+
+/// The cancel that a callee hears of a hop's own end. Its path begins at this hop.
+fn own_cancel(hop: &HopEnd, node: &str) -> Option<Cancel> {
+    let code = match hop.kind {
+        HopKind::NoRoute
+        | HopKind::PayloadMismatch
+        | HopKind::OverLimit
+        | HopKind::Unreachable
+        | HopKind::BackendLost => return None,
+        HopKind::DrainOver => code::CONNECTION_CLOSED,
+        HopKind::Deadline => code::STREAM_TIMEOUT,
+        HopKind::Idle | HopKind::FirstResponse => code::RECV_TIMEOUT,
+        HopKind::SlowReceiver | HopKind::MessageTooLarge | HopKind::Panic => code::FOREIGN,
+        HopKind::Undecodable | HopKind::BadRequest => code::ILLEGAL_FRAME,
+    };
+    Some(Cancel {
+        cause: Cause {
+            code,
+            text: hop.text.clone(),
+        },
+        path: Path::from_origin(node),
+        class: Class::ByCaller,
+        how: How::Rst,
+        status: None,
+    })
+}

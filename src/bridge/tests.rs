@@ -1,0 +1,474 @@
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::*;
+use crate::stream::{
+    Business, Cancel, Cause, Class, Failure, How, Metadata, Party, Path, Reason, ResponseHead, code,
+};
+use crate::testing::{MemoryHalf, Remote, memory_half};
+
+const NODE: &str = "here";
+
+fn cancel(by: Party, names: &str) -> End {
+    let class = if by == Party::Caller {
+        Class::ByCaller
+    } else {
+        Class::ByCallee
+    };
+    let cause = Cause {
+        code: code::BIZ_CANCELED,
+        text: "user canceled".to_owned(),
+    };
+    End::canceled(
+        by,
+        Cancel {
+            cause,
+            path: Path::parse(names),
+            class,
+            how: How::Rst,
+            status: None,
+        },
+    )
+}
+
+struct Rig {
+    caller: Remote,
+    callee: Remote,
+    switch: Rc<Switch>,
+    task: tokio::task::JoinHandle<(Outcome, MemoryHalf, MemoryHalf)>,
+}
+
+fn start(caller_room: usize, callee_room: usize, limits: Limits) -> Rig {
+    let (mut inbound, caller) = memory_half(caller_room);
+    let (mut outbound, callee) = memory_half(callee_room);
+    let switch = Rc::new(Switch::default());
+    let shared = Rc::clone(&switch);
+    let task = tokio::task::spawn_local(async move {
+        let stages = Stages::default();
+        let outcome = run(
+            &mut inbound,
+            &mut outbound,
+            Early::default(),
+            stages,
+            &limits,
+            NODE,
+            &shared,
+        )
+        .await;
+        (outcome, inbound, outbound)
+    });
+    Rig {
+        caller,
+        callee,
+        switch,
+        task,
+    }
+}
+
+fn local(test: impl AsyncFnOnce()) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build_local(tokio::runtime::LocalOptions::default())
+        .unwrap();
+    runtime.block_on(test());
+}
+
+async fn settled() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Rig {
+    async fn outcome(self) -> Outcome {
+        let (outcome, _, _) = self.task.await.unwrap();
+        assert_eq!(self.caller.heard().polls_after_end, 0);
+        assert_eq!(self.callee.heard().polls_after_end, 0);
+        outcome
+    }
+}
+
+#[test]
+fn a_stream_each_way_ends_once() {
+    local(async || {
+        let rig = start(usize::MAX, usize::MAX, Limits::default());
+        rig.caller.sends(b"one");
+        rig.caller.sends(b"two");
+        rig.caller.does(Received::HalfClose);
+        settled().await;
+        assert_eq!(rig.callee.heard().messages, [b"one", b"two"]);
+        assert_eq!(rig.callee.heard().half_closes, 1);
+        rig.callee.does(Received::Head(ResponseHead::default()));
+        rig.callee.sends(b"three");
+        rig.callee
+            .does(Received::End(End::complete(Metadata::new())));
+        let (caller, callee) = (rig.caller.clone(), rig.callee.clone());
+        let outcome = rig.outcome().await;
+        assert_eq!(outcome.end.reason, Reason::Complete);
+        assert_eq!(
+            (outcome.request.messages, outcome.response.messages),
+            (2, 1)
+        );
+        assert_eq!(caller.heard().messages, [b"three"]);
+        assert_eq!(caller.heard().heads.len(), 1);
+        assert_eq!(caller.heard().ends.len(), 1);
+        assert_eq!(caller.heard().released, 16);
+        assert!(callee.heard().cancels.is_empty());
+    });
+}
+
+#[test]
+fn sabotage_path_append_a_hop_adds_its_own_name_once_in_both_directions() {
+    local(async || {
+        let rig = start(usize::MAX, usize::MAX, Limits::default());
+        rig.caller.does(Received::End(cancel(Party::Caller, "A,B")));
+        let callee = rig.callee.clone();
+        let outcome = rig.outcome().await;
+        assert_eq!(callee.heard().cancels[0].path.to_wire(), "A,B,here");
+        let Reason::Canceled(cancel_seen) = outcome.end.reason else {
+            panic!("not a cancel")
+        };
+        assert_eq!(cancel_seen.path.to_wire(), "A,B,here");
+
+        let rig = start(usize::MAX, usize::MAX, Limits::default());
+        rig.callee.does(Received::End(cancel(Party::Callee, "Z")));
+        let caller = rig.caller.clone();
+        rig.outcome().await;
+        let Reason::Canceled(cancel) = &caller.heard().ends[0].reason else {
+            panic!("not a cancel")
+        };
+        assert_eq!(cancel.path.to_wire(), "Z,here");
+    });
+}
+
+#[test]
+fn sabotage_rst_toward_the_callee_a_callers_cancel_reaches_the_callee_and_nobody_else() {
+    local(async || {
+        let rig = start(usize::MAX, 0, Limits::default());
+        rig.caller.sends(b"never taken");
+        settled().await;
+        rig.caller.does(Received::End(cancel(Party::Caller, "A")));
+        let (caller, callee) = (rig.caller.clone(), rig.callee.clone());
+        rig.outcome().await;
+        assert_eq!(callee.heard().cancels.len(), 1);
+        assert_eq!(callee.heard().cancels[0].cause.code, code::BIZ_CANCELED);
+        assert_eq!(callee.heard().cancels[0].cause.text, "user canceled");
+        assert!(
+            caller.heard().ends.is_empty(),
+            "a caller that let go is told nothing"
+        );
+        assert!(
+            callee.heard().messages.is_empty(),
+            "a cancel overtakes data"
+        );
+    });
+}
+
+#[test]
+fn sabotage_first_end_wins_a_second_end_changes_nothing() {
+    let mut first = FirstEnd::default();
+    assert!(first.is_open());
+    assert!(first.offer(cancel(Party::Callee, "A")));
+    assert!(!first.offer(End::complete(Metadata::new())));
+    assert_eq!(first.take(), Some(cancel(Party::Callee, "A")));
+    assert!(
+        !first.offer(End::complete(Metadata::new())),
+        "it stays settled when taken"
+    );
+    assert!(!first.is_open());
+
+    local(async || {
+        // The callee's end waits behind its data when the caller lets go: nobody hears a second end.
+        let rig = start(0, usize::MAX, Limits::default());
+        rig.callee.sends(b"data");
+        rig.callee
+            .does(Received::End(End::complete(Metadata::new())));
+        settled().await;
+        rig.caller.does(Received::End(cancel(Party::Caller, "A")));
+        let (caller, callee) = (rig.caller.clone(), rig.callee.clone());
+        let outcome = rig.outcome().await;
+        assert_eq!(outcome.end.by, Party::Caller);
+        assert!(callee.heard().cancels.is_empty(), "the callee had ended");
+        assert!(caller.heard().ends.is_empty());
+    });
+}
+
+#[test]
+fn a_callees_end_never_overtakes_its_messages() {
+    local(async || {
+        let rig = start(4, usize::MAX, Limits::default());
+        rig.callee.sends(b"a message");
+        let failure = Failure::Business(Business {
+            code: 7,
+            text: "no".to_owned(),
+            extra: None,
+            status: None,
+        });
+        rig.callee
+            .does(Received::End(End::failed(failure, Metadata::new())));
+        settled().await;
+        assert!(rig.caller.heard().ends.is_empty());
+        rig.caller.takes(100);
+        let caller = rig.caller.clone();
+        rig.outcome().await;
+        assert_eq!(caller.heard().messages, [b"a message"]);
+        assert_eq!(caller.heard().ends.len(), 1);
+    });
+}
+
+#[test]
+fn only_what_was_taken_is_released() {
+    local(async || {
+        let rig = start(usize::MAX, 10, Limits::default());
+        rig.caller.sends(&[1; 100]);
+        settled().await;
+        assert_eq!(rig.caller.heard().released, 10);
+        rig.callee.takes(1000);
+        settled().await;
+        assert_eq!(rig.caller.heard().released, 105);
+        rig.task.abort();
+    });
+}
+
+#[test]
+fn each_limit_ends_the_stream_with_its_own_code() {
+    local(async || {
+        let now = Instant::now();
+        let table = [
+            (
+                Limits {
+                    deadline: Some(now + Duration::from_secs(9)),
+                    ..Limits::default()
+                },
+                HopKind::Deadline,
+                code::STREAM_TIMEOUT,
+            ),
+            (
+                Limits {
+                    idle: Some(Duration::from_secs(9)),
+                    ..Limits::default()
+                },
+                HopKind::Idle,
+                code::RECV_TIMEOUT,
+            ),
+            (
+                Limits {
+                    first_response: Some(Duration::from_secs(9)),
+                    ..Limits::default()
+                },
+                HopKind::FirstResponse,
+                code::RECV_TIMEOUT,
+            ),
+        ];
+        for (limits, kind, code) in table {
+            let began = Instant::now();
+            let rig = start(usize::MAX, usize::MAX, limits);
+            let (caller, callee) = (rig.caller.clone(), rig.callee.clone());
+            let outcome = rig.outcome().await;
+            let Reason::Hop(hop) = outcome.end.reason else {
+                panic!("not the hop's end")
+            };
+            assert_eq!(hop.kind, kind);
+            if kind != HopKind::Deadline {
+                assert_eq!(began.elapsed().as_secs(), 9, "{kind:?}");
+            }
+            assert_eq!(callee.heard().cancels[0].cause.code, code);
+            assert_eq!(callee.heard().cancels[0].path.to_wire(), NODE);
+            assert_eq!(caller.heard().ends.len(), 1);
+        }
+    });
+}
+
+#[test]
+fn messages_hold_the_idle_limit_off_and_an_answer_the_first_response_limit() {
+    local(async || {
+        let limit = Some(Duration::from_secs(4));
+        let rig = start(
+            usize::MAX,
+            usize::MAX,
+            Limits {
+                idle: limit,
+                first_response: limit,
+                deadline: None,
+            },
+        );
+        rig.callee.does(Received::Head(ResponseHead::default()));
+        for _ in 0..10 {
+            tokio::time::advance(Duration::from_secs(2)).await;
+            settled().await;
+            rig.callee.sends(b"tick");
+            settled().await;
+        }
+        assert!(!rig.task.is_finished());
+        let began = Instant::now();
+        let outcome = rig.outcome().await;
+        assert!(matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::Idle));
+        assert!(
+            began.elapsed() <= Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+    });
+}
+
+#[test]
+fn the_switch_ends_a_stream_from_outside() {
+    local(async || {
+        let rig = start(usize::MAX, usize::MAX, Limits::default());
+        settled().await;
+        rig.switch.end(HopKind::DrainOver, "draining");
+        let callee = rig.callee.clone();
+        let outcome = rig.outcome().await;
+        assert!(matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::DrainOver));
+        assert_eq!(
+            callee.heard().cancels[0].cause.code,
+            code::CONNECTION_CLOSED
+        );
+    });
+}
+
+#[test]
+fn a_stage_sees_one_message_at_a_time_and_its_refusal_ends_both_sides() {
+    struct Refuse;
+    impl Stage for Refuse {
+        fn head(&mut self, _: &mut ResponseHead) -> Result<(), StageError> {
+            Ok(())
+        }
+        fn apply(
+            &mut self,
+            message: crate::stream::Message,
+            pieces: &mut Vec<Bytes>,
+            out: &mut Run,
+        ) -> Result<(), StageError> {
+            if pieces.iter().any(|p| p.contains(&b'!')) {
+                return Err(StageError {
+                    kind: HopKind::Undecodable,
+                    text: "refused".to_owned(),
+                });
+            }
+            out.push_prefix(false, message.len as u32);
+            pieces.drain(..).for_each(|p| out.push_bytes(p));
+            Ok(())
+        }
+    }
+    local(async || {
+        let (mut inbound, caller) = memory_half(usize::MAX);
+        let (mut outbound, callee) = memory_half(usize::MAX);
+        caller.sends(b"fine");
+        caller.sends(b"bad!");
+        let stages = Stages {
+            request: Some(Box::new(Refuse)),
+            response: None,
+        };
+        let switch = Switch::default();
+        let outcome = run(
+            &mut inbound,
+            &mut outbound,
+            Early::default(),
+            stages,
+            &Limits::default(),
+            NODE,
+            &switch,
+        )
+        .await;
+        assert!(matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::Undecodable));
+        assert_eq!(callee.heard().messages, [b"fine"]);
+        assert_eq!(callee.heard().cancels.len(), 1);
+        assert_eq!(caller.heard().ends.len(), 1);
+    });
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    CallerSends(usize),
+    CalleeSends(usize),
+    CallerTakes(usize),
+    CalleeTakes(usize),
+    HalfClose,
+    CallerEnds,
+    CalleeEnds,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0usize..6000).prop_map(Step::CallerSends),
+        4 => (0usize..6000).prop_map(Step::CalleeSends),
+        3 => (1usize..9000).prop_map(Step::CallerTakes),
+        3 => (1usize..9000).prop_map(Step::CalleeTakes),
+        1 => Just(Step::HalfClose),
+        1 => Just(Step::CallerEnds),
+        1 => Just(Step::CalleeEnds),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever the order of events: messages arrive in order and whole, each side hears at most
+    /// one terminal, exactly one end wins, and a callee's end comes after all its messages.
+    #[test]
+    fn ends_are_loss_free_in_any_order(steps in steps()) {
+        let steps = &steps;
+        local(async || {
+            let rig = start(2000, 2000, Limits::default());
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            let (mut caller_done, mut callee_done, mut closed) = (false, false, false);
+            for (i, step) in steps.iter().enumerate() {
+                let payload = |len: usize| (0..len).map(|k| (k + i) as u8).collect::<Vec<u8>>();
+                match step {
+                    Step::CallerSends(len) if !closed && !caller_done => {
+                        rig.caller.sends(&payload(*len));
+                        up.push(payload(*len));
+                    }
+                    Step::CalleeSends(len) if !callee_done => {
+                        rig.callee.sends(&payload(*len));
+                        down.push(payload(*len));
+                    }
+                    Step::CallerTakes(room) => rig.caller.takes(*room),
+                    Step::CalleeTakes(room) => rig.callee.takes(*room),
+                    Step::HalfClose if !closed && !caller_done => {
+                        closed = true;
+                        rig.caller.does(Received::HalfClose);
+                    }
+                    Step::CallerEnds if !caller_done => {
+                        caller_done = true;
+                        rig.caller.does(Received::End(cancel(Party::Caller, "A")));
+                    }
+                    Step::CalleeEnds if !callee_done => {
+                        callee_done = true;
+                        rig.callee.does(Received::End(End::complete(Metadata::new())));
+                    }
+                    _ => {}
+                }
+                settled().await;
+            }
+            if !caller_done && !callee_done {
+                rig.callee.does(Received::End(End::complete(Metadata::new())));
+            }
+            rig.caller.takes(1_000_000);
+            rig.callee.takes(1_000_000);
+            let (caller, callee) = (rig.caller.clone(), rig.callee.clone());
+            let outcome = rig.outcome().await;
+            assert!(up.starts_with(&callee.heard().messages));
+            assert!(down.starts_with(&caller.heard().messages));
+            match outcome.end.by {
+                Party::Callee => {
+                    assert_eq!(caller.heard().messages, down);
+                    assert_eq!(caller.heard().ends.len(), 1);
+                    assert!(callee.heard().cancels.is_empty());
+                }
+                Party::Caller => {
+                    assert!(caller.heard().ends.is_empty());
+                    assert!(callee.heard().cancels.len() <= 1);
+                }
+                Party::Hop => panic!("the hop had no reason to end"),
+            }
+        });
+    }
+}

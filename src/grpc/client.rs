@@ -1,0 +1,216 @@
+//! The gRPC client role: halves out, as streams of one connection to a callee.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::grpc::receive::{Got, Receiver};
+use crate::grpc::send::Sender;
+use crate::grpc::{StreamConfig, end, metadata};
+use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
+use crate::stream::{Cancel, End, Half, HopKind, Outbound, Party, Processed, Received, RequestHead, Run};
+
+/// One connection to a callee.
+#[derive(Debug, Clone)]
+pub struct Client {
+    requests: SendRequest<Bytes>,
+    control: Control,
+    active: Rc<Cell<usize>>,
+    config: Rc<StreamConfig>,
+}
+
+impl Client {
+    /// Opens the connection; the future drives it and has to be spawned.
+    ///
+    /// # Errors
+    /// Why the connection could not be opened.
+    pub async fn connect<IO>(
+        io: IO,
+        http2: &Http2Config,
+        config: Rc<StreamConfig>,
+    ) -> Result<(Self, impl Future<Output = ConnectionEnd> + use<IO>), ConnectionEnd>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let control = Control::default();
+        let (requests, driver) = http2::connect(io, http2, control.clone()).await?;
+        Ok((Self { requests, control, active: Rc::default(), config }, driver))
+    }
+
+    /// Whether new streams can be opened on it: it is neither over nor going away.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        !self.control.is_over()
+    }
+
+    /// Streams that live on it.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active.get()
+    }
+
+    /// Streams that the callee allows at once.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.requests.current_max_send_streams()
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// The connection is going away or gone; nothing was sent.
+    pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, h2::Error> {
+        let mut requests = self.requests.clone().ready().await?;
+        let request = metadata::request(head);
+        let (response, send) = requests.send_request(request, false)?;
+        self.active.set(self.active.get() + 1);
+        Ok(ClientStream {
+            phase: Phase::Head(response),
+            sender: Sender::new(send),
+            half_closed: false,
+            active: Rc::clone(&self.active),
+            config: Rc::clone(&self.config),
+            control: self.control.clone(),
+        })
+    }
+}
+
+/// One stream to a gRPC callee.
+#[derive(Debug)]
+pub struct ClientStream {
+    phase: Phase,
+    sender: Sender,
+    half_closed: bool,
+    active: Rc<Cell<usize>>,
+    config: Rc<StreamConfig>,
+    control: Control,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Head(ResponseFuture),
+    Body(Receiver),
+    Trailers(Receiver),
+    Over,
+}
+
+impl ClientStream {
+    fn failed(&self, error: &h2::Error) -> End {
+        match error.reason() {
+            Some(reason) if error.is_reset() => end::from_callee_reset(reason.into()),
+            _ => {
+                let mut end = end::connection_lost(Party::Callee, None, &error.to_string());
+                if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
+                    end.processed = Processed::No;
+                }
+                end
+            }
+        }
+    }
+
+    /// The callee is done with the stream; a request that it did not want to the end is closed.
+    fn over(&mut self, end: End) -> Poll<Received> {
+        self.phase = Phase::Over;
+        if !std::mem::replace(&mut self.half_closed, true) {
+            self.sender.reset(h2::Reason::NO_ERROR);
+        }
+        Poll::Ready(Received::End(end))
+    }
+
+    /// The callee broke the protocol: the stream is reset by this hop.
+    fn broken(&mut self, kind: HopKind, text: String) -> Poll<Received> {
+        Poll::Ready(Received::End(End::hop(kind, text)))
+    }
+}
+
+impl Half for ClientStream {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        loop {
+            match &mut self.phase {
+                Phase::Head(response) => {
+                    let (parts, body) = match ready!(Pin::new(response).poll(cx)) {
+                        Ok(response) => response.into_parts(),
+                        Err(error) => {
+                            let end = self.failed(&error);
+                            return self.over(end);
+                        }
+                    };
+                    if body.is_end_stream() || !metadata::is_grpc(&parts) {
+                        return self.over(end::from_trailers(parts.status.as_u16(), &parts.headers));
+                    }
+                    let receiver = Receiver::new(body, self.config.max_message, self.config.stream_window);
+                    self.phase = Phase::Body(receiver);
+                    return Poll::Ready(Received::Head(metadata::response_head(&parts.headers)));
+                }
+                Phase::Body(receiver) => match ready!(receiver.poll(cx)) {
+                    Got::Messages(run) => return Poll::Ready(Received::Messages(run)),
+                    Got::Eof => {
+                        let Phase::Body(receiver) = std::mem::replace(&mut self.phase, Phase::Over) else {
+                            return Poll::Pending;
+                        };
+                        self.phase = Phase::Trailers(receiver);
+                    }
+                    Got::TooLarge(len) => {
+                        let limit = self.config.max_message;
+                        let text = format!("a response message of {len} bytes is over the limit of {limit}");
+                        return self.broken(HopKind::MessageTooLarge, text);
+                    }
+                    Got::Broken(text) => return self.broken(HopKind::Undecodable, text),
+                    Got::Failed(error) => {
+                        let end = self.failed(&error);
+                        return self.over(end);
+                    }
+                },
+                Phase::Trailers(receiver) => {
+                    let end = match ready!(receiver.poll_trailers(cx)) {
+                        Ok(trailers) => end::from_trailers(200, &trailers.unwrap_or_default()),
+                        Err(error) => self.failed(&error),
+                    };
+                    return self.over(end);
+                }
+                Phase::Over => return Poll::Pending,
+            }
+        }
+    }
+
+    fn release(&mut self, bytes: usize) {
+        if let Phase::Body(receiver) | Phase::Trailers(receiver) = &mut self.phase {
+            receiver.release(bytes);
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+        self.sender.poll_send(cx, run)
+    }
+
+    fn takes_compressed(&self) -> bool {
+        true
+    }
+}
+
+impl Outbound for ClientStream {
+    fn half_close(&mut self) {
+        if !std::mem::replace(&mut self.half_closed, true) {
+            self.sender.half_close();
+        }
+    }
+
+    fn cancel(&mut self, _cancel: &Cancel) {
+        self.control.urgent();
+        self.phase = Phase::Over;
+        self.half_closed = true;
+        self.sender.reset(h2::Reason::CANCEL);
+    }
+}
+
+/// Dropping the handles resets with CANCEL whatever is still open.
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        self.active.set(self.active.get() - 1);
+    }
+}

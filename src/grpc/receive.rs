@@ -1,0 +1,119 @@
+//! Whole messages out of an HTTP/2 body, with window capacity withheld for what is not yet taken.
+//!
+//! DATA is read at once (the `h2` crate budgets small unread frames for the whole connection), so
+//! the window is what bounds memory: capacity goes back when the other side took a message.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http::HeaderMap;
+
+use crate::stream::{Boundary, PREFIX, Run};
+
+/// What was found in a body.
+#[derive(Debug)]
+pub(super) enum Got {
+    /// One or more whole messages.
+    Messages(Run),
+    /// The body ended at a message boundary.
+    Eof,
+    /// A message announced more than the limit.
+    TooLarge(usize),
+    /// The framing is broken.
+    Broken(String),
+    /// The stream or the connection failed.
+    Failed(h2::Error),
+}
+
+/// The receiving side of one stream.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    body: RecvStream,
+    boundary: Boundary,
+    whole: Run,
+    /// Pieces of a message that is not complete.
+    partial: Run,
+    /// Bytes whose capacity was given back before their message was complete.
+    prepaid: usize,
+    max_message: usize,
+    /// Messages above this are received with their capacity given back on arrival, as the window
+    /// could not hold them.
+    prepay_above: usize,
+    last: Option<Got>,
+}
+
+impl Receiver {
+    pub(super) fn new(body: RecvStream, max_message: usize, stream_window: u32) -> Self {
+        Self {
+            body,
+            boundary: Boundary::default(),
+            whole: Run::new(),
+            partial: Run::new(),
+            prepaid: 0,
+            max_message,
+            prepay_above: stream_window as usize / 2,
+            last: None,
+        }
+    }
+
+    /// Reads all that is there. After anything but [`Got::Messages`] it must not be polled again.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
+        while self.last.is_none() {
+            match self.body.poll_data(cx) {
+                Poll::Ready(Some(Ok(piece))) => self.feed(piece),
+                Poll::Ready(Some(Err(e))) => self.last = Some(Got::Failed(e)),
+                Poll::Ready(None) if self.boundary.at_boundary() => self.last = Some(Got::Eof),
+                Poll::Ready(None) => {
+                    self.last = Some(Got::Broken("the body ended inside a message".to_owned()));
+                }
+                Poll::Pending => break,
+            }
+        }
+        if !self.whole.is_empty() {
+            return Poll::Ready(Got::Messages(std::mem::take(&mut self.whole)));
+        }
+        match self.last.take() {
+            Some(got) => Poll::Ready(got),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The trailers behind the body.
+    pub(super) fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
+        self.body.poll_trailers(cx)
+    }
+
+    /// Gives back the capacity of `bytes` bytes that were taken.
+    pub(super) fn release(&mut self, bytes: usize) {
+        let prepaid = self.prepaid.min(bytes);
+        self.prepaid -= prepaid;
+        // An error means that the stream is gone, and its capacity with it.
+        let _ = self.body.flow_control().release_capacity(bytes - prepaid);
+    }
+
+    fn feed(&mut self, mut piece: Bytes) {
+        let found = self.boundary.advance(&piece);
+        if let Some(flag) = found.bad_flag {
+            self.last = Some(Got::Broken(format!("a message began with flag {flag}")));
+            return;
+        }
+        if let Some(whole) = found.whole {
+            let end = piece.split_to(whole);
+            self.partial.push_bytes(end);
+            self.whole.append(&mut self.partial);
+            self.whole.note_messages(found.messages);
+        }
+        if found.longest > self.max_message {
+            self.last = Some(Got::TooLarge(found.longest));
+            return;
+        }
+        if !piece.is_empty() {
+            if self.boundary.left() + self.partial.len() + piece.len() > self.prepay_above + PREFIX {
+                self.prepaid += piece.len();
+                let _ = self.body.flow_control().release_capacity(piece.len());
+            }
+            self.partial.push_bytes(piece);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Messages into an HTTP/2 body, never more than the capacity that the peer granted, so that
+//! what `h2` holds can always be written.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::SendStream;
+use http::HeaderMap;
+
+use crate::stream::{Boundary, Run};
+
+/// The most capacity asked for at once.
+const RESERVE: usize = 64 * 1024;
+
+/// The sending side of one stream.
+#[derive(Debug)]
+pub(super) struct Sender {
+    stream: SendStream<Bytes>,
+    boundary: Boundary,
+}
+
+impl Sender {
+    pub(super) fn new(stream: SendStream<Bytes>) -> Self {
+        Self { stream, boundary: Boundary::default() }
+    }
+
+    /// See [`crate::stream::Half::poll_send`].
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+        while !run.is_empty() {
+            let mut room = self.stream.capacity();
+            if room == 0 {
+                self.stream.reserve_capacity(run.len().min(RESERVE));
+                room = self.stream.capacity();
+            }
+            if room == 0 {
+                match self.stream.poll_capacity(cx) {
+                    Poll::Ready(Some(Ok(_))) => continue,
+                    Poll::Ready(Some(Err(_)) | None) => {
+                        run.clear();
+                        break;
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let Some(piece) = run.take_piece(room) else { break };
+            self.boundary.advance(&piece);
+            if self.stream.send_data(piece, false).is_err() {
+                run.clear();
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Ends the stream without trailers.
+    pub(super) fn half_close(&mut self) {
+        let _ = self.stream.send_data(Bytes::new(), true);
+    }
+
+    /// Ends the stream with trailers. Where a message is half written, that would be a lie: then
+    /// the stream is reset with INTERNAL_ERROR.
+    pub(super) fn trailers(&mut self, trailers: HeaderMap) {
+        if self.boundary.at_boundary() {
+            let _ = self.stream.send_trailers(trailers);
+        } else {
+            self.stream.send_reset(h2::Reason::INTERNAL_ERROR);
+        }
+    }
+
+    pub(super) fn reset(&mut self, reason: h2::Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<h2::Reason, h2::Error>> {
+        self.stream.poll_reset(cx)
+    }
+}

@@ -1,0 +1,184 @@
+//! The gRPC server role: streams in, as [`Inbound`] halves.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::Request;
+use tokio::time::Instant;
+
+use crate::grpc::receive::{Got, Receiver};
+use crate::grpc::send::Sender;
+use crate::grpc::{StreamConfig, end, metadata};
+use crate::net::http2::Control;
+use crate::stream::{End, Half, HopKind, Inbound, Party, Payload, Received, RequestHead, ResponseHead, Run};
+
+/// A reset this close to the deadline is taken for the caller's own deadline: clocks start when a
+/// head is sent and when it is read, and gRPC has no other sign (PROTOCOL.md 4).
+const DEADLINE_SLACK: Duration = Duration::from_millis(25);
+
+/// One stream of a gRPC caller.
+#[derive(Debug)]
+pub struct ServerStream {
+    receiver: Receiver,
+    respond: SendResponse<Bytes>,
+    sender: Option<Sender>,
+    /// A head that waits for the first message or the end.
+    held: Option<ResponseHead>,
+    payload: Payload,
+    caller: Option<String>,
+    deadline: Option<Instant>,
+    request_over: bool,
+    /// Nothing more may be said: the end was told, or the caller is gone.
+    over: bool,
+    config: Rc<StreamConfig>,
+    control: Control,
+}
+
+/// Makes a stream of a request, or answers a request that is not gRPC and returns `None`.
+pub fn accept(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    config: Rc<StreamConfig>,
+    control: Control,
+) -> Option<(RequestHead, ServerStream)> {
+    let (parts, body) = request.into_parts();
+    let head = match metadata::request_head(&parts) {
+        Ok(head) => head,
+        Err(refusal) => {
+            let _ = respond.send_response(refusal.response(), true);
+            return None;
+        }
+    };
+    let stream = ServerStream {
+        receiver: Receiver::new(body, config.max_message, config.stream_window),
+        respond,
+        sender: None,
+        held: None,
+        payload: head.payload.clone(),
+        caller: head.caller.clone(),
+        deadline: head.timeout.map(|timeout| Instant::now() + timeout),
+        request_over: false,
+        over: false,
+        config,
+        control,
+    };
+    Some((head, stream))
+}
+
+impl ServerStream {
+    fn gone(&mut self, error: &h2::Error) -> End {
+        self.over = true;
+        match error.reason() {
+            Some(reason) if error.is_reset() => self.reset_by_caller(reason),
+            _ => end::connection_lost(Party::Caller, self.caller.as_deref(), &error.to_string()),
+        }
+    }
+
+    fn reset_by_caller(&mut self, reason: h2::Reason) -> End {
+        self.over = true;
+        let near = self.deadline.is_some_and(|at| Instant::now() + DEADLINE_SLACK >= at);
+        end::from_caller_reset(reason.into(), self.caller.as_deref(), near)
+    }
+
+    /// The sending side, with the head written before it.
+    fn sender(&mut self) -> Option<&mut Sender> {
+        if self.sender.is_none() {
+            let head = self.held.take().unwrap_or_default();
+            let response = metadata::response(&head, &self.payload);
+            self.sender = self.respond.send_response(response, false).ok().map(Sender::new);
+        }
+        self.sender.as_mut()
+    }
+}
+
+impl Half for ServerStream {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        if !self.request_over {
+            let got = std::task::ready!(self.receiver.poll(cx));
+            return Poll::Ready(match got {
+                Got::Messages(run) => Received::Messages(run),
+                Got::Eof => {
+                    self.request_over = true;
+                    Received::HalfClose
+                }
+                Got::TooLarge(len) => Received::End(End::hop(
+                    HopKind::MessageTooLarge,
+                    format!("a request message of {len} bytes is over the limit of {}", self.config.max_message),
+                )),
+                Got::Broken(text) => Received::End(End::hop(HopKind::BadRequest, text)),
+                Got::Failed(error) => Received::End(self.gone(&error)),
+            });
+        }
+        let reset = match &mut self.sender {
+            Some(sender) => sender.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
+        };
+        reset.map(|reset| {
+            Received::End(match reset {
+                Ok(reason) => self.reset_by_caller(reason),
+                Err(error) => self.gone(&error),
+            })
+        })
+    }
+
+    fn release(&mut self, bytes: usize) {
+        self.receiver.release(bytes);
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+        if run.is_empty() {
+            return Poll::Ready(());
+        }
+        match self.sender() {
+            Some(sender) => sender.poll_send(cx, run),
+            None => {
+                run.clear();
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn takes_compressed(&self) -> bool {
+        true
+    }
+}
+
+impl Inbound for ServerStream {
+    fn send_head(&mut self, head: ResponseHead) {
+        let explicit = head.explicit;
+        self.held = Some(head);
+        if explicit {
+            self.sender();
+        }
+    }
+
+    fn finish(&mut self, end: &End, node: &str) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        self.control.urgent();
+        let trailers = end::to_caller(end, node, self.config.carried);
+        let bare = self.held.as_ref().is_none_or(|head| head.metadata.is_empty());
+        if self.sender.is_none() && bare {
+            let mut response = metadata::response(&ResponseHead::default(), &self.payload);
+            response.headers_mut().extend(trailers);
+            let _ = self.respond.send_response(response, true);
+        } else if let Some(sender) = self.sender() {
+            sender.trailers(trailers);
+        }
+    }
+}
+
+/// A stream that is dropped without an end was lost to a panic: its caller must still hear one.
+impl Drop for ServerStream {
+    fn drop(&mut self) {
+        if !self.over {
+            let node = Rc::clone(&self.config);
+            self.finish(&End::hop(HopKind::Panic, "the proxy failed"), &node.node);
+        }
+    }
+}

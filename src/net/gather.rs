@@ -1,0 +1,194 @@
+//! A socket whose writes are gathered.
+//!
+//! The `h2` crate (0.4.20) writes and flushes frame by frame. [`Gather`] takes those writes into a
+//! buffer and pretends to be flushed; who drives the connection calls [`GatherHandle::poll_flush`]
+//! once at the end of each poll, so that everything one poll wrote leaves in one system call
+//! (`PEERS.md`: 244k/s to 1558k/s at 1 KiB). Pieces of [`GATHER_BELOW`] bytes or more are not
+//! copied: they go out at once, behind what was gathered, in one vectored write.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Slices below this many bytes are copied into the gathered buffer.
+const GATHER_BELOW: usize = 4096;
+
+/// The most bytes gathered before the socket has to take some.
+const GATHER_MAX: usize = 64 * 1024;
+
+/// The connection's side: give it to `h2`.
+#[derive(Debug)]
+pub struct Gather<IO>(Rc<RefCell<Inner<IO>>>);
+
+/// The driver's side.
+#[derive(Debug)]
+pub struct GatherHandle<IO>(Rc<RefCell<Inner<IO>>>);
+
+#[derive(Debug)]
+struct Inner<IO> {
+    io: IO,
+    /// Bytes read before the protocol was known; given to the reader first.
+    first: BytesMut,
+    out: BytesMut,
+    /// Bytes read since the driver last asked; tells keepalive that the peer lives.
+    read: u64,
+    /// Bytes that the socket took.
+    written: u64,
+}
+
+/// Wraps `io`; `first` holds bytes that were already read from it.
+pub fn gather<IO>(io: IO, first: BytesMut) -> (Gather<IO>, GatherHandle<IO>) {
+    let out = BytesMut::new();
+    let inner = Rc::new(RefCell::new(Inner {
+        io,
+        first,
+        out,
+        read: 0,
+        written: 0,
+    }));
+    (Gather(Rc::clone(&inner)), GatherHandle(inner))
+}
+
+impl<IO: AsyncWrite + Unpin> Inner<IO> {
+    /// Writes until nothing is left.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.out))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.advance(n);
+            self.written += n as u64;
+        }
+        if self.out.capacity() > GATHER_MAX * 2 {
+            self.out = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what was gathered with `bufs` right behind it; returns how much of `bufs` was taken.
+    fn poll_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let mut used = 0;
+            let all = std::iter::once(&self.out[..]).chain(bufs.iter().map(|b| &b[..]));
+            for (slot, buf) in slices.iter_mut().zip(all) {
+                *slot = IoSlice::new(buf);
+                used += 1;
+            }
+            let slices = slices.get(..used).unwrap_or_default();
+            let n = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += n as u64;
+            let gathered = self.out.len().min(n);
+            self.out.advance(gathered);
+            if n > gathered {
+                return Poll::Ready(Ok(n - gathered));
+            }
+        }
+    }
+}
+
+impl<IO> GatherHandle<IO> {
+    /// Bytes read since the last call.
+    pub fn take_read(&self) -> u64 {
+        std::mem::take(&mut self.0.borrow_mut().read)
+    }
+
+    /// Bytes that the socket took so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.0.borrow().written
+    }
+
+    /// Whether the socket still owes the writing of gathered bytes.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        !self.0.borrow().out.is_empty()
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> GatherHandle<IO> {
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_drain(cx)
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Gather<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let inner = &mut *self.0.borrow_mut();
+        if !inner.first.is_empty() {
+            let n = inner.first.len().min(buf.remaining());
+            buf.put_slice(&inner.first.split_to(n));
+            if inner.first.is_empty() {
+                inner.first = BytesMut::new();
+            }
+            inner.read += n as u64;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut inner.io).poll_read(cx, buf))?;
+        inner.read += (buf.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Gather<IO> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let inner = &mut *self.0.borrow_mut();
+        let len: usize = bufs.iter().map(|b| b.len()).sum();
+        if len >= GATHER_BELOW || inner.out.len() + len > GATHER_MAX {
+            return inner.poll_through(cx, bufs);
+        }
+        for buf in bufs {
+            inner.out.extend_from_slice(buf);
+        }
+        Poll::Ready(Ok(len))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Does nothing: the driver flushes, once for each poll.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let inner = &mut *self.0.borrow_mut();
+        ready!(inner.poll_drain(cx))?;
+        Pin::new(&mut inner.io).poll_shutdown(cx)
+    }
+}

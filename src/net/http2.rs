@@ -1,0 +1,349 @@
+//! HTTP/2 connections on the `h2` crate: settings, driving, keepalive pings, draining, and the
+//! grace after which a peer that does not read loses its connection. Shared by every wire that
+//! runs on HTTP/2; knows nothing of what the streams carry.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+use h2::server::SendResponse;
+use h2::{Ping, PingPong, RecvStream};
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+
+use crate::net::gather::{Gather, GatherHandle, gather};
+
+/// HTTP/2 settings and bounds of one connection.
+#[derive(Clone, Debug)]
+pub struct Http2Config {
+    /// Receive window of a stream, in bytes: the most that one stream pins.
+    pub stream_window: u32,
+    /// Receive window of the connection, in bytes: the most that one connection pins.
+    pub connection_window: u32,
+    /// Bytes that `h2` may buffer for sending on one stream.
+    pub send_buffer: usize,
+    /// Streams that a peer may have open.
+    pub max_streams: u32,
+    /// Decoded size of a header block, in bytes.
+    pub header_list: u32,
+    /// Streams that were reset by the peer before they were accepted; over it, GOAWAY
+    /// (the rapid-reset bound; `h2`'s own default, 20, ends in GOAWAY under a storm of cancels).
+    pub pending_resets: usize,
+    /// Silence after which a PING is sent; `None` sends none.
+    pub ping_interval: Option<Duration>,
+    /// How long a PING may stay unanswered.
+    pub ping_timeout: Duration,
+    /// How long the socket may take nothing while a cancel or an end waits to be written.
+    pub cancel_grace: Duration,
+    /// How long a peer may take to send its preface and settings.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for Http2Config {
+    fn default() -> Self {
+        Self {
+            stream_window: 256 * 1024,
+            connection_window: 16 * 1024 * 1024,
+            send_buffer: 256 * 1024,
+            max_streams: 10_000,
+            header_list: 64 * 1024,
+            pending_resets: 10_000,
+            ping_interval: None,
+            ping_timeout: Duration::from_secs(10),
+            cancel_grace: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectionEnd {
+    /// Both sides were done.
+    #[error("closed")]
+    Closed,
+    /// The handshake took too long.
+    #[error("no HTTP/2 handshake in time")]
+    Handshake,
+    /// A PING was not answered.
+    #[error("keepalive: no answer to a ping")]
+    Keepalive,
+    /// The peer took nothing for `cancel_grace` while an end waited to be written.
+    #[error("the peer did not read")]
+    Grace,
+    /// The transport or the protocol failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A driver's remote control; clones control the same connection.
+#[derive(Clone, Debug, Default)]
+pub struct Control(Rc<ControlState>);
+
+#[derive(Debug, Default)]
+struct ControlState {
+    drain: Cell<bool>,
+    urgent: Cell<bool>,
+    over: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Control {
+    /// Refuses new streams with the two-step GOAWAY and closes when the last one is over.
+    pub fn drain(&self) {
+        self.0.drain.set(true);
+        self.wake();
+    }
+
+    /// An end was queued: from now the peer has `cancel_grace` to read.
+    pub fn urgent(&self) {
+        self.0.urgent.set(true);
+    }
+
+    /// Whether the connection is draining.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.drain.get()
+    }
+
+    /// Whether the driver has returned.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.over.get()
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.0.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn register(&self, cx: &Context<'_>) {
+        let mut slot = self.0.waker.borrow_mut();
+        if !slot.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *slot = Some(cx.waker().clone());
+        }
+    }
+}
+
+/// Serves one accepted connection until it is over; `first` holds bytes already read from it.
+/// Each request is given to `on_request` as soon as its headers are there.
+pub async fn serve<IO>(
+    io: IO,
+    first: BytesMut,
+    config: &Http2Config,
+    control: Control,
+    mut on_request: impl FnMut(Request<RecvStream>, SendResponse<Bytes>),
+) -> ConnectionEnd
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let (io, handle) = gather(io, first);
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(config.stream_window)
+        .initial_connection_window_size(config.connection_window)
+        .max_concurrent_streams(config.max_streams)
+        .max_header_list_size(config.header_list)
+        .max_send_buffer_size(config.send_buffer)
+        .max_pending_accept_reset_streams(config.pending_resets)
+        .max_concurrent_reset_streams(config.pending_resets);
+    let handshake = async {
+        let mut handshake = std::pin::pin!(builder.handshake::<_, Bytes>(io));
+        poll_fn(|cx| {
+            let polled = handshake.as_mut().poll(cx).map_err(|e| failed(&e));
+            if let Poll::Ready(Err(e)) = handle.poll_flush(cx) {
+                return Poll::Ready(Err(ConnectionEnd::Failed(e.to_string())));
+            }
+            polled
+        })
+        .await
+    };
+    let mut connection = match tokio::time::timeout(config.handshake_timeout, handshake).await {
+        Err(_) => return ConnectionEnd::Handshake,
+        Ok(Err(end)) => return end,
+        Ok(Ok(connection)) => connection,
+    };
+    let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
+    let mut goaway = false;
+    let end = poll_fn(|cx| {
+        driver.control.register(cx);
+        if driver.control.is_draining() && !goaway {
+            goaway = true;
+            connection.graceful_shutdown();
+        }
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => on_request(request, respond),
+                Poll::Ready(Some(Err(e))) => return Poll::Ready(failed(&e)),
+                Poll::Ready(None) => return Poll::Ready(ConnectionEnd::Closed),
+                Poll::Pending => break,
+            }
+        }
+        driver.poll(cx)
+    })
+    .await;
+    control.0.over.set(true);
+    end
+}
+
+/// Opens a client connection on `io` and returns the handle for requests and its driver, which has
+/// to be spawned.
+///
+/// # Errors
+/// The transport's or the protocol's.
+pub async fn connect<IO>(
+    io: IO,
+    config: &Http2Config,
+    control: Control,
+) -> Result<
+    (
+        SendRequest<Bytes>,
+        impl Future<Output = ConnectionEnd> + use<IO>,
+    ),
+    ConnectionEnd,
+>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let (io, handle) = gather(io, BytesMut::new());
+    let mut builder = h2::client::Builder::new();
+    builder
+        .initial_window_size(config.stream_window)
+        .initial_connection_window_size(config.connection_window)
+        .max_header_list_size(config.header_list)
+        .max_send_buffer_size(config.send_buffer)
+        .max_concurrent_reset_streams(config.pending_resets)
+        .enable_push(false);
+    let (requests, mut connection) = builder
+        .handshake::<Gather<IO>, Bytes>(io)
+        .await
+        .map_err(|e| ConnectionEnd::Failed(e.to_string()))?;
+    let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
+    let drive = async move {
+        let end = poll_fn(|cx| {
+            driver.control.register(cx);
+            match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(ConnectionEnd::Closed),
+                Poll::Ready(Err(e)) => return Poll::Ready(failed(&e)),
+                Poll::Pending => {}
+            }
+            driver.poll(cx)
+        })
+        .await;
+        control.0.over.set(true);
+        end
+    };
+    Ok((requests, drive))
+}
+
+fn failed(error: &h2::Error) -> ConnectionEnd {
+    ConnectionEnd::Failed(error.to_string())
+}
+
+/// What both roles do after the connection itself was polled: pings, the flush, the grace.
+struct Driver<IO> {
+    handle: GatherHandle<IO>,
+    control: Control,
+    keepalive: Option<Keepalive>,
+    cancel_grace: Duration,
+    grace: Option<(Pin<Box<Sleep>>, u64)>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
+    fn new(
+        handle: GatherHandle<IO>,
+        config: &Http2Config,
+        control: Control,
+        ping: Option<PingPong>,
+    ) -> Self {
+        let keepalive = match (config.ping_interval, ping) {
+            (Some(interval), Some(ping)) => Some(Keepalive {
+                ping,
+                interval,
+                timeout: config.ping_timeout,
+                waiting: false,
+                timer: Box::pin(tokio::time::sleep(interval)),
+            }),
+            _ => None,
+        };
+        Self {
+            handle,
+            control,
+            keepalive,
+            cancel_grace: config.cancel_grace,
+            grace: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        if let Some(keepalive) = &mut self.keepalive
+            && keepalive.poll(cx, &self.handle).is_ready()
+        {
+            return Poll::Ready(ConnectionEnd::Keepalive);
+        }
+        match self.handle.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.grace = None;
+                self.control.0.urgent.set(false);
+                Poll::Pending
+            }
+            Poll::Ready(Err(e)) => Poll::Ready(ConnectionEnd::Failed(e.to_string())),
+            Poll::Pending if self.control.0.urgent.get() => self.poll_grace(cx),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        let written = self.handle.written();
+        let (timer, mark) = self
+            .grace
+            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(self.cancel_grace)), written));
+        while timer.as_mut().poll(cx).is_ready() {
+            if *mark == written {
+                return Poll::Ready(ConnectionEnd::Grace);
+            }
+            *mark = written;
+            timer.as_mut().reset(Instant::now() + self.cancel_grace);
+        }
+        Poll::Pending
+    }
+}
+
+struct Keepalive {
+    ping: PingPong,
+    interval: Duration,
+    timeout: Duration,
+    waiting: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Keepalive {
+    /// Ready when the peer is taken for dead.
+    fn poll<IO>(&mut self, cx: &mut Context<'_>, handle: &GatherHandle<IO>) -> Poll<()> {
+        if self.waiting && self.ping.poll_pong(cx).is_ready() {
+            self.waiting = false;
+            self.timer.as_mut().reset(Instant::now() + self.interval);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if handle.take_read() > 0 {
+                // Anything read is as good as a pong; an outstanding one is still awaited above.
+                self.timer.as_mut().reset(Instant::now() + self.interval);
+            } else if self.waiting {
+                return Poll::Ready(());
+            } else if self.ping.send_ping(Ping::opaque()).is_ok() {
+                self.waiting = true;
+                self.timer.as_mut().reset(Instant::now() + self.timeout);
+            } else {
+                self.timer.as_mut().reset(Instant::now() + self.interval);
+            }
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,7 @@
+//! Sockets: what both wires need of a connection and neither should write twice.
+//!
+//! Knows no protocol but HTTP/2's connection handling (every HTTP/2 wire shares it).
+
+pub mod gather;
+pub mod http2;
+pub mod tcp;

@@ -1,0 +1,166 @@
+//! In-memory halves for tests of everything that knows no wire.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::stream::{Cancel, End, Half, Inbound, Outbound, Received, ResponseHead, Run};
+
+/// A half whose peer is played by a test through a [`Remote`].
+#[derive(Debug)]
+pub struct MemoryHalf(Rc<RefCell<Shared>>);
+
+/// The peer's side of a [`MemoryHalf`]; clones play the same peer.
+#[derive(Clone, Debug)]
+pub struct Remote(Rc<RefCell<Shared>>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    incoming: VecDeque<Received>,
+    recv_waker: Option<Waker>,
+    send_waker: Option<Waker>,
+    /// Bytes that may still be sent to the peer.
+    room: usize,
+    heard: Heard,
+}
+
+/// All that a half did to its peer.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Payloads, in order.
+    pub messages: Vec<Vec<u8>>,
+    /// Response heads.
+    pub heads: Vec<ResponseHead>,
+    /// Half-closes.
+    pub half_closes: usize,
+    /// Cancels toward a callee.
+    pub cancels: Vec<Cancel>,
+    /// Ends toward a caller.
+    pub ends: Vec<End>,
+    /// Bytes released to the peer.
+    pub released: usize,
+    /// Polls for the next thing after the end was delivered: always a fault.
+    pub polls_after_end: usize,
+    ended: bool,
+    partial: Vec<u8>,
+}
+
+/// A half and its peer; the peer takes `room` bytes before it is full.
+#[must_use]
+pub fn memory_half(room: usize) -> (MemoryHalf, Remote) {
+    let shared = Rc::new(RefCell::new(Shared {
+        room,
+        ..Shared::default()
+    }));
+    (MemoryHalf(Rc::clone(&shared)), Remote(shared))
+}
+
+impl Remote {
+    /// The peer does something.
+    pub fn does(&self, what: Received) {
+        let mut shared = self.0.borrow_mut();
+        shared.incoming.push_back(what);
+        if let Some(waker) = shared.recv_waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// The peer sends one message.
+    pub fn sends(&self, payload: &[u8]) {
+        let mut run = Run::new();
+        run.push_message(false, Bytes::copy_from_slice(payload));
+        self.does(Received::Messages(run));
+    }
+
+    /// The peer takes `bytes` more bytes.
+    pub fn takes(&self, bytes: usize) {
+        let mut shared = self.0.borrow_mut();
+        shared.room += bytes;
+        if let Some(waker) = shared.send_waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// What the peer heard so far.
+    #[must_use]
+    pub fn heard(&self) -> std::cell::Ref<'_, Heard> {
+        std::cell::Ref::map(self.0.borrow(), |shared| &shared.heard)
+    }
+}
+
+impl Heard {
+    fn take(&mut self, piece: &[u8]) {
+        self.partial.extend_from_slice(piece);
+        while let Some((&[_, a, b, c, d], rest)) = self.partial.split_first_chunk::<5>() {
+            let len = u32::from_be_bytes([a, b, c, d]) as usize;
+            let Some(payload) = rest.get(..len) else {
+                return;
+            };
+            self.messages.push(payload.to_vec());
+            self.partial.drain(..5 + len);
+        }
+    }
+}
+
+impl Half for MemoryHalf {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        let mut shared = self.0.borrow_mut();
+        if shared.heard.ended {
+            shared.heard.polls_after_end += 1;
+        }
+        match shared.incoming.pop_front() {
+            Some(received) => {
+                shared.heard.ended = matches!(received, Received::End(_));
+                Poll::Ready(received)
+            }
+            None => {
+                shared.recv_waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn release(&mut self, bytes: usize) {
+        self.0.borrow_mut().heard.released += bytes;
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+        let mut shared = self.0.borrow_mut();
+        while let Some(piece) = run.take_piece(shared.room) {
+            shared.room -= piece.len();
+            shared.heard.take(&piece);
+        }
+        if run.is_empty() {
+            return Poll::Ready(());
+        }
+        shared.send_waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn takes_compressed(&self) -> bool {
+        true
+    }
+}
+
+impl Inbound for MemoryHalf {
+    fn send_head(&mut self, head: ResponseHead) {
+        self.0.borrow_mut().heard.heads.push(head);
+    }
+
+    fn finish(&mut self, end: &End, _node: &str) {
+        self.0.borrow_mut().heard.ends.push(end.clone());
+    }
+}
+
+impl Outbound for MemoryHalf {
+    fn half_close(&mut self) {
+        self.0.borrow_mut().heard.half_closes += 1;
+    }
+
+    fn cancel(&mut self, cancel: &Cancel) {
+        self.0.borrow_mut().heard.cancels.push(cancel.clone());
+    }
+}
