@@ -1,0 +1,155 @@
+//! The composition root: configuration to workers, listeners, routes, backends, admin and drain.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::backend::{Cluster, dns};
+use crate::config::{self, Config, watch};
+use crate::net::budget::Budget;
+use crate::telemetry::{Reload, Telemetry, TelemetryGuard};
+use crate::worker::{Handle, Job, Shared};
+use crate::{admin, listen, route, ttheader};
+
+/// A running proxy.
+pub struct App {
+    shared: Arc<Shared>,
+    workers: Arc<[Handle]>,
+    listeners: Vec<(String, SocketAddr)>,
+    admin: Option<SocketAddr>,
+    config: Arc<Config>,
+    tasks: JoinSet<()>,
+    ready: Arc<AtomicBool>,
+    hup: Arc<Notify>,
+    _telemetry: TelemetryGuard,
+}
+
+impl App {
+    /// Binds the listeners and starts the workers; streams are taken when it returns. Has to be
+    /// called on the runtime that the control tasks (admin, DNS, watching) are to run on.
+    ///
+    /// `file` is watched for changes.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or telemetry that cannot be set up.
+    pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let (telemetry, guard) = crate::telemetry_for(&config)?;
+        let mut tasks = JoinSet::new();
+        let routes = Arc::new(crate::routes_for(Arc::clone(&config)));
+        let shared = Arc::new(Shared {
+            node: Arc::from(config.node.as_str()),
+            limits: config.limits.clone(),
+            routes: Arc::clone(&routes),
+            budget: Budget::new(config.limits.process_buffer),
+            ttheader: ttheader::Counters::new(),
+            listeners: config.listeners.iter().cloned().map(listen::Shared::new).collect(),
+            telemetry,
+        });
+        register_metrics(&shared);
+        let mut sockets = Vec::new();
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            let socket = TcpListener::bind(listener.address)
+                .await
+                .with_context(|| format!("listener {}: cannot bind {}", listener.name, listener.address))?;
+            listeners.push((listener.name.clone(), socket.local_addr()?));
+            sockets.push(socket);
+        }
+        let admin_socket = match &config.admin {
+            Some(admin) => Some(
+                TcpListener::bind(admin.address)
+                    .await
+                    .with_context(|| format!("admin: cannot bind {}", admin.address))?,
+            ),
+            None => None,
+        };
+        let admin_address = admin_socket.as_ref().map(TcpListener::local_addr).transpose()?;
+        let workers = (0..config.workers)
+            .map(|id| Handle::start(id, Arc::clone(&shared)))
+            .collect::<Result<Arc<[_]>, _>>()
+            .context("cannot start a worker")?;
+        for (index, (socket, listener)) in sockets.into_iter().zip(&shared.listeners).enumerate() {
+            tasks.spawn(listen::accept(socket, index, Arc::clone(listener), Arc::clone(&workers)));
+        }
+        let ready = Arc::new(AtomicBool::new(true));
+        if let Some(socket) = admin_socket {
+            let state = admin_state(&shared, &ready);
+            tasks.spawn(admin::serve(socket, state, std::future::pending()));
+        }
+        let hup = Arc::new(Notify::new());
+        let dns = dns::Resolvers::default();
+        dns.follow(&routes.snapshot().backends);
+        if let Some(file) = file {
+            let (hup, config) = (Arc::clone(&hup), Arc::clone(&config));
+            let shared = Arc::clone(&shared);
+            tasks.spawn(async move {
+                watch::run(&file, config, &hup, |reload| apply(&shared, &dns, reload)).await;
+            });
+        }
+        for (name, address) in &listeners {
+            info!(listener = %name, %address, "listening");
+        }
+        Ok(Self { shared, workers, listeners, admin: admin_address, config, tasks, ready, hup, _telemetry: guard })
+    }
+
+    /// Where a listener really listens (port 0 was replaced).
+    #[must_use]
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+    }
+
+    /// Where the admin pages are.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Reads the configuration file again, as SIGHUP does.
+    pub fn reload(&self) {
+        self.hup.notify_one();
+    }
+
+    /// Takes no new connections and streams, waits for the open streams up to `drain.timeout`,
+    /// ends the rest, flushes every end, closes, and returns.
+    pub async fn drain(mut self) {
+        self.ready.store(false, Ordering::Relaxed);
+        self.tasks.shutdown().await;
+        let live = &self.shared.telemetry.live;
+        info!(streams = live.len(), timeout = ?self.config.drain.timeout, "draining");
+        for worker in self.workers.iter() {
+            worker.give(Job::Drain);
+        }
+        let over = async {
+            let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
+            while !live.is_empty() {
+                look.tick().await;
+            }
+        };
+        if tokio::time::timeout(self.config.drain.timeout, over).await.is_err() {
+            warn!(streams = live.len(), "draining took too long; the rest is ended");
+        }
+        let mut closed = Vec::new();
+        for worker in self.workers.iter() {
+            let (done, answer) = oneshot::channel();
+            worker.give(Job::Close(done));
+            closed.push(answer);
+        }
+        for answer in closed {
+            if answer.await.is_err() {
+                error!("a worker was gone before it closed");
+            }
+        }
+        for worker in self.workers.iter() {
+            worker.join();
+        }
+        info!("drained");
+    }
+}

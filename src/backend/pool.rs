@@ -1,0 +1,306 @@
+//! One worker's connections to backends: opened on demand, shared by streams, closed when their
+//! endpoint is gone. Nothing here crosses threads; endpoints and their health are shared
+//! ([`Cluster`]).
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak as RcWeak};
+use std::sync::{Arc, Weak};
+
+use rustc_hash::FxHashMap;
+use tokio::task::spawn_local;
+use tracing::{debug, warn};
+
+use crate::backend::cluster::{Cluster, Endpoint};
+use crate::config::{Connections, Protocol};
+use crate::net::http2::{ConnectionEnd, Http2Config};
+use crate::net::tcp;
+use crate::stream::{End, HopKind, RequestHead};
+use crate::telemetry::{ConnectionGuard, Metrics, Side, Wire};
+use crate::{grpc, ttheader};
+
+/// How many endpoints are tried for one stream.
+const ATTEMPTS: usize = 3;
+
+/// A stream that was opened, on one of the wires.
+pub(crate) enum Opened {
+    /// On gRPC.
+    Grpc(grpc::client::ClientStream),
+    /// On TTHeader.
+    TtHeader(ttheader::client::ClientStream),
+}
+
+/// What every backend connection of a process has in common.
+pub(crate) struct PoolConfig {
+    pub(crate) http2: Http2Config,
+    pub(crate) grpc: Rc<grpc::StreamConfig>,
+    pub(crate) ttheader: Rc<ttheader::ConnConfig>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The connections of one worker.
+pub(crate) struct Pool {
+    config: PoolConfig,
+    slots: RefCell<FxHashMap<(usize, SocketAddr), Rc<Slot>>>,
+    drivers: Rc<Drivers>,
+}
+
+/// Counts the tasks that drive connections.
+#[derive(Default)]
+struct Drivers {
+    running: std::cell::Cell<usize>,
+    idle: tokio::sync::Notify,
+}
+
+/// The connections to one endpoint of one cluster.
+struct Slot {
+    cluster: Weak<Cluster>,
+    address: SocketAddr,
+    connections: RefCell<Vec<Connection>>,
+    /// Held while a connection is opened, so that a burst of streams opens one and not many.
+    opening: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+enum Connection {
+    Grpc(grpc::client::Client),
+    TtHeader(ttheader::client::Client),
+}
+
+impl Connection {
+    fn is_usable(&self) -> bool {
+        match self {
+            Self::Grpc(client) => client.is_usable(),
+            Self::TtHeader(client) => !client.is_closed(),
+        }
+    }
+
+    fn active(&self) -> usize {
+        match self {
+            Self::Grpc(client) => client.active(),
+            Self::TtHeader(client) => client.active(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Grpc(client) => client.active() >= client.capacity(),
+            Self::TtHeader(_) => false,
+        }
+    }
+
+    /// No new streams; closed when the last one is over.
+    fn retire(&self) {
+        match self {
+            // A gRPC connection closes by itself when the last handle and the last stream are gone.
+            Self::Grpc(_) => {}
+            Self::TtHeader(client) => client.close_when_idle(),
+        }
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(config: PoolConfig) -> Self {
+        Self { config, slots: RefCell::default(), drivers: Rc::default() }
+    }
+
+    /// Opens a stream on one of the cluster's endpoints.
+    ///
+    /// # Errors
+    /// The end that the caller is to be told: nothing reached a backend.
+    pub(crate) async fn open(&self, cluster: &Arc<Cluster>, head: &RequestHead) -> Result<(Opened, SocketAddr), End> {
+        let mut last = String::from("the backend has no endpoint");
+        for _ in 0..ATTEMPTS {
+            let Some(endpoint) = cluster.pick() else { break };
+            match self.open_at(cluster, &endpoint, head).await {
+                Ok(opened) => {
+                    endpoint.report_success();
+                    return Ok((opened, endpoint.address));
+                }
+                Err(error) => {
+                    debug!(backend = %cluster.name, endpoint = %endpoint.address, %error, "cannot open a stream");
+                    endpoint.report_failure();
+                    last = format!("{}: {error}", endpoint.address);
+                }
+            }
+        }
+        let text = format!("backend {} cannot be reached: {last}", cluster.name);
+        Err(End::hop(HopKind::Unreachable, text))
+    }
+
+    async fn open_at(
+        &self,
+        cluster: &Arc<Cluster>,
+        endpoint: &Arc<Endpoint>,
+        head: &RequestHead,
+    ) -> Result<Opened, String> {
+        if cluster.config.connections == Connections::PerStream {
+            let connection = self.connect(cluster, endpoint.address).await?;
+            let opened = open_on(&connection, head).await;
+            connection.retire();
+            return opened;
+        }
+        let slot = self.slot(cluster, endpoint.address);
+        // A connection may turn out to be going away only when it is used: then once more.
+        let mut error = String::new();
+        for _ in 0..2 {
+            let connection = self.connection(cluster, &slot).await?;
+            match open_on(&connection, head).await {
+                Ok(opened) => return Ok(opened),
+                Err(e) => error = e,
+            }
+            slot.discard_unusable();
+        }
+        Err(error)
+    }
+
+    fn slot(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Rc<Slot> {
+        let key = (Arc::as_ptr(cluster) as usize, address);
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.entry(key).or_insert_with(|| Rc::new(Slot::new(cluster, address)));
+        // The address of a cluster that is gone may have been given to another one.
+        if slot.cluster.as_ptr() != Arc::as_ptr(cluster) || slot.cluster.strong_count() == 0 {
+            *slot = Rc::new(Slot::new(cluster, address));
+        }
+        Rc::clone(slot)
+    }
+
+    /// A connection with room, opened when there is none or not yet enough of them.
+    async fn connection(&self, cluster: &Arc<Cluster>, slot: &Rc<Slot>) -> Result<Connection, String> {
+        if let Some(connection) = slot.best(cluster.config.pool_size) {
+            return Ok(connection);
+        }
+        let _opening = slot.opening.lock().await;
+        if let Some(connection) = slot.best(cluster.config.pool_size) {
+            return Ok(connection);
+        }
+        let connection = self.connect(cluster, slot.address).await?;
+        slot.connections.borrow_mut().push(connection.clone());
+        Ok(connection)
+    }
+
+    async fn connect(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Result<Connection, String> {
+        let config = &cluster.config;
+        let options = tcp::TcpOptions::from(&config.keepalive);
+        let socket = tcp::connect(address, config.connect_timeout, &options).await.map_err(|e| e.to_string())?;
+        match config.protocol {
+            Protocol::Grpc => {
+                let mut http2 = self.config.http2.clone();
+                if let Some(ping) = &config.keepalive.http2 {
+                    http2.ping_interval = Some(ping.interval);
+                    http2.ping_timeout = ping.timeout;
+                }
+                let grpc = Rc::clone(&self.config.grpc);
+                let (client, driver) =
+                    grpc::client::Client::connect(socket, &http2, grpc).await.map_err(|e| e.to_string())?;
+                self.drive(cluster, address, Wire::Grpc, driver);
+                Ok(Connection::Grpc(client))
+            }
+            Protocol::TtHeader => {
+                let (client, driver) = ttheader::client::Client::new(socket, Rc::clone(&self.config.ttheader));
+                self.drive(cluster, address, Wire::TtHeader, async move {
+                    driver.await;
+                    ConnectionEnd::Closed
+                });
+                Ok(Connection::TtHeader(client))
+            }
+        }
+    }
+
+    fn drive(
+        &self,
+        cluster: &Cluster,
+        address: SocketAddr,
+        wire: Wire,
+        driver: impl Future<Output = ConnectionEnd> + 'static,
+    ) {
+        let guard = Running::new(&self.drivers, self.config.metrics.connection(Side::Outbound, wire));
+        let backend = Arc::clone(&cluster.name);
+        spawn_local(async move {
+            let _guard = guard;
+            match driver.await {
+                ConnectionEnd::Closed => debug!(%backend, endpoint = %address, "backend connection closed"),
+                end => warn!(%backend, endpoint = %address, reason = %end, "backend connection lost"),
+            }
+        });
+    }
+
+    /// Forgets connections whose endpoint or backend is no longer configured; their streams go on.
+    pub(crate) fn sweep(&self) {
+        self.slots.borrow_mut().retain(|_, slot| {
+            slot.discard_unusable();
+            let wanted = slot.cluster.upgrade().is_some_and(|cluster| cluster.has(slot.address));
+            if !wanted {
+                slot.connections.borrow().iter().for_each(Connection::retire);
+            }
+            wanted
+        });
+    }
+
+    /// Lets go of every connection and waits until what was queued on them is written.
+    pub(crate) async fn close(&self) {
+        for slot in self.slots.borrow_mut().drain().map(|(_, slot)| slot) {
+            slot.connections.borrow().iter().for_each(Connection::retire);
+        }
+        while self.drivers.running.get() > 0 {
+            self.drivers.idle.notified().await;
+        }
+    }
+}
+
+async fn open_on(connection: &Connection, head: &RequestHead) -> Result<Opened, String> {
+    match connection {
+        Connection::Grpc(client) => client.open(head).await.map(Opened::Grpc).map_err(|e| e.to_string()),
+        Connection::TtHeader(client) => client.open(head).map(Opened::TtHeader).map_err(|e| e.to_string()),
+    }
+}
+
+impl Slot {
+    fn new(cluster: &Arc<Cluster>, address: SocketAddr) -> Self {
+        Self {
+            cluster: Arc::downgrade(cluster),
+            address,
+            connections: RefCell::default(),
+            opening: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The usable connection with the fewest streams, if no further one should be opened.
+    fn best(&self, pool_size: usize) -> Option<Connection> {
+        self.discard_unusable();
+        let connections = self.connections.borrow();
+        let best = connections.iter().min_by_key(|c| c.active())?;
+        let more = connections.len() < pool_size && best.active() > 0;
+        let full = best.is_full() && connections.len() < pool_size.max(MAX_FULL);
+        (!more && !full).then(|| best.clone())
+    }
+
+    fn discard_unusable(&self) {
+        self.connections.borrow_mut().retain(Connection::is_usable);
+    }
+}
+
+/// Connections to one endpoint that may be opened beyond the pool's size because the callee allows
+/// no more streams on the others.
+const MAX_FULL: usize = 64;
+
+struct Running {
+    drivers: RcWeak<Drivers>,
+    _counted: ConnectionGuard,
+}
+
+impl Running {
+    fn new(drivers: &Rc<Drivers>, counted: ConnectionGuard) -> Self {
+        drivers.running.set(drivers.running.get() + 1);
+        Self { drivers: Rc::downgrade(drivers), _counted: counted }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(drivers) = self.drivers.upgrade() {
+            drivers.running.set(drivers.running.get() - 1);
+            drivers.idle.notify_waiters();
+        }
+    }
+}

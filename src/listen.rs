@@ -1,0 +1,321 @@
+//! Listeners: accept, tell the protocols apart, hand sockets to workers and streams to the proxy.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rustc_hash::FxHashMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+use tracing::{debug, warn};
+
+use crate::config::{self, Carried, Limits, Sniff};
+use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
+use crate::net::tcp;
+use crate::telemetry::{Series, Side, Wire};
+use crate::worker::{self, Job, Worker};
+use crate::{Route, grpc, proxy, relay, ttheader};
+
+/// How long an acceptor rests when the system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener, as all threads see it.
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) config: config::Listener,
+    open: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+impl Shared {
+    pub(crate) fn new(config: config::Listener) -> Arc<Self> {
+        Arc::new(Self {
+            name: Arc::from(config.name.as_str()),
+            config,
+            open: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+        })
+    }
+
+    fn enter(&self) -> bool {
+        let fits = self.open.fetch_add(1, Ordering::Relaxed) < self.config.limits.max_connections;
+        if !fits {
+            self.leave();
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// A connection is over.
+    pub(crate) fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Connections refused because there were too many.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed) as u64
+    }
+}
+
+/// A listener, as one worker sees it.
+pub(crate) struct Listener {
+    pub(crate) shared: Arc<Shared>,
+    http2: Http2Config,
+    grpc: Rc<grpc::StreamConfig>,
+    ttheader: Rc<ttheader::ConnConfig>,
+    tcp: tcp::TcpOptions,
+    /// The counters of each route, found once; the route is kept so that its address stays its own.
+    series: RefCell<FxHashMap<(Wire, usize), (Option<Arc<Route>>, Arc<Series>)>>,
+}
+
+/// The most routes whose counters a worker remembers before it looks them up anew.
+const MAX_SERIES: usize = 4096;
+
+impl Listener {
+    pub(crate) fn new(shared: &worker::Shared, listener: &Arc<Shared>) -> Self {
+        let limits = &listener.config.limits;
+        let carried = listener.config.carried == Carried::Keep;
+        let grpc = grpc::StreamConfig {
+            node: Rc::from(&*shared.node),
+            max_message: limits.max_message,
+            stream_window: window(limits.stream_buffer),
+            carried,
+        };
+        Self {
+            http2: http2_config(limits, listener.config.keepalive.http2.as_ref()),
+            grpc: Rc::new(grpc),
+            ttheader: Rc::new(ttheader_config(shared, limits, carried)),
+            tcp: tcp::TcpOptions::from(&listener.config.keepalive),
+            series: RefCell::default(),
+            shared: Arc::clone(listener),
+        }
+    }
+
+    /// The counters of a stream that takes `route`.
+    pub(crate) fn series(&self, worker: &Worker, wire: Wire, route: Option<&Arc<Route>>) -> Arc<Series> {
+        let key = (wire, route.map_or(0, |r| Arc::as_ptr(r) as usize));
+        let mut known = self.series.borrow_mut();
+        if known.len() > MAX_SERIES {
+            known.clear();
+        }
+        let (_, series) = known.entry(key).or_insert_with(|| {
+            let none: Arc<str> = Arc::from("");
+            let name = route.map_or(&none, |r| &r.name);
+            let outbound = route.map(|r| wire_of(r.backend.config.protocol));
+            let series = worker.shared.telemetry.metrics.series(&self.shared.name, name, wire, outbound);
+            (route.cloned(), series)
+        });
+        Arc::clone(series)
+    }
+}
+
+/// The wire of a backend, as telemetry names it.
+pub(crate) fn wire_of(protocol: config::Protocol) -> Wire {
+    match protocol {
+        config::Protocol::Grpc => Wire::Grpc,
+        config::Protocol::TtHeader => Wire::TtHeader,
+    }
+}
+
+/// A buffer size as an HTTP/2 window (at most 2^31 - 1 bytes).
+pub(crate) fn window(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).min(i32::MAX as u32)
+}
+
+/// The HTTP/2 settings that `limits` mean.
+pub(crate) fn http2_config(limits: &Limits, ping: Option<&config::Ping>) -> Http2Config {
+    let default = Http2Config::default();
+    Http2Config {
+        stream_window: window(limits.stream_buffer),
+        connection_window: window(limits.connection_buffer),
+        send_buffer: limits.stream_buffer,
+        max_streams: u32::try_from(limits.max_streams_per_connection).unwrap_or(u32::MAX),
+        header_list: u32::try_from(limits.metadata_size).unwrap_or(u32::MAX),
+        pending_resets: limits.max_resets,
+        ping_interval: ping.map(|p| p.interval),
+        ping_timeout: ping.map_or(default.ping_timeout, |p| p.timeout),
+        cancel_grace: limits.cancel_grace,
+        handshake_timeout: limits.handshake_timeout,
+    }
+}
+
+/// The TTHeader connection settings that `limits` mean.
+pub(crate) fn ttheader_config(shared: &worker::Shared, limits: &Limits, carried: bool) -> ttheader::ConnConfig {
+    let mut config =
+        ttheader::ConnConfig::new(&shared.node, Arc::clone(&shared.budget), Arc::clone(&shared.ttheader));
+    config.carried = carried;
+    config.max_message = limits.max_message;
+    config.stream_budget = limits.stream_buffer;
+    config.connection_budget = limits.connection_buffer;
+    config.max_streams = limits.max_streams_per_connection;
+    config.slow_grace = limits.slow_grace;
+    config.cancel_grace = limits.cancel_grace;
+    config
+}
+
+/// Accepts until it is dropped, and gives each connection to the least loaded worker.
+pub(crate) async fn accept(socket: TcpListener, index: usize, listener: Arc<Shared>, workers: Arc<[worker::Handle]>) {
+    loop {
+        let (connection, peer) = match socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors or memory, or a connection that died in the queue.
+                warn!(listener = %listener.name, %error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if !listener.enter() {
+            warn!(listener = %listener.name, %peer, "too many connections; closed");
+            continue;
+        }
+        let least = workers.iter().min_by_key(|w| w.connections());
+        let given = connection.into_std().is_ok_and(|c| least.is_some_and(|w| w.give(Job::Serve(c, peer, index))));
+        if !given {
+            listener.leave();
+        }
+    }
+}
+
+/// What the first bytes of a connection say.
+enum Spoken {
+    Http2,
+    Streaming,
+    PingPong,
+    /// Neither; a text for the log and, when it is HTTP/1, for the client.
+    Foreign(&'static str),
+    /// It closed without saying anything: a health check.
+    Nothing,
+}
+
+/// Bytes that tell the protocols apart (as one Kitex port does).
+const TELLING: usize = 8;
+
+const HTTP2: &[u8] = b"PRI * HT";
+
+async fn sniff(socket: &mut TcpStream, first: &mut BytesMut) -> io::Result<Spoken> {
+    while first.len() < TELLING {
+        if socket.read_buf(first).await? == 0 {
+            let nothing = first.is_empty();
+            return Ok(if nothing { Spoken::Nothing } else { Spoken::Foreign("closed after a few bytes") });
+        }
+    }
+    Ok(match first.get(..TELLING) {
+        Some(HTTP2) => Spoken::Http2,
+        Some(&[_, _, _, _, 0x10, 0x00, _, flags]) if flags & 0x02 != 0 => Spoken::Streaming,
+        Some(&[_, _, _, _, 0x10, 0x00, _, _]) => Spoken::PingPong,
+        Some(&[0x16, 0x03, ..]) => Spoken::Foreign("TLS, which this listener does not speak"),
+        Some(text) if is_http1(text) => Spoken::Foreign("HTTP/1"),
+        _ => Spoken::Foreign("neither HTTP/2 nor TTHeader"),
+    })
+}
+
+fn is_http1(first: &[u8]) -> bool {
+    [b"GET ".as_slice(), b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT "]
+        .iter()
+        .any(|method| first.starts_with(method))
+}
+
+/// Serves one connection until it is over.
+pub(crate) async fn connection(worker: Rc<Worker>, listener: Rc<Listener>, mut socket: TcpStream, peer: SocketAddr) {
+    tcp::tune(&socket, &listener.tcp);
+    let mut first = BytesMut::with_capacity(4096);
+    let limit = listener.shared.config.limits.handshake_timeout;
+    let spoken = match tokio::time::timeout(limit, sniff(&mut socket, &mut first)).await {
+        Ok(Ok(spoken)) => spoken,
+        Ok(Err(error)) => return debug!(%peer, %error, "connection lost before it said anything"),
+        Err(_) => Spoken::Foreign("nothing within the handshake timeout"),
+    };
+    let wanted = listener.shared.config.protocol;
+    match (spoken, wanted) {
+        (Spoken::Http2, Sniff::Auto | Sniff::Grpc) => serve_grpc(worker, listener, socket, first, peer).await,
+        (Spoken::Streaming, Sniff::Auto | Sniff::TtHeader) => {
+            serve_ttheader(worker, listener, socket, first, peer).await;
+        }
+        (Spoken::PingPong, Sniff::Auto | Sniff::TtHeader) => {
+            relay::ping_pong(&worker, &listener.shared, socket, first, peer).await;
+        }
+        (Spoken::Http2, Sniff::TtHeader) => refuse(&listener, &mut socket, peer, "HTTP/2 on a ttheader listener").await,
+        (Spoken::Streaming | Spoken::PingPong, Sniff::Grpc) => {
+            refuse(&listener, &mut socket, peer, "TTHeader on a grpc listener").await;
+        }
+        (Spoken::Foreign(what), _) => refuse(&listener, &mut socket, peer, what).await,
+        (Spoken::Nothing, _) => {}
+    }
+}
+
+async fn refuse(listener: &Listener, socket: &mut TcpStream, peer: SocketAddr, what: &str) {
+    warn!(listener = %listener.shared.name, %peer, what, "connection refused");
+    listener.shared.refused.fetch_add(1, Ordering::Relaxed);
+    if what == "HTTP/1" {
+        let text = "this port speaks gRPC (HTTP/2 with prior knowledge) and TTHeader, not HTTP/1\n";
+        let answer = format!(
+            "HTTP/1.1 426 Upgrade Required\r\nconnection: close\r\nupgrade: h2c\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        );
+        let _ = socket.write_all(answer.as_bytes()).await;
+    }
+}
+
+async fn serve_grpc(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    socket: TcpStream,
+    first: BytesMut,
+    peer: SocketAddr,
+) {
+    let _counted = worker.shared.telemetry.metrics.connection(Side::Inbound, Wire::Grpc);
+    let control = Control::default();
+    let remote = control.clone();
+    let _drain = worker.on_drain(move || remote.drain());
+    let (on_worker, on_listener, on_control) = (Rc::clone(&worker), Rc::clone(&listener), control.clone());
+    let on_request = move |request, respond| {
+        let accepted = grpc::server::accept(request, respond, Rc::clone(&on_listener.grpc), on_control.clone());
+        if let Some((head, stream)) = accepted {
+            spawn_local(proxy::carry(
+                Rc::clone(&on_worker),
+                Rc::clone(&on_listener),
+                Wire::Grpc,
+                peer,
+                head,
+                stream,
+            ));
+        }
+    };
+    match http2::serve(socket, first, &listener.http2, control, on_request).await {
+        ConnectionEnd::Closed => debug!(%peer, "gRPC connection closed"),
+        end => debug!(%peer, reason = %end, "gRPC connection lost"),
+    }
+}
+
+async fn serve_ttheader(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    socket: TcpStream,
+    first: BytesMut,
+    peer: SocketAddr,
+) {
+    let _counted = worker.shared.telemetry.metrics.connection(Side::Inbound, Wire::TtHeader);
+    let handle = ttheader::server::ServerHandle::default();
+    let remote = handle.clone();
+    let _drain = worker.on_drain(move || remote.drain());
+    let (on_worker, on_listener) = (Rc::clone(&worker), Rc::clone(&listener));
+    let on_stream = move |head, stream| {
+        spawn_local(proxy::carry(
+            Rc::clone(&on_worker),
+            Rc::clone(&on_listener),
+            Wire::TtHeader,
+            peer,
+            head,
+            stream,
+        ));
+    };
+    ttheader::server::serve(socket, first, Rc::clone(&listener.ttheader), handle, on_stream).await;
+    debug!(%peer, "TTHeader connection closed");
+}

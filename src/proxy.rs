@@ -1,0 +1,214 @@
+//! One stream's life: head, route, backend, bridge, record.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::time::Instant;
+
+use crate::backend::pool::Opened;
+use crate::bridge::{self, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle};
+use crate::config::PayloadKind;
+use crate::listen::Listener;
+use crate::route::Route;
+use crate::stream::{End, HopKind, Inbound, Outbound, Payload, Received, RequestHead};
+use crate::telemetry::{self, Form, StreamInfo, StreamRecord, Traffic, Wire};
+use crate::worker::Worker;
+
+/// Carries one stream that a caller opened to its end.
+pub(crate) async fn carry<I: Inbound>(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    wire: Wire,
+    peer: SocketAddr,
+    mut head: RequestHead,
+    mut inbound: I,
+) {
+    let received = Instant::now();
+    let route = worker.shared.routes.load().table.find(&head);
+    let series = listener.series(&worker, wire, route.as_deref());
+    let info = StreamInfo {
+        series,
+        peer: Some(peer),
+        service: head.service.clone(),
+        method: head.method.clone(),
+        caller: head.caller.clone(),
+    };
+    let mut record = worker.shared.telemetry.open(worker.id, info, &mut head);
+    let switch = worker.switch();
+    let outcome = match route {
+        Some(route) => {
+            let stream = Stream { worker: &worker, route: &route, switch: &switch, received };
+            stream.carry(head, &mut inbound, &mut record).await
+        }
+        None => {
+            let text = format!("no route for service {:?}, method {:?}", head.service, head.method);
+            refuse(&mut inbound, End::hop(HopKind::NoRoute, text), &worker.shared.node)
+        }
+    };
+    let traffic = traffic(outcome.request, outcome.response);
+    record.finish(&telemetry::Outcome { end: &outcome.end, traffic, grpc_status: None });
+}
+
+fn traffic(request: Moved, response: Moved) -> Traffic {
+    Traffic {
+        request_messages: request.messages,
+        request_bytes: request.payload_bytes(),
+        response_messages: response.messages,
+        response_bytes: response.payload_bytes(),
+    }
+}
+
+/// Ends a stream for which no backend was opened.
+fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
+    let verdict = settle(end, node, false);
+    if verdict.tell_caller {
+        inbound.finish(&verdict.end, node);
+    }
+    Outcome { end: verdict.end, request: Moved::default(), response: Moved::default() }
+}
+
+struct Stream<'a> {
+    worker: &'a Worker,
+    route: &'a Route,
+    switch: &'a Switch,
+    received: Instant,
+}
+
+impl Stream<'_> {
+    async fn carry<I: Inbound>(&self, mut head: RequestHead, inbound: &mut I, record: &mut StreamRecord) -> Outcome {
+        let node = &*self.worker.shared.node;
+        let limits = self.limits(&head);
+        if let Err(end) = self.prepare(&mut head) {
+            return refuse(inbound, end, node);
+        }
+        let mut early = Early::default();
+        let opened = {
+            let opening = self.open(&mut head, limits.deadline, record);
+            listen_while(inbound, &mut early, self.switch, opening).await
+        };
+        match opened {
+            Ok(Opened::Grpc(outbound)) => self.bridge(head, inbound, outbound, early, limits).await,
+            Ok(Opened::TtHeader(outbound)) => self.bridge(head, inbound, outbound, early, limits).await,
+            Err(end) => refuse(inbound, end, node),
+        }
+    }
+
+    /// The earlier of the caller's deadline and the route's, and the route's other limits.
+    fn limits(&self, head: &RequestHead) -> Limits {
+        let timeouts = &self.route.timeouts;
+        let stream = [head.timeout, timeouts.stream].into_iter().flatten().min();
+        Limits {
+            deadline: stream.map(|t| self.received + t),
+            idle: timeouts.idle,
+            first_response: timeouts.first_response,
+        }
+    }
+
+    /// Makes the head what the backend is to see.
+    fn prepare(&self, head: &mut RequestHead) -> Result<(), End> {
+        let backend = &self.route.backend;
+        let fits = match backend.config.payload {
+            PayloadKind::Any => true,
+            PayloadKind::Thrift => head.payload == Payload::Thrift,
+            PayloadKind::Protobuf => head.payload == Payload::Protobuf,
+        };
+        if !fits {
+            let text = format!("backend {} takes other payloads than {:?}", backend.name, head.payload);
+            return Err(End::hop(HopKind::PayloadMismatch, text));
+        }
+        self.route.apply(head);
+        if let Some(service) = &backend.config.service {
+            head.to = Some(service.clone());
+        }
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        head: &mut RequestHead,
+        deadline: Option<Instant>,
+        record: &mut StreamRecord,
+    ) -> Result<Opened, End> {
+        let backend = &self.route.backend;
+        record.outbound(&mut head.metadata, form(backend.config.protocol));
+        head.timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let opening = self.worker.pool.open(backend, head);
+        let opened = match deadline {
+            Some(at) => tokio::time::timeout_at(at, opening)
+                .await
+                .unwrap_or_else(|_| Err(End::hop(HopKind::Deadline, "stream timeout while connecting")))?,
+            None => opening.await?,
+        };
+        record.endpoint(opened.1);
+        Ok(opened.0)
+    }
+
+    async fn bridge<I: Inbound, O: Outbound>(
+        &self,
+        mut head: RequestHead,
+        inbound: &mut I,
+        mut outbound: O,
+        early: Early,
+        limits: Limits,
+    ) -> Outcome {
+        let node = &*self.worker.shared.node;
+        let stages = match self.stages(&mut head, inbound, &outbound) {
+            Ok(stages) => stages,
+            Err(end) => return refuse(inbound, end, node),
+        };
+        bridge::run(inbound, &mut outbound, early, stages, &limits, node, self.switch).await
+    }
+
+    /// The stages that this pair of halves needs.
+    fn stages(&self, head: &RequestHead, inbound: &impl Inbound, outbound: &impl Outbound) -> Result<Stages, End> {
+        let max = self.worker.shared.limits.max_message;
+        let inflate = |encoding: Option<&str>| {
+            Decompress::new(encoding, max)
+                .map(|stage| Some(Box::new(stage) as Box<dyn Stage>))
+                .map_err(|e| End::hop(e.kind, e.text))
+        };
+        let request = match &head.encoding {
+            Some(encoding) if !outbound.takes_compressed() => inflate(Some(encoding))?,
+            _ => None,
+        };
+        let response = if outbound.takes_compressed() && !inbound.takes_compressed() { inflate(None)? } else { None };
+        Ok(Stages { request, response })
+    }
+}
+
+fn form(protocol: crate::config::Protocol) -> Form {
+    match protocol {
+        crate::config::Protocol::Grpc => Form::Grpc,
+        crate::config::Protocol::TtHeader => Form::TtHeader,
+    }
+}
+
+/// Waits for `opening` while the caller is heard: what it sends is kept, and its end, or an end
+/// from outside, ends the wait.
+async fn listen_while<I: Inbound, T>(
+    inbound: &mut I,
+    early: &mut Early,
+    switch: &Switch,
+    opening: impl Future<Output = Result<T, End>>,
+) -> Result<T, End> {
+    let mut opening = std::pin::pin!(opening);
+    poll_fn(|cx| {
+        if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
+            return Poll::Ready(opened);
+        }
+        loop {
+            match inbound.poll_recv(cx) {
+                Poll::Ready(Received::Messages(mut run)) => early.messages.append(&mut run),
+                Poll::Ready(Received::HalfClose) => early.half_closed = true,
+                Poll::Ready(Received::End(end)) => return Poll::Ready(Err(end)),
+                Poll::Ready(Received::Head(_)) => debug_assert!(false, "a caller has no response head"),
+                Poll::Pending => break,
+            }
+        }
+        switch.poll_end(cx).map(Err)
+    })
+    .await
+}

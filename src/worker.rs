@@ -1,0 +1,267 @@
+//! A worker: one thread, one current-thread runtime, and everything that never leaves it —
+//! inbound connections, their streams, and the backend connections that those use.
+//!
+//! `PEERS.md` has the measurement behind this: tasks that never leave their core cost a third.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::spawn_local;
+
+use crate::backend::pool::{Pool, PoolConfig};
+use crate::bridge::Switch;
+use crate::config::Limits;
+use crate::listen::{self, Listener};
+use crate::net::budget::Budget;
+use crate::route;
+use crate::stream::HopKind;
+use crate::telemetry::Telemetry;
+use crate::{grpc, ttheader};
+
+/// How often connections to endpoints that are gone are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What all workers share; nothing in it is behind a lock on the data path.
+pub(crate) struct Shared {
+    /// This hop's name.
+    pub(crate) node: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) routes: Arc<route::Store>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) ttheader: Arc<ttheader::Counters>,
+    pub(crate) listeners: Vec<Arc<listen::Shared>>,
+}
+
+/// What a worker is asked to do.
+pub(crate) enum Job {
+    /// Serve a connection of a listener (by its place in [`Shared::listeners`]).
+    Serve(std::net::TcpStream, SocketAddr, usize),
+    /// Take no new streams; connections close when their last stream is over.
+    Drain,
+    /// End what is left, flush, close, and answer.
+    Close(oneshot::Sender<()>),
+}
+
+/// The acceptor's view of a worker.
+pub(crate) struct Handle {
+    jobs: mpsc::UnboundedSender<Job>,
+    connections: Arc<AtomicUsize>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Starts worker number `id`.
+    ///
+    /// # Errors
+    /// The system gave no thread or no runtime.
+    pub(crate) fn start(id: usize, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let runtime_options = tokio::runtime::LocalOptions::default();
+        let counted = Arc::clone(&connections);
+        let thread = std::thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
+            match tokio::runtime::Builder::new_current_thread().enable_all().build_local(runtime_options) {
+                Ok(runtime) => runtime.block_on(Worker::new(id, shared, counted).run(queue)),
+                Err(error) => tracing::error!(%error, "no runtime for a worker"),
+            }
+        })?;
+        Ok(Self { jobs, connections, thread: Some(thread) })
+    }
+
+    /// Inbound connections that it serves.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Gives it something to do; false when it is gone.
+    pub(crate) fn give(&self, job: Job) -> bool {
+        if matches!(job, Job::Serve(..)) {
+            self.connections.fetch_add(1, Ordering::Relaxed);
+        }
+        self.jobs.send(job).is_ok()
+    }
+
+    /// Waits for its thread.
+    pub(crate) fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a worker panicked");
+        }
+    }
+}
+
+/// One worker, seen from its own thread.
+pub(crate) struct Worker {
+    pub(crate) id: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Pool,
+    listeners: Vec<Rc<Listener>>,
+    /// The live streams, to be ended from outside.
+    switches: RefCell<Slab<Rc<Switch>>>,
+    /// The inbound connections, to be drained.
+    drains: RefCell<Slab<Box<dyn Fn()>>>,
+    draining: Cell<bool>,
+    connections: Arc<AtomicUsize>,
+    /// Told whenever a stream or a connection is over.
+    less: Notify,
+}
+
+impl Worker {
+    fn new(id: usize, shared: Arc<Shared>, connections: Arc<AtomicUsize>) -> Rc<Self> {
+        let limits = &shared.limits;
+        let node: Rc<str> = Rc::from(&*shared.node);
+        let grpc = grpc::StreamConfig {
+            node: Rc::clone(&node),
+            max_message: limits.max_message,
+            stream_window: listen::window(limits.stream_buffer),
+            carried: true,
+        };
+        let pool = Pool::new(PoolConfig {
+            http2: listen::http2_config(limits, None),
+            grpc: Rc::new(grpc),
+            ttheader: Rc::new(listen::ttheader_config(&shared, limits, true)),
+            metrics: shared.telemetry.metrics(),
+        });
+        let listeners = shared.listeners.iter().map(|l| Rc::new(Listener::new(&shared, l))).collect();
+        Rc::new(Self {
+            id,
+            pool,
+            listeners,
+            switches: RefCell::default(),
+            drains: RefCell::default(),
+            draining: Cell::new(false),
+            connections,
+            less: Notify::new(),
+            shared,
+        })
+    }
+
+    async fn run(self: Rc<Self>, mut jobs: mpsc::UnboundedReceiver<Job>) {
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            let job = tokio::select! {
+                biased;
+                job = jobs.recv() => job,
+                _ = sweep.tick() => {
+                    self.pool.sweep();
+                    continue;
+                }
+            };
+            match job {
+                Some(Job::Serve(socket, peer, listener)) => self.serve(socket, peer, listener),
+                Some(Job::Drain) => self.drain(),
+                Some(Job::Close(done)) => {
+                    self.close().await;
+                    let _ = done.send(());
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn serve(self: &Rc<Self>, socket: std::net::TcpStream, peer: SocketAddr, listener: usize) {
+        let counted = Counted(Rc::clone(self), self.listeners.get(listener).cloned());
+        let (Some(listener), Ok(socket)) = (counted.1.clone(), TcpStream::from_std(socket)) else { return };
+        let worker = Rc::clone(self);
+        spawn_local(async move {
+            let _counted = counted;
+            listen::connection(worker, listener, socket, peer).await;
+        });
+    }
+
+    /// A switch for a new stream; it is known to the worker until it is dropped.
+    pub(crate) fn switch(self: &Rc<Self>) -> Registered {
+        let switch = Rc::new(Switch::default());
+        let key = self.switches.borrow_mut().insert(Rc::clone(&switch));
+        Registered { worker: Rc::clone(self), key, switch }
+    }
+
+    /// Registers how an inbound connection is drained, for as long as the guard lives.
+    pub(crate) fn on_drain(self: &Rc<Self>, drain: impl Fn() + 'static) -> OnDrain {
+        if self.draining.get() {
+            drain();
+        }
+        let key = self.drains.borrow_mut().insert(Box::new(drain));
+        OnDrain { worker: Rc::clone(self), key }
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        for (_, drain) in self.drains.borrow().iter() {
+            drain();
+        }
+    }
+
+    async fn close(&self) {
+        self.drain();
+        for (_, switch) in self.switches.borrow().iter() {
+            switch.end(HopKind::DrainOver, "the proxy is shutting down");
+        }
+        let grace = self.shared.limits.cancel_grace;
+        let flushed = async {
+            while !self.switches.borrow().is_empty() || self.connections.load(Ordering::Relaxed) > 0 {
+                self.less.notified().await;
+            }
+            self.pool.close().await;
+        };
+        if tokio::time::timeout(grace, flushed).await.is_err() {
+            tracing::warn!(worker = self.id, ?grace, "peers did not take their ends in time; closing");
+        }
+    }
+}
+
+/// A stream's switch, known to its worker until dropped.
+pub(crate) struct Registered {
+    worker: Rc<Worker>,
+    key: usize,
+    switch: Rc<Switch>,
+}
+
+impl std::ops::Deref for Registered {
+    type Target = Switch;
+    fn deref(&self) -> &Switch {
+        &self.switch
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.switches.borrow_mut().try_remove(self.key);
+        self.worker.less.notify_one();
+    }
+}
+
+/// An inbound connection's way to be drained, known to its worker until dropped.
+pub(crate) struct OnDrain {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for OnDrain {
+    fn drop(&mut self) {
+        self.worker.drains.borrow_mut().try_remove(self.key);
+    }
+}
+
+/// Counts an inbound connection down when its task is over, panics included.
+struct Counted(Rc<Worker>, Option<Rc<Listener>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(listener) = &self.1 {
+            listener.shared.leave();
+        }
+        self.0.less.notify_one();
+    }
+}
