@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use tokio::task::spawn_local;
 use tracing::{debug, warn};
 
-use crate::backend::cluster::{Cluster, Endpoint};
+use crate::backend::{Cluster, Endpoint};
 use crate::config::{Connections, Protocol};
 use crate::net::http2::{ConnectionEnd, Http2Config};
 use crate::net::tcp;
@@ -41,8 +41,10 @@ pub(crate) struct PoolConfig {
 /// The connections of one worker.
 pub(crate) struct Pool {
     config: PoolConfig,
-    slots: RefCell<FxHashMap<(usize, SocketAddr), Rc<Slot>>>,
+    slots: RefCell<FxHashMap<(u64, SocketAddr), Rc<Slot>>>,
     drivers: Rc<Drivers>,
+    /// Whose turn it is among a cluster's endpoints.
+    turn: std::cell::Cell<usize>,
 }
 
 /// Counts the tasks that drive connections.
@@ -101,7 +103,7 @@ impl Connection {
 
 impl Pool {
     pub(crate) fn new(config: PoolConfig) -> Self {
-        Self { config, slots: RefCell::default(), drivers: Rc::default() }
+        Self { config, slots: RefCell::default(), drivers: Rc::default(), turn: std::cell::Cell::default() }
     }
 
     /// Opens a stream on one of the cluster's endpoints.
@@ -109,9 +111,9 @@ impl Pool {
     /// # Errors
     /// The end that the caller is to be told: nothing reached a backend.
     pub(crate) async fn open(&self, cluster: &Arc<Cluster>, head: &RequestHead) -> Result<(Opened, SocketAddr), End> {
-        let mut last = String::from("the backend has no endpoint");
+        let mut last = String::from("it has no endpoint");
         for _ in 0..ATTEMPTS {
-            let Some(endpoint) = cluster.pick() else { break };
+            let Some(endpoint) = self.pick(cluster).await else { break };
             match self.open_at(cluster, &endpoint, head).await {
                 Ok(opened) => {
                     endpoint.report_success();
@@ -126,6 +128,25 @@ impl Pool {
         }
         let text = format!("backend {} cannot be reached: {last}", cluster.name);
         Err(End::hop(HopKind::Unreachable, text))
+    }
+
+    /// The next endpoint; a cluster whose names are not resolved yet has the connect timeout for it.
+    pub(crate) async fn pick(&self, cluster: &Cluster) -> Option<Arc<Endpoint>> {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        if let Some(endpoint) = cluster.pick(turn) {
+            return Some(endpoint);
+        }
+        let resolved = async {
+            loop {
+                let changed = cluster.changed();
+                if let Some(endpoint) = cluster.pick(turn) {
+                    return endpoint;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(cluster.config.connect_timeout, resolved).await.ok()
     }
 
     async fn open_at(
@@ -155,13 +176,8 @@ impl Pool {
     }
 
     fn slot(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Rc<Slot> {
-        let key = (Arc::as_ptr(cluster) as usize, address);
         let mut slots = self.slots.borrow_mut();
-        let slot = slots.entry(key).or_insert_with(|| Rc::new(Slot::new(cluster, address)));
-        // The address of a cluster that is gone may have been given to another one.
-        if slot.cluster.as_ptr() != Arc::as_ptr(cluster) || slot.cluster.strong_count() == 0 {
-            *slot = Rc::new(Slot::new(cluster, address));
-        }
+        let slot = slots.entry((cluster.id, address)).or_insert_with(|| Rc::new(Slot::new(cluster, address)));
         Rc::clone(slot)
     }
 

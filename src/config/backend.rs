@@ -1,0 +1,358 @@
+//! `backends`: where streams go, and how connections to them are made and kept.
+//!
+//! Owns the keys, their defaults and their ranges. Opens nothing (`crate::backend` does).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::fault::quote;
+use super::limits::TIMEOUTS;
+use super::walk::{Spot, Walk};
+
+pub(super) const KEYS: &[&str] = &[
+    "protocol",
+    "service",
+    "endpoints",
+    "payload",
+    "hop",
+    "connections",
+    "pool_size",
+    "connect_timeout",
+    "keepalive",
+    "backoff",
+    "dns",
+];
+
+/// Which wire a backend speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// gRPC over HTTP/2 without TLS.
+    #[default]
+    Grpc,
+    /// Kitex TTHeader streaming.
+    TtHeader,
+}
+
+/// What a backend takes in its messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PayloadKind {
+    /// Not said: everything is passed on.
+    #[default]
+    Any,
+    /// Thrift structs; protobuf is refused.
+    Thrift,
+    /// Protobuf; thrift is refused.
+    Protobuf,
+}
+
+/// Whether a backend is another ripcord.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Hop {
+    /// Not said: nothing but plain gRPC or TTHeader is sent to it.
+    #[default]
+    None,
+    /// It is: a cancel takes its cause, text and exact path along.
+    Ripcord,
+}
+
+/// How streams share connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Connections {
+    /// Many streams on each connection.
+    #[default]
+    Shared,
+    /// One connection per stream.
+    PerStream,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// An address.
+    Address(SocketAddr),
+    /// A DNS name and a port: every address that the name has is an endpoint.
+    Dns {
+        /// The name.
+        name: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Dns { name, port } => write!(f, "{name}:{port}"),
+        }
+    }
+}
+
+/// A named set of endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Which wire it speaks (needed).
+    pub protocol: Protocol,
+    /// The callee's service name: int key 6 (to-service), `destination-service` (default: none).
+    pub service: Option<String>,
+    /// Where it is; at least one.
+    pub endpoints: Vec<Target>,
+    /// What it takes (default `any`).
+    pub payload: PayloadKind,
+    /// Whether it is another ripcord (default `none`).
+    pub hop: Hop,
+    /// How streams share connections (default `shared`).
+    pub connections: Connections,
+    /// Shared connections per endpoint and worker (default 1).
+    pub pool_size: usize,
+    /// How long a connection may take to open (default 3 s: one lost SYN is forgiven).
+    pub connect_timeout: Duration,
+    /// How a silent connection is found to be dead.
+    pub keepalive: Keepalive,
+    /// How long a failed endpoint is left alone.
+    pub backoff: Backoff,
+    /// Time between two look-ups of the DNS names (default 10 s).
+    pub dns_refresh: Duration,
+}
+
+pub(super) const KEEPALIVE_KEYS: &[&str] = &["tcp", "user_timeout", "http2"];
+pub(super) const TCP_KEYS: &[&str] = &["idle", "interval", "count"];
+pub(super) const PING_KEYS: &[&str] = &["interval", "timeout"];
+
+/// How a silent connection is found to be dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Probes by the kernel, also for wires without a ping (default: on; `off` for none).
+    pub tcp: Option<TcpKeepalive>,
+    /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged (default 20 s; `off` for the
+    /// kernel's own, about 15 minutes).
+    pub user_timeout: Option<Duration>,
+    /// HTTP/2 PING (default `off`: a gRPC server may answer pings more frequent than every 5
+    /// minutes with GOAWAY `too_many_pings`). Without effect on TTHeader, which has no ping.
+    pub http2: Option<Ping>,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            tcp: Some(TcpKeepalive::default()),
+            user_timeout: Some(Duration::from_secs(20)),
+            http2: None,
+        }
+    }
+}
+
+/// TCP keepalive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpKeepalive {
+    /// Silence before the first probe (default 15 s; whole seconds).
+    pub idle: Duration,
+    /// Time between probes (default 5 s; whole seconds).
+    pub interval: Duration,
+    /// Probes without answer until the connection is dead (default 3).
+    pub count: usize,
+}
+
+impl Default for TcpKeepalive {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(15),
+            interval: Duration::from_secs(5),
+            count: 3,
+        }
+    }
+}
+
+/// HTTP/2 PING.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// Time between pings, at least 1 s (needed).
+    pub interval: Duration,
+    /// How long an answer may take (default 10 s).
+    pub timeout: Duration,
+}
+
+pub(super) const BACKOFF_KEYS: &[&str] = &["initial", "max"];
+
+/// How long a failed endpoint is left alone: doubled with each failure, with jitter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure (default 100 ms).
+    pub initial: Duration,
+    /// At most (default 10 s).
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(10),
+        }
+    }
+}
+
+pub(super) const DNS_KEYS: &[&str] = &["refresh"];
+
+const PROTOCOLS: &[(&str, Protocol)] = &[
+    ("grpc", Protocol::Grpc),
+    ("ttheader", Protocol::TtHeader),
+];
+
+/// Reads one backend; `None` when it is not even a map.
+pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
+    let s = walk.section(spot, KEYS)?;
+    Some(Backend {
+        protocol: walk.need(&s, "protocol", "grpc or ttheader", |w, at| {
+            w.choice(at, "protocol", PROTOCOLS)
+        }),
+        service: walk.or(&s, "service", None, |w, at| w.label(at, 256).map(Some)),
+        endpoints: walk.need(&s, "endpoints", "a list of ip:port or name:port", endpoints),
+        payload: walk.or(&s, "payload", PayloadKind::default(), |w, at| {
+            let words = [
+                ("any", PayloadKind::Any),
+                ("thrift", PayloadKind::Thrift),
+                ("protobuf", PayloadKind::Protobuf),
+            ];
+            w.choice(at, "payload", &words)
+        }),
+        hop: walk.or(&s, "hop", Hop::default(), |w, at| {
+            w.choice(at, "hop", &[("none", Hop::None), ("ripcord", Hop::Ripcord)])
+        }),
+        connections: walk.or(&s, "connections", Connections::default(), |w, at| {
+            let words = [
+                ("shared", Connections::Shared),
+                ("per_stream", Connections::PerStream),
+            ];
+            w.choice(at, "connections", &words)
+        }),
+        pool_size: walk.or(&s, "pool_size", 1, |w, at| w.count(at, 1..=1024)),
+        connect_timeout: walk.or(&s, "connect_timeout", Duration::from_secs(3), |w, at| {
+            w.duration(at, TIMEOUTS)
+        }),
+        keepalive: walk.or(&s, "keepalive", Keepalive::default(), keepalive),
+        backoff: walk.or(&s, "backoff", Backoff::default(), backoff),
+        dns_refresh: walk.or(&s, "dns", DNS_REFRESH, |w, at| {
+            let s = w.section(at, DNS_KEYS)?;
+            Some(w.or(&s, "refresh", DNS_REFRESH, |w, at| {
+                w.duration(at, Duration::from_millis(100)..=*TIMEOUTS.end())
+            }))
+        }),
+    })
+}
+
+const DNS_REFRESH: Duration = Duration::from_secs(10);
+
+fn endpoints(walk: &mut Walk, spot: &Spot<'_>) -> Option<Vec<Target>> {
+    let mut targets: Vec<Target> = Vec::new();
+    let items = walk.list(spot);
+    if items.is_empty() {
+        walk.error(spot.node.place, &spot.path, "no endpoint; needed: at least one");
+    }
+    for item in items {
+        let Some(text) = walk.text(&item, "an endpoint") else {
+            continue;
+        };
+        match target(text) {
+            Some(target) if targets.contains(&target) => {
+                let message = format!("endpoint {} is listed twice", quote(text));
+                walk.warn(item.node.place, &item.path, message);
+            }
+            Some(target) => targets.push(target),
+            None => {
+                let message = format!(
+                    "bad endpoint {}; allowed: ip:port or dns name:port, e.g. 127.0.0.1:8888, [::1]:8888 or chat.svc:8888",
+                    quote(text)
+                );
+                walk.error(item.node.place, &item.path, message);
+            }
+        }
+    }
+    Some(targets)
+}
+
+/// Reads `ip:port` or `name:port`.
+fn target(text: &str) -> Option<Target> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return (address.port() > 0).then_some(Target::Address(address));
+    }
+    let (name, port) = text.rsplit_once(':')?;
+    if !port.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let port: u16 = port.parse().ok().filter(|p| *p > 0)?;
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let numeric = labels.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if labels.len() > 253 || numeric || !labels.split('.').all(label) {
+        return None;
+    }
+    Some(Target::Dns {
+        name: name.to_owned(),
+        port,
+    })
+}
+
+/// Whole seconds: what the kernel's options can hold.
+const SECONDS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(32_767);
+
+/// Reads `keepalive`, of a backend or of a listener.
+pub(super) fn keepalive(walk: &mut Walk, spot: &Spot<'_>) -> Option<Keepalive> {
+    let s = walk.section(spot, KEEPALIVE_KEYS)?;
+    let default = Keepalive::default();
+    Some(Keepalive {
+        tcp: walk.or(&s, "tcp", default.tcp, |w, at| {
+            if w.is_off(at) {
+                return Some(None);
+            }
+            let s = w.section(at, TCP_KEYS)?;
+            let default = TcpKeepalive::default();
+            Some(Some(TcpKeepalive {
+                idle: w.or(&s, "idle", default.idle, |w, at| w.duration(at, SECONDS)),
+                interval: w.or(&s, "interval", default.interval, |w, at| {
+                    w.duration(at, SECONDS)
+                }),
+                count: w.or(&s, "count", default.count, |w, at| w.count(at, 1..=127)),
+            }))
+        }),
+        user_timeout: walk.or(&s, "user_timeout", default.user_timeout, |w, at| {
+            w.duration_or_off(at, TIMEOUTS)
+        }),
+        http2: walk.or(&s, "http2", default.http2, |w, at| {
+            if w.is_off(at) {
+                return Some(None);
+            }
+            let s = w.section(at, PING_KEYS)?;
+            Some(Some(Ping {
+                interval: w.need(&s, "interval", "a duration, e.g. 5m", |w, at| {
+                    w.duration(at, Duration::from_secs(1)..=*TIMEOUTS.end())
+                }),
+                timeout: w.or(&s, "timeout", Duration::from_secs(10), |w, at| {
+                    w.duration(at, TIMEOUTS)
+                }),
+            }))
+        }),
+    })
+}
+
+fn backoff(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backoff> {
+    let s = walk.section(spot, BACKOFF_KEYS)?;
+    let default = Backoff::default();
+    let backoff = Backoff {
+        initial: walk.or(&s, "initial", default.initial, |w, at| {
+            w.duration(at, TIMEOUTS)
+        }),
+        max: walk.or(&s, "max", default.max, |w, at| w.duration(at, TIMEOUTS)),
+    };
+    if backoff.initial > backoff.max {
+        let message = "initial is over max; allowed: at most as long";
+        walk.error(s.place, &spot.path, message);
+    }
+    Some(backoff)
+}

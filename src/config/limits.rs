@@ -1,0 +1,175 @@
+//! `limits`: every bound on what peers can make this process hold, and `drain`.
+//!
+//! Owns the keys, their defaults and their ranges. DESIGN.md "Memory" says what they bound.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::walk::{Spot, Walk};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+
+/// How short and how long a timeout may be.
+pub(super) const TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+
+pub(super) const KEYS: &[&str] = &[
+    "max_message",
+    "stream_buffer",
+    "connection_buffer",
+    "process_buffer",
+    "max_streams_per_connection",
+    "max_connections",
+    "max_resets",
+    "metadata_size",
+    "slow_grace",
+    "cancel_grace",
+    "handshake_timeout",
+];
+
+/// Bounds. A listener starts from the top-level `limits` and may override any but
+/// `process_buffer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest message, in bytes, either way, as it is on the wire (default 16 MiB, at most
+    /// 1023 MiB: a TTHeader frame ends below 1 GiB). A longer one ends its stream.
+    pub max_message: usize,
+    /// Bytes held for one direction of one stream (default 256 KiB); a single message may be
+    /// longer, up to `max_message`.
+    pub stream_buffer: usize,
+    /// Bytes held for all streams of one connection (default 4 MiB).
+    pub connection_buffer: usize,
+    /// Bytes held for all connections of the process (default 1 GiB).
+    pub process_buffer: usize,
+    /// Streams open at once on one connection (default 10000).
+    pub max_streams_per_connection: usize,
+    /// Connections open at once on one listener (default 10000).
+    pub max_connections: usize,
+    /// Streams per HTTP/2 connection that were reset and are still remembered or not yet
+    /// accepted (default 1000); over it the connection is closed. A caller that cancels many
+    /// streams at once needs it high, an attacker low.
+    pub max_resets: usize,
+    /// Bytes of keys and values in one head or in one set of trailers (default 16 KiB, at most
+    /// 255 KiB: a TTHeader header ends there).
+    pub metadata_size: usize,
+    /// How long one stream whose receiver does not read may hold up the connection that it shares
+    /// (default 1 s); then that stream is ended and the others go on.
+    pub slow_grace: Duration,
+    /// How long a cancel may wait for a peer that does not read (default 5 s); then its
+    /// connection is closed.
+    pub cancel_grace: Duration,
+    /// How long a new connection may take until it has said which protocol it speaks and finished
+    /// its preface (default 10 s).
+    pub handshake_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: 16 * MIB,
+            stream_buffer: 256 * KIB,
+            connection_buffer: 4 * MIB,
+            process_buffer: GIB,
+            max_streams_per_connection: 10_000,
+            max_connections: 10_000,
+            max_resets: 1000,
+            metadata_size: 16 * KIB,
+            slow_grace: Duration::from_secs(1),
+            cancel_grace: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Reads `limits`, starting from `base`. `top` is false for a listener's.
+pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits, top: bool) -> Option<Limits> {
+    let s = walk.section(spot, KEYS)?;
+    if !top && let Some(at) = s.get("process_buffer") {
+        let message = "belongs to the whole process; allowed: only in the top-level limits";
+        walk.error(at.node.place, &at.path, message);
+    }
+    let b = base.clone();
+    let limits = Limits {
+        max_message: walk.or(&s, "max_message", b.max_message, |w, at| {
+            w.size(at, KIB..=1023 * MIB)
+        }),
+        stream_buffer: walk.or(&s, "stream_buffer", b.stream_buffer, |w, at| {
+            w.size(at, 16 * KIB..=GIB)
+        }),
+        connection_buffer: walk.or(&s, "connection_buffer", b.connection_buffer, |w, at| {
+            w.size(at, 64 * KIB..=GIB)
+        }),
+        process_buffer: walk.or(&s, "process_buffer", b.process_buffer, |w, at| {
+            w.size(at, MIB..=1024 * GIB)
+        }),
+        max_streams_per_connection: walk.or(
+            &s,
+            "max_streams_per_connection",
+            b.max_streams_per_connection,
+            |w, at| w.count(at, 1..=1_000_000),
+        ),
+        max_connections: walk.or(&s, "max_connections", b.max_connections, |w, at| {
+            w.count(at, 1..=1_000_000)
+        }),
+        max_resets: walk.or(&s, "max_resets", b.max_resets, |w, at| {
+            w.count(at, 1..=1_000_000)
+        }),
+        metadata_size: walk.or(&s, "metadata_size", b.metadata_size, |w, at| {
+            w.size(at, KIB..=255 * KIB)
+        }),
+        slow_grace: walk.or(&s, "slow_grace", b.slow_grace, |w, at| {
+            w.duration(at, TIMEOUTS)
+        }),
+        cancel_grace: walk.or(&s, "cancel_grace", b.cancel_grace, |w, at| {
+            w.duration(at, TIMEOUTS)
+        }),
+        handshake_timeout: walk.or(&s, "handshake_timeout", b.handshake_timeout, |w, at| {
+            w.duration(at, TIMEOUTS)
+        }),
+    };
+    let mut ordered = |small: (&str, usize), large: (&str, usize)| {
+        if small.1 > large.1 {
+            let message = format!(
+                "{} ({} bytes) is over {} ({} bytes); allowed: at most as much",
+                small.0, small.1, large.0, large.1
+            );
+            walk.error(s.place, &spot.path, message);
+        }
+    };
+    let connection = ("connection_buffer", limits.connection_buffer);
+    let process = ("process_buffer", limits.process_buffer);
+    ordered(("stream_buffer", limits.stream_buffer), connection);
+    ordered(connection, process);
+    ordered(("max_message", limits.max_message), process);
+    Some(limits)
+}
+
+pub(super) const DRAIN_KEYS: &[&str] = &["timeout"];
+
+/// How the process ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long open streams may go on after SIGTERM (default 25 s: below the 30 s that
+    /// Kubernetes waits before SIGKILL). The rest is then ended, flushed and closed.
+    pub timeout: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Reads `drain`.
+pub(super) fn read_drain(walk: &mut Walk, spot: &Spot<'_>) -> Option<Drain> {
+    let s = walk.section(spot, DRAIN_KEYS)?;
+    Some(Drain {
+        timeout: walk.or(&s, "timeout", Drain::default().timeout, |w, at| {
+            w.duration(at, TIMEOUTS)
+        }),
+    })
+}

@@ -1,0 +1,101 @@
+//! `listeners` and `admin`: where callers connect to.
+//!
+//! Owns the keys and their defaults. Opens nothing (`crate::listen` does).
+
+use std::net::SocketAddr;
+
+use super::Admin;
+use super::backend::{self, Keepalive};
+use super::limits::{self, Limits};
+use super::walk::{Spot, Walk};
+
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "address",
+    "protocol",
+    "carried",
+    "keepalive",
+    "limits",
+];
+pub(super) const ADMIN_KEYS: &[&str] = &["address"];
+
+/// Which wire a listener's callers speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sniff {
+    /// Told by the first bytes of each connection.
+    #[default]
+    Auto,
+    /// gRPC over HTTP/2 without TLS.
+    Grpc,
+    /// Kitex TTHeader streaming.
+    TtHeader,
+}
+
+/// What becomes of the fields that only ripcord understands and that came with a caller's cancel
+/// or request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Carried {
+    /// Believed, if they agree with the native end beside them.
+    #[default]
+    Keep,
+    /// Removed unread: for callers that are not trusted.
+    Strip,
+}
+
+/// A place where callers connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in logs and metrics; unique (needed).
+    pub name: String,
+    /// Where it listens (needed); port 0 picks a free one.
+    pub address: SocketAddr,
+    /// Which wire its callers speak (default `auto`).
+    pub protocol: Sniff,
+    /// Whether ripcord's own fields are believed (default `keep`).
+    pub carried: Carried,
+    /// How a vanished caller is noticed; same keys and defaults as a backend's.
+    pub keepalive: Keepalive,
+    /// Its bounds: the top-level ones, with what it overrides.
+    pub limits: Limits,
+}
+
+const PROTOCOLS: &[(&str, Sniff)] = &[
+    ("auto", Sniff::Auto),
+    ("grpc", Sniff::Grpc),
+    ("ttheader", Sniff::TtHeader),
+];
+
+/// Reads one listener. `None` when it has no usable address.
+pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits) -> Option<Listener> {
+    let s = walk.section(spot, KEYS)?;
+    let name = walk.need(&s, "name", "a name for logs and metrics", |w, at| {
+        w.label(at, 128)
+    });
+    let address = walk.need(&s, "address", "ip:port", |w, at| w.address(at).map(Some));
+    let protocol = walk.or(&s, "protocol", Sniff::default(), |w, at| {
+        w.choice(at, "protocol", PROTOCOLS)
+    });
+    let carried = walk.or(&s, "carried", Carried::default(), |w, at| {
+        let words = [("keep", Carried::Keep), ("strip", Carried::Strip)];
+        w.choice(at, "carried", &words)
+    });
+    let keepalive = walk.or(&s, "keepalive", Keepalive::default(), backend::keepalive);
+    let limits = walk.or(&s, "limits", base.clone(), |w, at| {
+        limits::read(w, at, base, false)
+    });
+    Some(Listener {
+        name,
+        address: address?,
+        protocol,
+        carried,
+        keepalive,
+        limits,
+    })
+}
+
+/// Reads `admin`.
+pub(super) fn read_admin(walk: &mut Walk, spot: &Spot<'_>) -> Option<Admin> {
+    let s = walk.section(spot, ADMIN_KEYS)?;
+    let address = walk.need(&s, "address", "ip:port", |w, at| w.address(at).map(Some));
+    Some(Admin { address: address? })
+}

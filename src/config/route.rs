@@ -1,0 +1,279 @@
+//! `routes`: which stream goes where, and what is changed on the way.
+//!
+//! Owns the keys and the patterns. `crate::route` compiles them into a table.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::fault::{Place, quote, shown, suggestion};
+use super::limits::TIMEOUTS;
+use super::walk::{Spot, Walk};
+
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "match",
+    "backend",
+    "rewrite",
+    "timeouts",
+    "metadata_to_transit",
+];
+pub(super) const MATCH_KEYS: &[&str] = &["service", "method", "to", "caller", "metadata"];
+pub(super) const REWRITE_KEYS: &[&str] = &["service", "method", "to"];
+pub(super) const TIMEOUT_KEYS: &[&str] = &["stream", "idle", "first_response"];
+
+/// One route. The first one in the file that matches a stream is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its name in logs, traces and metrics; unique (needed).
+    pub name: String,
+    /// Which streams it takes (default: all).
+    pub matching: Match,
+    /// The backend's name (needed).
+    pub backend: String,
+    /// What is changed on the way out (default: nothing).
+    pub rewrite: Rewrite,
+    /// When this hop gives up (default: never).
+    pub timeouts: Timeouts,
+    /// Plain metadata that a Kitex handler is to see: its key -> the name after `RPC_TRANSIT_`
+    /// (default: none). The plain entry stays; a transit entry that the caller sent wins.
+    pub metadata_to_transit: BTreeMap<String, String>,
+}
+
+/// `match`: conditions that must all hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    /// The service exactly as the caller's wire has it (default `"*"`: any, also none). A gRPC
+    /// path has the package (`chat.v1.Chat`), a TTHeader `isn` has not (`Chat`): they are
+    /// different services here. An `isn` that is empty or `$GenericService` says nothing about
+    /// the service: match such callers by `method` or `to`.
+    pub service: Option<String>,
+    /// The method (default `"*"`).
+    pub method: Option<Pattern>,
+    /// Whom the caller addressed: `:authority` as it is, with its port if it has one, or int key
+    /// 6 (default: not looked at).
+    pub to: Option<Pattern>,
+    /// The caller's name: `source-service` or int key 3 (default: not looked at).
+    pub caller: Option<Pattern>,
+    /// Metadata that must be there (default: none). Plain keys match without case; keys that
+    /// begin with `RPC_PERSIST_` or `RPC_TRANSIT_` mean metainfo. Of a repeated key any value
+    /// may match.
+    pub metadata: BTreeMap<String, Pattern>,
+}
+
+/// What a value must look like.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// `*`: anything, but it must be there.
+    Any,
+    /// Exactly this.
+    Exact(String),
+    /// `Get*`: anything that begins so.
+    Prefix(String),
+}
+
+impl Pattern {
+    /// Whether a value looks so.
+    #[must_use]
+    pub fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => value == exact.as_bytes(),
+            Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
+        }
+    }
+
+    /// Whether it matches all that `other` matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, Self::Any | Self::Exact(_) | Self::Prefix(_)) => true,
+            (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Prefix(a), Self::Exact(b) | Self::Prefix(b)) => b.starts_with(a.as_str()),
+            (Self::Exact(_) | Self::Prefix(_), Self::Any) | (Self::Exact(_), Self::Prefix(_)) => {
+                false
+            }
+        }
+    }
+}
+
+/// `rewrite`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The service on the way out (default: as it came). On gRPC with its package.
+    pub service: Option<String>,
+    /// The method on the way out (default: as it came).
+    pub method: Option<String>,
+    /// `:authority`, or int key 6, on the way out (default: as it came).
+    pub to: Option<String>,
+}
+
+/// `timeouts`: when this hop gives up. A shorter deadline of the caller always holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// The whole stream (default `off`): cause 12015.
+    pub stream: Option<Duration>,
+    /// Between two messages, either way (default `off`): cause 12014.
+    pub idle: Option<Duration>,
+    /// Until the callee's head or first message (default `off`): cause 12014. Set it toward
+    /// Kitex servers: they never answer a method that they do not know.
+    pub first_response: Option<Duration>,
+}
+
+/// A route with the places that checks across routes need.
+pub(super) struct Draft {
+    pub(super) route: Route,
+    pub(super) place: Place,
+    pub(super) path: String,
+}
+
+/// Reads one route; `backends` are the names that exist.
+pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, backends: &[&str]) -> Option<Draft> {
+    let s = walk.section(spot, KEYS)?;
+    let route = Route {
+        name: walk.need(&s, "name", "a name for logs and metrics", |w, at| {
+            w.label(at, 128)
+        }),
+        matching: walk.or(&s, "match", Match::default(), matching),
+        backend: walk.need(&s, "backend", "the name of a backend", |w, at| {
+            let name = w.text(at, "the name of a backend")?;
+            if !backends.contains(&name) {
+                let list: Vec<String> = backends.iter().take(20).map(|b| shown(b)).collect();
+                let mut message =
+                    format!("no backend {}; allowed: {}", quote(name), list.join(", "));
+                if backends.len() > 20 {
+                    message.push_str(", ...");
+                }
+                if let Some(meant) = suggestion(name, backends) {
+                    message.push_str(&format!(" (did you mean {}?)", quote(meant)));
+                }
+                w.error(at.node.place, &at.path, message);
+            }
+            Some(name.to_owned())
+        }),
+        rewrite: walk.or(&s, "rewrite", Rewrite::default(), rewrite),
+        timeouts: walk.or(&s, "timeouts", Timeouts::default(), timeouts),
+        metadata_to_transit: walk.or(&s, "metadata_to_transit", BTreeMap::new(), to_transit),
+    };
+    Some(Draft {
+        route,
+        place: s.place,
+        path: spot.path.clone(),
+    })
+}
+
+fn matching(walk: &mut Walk, spot: &Spot<'_>) -> Option<Match> {
+    let s = walk.section(spot, MATCH_KEYS)?;
+    let pattern = |w: &mut Walk, at: &Spot<'_>| pattern(w, at).map(Some);
+    Some(Match {
+        service: walk.or(&s, "service", None, |w, at| {
+            let text = w.label(at, 1024)?;
+            if text == "*" {
+                return Some(None);
+            }
+            if text.contains('*') {
+                let message = format!(
+                    "bad service {}; allowed: an exact name, or \"*\"",
+                    quote(&text)
+                );
+                w.error(at.node.place, &at.path, message);
+            }
+            Some(Some(text))
+        }),
+        method: walk.or(&s, "method", None, pattern),
+        to: walk.or(&s, "to", None, pattern),
+        caller: walk.or(&s, "caller", None, pattern),
+        metadata: walk.or(&s, "metadata", BTreeMap::new(), |w, at| {
+            let mut map = BTreeMap::new();
+            for named in w.names(at) {
+                key(w, named.name, named.place, &named.spot.path);
+                if let Some(pattern) = self::pattern(w, &named.spot) {
+                    map.insert(named.name.to_owned(), pattern);
+                }
+            }
+            Some(map)
+        }),
+    })
+}
+
+fn pattern(walk: &mut Walk, spot: &Spot<'_>) -> Option<Pattern> {
+    let text = walk.label(spot, 1024)?;
+    match text.strip_suffix('*') {
+        Some("") => Some(Pattern::Any),
+        Some(prefix) if !prefix.contains('*') => Some(Pattern::Prefix(prefix.to_owned())),
+        None if !text.contains('*') => Some(Pattern::Exact(text)),
+        Some(_) | None => {
+            let message = format!(
+                "bad pattern {}; allowed: \"*\", an exact value, or a prefix with one * at its end",
+                quote(&text)
+            );
+            walk.error(spot.node.place, &spot.path, message);
+            None
+        }
+    }
+}
+
+/// A metadata key: visible ASCII, as both wires can carry it.
+fn key(walk: &mut Walk, name: &str, place: Place, path: &str) {
+    if name.is_empty() || name.len() > 256 || !name.bytes().all(|b| b.is_ascii_graphic()) {
+        let message = format!(
+            "bad metadata key {}; allowed: 1 to 256 visible ASCII characters",
+            quote(name)
+        );
+        walk.error(place, path, message);
+    }
+}
+
+fn rewrite(walk: &mut Walk, spot: &Spot<'_>) -> Option<Rewrite> {
+    let s = walk.section(spot, REWRITE_KEYS)?;
+    let mut label = |name: &str| {
+        walk.or(&s, name, None, |w, at| {
+            let text = w.label(at, 1024)?;
+            if name != "to" && text.contains('/') {
+                let message = format!("bad {name} {}; allowed: no slash", quote(&text));
+                w.error(at.node.place, &at.path, message);
+            }
+            Some(Some(text))
+        })
+    };
+    Some(Rewrite {
+        service: label("service"),
+        method: label("method"),
+        to: label("to"),
+    })
+}
+
+fn timeouts(walk: &mut Walk, spot: &Spot<'_>) -> Option<Timeouts> {
+    let s = walk.section(spot, TIMEOUT_KEYS)?;
+    // Streams may live for weeks.
+    let longest = Duration::from_secs(366 * 24 * 3600);
+    let mut timeout =
+        |name: &str| walk.or(&s, name, None, |w, at| w.duration_or_off(at, *TIMEOUTS.start()..=longest));
+    Some(Timeouts {
+        stream: timeout("stream"),
+        idle: timeout("idle"),
+        first_response: timeout("first_response"),
+    })
+}
+
+fn to_transit(walk: &mut Walk, spot: &Spot<'_>) -> Option<BTreeMap<String, String>> {
+    let mut map = BTreeMap::new();
+    for named in walk.names(spot) {
+        key(walk, named.name, named.place, &named.spot.path);
+        let Some(text) = walk.text(&named.spot, "a name") else {
+            continue;
+        };
+        let word = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        if text.is_empty() || text.len() > 256 || !text.bytes().all(word) {
+            let message = format!(
+                "bad name {}; allowed: the part after RPC_TRANSIT_, of A-Z, 0-9 and _",
+                quote(text)
+            );
+            walk.error(named.spot.node.place, &named.spot.path, message);
+        } else if text.starts_with("RPC_TRANSIT_") {
+            let message = "the prefix is added; allowed: only the part after RPC_TRANSIT_";
+            walk.error(named.spot.node.place, &named.spot.path, message);
+        }
+        map.insert(named.name.to_ascii_lowercase(), text.to_owned());
+    }
+    Some(map)
+}

@@ -1,0 +1,268 @@
+//! `telemetry`: what this process says about itself, and to whom.
+//!
+//! Owns the keys and their defaults. `crate::telemetry` acts on them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::fault::quote;
+use super::limits::TIMEOUTS;
+use super::walk::{Spot, Walk};
+
+pub(super) const KEYS: &[&str] = &["otlp", "sampling", "metrics", "access_log", "log"];
+pub(super) const OTLP_KEYS: &[&str] = &["endpoint", "protocol", "headers", "timeout"];
+pub(super) const LOG_KEYS: &[&str] = &["level", "format"];
+
+/// What this process says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telemetry {
+    /// Where spans go (default: none are exported).
+    pub otlp: Option<Otlp>,
+    /// The part of the streams without a sampled or unsampled parent that gets a span, 0 to 1
+    /// (default 1). A parent's decision is followed.
+    pub sampling: f64,
+    /// Whether the admin address serves `/metrics` (default `on`).
+    pub metrics: bool,
+    /// Where the line that each finished stream leaves goes (default `stdout`).
+    pub access_log: AccessLog,
+    /// The process' own log; goes to stderr.
+    pub log: Log,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            otlp: None,
+            sampling: 1.0,
+            metrics: true,
+            access_log: AccessLog::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// Export by the OpenTelemetry protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otlp {
+    /// The collector's URL, e.g. `http://127.0.0.1:4317` (needed). For `http` the path
+    /// `/v1/traces` is added when it has none.
+    pub endpoint: String,
+    /// How (default `grpc`).
+    pub protocol: OtlpProtocol,
+    /// Sent with each export (default: none).
+    pub headers: BTreeMap<String, Secret>,
+    /// How long one export may take (default 10 s).
+    pub timeout: Duration,
+}
+
+/// Which transport carries OTLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// gRPC.
+    #[default]
+    Grpc,
+    /// Protobuf over HTTP/1.1.
+    Http,
+}
+
+/// A value that debug output does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Appended to a file (a value with a `/` in it).
+    File(PathBuf),
+}
+
+/// The process' own log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// The least important line still written (default `info`).
+    pub level: Level,
+    /// How lines look (default `text`).
+    pub format: LogFormat,
+}
+
+/// How important a log line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// Nothing at all.
+    Off,
+    /// Only what has failed.
+    Error,
+    /// And what is odd.
+    Warn,
+    /// And what happens rarely.
+    #[default]
+    Info,
+    /// And what happens to each connection.
+    Debug,
+    /// And what happens to each frame.
+    Trace,
+}
+
+impl Level {
+    /// Its name, as `tracing`'s filters write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Reads `telemetry`.
+pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Telemetry> {
+    let s = walk.section(spot, KEYS)?;
+    let default = Telemetry::default();
+    Some(Telemetry {
+        otlp: walk.or(&s, "otlp", None, |w, at| otlp(w, at).map(Some)),
+        sampling: walk.or(&s, "sampling", default.sampling, |w, at| {
+            let text = w.text(at, "a number")?;
+            match text.parse::<f64>() {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Some(ratio),
+                Ok(_) | Err(_) => {
+                    let message =
+                        format!("bad ratio {}; allowed: 0 to 1, e.g. 0.1", quote(text));
+                    w.error(at.node.place, &at.path, message);
+                    None
+                }
+            }
+        }),
+        metrics: walk.or(&s, "metrics", default.metrics, Walk::switch),
+        access_log: walk.or(&s, "access_log", default.access_log, access_log),
+        log: walk.or(&s, "log", default.log, log),
+    })
+}
+
+fn otlp(walk: &mut Walk, spot: &Spot<'_>) -> Option<Otlp> {
+    let s = walk.section(spot, OTLP_KEYS)?;
+    Some(Otlp {
+        endpoint: walk.need(&s, "endpoint", "the collector's URL", |w, at| {
+            let text = w.label(at, 2048)?;
+            let uri: Option<http::Uri> = text.parse().ok();
+            let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
+            if !matches!(scheme, Some("http" | "https")) {
+                let message = format!(
+                    "bad URL {}; allowed: http:// or https://, a host and a port",
+                    quote(&text)
+                );
+                w.error(at.node.place, &at.path, message);
+            }
+            Some(text)
+        }),
+        protocol: walk.or(&s, "protocol", OtlpProtocol::default(), |w, at| {
+            let words = [("grpc", OtlpProtocol::Grpc), ("http", OtlpProtocol::Http)];
+            w.choice(at, "protocol", &words)
+        }),
+        headers: walk.or(&s, "headers", BTreeMap::new(), headers),
+        timeout: walk.or(&s, "timeout", Duration::from_secs(10), |w, at| {
+            w.duration(at, TIMEOUTS)
+        }),
+    })
+}
+
+fn headers(walk: &mut Walk, spot: &Spot<'_>) -> Option<BTreeMap<String, Secret>> {
+    let mut map = BTreeMap::new();
+    for named in walk.names(spot) {
+        let Some(value) = walk.text(&named.spot, "text") else {
+            continue;
+        };
+        let name = http::HeaderName::from_bytes(named.name.as_bytes());
+        if name.is_err() {
+            let message = format!(
+                "bad header name {}; allowed: letters, digits and -",
+                quote(named.name)
+            );
+            walk.error(named.place, &named.spot.path, message);
+        }
+        if http::HeaderValue::from_str(value).is_err() {
+            let message = "bad header value; allowed: visible ASCII";
+            walk.error(named.spot.node.place, &named.spot.path, message);
+        }
+        map.insert(named.name.to_ascii_lowercase(), Secret(value.to_owned()));
+    }
+    Some(map)
+}
+
+fn access_log(walk: &mut Walk, spot: &Spot<'_>) -> Option<AccessLog> {
+    let text = walk.text(spot, "stdout, stderr, off or a path")?;
+    match text {
+        "off" => Some(AccessLog::Off),
+        "stdout" => Some(AccessLog::Stdout),
+        "stderr" => Some(AccessLog::Stderr),
+        path if path.contains('/') && !path.contains('\0') => {
+            Some(AccessLog::File(PathBuf::from(path)))
+        }
+        other => {
+            let message = format!(
+                "unknown access log {}; allowed: stdout, stderr, off, or a path with a /",
+                quote(other)
+            );
+            walk.error(spot.node.place, &spot.path, message);
+            None
+        }
+    }
+}
+
+fn log(walk: &mut Walk, spot: &Spot<'_>) -> Option<Log> {
+    let s = walk.section(spot, LOG_KEYS)?;
+    let levels = [
+        Level::Off,
+        Level::Error,
+        Level::Warn,
+        Level::Info,
+        Level::Debug,
+        Level::Trace,
+    ]
+    .map(|level| (level.name(), level));
+    Some(Log {
+        level: walk.or(&s, "level", Level::default(), |w, at| {
+            w.choice(at, "level", &levels)
+        }),
+        format: walk.or(&s, "format", LogFormat::default(), |w, at| {
+            let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+            w.choice(at, "format", &words)
+        }),
+    })
+}

@@ -1,0 +1,1 @@
+//! Defaults, faults, and what a reload compares.

@@ -1,0 +1,253 @@
+//! The whole file: its top-level keys, and the checks across sections.
+//!
+//! Owns what no single section can see: names that must exist or be unique, addresses used twice,
+//! routes that never match. Each section's own file checks the rest.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::thread::available_parallelism;
+
+use rustc_hash::FxHashMap;
+
+use super::fault::quote;
+use super::route::Draft;
+use super::walk::{Section, Spot, Walk};
+use super::yaml::Node;
+use super::{
+    Backend, Config, Drain, Limits, Listener, Match, Pattern, Target, Telemetry, backend, limits,
+    listener, route, telemetry,
+};
+
+pub(super) const KEYS: &[&str] = &[
+    "node",
+    "workers",
+    "admin",
+    "listeners",
+    "backends",
+    "routes",
+    "limits",
+    "drain",
+    "telemetry",
+];
+
+/// The most routes; comparing them with each other is quadratic.
+const MAX_ROUTES: usize = 10_000;
+
+/// Reads the root; the result counts only if no error was noted.
+pub(super) fn config(walk: &mut Walk, root: &Node) -> Option<Config> {
+    let spot = Spot {
+        node: root,
+        path: String::new(),
+    };
+    let s = walk.section(&spot, KEYS)?;
+    let node = walk.need(&s, "node", "this hop's name in canceled paths", node);
+    let workers = walk.or(
+        &s,
+        "workers",
+        available_parallelism().map_or(1, usize::from),
+        |w, at| w.count(at, 1..=256),
+    );
+    let admin = walk.or(&s, "admin", None, |w, at| {
+        listener::read_admin(w, at).map(Some)
+    });
+    let default = Limits::default();
+    let limits = walk.or(&s, "limits", default.clone(), |w, at| {
+        limits::read(w, at, &default, true)
+    });
+    let admin_address = admin.as_ref().map(|a| a.address);
+    let listeners = listeners(walk, &s, &limits, admin_address);
+    let backends = backends(walk, &s, &listeners);
+    let routes = routes(walk, &s);
+    Some(Config {
+        node,
+        workers,
+        admin,
+        listeners,
+        backends,
+        routes,
+        limits,
+        drain: walk.or(&s, "drain", Drain::default(), limits::read_drain),
+        telemetry: walk.or(&s, "telemetry", Telemetry::default(), telemetry::read),
+    })
+}
+
+fn node(walk: &mut Walk, spot: &Spot<'_>) -> Option<String> {
+    let text = walk.text(spot, "a name")?;
+    let bad = |c: char| c == ',' || c.is_control();
+    if text.is_empty() || text.len() > 128 || text.contains(bad) || text.trim() != text {
+        let message = format!(
+            "bad name {}; allowed: 1 to 128 bytes without comma, control characters and outer spaces",
+            quote(text)
+        );
+        walk.error(spot.node.place, &spot.path, message);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn listeners(
+    walk: &mut Walk,
+    root: &Section<'_>,
+    limits: &Limits,
+    admin: Option<SocketAddr>,
+) -> Vec<Listener> {
+    walk.need(root, "listeners", "a list of at least one", |walk, spot| {
+        let mut listeners: Vec<Listener> = Vec::new();
+        let items = walk.list(spot);
+        if items.is_empty() {
+            walk.error(spot.node.place, &spot.path, "no listener; needed: at least one");
+        }
+        for item in items {
+            let Some(new) = listener::read(walk, &item, limits) else {
+                continue;
+            };
+            let place = item.node.place;
+            if let Some(old) = listeners.iter().find(|l| l.name == new.name)
+                && !old.name.is_empty()
+            {
+                let message = format!("a second listener named {}", quote(&new.name));
+                walk.error(place, &format!("{}.name", item.path), message);
+            }
+            let used = listeners.iter().map(|l| l.address).chain(admin);
+            let path = format!("{}.address", item.path);
+            for taken in used.filter(|a| clash(*a, new.address)) {
+                walk.error(place, &path, format!("{taken} is already listened on"));
+            }
+            listeners.push(new);
+        }
+        Some(listeners)
+    })
+}
+
+/// Whether both cannot be listened on.
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port()
+        && a.port() != 0
+        && (a.ip() == b.ip()
+            || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified())))
+}
+
+fn backends(
+    walk: &mut Walk,
+    root: &Section<'_>,
+    listeners: &[Listener],
+) -> BTreeMap<String, Backend> {
+    walk.need(root, "backends", "a map of at least one", |walk, spot| {
+        let mut backends = BTreeMap::new();
+        let named = walk.names(spot);
+        if named.is_empty() {
+            walk.error(spot.node.place, &spot.path, "no backend; needed: at least one");
+        }
+        for named in named {
+            let name = named.name;
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            if name.is_empty() || name.len() > 128 || !name.bytes().all(fits) {
+                let message = format!(
+                    "bad name {}; allowed: 1 to 128 letters, digits, dots, - and _",
+                    quote(name)
+                );
+                walk.error(named.place, &named.spot.path, message);
+            }
+            let Some(backend) = backend::read(walk, &named.spot) else {
+                continue;
+            };
+            for target in &backend.endpoints {
+                if let Target::Address(address) = target
+                    && let Some(own) = listeners.iter().find(|l| l.address == *address)
+                {
+                    let message = format!(
+                        "endpoint {address} is this process' own listener {}: streams would loop",
+                        quote(&own.name)
+                    );
+                    walk.warn(named.place, &named.spot.path, message);
+                }
+            }
+            backends.insert(name.to_owned(), backend);
+        }
+        Some(backends)
+    })
+}
+
+fn routes(walk: &mut Walk, root: &Section<'_>) -> Vec<super::Route> {
+    let spots = match root.get("backends") {
+        // A backend that is no map was reported where backends are read.
+        Some(spot) => Walk::default().names(&spot),
+        None => Vec::new(),
+    };
+    let names: Vec<&str> = spots.iter().map(|n| n.name).collect();
+    let drafts: Vec<Draft> = walk.need(root, "routes", "a list of at least one", |walk, spot| {
+        let items = walk.list(spot);
+        if items.is_empty() {
+            walk.error(spot.node.place, &spot.path, "no route; needed: at least one");
+        }
+        if items.len() > MAX_ROUTES {
+            let message = format!("too many routes; allowed: {MAX_ROUTES}");
+            walk.error(spot.node.place, &spot.path, message);
+            return None;
+        }
+        let drafts = items.iter().filter_map(|i| route::read(walk, i, &names));
+        Some(drafts.collect())
+    });
+    let mut seen: FxHashMap<&str, &Draft> = FxHashMap::default();
+    for draft in &drafts {
+        let name = draft.route.name.as_str();
+        if let Some(first) = seen.get(name) {
+            let path = format!("{}.name", draft.path);
+            let message = format!("a second route named {}; first {}", quote(name), first.path);
+            walk.error(draft.place, &path, message);
+        } else if !name.is_empty() {
+            seen.insert(name, draft);
+        }
+    }
+    shadows(walk, &drafts);
+    for unused in spots {
+        if !drafts.iter().any(|d| d.route.backend == unused.name) {
+            walk.warn(unused.place, &unused.spot.path, "no route uses this backend");
+        }
+    }
+    drafts.into_iter().map(|d| d.route).collect()
+}
+
+/// Warns of routes that an earlier one keeps from ever matching.
+fn shadows(walk: &mut Walk, drafts: &[Draft]) {
+    let mut any: Vec<&Draft> = Vec::new();
+    let mut exact: FxHashMap<&str, Vec<&Draft>> = FxHashMap::default();
+    for draft in drafts {
+        let matching = &draft.route.matching;
+        let same = matching.service.as_deref().and_then(|s| exact.get(s));
+        let earlier = any.iter().chain(same.into_iter().flatten());
+        let shadow = earlier
+            .into_iter()
+            .find(|earlier| covers(&earlier.route.matching, matching));
+        if let Some(shadow) = shadow {
+            let message = format!(
+                "never matches: all that it matches is taken by {} before it",
+                quote(&shadow.route.name)
+            );
+            walk.warn(draft.place, &draft.path, message);
+            continue;
+        }
+        match &matching.service {
+            Some(service) => exact.entry(service).or_default().push(draft),
+            None => any.push(draft),
+        }
+    }
+}
+
+/// Whether `a` matches all that `b` matches; services are compared by the caller.
+fn covers(a: &Match, b: &Match) -> bool {
+    fn one(a: Option<&Pattern>, b: Option<&Pattern>) -> bool {
+        match (a, b) {
+            (None, Some(_) | None) => true,
+            (Some(a), Some(b)) => a.covers(b),
+            (Some(_), None) => false,
+        }
+    }
+    let method = |m: &Match| m.method.clone().unwrap_or(Pattern::Any);
+    method(a).covers(&method(b))
+        && one(a.to.as_ref(), b.to.as_ref())
+        && one(a.caller.as_ref(), b.caller.as_ref())
+        && a.metadata
+            .iter()
+            .all(|(key, pattern)| one(Some(pattern), b.metadata.get(key)))
+}

@@ -1,0 +1,311 @@
+//! Reads typed values out of a tree of nodes, noting every fault and going on.
+//!
+//! Owns the wording that all keys share. A reader returns `None` after it noted a fault; the
+//! caller then goes on with a default, so that one pass finds everything. Knows no key.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::fault::{Fault, Place, Severity, quote, shown, suggestion};
+use super::units;
+use super::yaml::{Kind, Node, Pair};
+
+/// A value and its path from the root.
+pub(crate) struct Spot<'n> {
+    pub(crate) node: &'n Node,
+    pub(crate) path: String,
+}
+
+/// A map with known keys.
+pub(crate) struct Section<'n> {
+    pub(crate) place: Place,
+    path: String,
+    pairs: &'n [Pair],
+}
+
+/// A key of a map whose keys are names.
+pub(crate) struct Named<'n> {
+    pub(crate) name: &'n str,
+    pub(crate) place: Place,
+    pub(crate) spot: Spot<'n>,
+}
+
+impl<'n> Section<'n> {
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<Spot<'n>> {
+        let pair = self.pairs.iter().find(|p| p.key == key)?;
+        Some(Spot {
+            node: &pair.value,
+            path: join(&self.path, key),
+        })
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        shown(key)
+    } else {
+        format!("{path}.{}", shown(key))
+    }
+}
+
+/// The faults met so far.
+#[derive(Default)]
+pub(crate) struct Walk {
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl Walk {
+    /// Notes an error.
+    pub(crate) fn error(&mut self, place: Place, path: &str, message: impl Into<String>) {
+        self.note(place, path, Severity::Error, message.into());
+    }
+
+    /// Notes a warning.
+    pub(crate) fn warn(&mut self, place: Place, path: &str, message: impl Into<String>) {
+        self.note(place, path, Severity::Warning, message.into());
+    }
+
+    fn note(&mut self, place: Place, path: &str, severity: Severity, message: String) {
+        self.faults.push(Fault {
+            place,
+            path: path.to_owned(),
+            severity,
+            message,
+        });
+    }
+
+    fn refuse<T>(&mut self, spot: &Spot<'_>, message: String) -> Option<T> {
+        self.error(spot.node.place, &spot.path, message);
+        None
+    }
+
+    /// A map with these keys and no other.
+    pub(crate) fn section<'n>(&mut self, spot: &Spot<'n>, keys: &[&str]) -> Option<Section<'n>> {
+        let Kind::Map(pairs) = &spot.node.kind else {
+            let allowed = keys.join(", ");
+            let found = spot.node.name();
+            return self.refuse(spot, format!("a map is needed, with: {allowed}; found {found}"));
+        };
+        for pair in pairs {
+            if !keys.contains(&pair.key.as_str()) {
+                let path = join(&spot.path, &pair.key);
+                self.error(pair.place, &path, unknown("key", &pair.key, keys));
+            }
+        }
+        Some(Section {
+            place: spot.node.place,
+            path: spot.path.clone(),
+            pairs,
+        })
+    }
+
+    /// A map whose keys are names.
+    pub(crate) fn names<'n>(&mut self, spot: &Spot<'n>) -> Vec<Named<'n>> {
+        let Kind::Map(pairs) = &spot.node.kind else {
+            let found = spot.node.name();
+            self.refuse::<()>(spot, format!("a map of names is needed; found {found}"));
+            return Vec::new();
+        };
+        let named = pairs.iter().map(|pair| Named {
+            name: &pair.key,
+            place: pair.place,
+            spot: Spot {
+                node: &pair.value,
+                path: join(&spot.path, &pair.key),
+            },
+        });
+        named.collect()
+    }
+
+    /// A list.
+    pub(crate) fn list<'n>(&mut self, spot: &Spot<'n>) -> Vec<Spot<'n>> {
+        let Kind::List(items) = &spot.node.kind else {
+            let found = spot.node.name();
+            self.refuse::<()>(spot, format!("a list is needed; found {found}"));
+            return Vec::new();
+        };
+        let spots = items.iter().enumerate().map(|(i, node)| Spot {
+            node,
+            path: format!("{}[{i}]", spot.path),
+        });
+        spots.collect()
+    }
+
+    /// A key that must be there; `what` says what it may hold.
+    pub(crate) fn need<'n, T: Default>(
+        &mut self,
+        section: &Section<'n>,
+        key: &str,
+        what: &str,
+        read: impl FnOnce(&mut Self, &Spot<'n>) -> Option<T>,
+    ) -> T {
+        match section.get(key) {
+            Some(spot) => read(self, &spot).unwrap_or_default(),
+            None => {
+                let path = join(&section.path, key);
+                self.error(section.place, &path, format!("missing; needed: {what}"));
+                T::default()
+            }
+        }
+    }
+
+    /// A key that may be left out.
+    pub(crate) fn or<'n, T>(
+        &mut self,
+        section: &Section<'n>,
+        key: &str,
+        default: T,
+        read: impl FnOnce(&mut Self, &Spot<'n>) -> Option<T>,
+    ) -> T {
+        let Some(spot) = section.get(key) else {
+            return default;
+        };
+        read(self, &spot).unwrap_or(default)
+    }
+
+    /// Text; `what` says which.
+    pub(crate) fn text<'n>(&mut self, spot: &Spot<'n>, what: &str) -> Option<&'n str> {
+        match &spot.node.kind {
+            Kind::Scalar { text, .. } if !spot.node.is_null() => Some(text),
+            Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => {
+                let found = spot.node.name();
+                self.refuse(spot, format!("{what} is needed; found {found}"))
+            }
+        }
+    }
+
+    /// Text of 1 to `max` bytes without control characters.
+    pub(crate) fn label(&mut self, spot: &Spot<'_>, max: usize) -> Option<String> {
+        let text = self.text(spot, "text")?;
+        if text.is_empty() || text.len() > max || text.chars().any(char::is_control) {
+            let found = quote(text);
+            let message =
+                format!("bad text {found}; allowed: 1 to {max} bytes without control characters");
+            return self.refuse(spot, message);
+        }
+        Some(text.to_owned())
+    }
+
+    /// One of a few words.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        spot: &Spot<'_>,
+        what: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        let text = self.text(spot, what)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        self.refuse(spot, unknown(what, text, &allowed))
+    }
+
+    /// `on` or `off`.
+    pub(crate) fn switch(&mut self, spot: &Spot<'_>) -> Option<bool> {
+        let words = [("on", true), ("off", false), ("true", true), ("false", false)];
+        self.choice(spot, "switch", &words)
+    }
+
+    /// Whether the value is the word `off`.
+    pub(crate) fn is_off(&self, spot: &Spot<'_>) -> bool {
+        matches!(&spot.node.kind, Kind::Scalar { text, .. } if text == "off")
+    }
+
+    /// A whole number.
+    pub(crate) fn count(&mut self, spot: &Spot<'_>, allowed: RangeInclusive<usize>) -> Option<usize> {
+        let text = self.text(spot, "a number")?;
+        match text.parse() {
+            Ok(number) if allowed.contains(&number) => Some(number),
+            Ok(_) | Err(_) => {
+                let (from, to) = (allowed.start(), allowed.end());
+                let message = format!("bad number {}; allowed: {from} to {to}", quote(text));
+                self.refuse(spot, message)
+            }
+        }
+    }
+
+    /// A size in bytes.
+    pub(crate) fn size(&mut self, spot: &Spot<'_>, allowed: RangeInclusive<usize>) -> Option<usize> {
+        let text = self.text(spot, "a size")?;
+        let Some(size) = units::parse_size(text).and_then(|s| usize::try_from(s).ok()) else {
+            let message = format!("bad size {}; allowed: {}", quote(text), units::SIZES);
+            return self.refuse(spot, message);
+        };
+        if !allowed.contains(&size) {
+            let shown = |bytes: usize| units::format_size(bytes as u64);
+            let (from, to) = (shown(*allowed.start()), shown(*allowed.end()));
+            return self.refuse(spot, format!("{text} is out of range; allowed: {from} to {to}"));
+        }
+        Some(size)
+    }
+
+    /// A duration.
+    pub(crate) fn duration(
+        &mut self,
+        spot: &Spot<'_>,
+        allowed: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let text = self.text(spot, "a duration")?;
+        self.duration_of(spot, text, &allowed, "")
+    }
+
+    /// A duration, or `off`.
+    pub(crate) fn duration_or_off(
+        &mut self,
+        spot: &Spot<'_>,
+        allowed: RangeInclusive<Duration>,
+    ) -> Option<Option<Duration>> {
+        let text = self.text(spot, "a duration or off")?;
+        if text == "off" {
+            return Some(None);
+        }
+        self.duration_of(spot, text, &allowed, "off, or ").map(Some)
+    }
+
+    fn duration_of(
+        &mut self,
+        spot: &Spot<'_>,
+        text: &str,
+        allowed: &RangeInclusive<Duration>,
+        also: &str,
+    ) -> Option<Duration> {
+        let Some(duration) = units::parse_duration(text) else {
+            let found = quote(text);
+            let message = format!("bad duration {found}; allowed: {also}{}", units::DURATIONS);
+            return self.refuse(spot, message);
+        };
+        if !allowed.contains(&duration) {
+            let from = units::format_duration(*allowed.start());
+            let to = units::format_duration(*allowed.end());
+            let message = format!("{text} is out of range; allowed: {also}{from} to {to}");
+            return self.refuse(spot, message);
+        }
+        Some(duration)
+    }
+
+    /// An address to listen on.
+    pub(crate) fn address(&mut self, spot: &Spot<'_>) -> Option<SocketAddr> {
+        let text = self.text(spot, "an address")?;
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                let message = format!(
+                    "bad address {}; allowed: ip:port, e.g. 127.0.0.1:9901 or [::1]:9901",
+                    quote(text)
+                );
+                self.refuse(spot, message)
+            }
+        }
+    }
+}
+
+fn unknown(what: &str, found: &str, allowed: &[&str]) -> String {
+    let list = allowed.join(", ");
+    let hint = suggestion(found, allowed)
+        .map(|meant| format!(" (did you mean \"{meant}\"?)"))
+        .unwrap_or_default();
+    format!("unknown {what} {}; allowed: {list}{hint}", quote(found))
+}

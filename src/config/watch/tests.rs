@@ -1,0 +1,1 @@
+//! A scripted file under a paused clock.

@@ -1,0 +1,90 @@
+//! TTHeader ping-pong traffic passes through untouched, so that ripcord can stand in front of a
+//! Kitex port that serves both.
+//!
+//! A connection is routed by its first request and then relayed byte for byte, both ways: every
+//! request on it goes where the first one went. Kitex keeps a connection to one service, so that
+//! is what its callers expect.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::TcpStream;
+use tracing::{debug, warn};
+
+use crate::config::Protocol;
+use crate::listen;
+use crate::net::tcp;
+use crate::stream::RequestHead;
+use crate::telemetry::{Side, Wire};
+use crate::ttheader::pingpong::{self, Request};
+use crate::worker::Worker;
+
+/// Relays one connection whose first frame is a ping-pong request.
+pub(crate) async fn ping_pong(
+    worker: &Worker,
+    listener: &listen::Shared,
+    mut socket: TcpStream,
+    mut first: BytesMut,
+    peer: SocketAddr,
+) {
+    let metrics = &worker.shared.telemetry.metrics;
+    let _counted = metrics.connection(Side::Inbound, Wire::TtHeader);
+    let limit = listener.config.limits.handshake_timeout;
+    let request = match tokio::time::timeout(limit, read_request(&mut socket, &mut first)).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(error)) => return warn!(%peer, %error, "no ping-pong request could be read"),
+        Err(_) => return warn!(%peer, "no whole ping-pong request within the handshake timeout"),
+    };
+    match connect(worker, &request.head).await {
+        Ok((mut backend, endpoint)) => {
+            let _counted = metrics.connection(Side::Outbound, Wire::TtHeader);
+            debug!(%peer, %endpoint, method = %request.head.method, "relaying a ping-pong connection");
+            if backend.write_all(&first).await.is_ok()
+                && let Err(error) = copy_bidirectional(&mut socket, &mut backend).await
+            {
+                debug!(%peer, %endpoint, %error, "ping-pong connection lost");
+            }
+        }
+        Err(text) => {
+            warn!(%peer, listener = %listener.name, reason = %text, "ping-pong request refused");
+            let _ = socket.write_all(&request.refusal(&text)).await;
+            let _ = socket.shutdown().await;
+        }
+    }
+}
+
+/// Reads until the first request's header is there; keeps every byte in `first`.
+async fn read_request(socket: &mut TcpStream, first: &mut BytesMut) -> Result<Request, String> {
+    loop {
+        if let Some(request) = pingpong::parse(first).map_err(|e| e.to_string())? {
+            return Ok(request);
+        }
+        if socket.read_buf(first).await.map_err(|e| e.to_string())? == 0 {
+            return Err("closed in the middle of its first request".to_owned());
+        }
+    }
+}
+
+async fn connect(worker: &Worker, head: &RequestHead) -> Result<(TcpStream, SocketAddr), String> {
+    let route = worker.shared.routes.load().table.find(head);
+    let Some(route) = route else {
+        return Err(format!("no route for service {:?}, method {:?}", head.service, head.method));
+    };
+    let backend = &route.backend;
+    if backend.config.protocol != Protocol::TtHeader {
+        return Err(format!("backend {} does not speak TTHeader, and ping-pong is not translated", backend.name));
+    }
+    let endpoint = worker.pool.pick(backend).await.ok_or_else(|| format!("backend {} has no endpoint", backend.name))?;
+    let options = tcp::TcpOptions::from(&backend.config.keepalive);
+    match tcp::connect(endpoint.address, backend.config.connect_timeout, &options).await {
+        Ok(socket) => {
+            endpoint.report_success();
+            Ok((socket, endpoint.address))
+        }
+        Err(error) => {
+            endpoint.report_failure();
+            Err(format!("backend {} cannot be reached: {}: {error}", backend.name, endpoint.address))
+        }
+    }
+}
