@@ -88,13 +88,15 @@ func (d *grpcDialer) Open(ctx context.Context, sc *Scenario, first []byte) (clie
 	return s, nil
 }
 
-func (d *grpcDialer) Ping(ctx context.Context, sc *Scenario, b []byte, seq int64) ([]byte, error) {
+func (d *grpcDialer) Ping(ctx context.Context, sc *Scenario, m map[string]any, b []byte, seq int64) ([]byte, error) {
 	var res []byte
-	var opts []grpc.CallOption
+	var header, trailer metadata.MD
+	opts := []grpc.CallOption{grpc.Header(&header), grpc.Trailer(&trailer)}
 	if c := compressor(sc); c != "" {
 		opts = append(opts, grpc.UseCompressor(c))
 	}
 	err := d.cc.Invoke(d.context(ctx, sc), "/"+d.service+"/Ping", packPing(d.subtype, b, seq, false), &res, opts...)
+	m["header"], m["trailer"] = readable(header), readable(trailer)
 	if err != nil {
 		return nil, err
 	}

@@ -171,8 +171,8 @@ func (s *grpcServerStream) Finish(op *Op) error {
 			s.ln.drop(p.Addr.String())
 		}
 		return nil
-	case "panic":
-		panic(op.Message)
+	case "panic": // grpc-go itself would take the process down; this is what a recovery interceptor makes of it
+		return status.Error(codes.Internal, "panic: "+op.Message)
 	}
 	return errors.New(op.Message)
 }

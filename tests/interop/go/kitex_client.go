@@ -154,9 +154,12 @@ func (d *kitexDialer) Open(ctx context.Context, sc *Scenario, first []byte) (cli
 	return &kitexClientStream{st: st, ctx: ctx}, nil
 }
 
-func (d *kitexDialer) Ping(ctx context.Context, sc *Scenario, b []byte, seq int64) ([]byte, error) {
+func (d *kitexDialer) Ping(ctx context.Context, sc *Scenario, m map[string]any, b []byte, seq int64) ([]byte, error) {
 	ctx = metainfo.WithBackwardValues(d.context(ctx, sc))
 	res, err := d.c.Ping(ctx, &interop.Msg{Payload: b, Seq: seq})
+	if back := metainfo.RecvAllBackwardValues(ctx); len(back) > 0 {
+		m["backward"] = back
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/kitex/pkg/klog"
+	_ "github.com/cloudwego/kitex/pkg/remote/codec/protobuf/encoding/gzip" // registers gzip for gRPC
 	"github.com/cloudwego/kitex/pkg/remote/trans/ttstream"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/transmeta"

@@ -23,7 +23,8 @@ type clientStream interface {
 type dialer interface {
 	// Open starts a stream; first is the request of a server-streaming call.
 	Open(ctx context.Context, sc *Scenario, first []byte) (clientStream, error)
-	Ping(ctx context.Context, sc *Scenario, payload []byte, seq int64) ([]byte, error)
+	// Ping is one unary call; it adds what metadata came back to m.
+	Ping(ctx context.Context, sc *Scenario, m map[string]any, payload []byte, seq int64) ([]byte, error)
 	// Classify adds kind, code, class and details of an error.
 	Classify(m map[string]any, err error)
 }
@@ -161,7 +162,7 @@ func (r *clientRun) step(op *Op) {
 	case "ping":
 		for n := op.count(1); n > 0 && r.err == nil; n-- {
 			var b []byte
-			if b, r.err = r.d.Ping(r.ctx, r.sc, payload(r.sent, op.Size), int64(r.sent)); r.err == nil {
+			if b, r.err = r.d.Ping(r.ctx, r.sc, r.m, payload(r.sent, op.Size), int64(r.sent)); r.err == nil {
 				r.in.add(b)
 				r.sent++
 			}
@@ -198,17 +199,36 @@ func (r *clientRun) recvOne() {
 	r.in.add(b)
 }
 
-// exchange keeps at most window messages unanswered.
+// exchange keeps at most window messages unanswered; it sends and receives
+// concurrently, so that flow control cannot lock the two against each other.
 func (r *clientRun) exchange(op *Op) {
-	n, w := op.count(1), max(op.Window, 1)
-	for done, out := 0, 0; done < n && r.err == nil; {
-		if out < n && out-done < w {
-			r.sendOne(op.Size)
-			out++
-			continue
+	n := op.count(1)
+	tokens, stop := make(chan struct{}, max(op.Window, 1)), make(chan struct{})
+	sender := make(chan error, 1)
+	go func() {
+		for i := 0; i < n; i++ {
+			select {
+			case tokens <- struct{}{}:
+			case <-stop:
+				sender <- nil
+				return
+			}
+			if err := r.st.Send(payload(r.sent, op.Size), int64(r.sent)); err != nil {
+				sender <- err
+				return
+			}
+			r.sent++
 		}
-		r.recvOne()
-		done++
+		sender <- nil
+	}()
+	for i := 0; i < n && r.err == nil; i++ {
+		if r.recvOne(); r.err == nil {
+			<-tokens
+		}
+	}
+	close(stop)
+	if err := <-sender; err != nil {
+		r.m["send_err"] = text(err.Error())
 	}
 	if r.err == io.EOF {
 		r.short = true
