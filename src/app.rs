@@ -11,12 +11,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::backend::{Cluster, dns};
-use crate::config::{self, Config, watch};
+use crate::config::{Config, watch};
 use crate::net::budget::Budget;
-use crate::telemetry::{Reload, Telemetry, TelemetryGuard};
+use crate::telemetry::{Telemetry, TelemetryGuard};
 use crate::worker::{Handle, Job, Shared};
-use crate::{admin, listen, route, ttheader};
+use crate::{admin, listen, setup, ttheader};
 
 /// A running proxy.
 pub struct App {
@@ -41,9 +40,9 @@ impl App {
     /// An address that cannot be bound, or telemetry that cannot be set up.
     pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Self> {
         let config = Arc::new(config);
-        let (telemetry, guard) = crate::telemetry_for(&config)?;
+        let (telemetry, guard) = Telemetry::start(&setup::telemetry_settings(&config))?;
         let mut tasks = JoinSet::new();
-        let routes = Arc::new(crate::routes_for(Arc::clone(&config)));
+        let routes = Arc::new(setup::routes(Arc::clone(&config)));
         let shared = Arc::new(Shared {
             node: Arc::from(config.node.as_str()),
             limits: config.limits.clone(),
@@ -53,7 +52,7 @@ impl App {
             listeners: config.listeners.iter().cloned().map(listen::Shared::new).collect(),
             telemetry,
         });
-        register_metrics(&shared);
+        setup::register_metrics(&shared);
         let mut sockets = Vec::new();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
@@ -81,17 +80,15 @@ impl App {
         }
         let ready = Arc::new(AtomicBool::new(true));
         if let Some(socket) = admin_socket {
-            let state = admin_state(&shared, &ready);
+            let state = setup::admin_state(&shared, &ready);
             tasks.spawn(admin::serve(socket, state, std::future::pending()));
         }
         let hup = Arc::new(Notify::new());
-        let dns = dns::Resolvers::default();
-        dns.follow(&routes.snapshot().backends);
         if let Some(file) = file {
             let (hup, config) = (Arc::clone(&hup), Arc::clone(&config));
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                watch::run(&file, config, &hup, |reload| apply(&shared, &dns, reload)).await;
+                watch::run(&file, config, &hup, |reload| setup::apply(&shared, reload)).await;
             });
         }
         for (name, address) in &listeners {

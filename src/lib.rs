@@ -19,6 +19,7 @@ pub mod net;
 mod proxy;
 mod relay;
 pub mod route;
+mod setup;
 pub mod stream;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]

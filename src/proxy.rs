@@ -12,7 +12,7 @@ use crate::backend::pool::Opened;
 use crate::bridge::{self, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle};
 use crate::config::PayloadKind;
 use crate::listen::Listener;
-use crate::route::Route;
+use crate::Route;
 use crate::stream::{End, HopKind, Inbound, Outbound, Payload, Received, RequestHead};
 use crate::telemetry::{self, Form, StreamInfo, StreamRecord, Traffic, Wire};
 use crate::worker::Worker;
@@ -23,12 +23,12 @@ pub(crate) async fn carry<I: Inbound>(
     listener: Rc<Listener>,
     wire: Wire,
     peer: SocketAddr,
-    mut head: RequestHead,
+    head: RequestHead,
     mut inbound: I,
 ) {
     let received = Instant::now();
     let route = worker.shared.routes.load().table.find(&head);
-    let series = listener.series(&worker, wire, route.as_deref());
+    let series = listener.series(&worker, wire, route.as_ref());
     let info = StreamInfo {
         series,
         peer: Some(peer),
@@ -36,7 +36,7 @@ pub(crate) async fn carry<I: Inbound>(
         method: head.method.clone(),
         caller: head.caller.clone(),
     };
-    let mut record = worker.shared.telemetry.open(worker.id, info, &mut head);
+    let mut record = worker.shared.telemetry.open(worker.id, info, &head);
     let switch = worker.switch();
     let outcome = match route {
         Some(route) => {
@@ -49,7 +49,7 @@ pub(crate) async fn carry<I: Inbound>(
         }
     };
     let traffic = traffic(outcome.request, outcome.response);
-    record.finish(&telemetry::Outcome { end: &outcome.end, traffic, grpc_status: None });
+    record.finish(telemetry::Outcome { end: &outcome.end, traffic, grpc_status: None });
 }
 
 fn traffic(request: Moved, response: Moved) -> Traffic {
@@ -142,7 +142,7 @@ impl Stream<'_> {
                 .unwrap_or_else(|_| Err(End::hop(HopKind::Deadline, "stream timeout while connecting")))?,
             None => opening.await?,
         };
-        record.endpoint(opened.1);
+        record.connected(opened.1);
         Ok(opened.0)
     }
 

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -20,10 +20,9 @@ use crate::bridge::Switch;
 use crate::config::Limits;
 use crate::listen::{self, Listener};
 use crate::net::budget::Budget;
-use crate::route;
 use crate::stream::HopKind;
 use crate::telemetry::Telemetry;
-use crate::{grpc, ttheader};
+use crate::{Routes, grpc, ttheader};
 
 /// How often connections to endpoints that are gone are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -33,7 +32,7 @@ pub(crate) struct Shared {
     /// This hop's name.
     pub(crate) node: Arc<str>,
     pub(crate) limits: Limits,
-    pub(crate) routes: Arc<route::Store>,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) telemetry: Telemetry,
     pub(crate) budget: Arc<Budget>,
     pub(crate) ttheader: Arc<ttheader::Counters>,
@@ -54,7 +53,7 @@ pub(crate) enum Job {
 pub(crate) struct Handle {
     jobs: mpsc::UnboundedSender<Job>,
     connections: Arc<AtomicUsize>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl Handle {
@@ -73,7 +72,7 @@ impl Handle {
                 Err(error) => tracing::error!(%error, "no runtime for a worker"),
             }
         })?;
-        Ok(Self { jobs, connections, thread: Some(thread) })
+        Ok(Self { jobs, connections, thread: Mutex::new(Some(thread)) })
     }
 
     /// Inbound connections that it serves.
@@ -90,8 +89,9 @@ impl Handle {
     }
 
     /// Waits for its thread.
-    pub(crate) fn join(&mut self) {
-        if let Some(thread) = self.thread.take()
+    pub(crate) fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!("a worker panicked");
@@ -129,7 +129,7 @@ impl Worker {
             http2: listen::http2_config(limits, None),
             grpc: Rc::new(grpc),
             ttheader: Rc::new(listen::ttheader_config(&shared, limits, true)),
-            metrics: shared.telemetry.metrics(),
+            metrics: Arc::clone(&shared.telemetry.metrics),
         });
         let listeners = shared.listeners.iter().map(|l| Rc::new(Listener::new(&shared, l))).collect();
         Rc::new(Self {

@@ -40,6 +40,14 @@ pub struct Moved {
     pub bytes: u64,
 }
 
+impl Moved {
+    /// Bytes without the prefixes.
+    #[must_use]
+    pub const fn payload_bytes(&self) -> u64 {
+        self.bytes.saturating_sub(self.messages * crate::stream::PREFIX as u64)
+    }
+}
+
 /// How a stream went.
 #[derive(Debug)]
 pub struct Outcome {

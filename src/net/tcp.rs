@@ -10,25 +10,11 @@ use tokio::net::TcpStream;
 /// What makes a dead peer's connection fail in bounded time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
-    /// Silence before the first keepalive probe.
-    pub keepalive_idle: Duration,
-    /// Time between probes.
-    pub keepalive_interval: Duration,
-    /// Probes before the connection is given up.
-    pub keepalive_count: u32,
+    /// Keepalive by the kernel: silence before the first probe, time between probes, probes before
+    /// the connection is given up.
+    pub keepalive: Option<(Duration, Duration, usize)>,
     /// How long written data may stay unacknowledged (`TCP_USER_TIMEOUT`).
-    pub user_timeout: Duration,
-}
-
-impl Default for TcpOptions {
-    fn default() -> Self {
-        Self {
-            keepalive_idle: Duration::from_secs(15),
-            keepalive_interval: Duration::from_secs(5),
-            keepalive_count: 3,
-            user_timeout: Duration::from_secs(30),
-        }
-    }
+    pub user_timeout: Option<Duration>,
 }
 
 /// Sets `TCP_NODELAY`, keepalive and the user timeout. A system that lacks one of them is not an
@@ -36,13 +22,15 @@ impl Default for TcpOptions {
 pub fn tune(socket: &TcpStream, options: &TcpOptions) {
     let _ = socket.set_nodelay(true);
     let socket = SockRef::from(socket);
-    let keepalive = TcpKeepalive::new()
-        .with_time(options.keepalive_idle)
-        .with_interval(options.keepalive_interval)
-        .with_retries(options.keepalive_count);
-    let _ = socket.set_tcp_keepalive(&keepalive);
+    if let Some((idle, interval, count)) = options.keepalive {
+        let keepalive = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(interval)
+            .with_retries(u32::try_from(count).unwrap_or(u32::MAX));
+        let _ = socket.set_tcp_keepalive(&keepalive);
+    }
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(options.user_timeout));
+    let _ = socket.set_tcp_user_timeout(options.user_timeout);
 }
 
 /// Connects within `timeout` and tunes the socket.
