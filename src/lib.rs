@@ -1,6 +1,8 @@
 //! ripcord: a sidecar proxy that bridges gRPC and Kitex TTHeader streaming.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
+pub mod admin;
 pub mod grpc;
 pub mod stream;
+pub mod telemetry;
 pub mod ttheader;
