@@ -28,6 +28,7 @@ pub mod ttheader;
 mod worker;
 
 pub use app::App;
+pub use setup::init_logs;
 
 /// A route to a cluster of endpoints.
 type Route = route::Route<backend::Cluster>;

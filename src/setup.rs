@@ -172,3 +172,12 @@ impl From<&config::Keepalive> for TcpOptions {
         }
     }
 }
+
+/// Sends the process' log to standard error, as the configuration says. Once per process.
+///
+/// # Errors
+/// A log is set up already, or the level is not one.
+pub fn init_logs(config: &Config) -> Result<(), telemetry::InitError> {
+    let log = &config.telemetry.log;
+    telemetry::init_logs(log.level.name(), log_format(log.format))
+}

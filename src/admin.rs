@@ -1,0 +1,189 @@
+//! The admin endpoint: health, metrics, the configuration in force, the live streams.
+//!
+//! HTTP/1.1 by hyper, on the control runtime. Read-only. It knows nothing of what it shows: the
+//! composition root hands it closures. A connection serves one request and has ten seconds for it,
+//! and there are at most [`MAX_CONNECTIONS`]; so nobody can keep the endpoint busy for long.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::telemetry::{LiveStreams, Metrics, metrics};
+
+/// Connections served at a time; further ones wait in the kernel's queue.
+pub const MAX_CONNECTIONS: usize = 32;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Streams listed by `/streams`; `?limit=N` asks for another number.
+const STREAMS: usize = 1000;
+const MAX_STREAMS: usize = 100_000;
+
+const INDEX: &str = "/healthz  the process runs
+/readyz   it takes streams
+/metrics  numbers, OpenMetrics text
+/config   configuration in force, JSON
+/streams  live streams, JSON, oldest first (?limit=N)
+";
+
+/// Whether streams are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// They are.
+    Ready,
+    /// They are not; why.
+    NotReady(String),
+}
+
+/// What the endpoint shows.
+#[derive(Clone)]
+pub struct AdminState {
+    /// `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// `/streams`.
+    pub live: LiveStreams,
+    /// `/readyz`.
+    pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// `/config`: the table in force, its version, the last reload's error. Without secrets.
+    pub config: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+}
+
+impl fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminState").finish_non_exhaustive()
+    }
+}
+
+/// Serves until `shutdown` is done. Connections in flight end with the runtime or by their time
+/// limit.
+pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Future<Output = ()>) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    tokio::pin!(shutdown);
+    loop {
+        let permit = tokio::select! {
+            biased;
+            () = &mut shutdown => return,
+            permit = room.clone().acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { return };
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let state = state.clone();
+                tokio::spawn(async move {
+                    connection(stream, state).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, or a peer that left in the queue: go on, but not in a spin.
+                tracing::warn!(%error, "admin: accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, state: AdminState) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = respond(&request, &state);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(REQUEST_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin: bad request or lost connection"),
+        Err(_) => tracing::debug!("admin: request took too long"),
+    }
+}
+
+fn respond<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" => match (state.ready)() {
+            Readiness::Ready => text(StatusCode::OK, "ready\n"),
+            Readiness::NotReady(why) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("not ready: {why}\n"),
+            ),
+        },
+        "/metrics" => reply(
+            StatusCode::OK,
+            metrics::CONTENT_TYPE,
+            state.metrics.encode(),
+        ),
+        "/config" => json(&(state.config)()),
+        "/streams" => match limit(request.uri().query()) {
+            Ok(limit) => json(&state.live.to_json(limit)),
+            Err(()) => text(StatusCode::BAD_REQUEST, "limit is a number\n"),
+        },
+        _ => text(StatusCode::NOT_FOUND, INDEX),
+    }
+}
+
+fn limit(query: Option<&str>) -> Result<usize, ()> {
+    let given = query
+        .unwrap_or("")
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("limit="));
+    match given {
+        None => Ok(STREAMS),
+        Some(number) => number
+            .parse::<usize>()
+            .map(|n| n.min(MAX_STREAMS))
+            .map_err(|_| ()),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    reply(status, "text/plain; charset=utf-8", body)
+}
+
+fn json(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    reply(StatusCode::OK, "application/json", format!("{value:#}\n"))
+}
+
+/// hyper leaves the body out of the answer to a HEAD and keeps its length.
+fn reply(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! The access log: one JSON line per finished stream.
+//!
+//! A worker formats its line and appends it to a shared buffer; a thread of its own writes the
+//! buffer out. The buffer is bounded in bytes (not lines: peers choose how long a line is). When it
+//! is full, lines are dropped and counted; a worker never waits for the disk. The lock around the
+//! buffer is held for one copy on one side and one swap on the other.
+
+mod line;
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::telemetry::record::Finished;
+use crate::telemetry::trace::StreamTrace;
+
+pub(crate) use line::rfc3339;
+
+/// Bytes that may wait to be written.
+const BUFFER: usize = 4 * 1024 * 1024;
+/// The longest that a flush waits.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Writes lines. Cheap to clone; off, it does nothing.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLog {
+    inner: Option<Arc<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    node: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    buffer: Mutex<Buffer>,
+    /// Something for the thread to do.
+    work: Condvar,
+    /// The thread wrote everything that it had taken.
+    written: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// The thread holds bytes that it took and has not flushed yet.
+    busy: bool,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut buffer = self.lock();
+        if buffer.closed || buffer.bytes.len() + line.len() > BUFFER {
+            drop(buffer);
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        let was_empty = buffer.bytes.is_empty();
+        buffer.bytes.extend_from_slice(line);
+        drop(buffer);
+        if was_empty {
+            self.work.notify_one();
+        }
+    }
+
+    fn run(&self, mut to: impl Write) {
+        let mut taken = Vec::new();
+        loop {
+            let mut buffer = self.lock();
+            while buffer.bytes.is_empty() && !buffer.closed {
+                buffer = self
+                    .work
+                    .wait(buffer)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if buffer.bytes.is_empty() {
+                return;
+            }
+            std::mem::swap(&mut buffer.bytes, &mut taken);
+            buffer.busy = true;
+            drop(buffer);
+            if to.write_all(&taken).and_then(|()| to.flush()).is_err() {
+                let lines = taken.iter().filter(|b| **b == b'\n').count() as u64;
+                self.dropped.fetch_add(lines, Relaxed);
+            }
+            taken.clear();
+            self.lock().busy = false;
+            self.written.notify_all();
+        }
+    }
+
+    fn flush(&self) -> bool {
+        let (buffer, timeout) = self
+            .written
+            .wait_timeout_while(self.lock(), FLUSH, |b| b.busy || !b.bytes.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(buffer);
+        !timeout.timed_out()
+    }
+}
+
+/// Ends the writing thread; dropping it flushes, for at most two seconds.
+#[derive(Debug)]
+pub struct AccessGuard {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AccessGuard {
+    /// Blocks until everything was written; false when that took more than two seconds.
+    pub fn flush(&self) -> bool {
+        self.shared.flush()
+    }
+}
+
+impl Drop for AccessGuard {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_one();
+        // A thread that hangs in a write is left to the end of the process.
+        if let (true, Some(thread)) = (self.flush(), self.thread.take()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl AccessLog {
+    /// A log that writes nothing.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self { inner: None }
+    }
+
+    /// A log of the hop `node` that a thread of its own writes to `to`.
+    pub fn start(
+        node: &Arc<str>,
+        to: impl Write + Send + 'static,
+    ) -> std::io::Result<(Self, AccessGuard)> {
+        let shared = Arc::new(Shared::default());
+        let of_thread = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("ripcord-access".to_owned())
+            .spawn(move || of_thread.run(to))?;
+        let guard = AccessGuard {
+            shared: shared.clone(),
+            thread: Some(thread),
+        };
+        let inner = Arc::new(Inner {
+            node: node.clone(),
+            shared,
+        });
+        let log = Self { inner: Some(inner) };
+        Ok((log, guard))
+    }
+
+    /// Lines lost because the buffer was full or could not be written.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.inner
+            .as_ref()
+            .map_or(0, |inner| inner.shared.dropped.load(Relaxed))
+    }
+
+    pub(crate) fn write(&self, finished: &Finished<'_>, trace: &StreamTrace) {
+        if let Some(inner) = &self.inner {
+            let mut line = Vec::with_capacity(768);
+            line::format(&mut line, &inner.node, finished, trace);
+            inner.shared.push(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! The export thread: spans leave the workers through a bounded queue and the process through
+//! OTLP, without a worker ever waiting.
+//!
+//! A thread of its own with a small runtime, so that it works before the control runtime runs,
+//! after it stopped, and from any thread that drops the guard. The SDK's `BatchSpanProcessor` also
+//! has a thread, but no tokio runtime in it, which the OTLP exporters need for their timers, and it
+//! keeps what it dropped to itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use opentelemetry::KeyValue;
+use opentelemetry_http::{HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig, WithTonicConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::telemetry::trace::{OtlpProtocol, TraceSettings};
+
+/// Spans in one request.
+const BATCH: usize = 512;
+/// How long a batch that is not full waits.
+const LINGER: Duration = Duration::from_secs(2);
+/// The longest that dropping the guard waits for the last batch.
+const FLUSH: Duration = Duration::from_secs(5);
+/// A collector's answer is a few bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Why tracing could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The endpoint is not `http://host:port`.
+    #[error("OTLP endpoint {0:?}: only http://host[:port][/path] is supported")]
+    Endpoint(String),
+    /// A header that HTTP cannot carry.
+    #[error("OTLP header {0:?}: bad name or value")]
+    Header(String),
+    /// The exporter refused its settings.
+    #[error("OTLP exporter: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// No thread.
+    #[error("export thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The export thread ended before it was ready.
+    #[error("export thread ended early")]
+    Gone,
+}
+
+/// What became of the spans.
+#[derive(Debug, Default)]
+pub struct ExportStats {
+    /// Taken by the collector.
+    pub exported: AtomicU64,
+    /// Dropped because the queue was full.
+    pub dropped: AtomicU64,
+    /// Lost because an export failed.
+    pub failed: AtomicU64,
+}
+
+/// The workers' end of the queue.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    spans: mpsc::Sender<SpanData>,
+    pub(crate) stats: Arc<ExportStats>,
+}
+
+impl Sink {
+    pub(crate) fn send(&self, span: SpanData) {
+        if self.spans.try_send(span).is_err() {
+            self.stats.dropped.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Ends the export thread. [`ExportGuard::flush`] waits for what is queued; dropping the guard
+/// flushes too, for at most five seconds.
+#[derive(Debug)]
+pub struct ExportGuard {
+    control: mpsc::UnboundedSender<Control>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Control {
+    Flush(std::sync::mpsc::SyncSender<()>),
+    Stop(std::sync::mpsc::SyncSender<()>),
+}
+
+impl ExportGuard {
+    /// Blocks until everything queued so far was exported or failed; false when that took more
+    /// than five seconds.
+    pub fn flush(&self) -> bool {
+        let (done, wait) = std::sync::mpsc::sync_channel(1);
+        self.control.send(Control::Flush(done)).is_ok() && wait.recv_timeout(FLUSH).is_ok()
+    }
+}
+
+impl Drop for ExportGuard {
+    fn drop(&mut self) {
+        let (done, wait) = std::sync::mpsc::sync_channel(1);
+        let stopped =
+            self.control.send(Control::Stop(done)).is_ok() && wait.recv_timeout(FLUSH).is_ok();
+        // A thread that hangs in an export is left to the end of the process.
+        if let (true, Some(thread)) = (stopped, self.thread.take()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts a thread that exports over OTLP.
+pub(crate) fn otlp(
+    node: &Arc<str>,
+    settings: &TraceSettings,
+) -> Result<(Sink, ExportGuard), ExportError> {
+    let endpoint = endpoint(settings)?;
+    let (protocol, timeout) = (settings.protocol, settings.timeout);
+    let headers = settings.headers.clone();
+    start(node, settings, move || {
+        let builder = opentelemetry_otlp::SpanExporter::builder();
+        let exporter = match protocol {
+            OtlpProtocol::Grpc => builder
+                .with_tonic()
+                .with_endpoint(endpoint)
+                .with_timeout(timeout)
+                .with_metadata(metadata(headers)?)
+                .build()?,
+            OtlpProtocol::HttpProtobuf => builder
+                .with_http()
+                .with_protocol(Protocol::HttpBinary)
+                .with_http_client(PlainHttp { timeout })
+                .with_endpoint(endpoint)
+                .with_timeout(timeout)
+                .with_headers(headers.into_iter().collect())
+                .build()?,
+        };
+        Ok(exporter)
+    })
+}
+
+/// The headers of an export as gRPC metadata.
+fn metadata(headers: Vec<(String, String)>) -> Result<MetadataMap, ExportError> {
+    let mut map = http::HeaderMap::new();
+    for (name, value) in headers {
+        let wrong = || ExportError::Header(name.clone());
+        let key = name.parse::<http::HeaderName>().map_err(|_| wrong())?;
+        map.append(key, value.parse().map_err(|_| wrong())?);
+    }
+    Ok(MetadataMap::from_headers(map))
+}
+
+/// The endpoint as the exporters want it: with its path for HTTP.
+fn endpoint(settings: &TraceSettings) -> Result<String, ExportError> {
+    let given = settings.endpoint.trim_end_matches('/');
+    let wrong = || ExportError::Endpoint(settings.endpoint.clone());
+    let uri: http::Uri = given.parse().map_err(|_| wrong())?;
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        return Err(wrong());
+    }
+    Ok(match settings.protocol {
+        OtlpProtocol::HttpProtobuf if uri.path() == "/" => format!("{given}/v1/traces"),
+        OtlpProtocol::HttpProtobuf | OtlpProtocol::Grpc => given.to_owned(),
+    })
+}
+
+/// Starts a thread that hands spans to the exporter that `make` builds in it.
+pub(crate) fn start<E: SpanExporter + 'static>(
+    node: &Arc<str>,
+    settings: &TraceSettings,
+    make: impl FnOnce() -> Result<E, ExportError> + Send + 'static,
+) -> Result<(Sink, ExportGuard), ExportError> {
+    let stats = Arc::new(ExportStats::default());
+    let (spans, queue) = mpsc::channel(settings.queue.max(1));
+    let (control, orders) = mpsc::unbounded_channel();
+    // Waits for a moment at the start only; a tokio channel refuses that inside a runtime.
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let resource = resource(node);
+    let counted = stats.clone();
+    let thread = std::thread::Builder::new()
+        .name("ripcord-otlp".to_owned())
+        .spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+            {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = ready.send(Err(error.into()));
+                    return;
+                }
+            };
+            let done = runtime.block_on(async {
+                match make() {
+                    Ok(mut exporter) => {
+                        exporter.set_resource(&resource);
+                        let _ = ready.send(Ok(()));
+                        run(&exporter, queue, orders, &counted).await
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        None
+                    }
+                }
+            });
+            drop(runtime);
+            if let Some(done) = done {
+                let _ = done.send(());
+            }
+        })?;
+    started.recv().map_err(|_| ExportError::Gone)??;
+    let guard = ExportGuard {
+        control,
+        thread: Some(thread),
+    };
+    Ok((Sink { spans, stats }, guard))
+}
+
+fn resource(node: &Arc<str>) -> Resource {
+    Resource::builder()
+        .with_attributes([
+            KeyValue::new("service.name", node.to_string()),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("ripcord.node", node.to_string()),
+        ])
+        .build()
+}
+
+/// Collects batches and exports them until it is told to stop or everybody is gone.
+async fn run<E: SpanExporter>(
+    exporter: &E,
+    mut queue: mpsc::Receiver<SpanData>,
+    mut orders: mpsc::UnboundedReceiver<Control>,
+    stats: &ExportStats,
+) -> Option<std::sync::mpsc::SyncSender<()>> {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut due = Instant::now();
+    loop {
+        let (room, waiting) = (BATCH - batch.len(), !batch.is_empty());
+        tokio::select! {
+            biased;
+            order = orders.recv() => {
+                while let Ok(span) = queue.try_recv() {
+                    batch.push(span);
+                    if batch.len() >= BATCH {
+                        export(exporter, &mut batch, stats).await;
+                    }
+                }
+                export(exporter, &mut batch, stats).await;
+                match order {
+                    Some(Control::Flush(done)) => {
+                        let _ = done.send(());
+                    }
+                    Some(Control::Stop(done)) => {
+                        let _ = exporter.shutdown();
+                        return Some(done);
+                    }
+                    None => return None,
+                }
+            }
+            taken = queue.recv_many(&mut batch, room) => {
+                if !waiting {
+                    due = Instant::now() + LINGER;
+                }
+                if taken == 0 || batch.len() >= BATCH {
+                    export(exporter, &mut batch, stats).await;
+                }
+                if taken == 0 {
+                    return None;
+                }
+            }
+            () = tokio::time::sleep_until(due), if waiting => {
+                export(exporter, &mut batch, stats).await;
+            }
+        }
+    }
+}
+
+async fn export<E: SpanExporter>(exporter: &E, batch: &mut Vec<SpanData>, stats: &ExportStats) {
+    if batch.is_empty() {
+        return;
+    }
+    let spans = std::mem::replace(batch, Vec::with_capacity(BATCH));
+    let count = spans.len() as u64;
+    match exporter.export(spans).await {
+        Ok(()) => {
+            stats.exported.fetch_add(count, Relaxed);
+        }
+        Err(error) => {
+            stats.failed.fetch_add(count, Relaxed);
+            tracing::warn!(spans = count, %error, "spans could not be exported");
+        }
+    }
+}
+
+/// The HTTP client of the HTTP/protobuf exporter: one plain connection per batch.
+#[derive(Debug)]
+struct PlainHttp {
+    timeout: Duration,
+}
+
+#[async_trait::async_trait]
+impl HttpClient for PlainHttp {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        tokio::time::timeout(self.timeout, post(request)).await?
+    }
+}
+
+async fn post(mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    let authority = request.uri().authority().ok_or("no authority")?.clone();
+    let address = match authority.port() {
+        Some(_) => authority.as_str().to_owned(),
+        None => format!("{}:80", authority.host()),
+    };
+    let host = http::HeaderValue::from_str(authority.as_str())?;
+    request.headers_mut().insert(http::header::HOST, host);
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map_or_else(http::Uri::default, http::Uri::from);
+
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let exchange = async {
+        let (head, body) = sender
+            .send_request(request.map(Full::new))
+            .await?
+            .into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
+        Ok(Response::from_parts(head, body))
+    };
+    tokio::pin!(connection);
+    tokio::pin!(exchange);
+    tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        ended = &mut connection => {
+            ended?;
+            exchange.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Logs, and everything together: what `main` calls once, and the guard that flushes.
+
+use std::fs::OpenOptions;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::telemetry::access::AccessGuard;
+use crate::telemetry::export::{ExportError, ExportGuard};
+use crate::telemetry::{AccessLog, LiveStreams, Metrics, Telemetry, TraceSettings, Tracer};
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where access log lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// Standard output; logs go to standard error.
+    Stdout,
+    /// Standard error, among the logs.
+    Stderr,
+    /// Appended to a file. The file is not reopened: rotate it by copy and truncate.
+    File(PathBuf),
+}
+
+/// What telemetry needs to know at its start.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// This hop's name.
+    pub node: Arc<str>,
+    /// How many workers will open streams.
+    pub workers: usize,
+    /// Tracing, or none.
+    pub trace: Option<TraceSettings>,
+    /// The access log.
+    pub access: AccessTarget,
+}
+
+/// Why telemetry could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// A log level or filter that cannot be read.
+    #[error("log level {level:?}: {source}")]
+    Level {
+        /// What was given.
+        level: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// A subscriber is already there.
+    #[error("logs: {0}")]
+    Logs(#[from] tracing_subscriber::util::TryInitError),
+    /// The access log's file or thread.
+    #[error("access log: {0}")]
+    Access(#[source] std::io::Error),
+    /// Tracing.
+    #[error(transparent)]
+    Trace(#[from] ExportError),
+}
+
+/// Flushes spans and access log lines when dropped. Keep it in `main`.
+#[derive(Debug)]
+#[must_use]
+pub struct TelemetryGuard {
+    // Streams finish their spans before their lines; the order of the fields is the order of drops.
+    export: Option<ExportGuard>,
+    access: Option<AccessGuard>,
+}
+
+impl TelemetryGuard {
+    /// Blocks until everything queued so far is out; false when something took too long. Not for
+    /// an async task: use `spawn_blocking`, or drop the guard in `main`.
+    pub fn flush(&self) -> bool {
+        let exported = self.export.as_ref().is_none_or(ExportGuard::flush);
+        let written = self.access.as_ref().is_none_or(AccessGuard::flush);
+        exported && written
+    }
+}
+
+/// Sends logs to standard error. `level` is `error` ... `trace`, or a filter as in `RUST_LOG`,
+/// which overrides it. Once per process.
+pub fn init_logs(level: &str, format: LogFormat) -> Result<(), InitError> {
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    let from_env = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let level = from_env
+        .as_deref()
+        .filter(|filter| !filter.is_empty())
+        .unwrap_or(level);
+    let filter = EnvFilter::try_new(level).map_err(|source| InitError::Level {
+        level: level.to_owned(),
+        source,
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .finish()
+            .try_init()?,
+    }
+    Ok(())
+}
+
+impl Telemetry {
+    /// Starts what the settings ask for.
+    pub fn start(settings: &Settings) -> Result<(Self, TelemetryGuard), InitError> {
+        let mut telemetry = Self {
+            metrics: Arc::new(Metrics::new()),
+            tracer: Tracer::off(),
+            access: AccessLog::off(),
+            live: LiveStreams::new(settings.workers),
+        };
+        let mut guard = TelemetryGuard {
+            export: None,
+            access: None,
+        };
+        if let Some(trace) = &settings.trace {
+            let (tracer, export) = Tracer::otlp(&settings.node, trace)?;
+            telemetry.tracer = tracer;
+            guard.export = Some(export);
+        }
+        let opened = match &settings.access {
+            AccessTarget::Off => None,
+            AccessTarget::Stdout => Some(AccessLog::start(&settings.node, std::io::stdout())),
+            AccessTarget::Stderr => Some(AccessLog::start(&settings.node, std::io::stderr())),
+            AccessTarget::File(path) => Some(
+                OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(path)
+                    .and_then(|file| AccessLog::start(&settings.node, file)),
+            ),
+        };
+        if let Some(opened) = opened {
+            let (access, access_guard) = opened.map_err(InitError::Access)?;
+            telemetry.access = access;
+            guard.access = Some(access_guard);
+        }
+        telemetry.own_counters();
+        Ok((telemetry, guard))
+    }
+
+    /// What telemetry itself lost.
+    fn own_counters(&self) {
+        if let Some(stats) = self.tracer.stats() {
+            let help = "Spans by what became of them";
+            for (result, pick) in [("exported", 0), ("dropped", 1), ("failed", 2)] {
+                let stats = stats.clone();
+                self.metrics
+                    .counter_fn(
+                        "ripcord_spans",
+                        help,
+                        &[("result", result)],
+                        move || match pick {
+                            0 => stats.exported.load(Relaxed),
+                            1 => stats.dropped.load(Relaxed),
+                            _ => stats.failed.load(Relaxed),
+                        },
+                    );
+            }
+        }
+        let access = self.access.clone();
+        self.metrics.counter_fn(
+            "ripcord_access_log_dropped",
+            "Access log lines lost because they could not be written in time",
+            &[],
+            move || access.dropped(),
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! The streams that are open now, for `/streams`.
+//!
+//! One slab per worker, each behind a lock of its own that only that worker takes, once at a
+//! stream's start and once at its end; the admin task takes it while somebody looks. So it is
+//! practically never contended, and a mutex that is free costs two atomic operations. Reading
+//! copies the handles out and formats after the lock was given back.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use slab::Slab;
+use tokio::time::Instant;
+
+use crate::telemetry::{StreamInfo, Traffic, access, names};
+
+/// The longest text of one field.
+const MAX_TEXT: usize = 256;
+
+/// The streams that are open now. Cloning gives another handle to the same list.
+#[derive(Clone, Debug)]
+pub struct LiveStreams {
+    shards: Arc<[Mutex<Slab<Arc<LiveStream>>>]>,
+}
+
+/// One open stream.
+#[derive(Debug)]
+pub struct LiveStream {
+    /// What is known of it since its start.
+    pub info: StreamInfo,
+    pub(crate) started: Instant,
+    pub(crate) started_at: SystemTime,
+    pub(crate) endpoint: OnceLock<SocketAddr>,
+    traffic: [AtomicU64; 4],
+}
+
+/// Takes the stream off the list when dropped.
+#[derive(Debug)]
+pub(crate) struct LiveToken {
+    list: LiveStreams,
+    shard: usize,
+    key: usize,
+}
+
+impl LiveStreams {
+    /// An empty list for this many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        let shards = (0..workers.max(1)).map(|_| Mutex::default()).collect();
+        Self { shards }
+    }
+
+    pub(crate) fn add(&self, worker: usize, stream: Arc<LiveStream>) -> LiveToken {
+        let shard = worker % self.shards.len();
+        let key = self.with(shard, |slab| slab.insert(stream)).unwrap_or(0);
+        LiveToken {
+            list: self.clone(),
+            shard,
+            key,
+        }
+    }
+
+    fn with<T>(&self, shard: usize, f: impl FnOnce(&mut Slab<Arc<LiveStream>>) -> T) -> Option<T> {
+        let mut slab = self
+            .shards
+            .get(shard)?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Some(f(&mut slab))
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        (0..self.shards.len())
+            .filter_map(|shard| self.with(shard, |slab| slab.len()))
+            .sum()
+    }
+
+    /// Whether no stream is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `{"total": N, "streams": [...]}` with at most `limit` streams, the oldest first.
+    #[must_use]
+    pub fn to_json(&self, limit: usize) -> Value {
+        let mut all: Vec<(String, Arc<LiveStream>)> = Vec::new();
+        for shard in 0..self.shards.len() {
+            let _ = self.with(shard, |slab| {
+                all.extend(
+                    slab.iter()
+                        .map(|(key, s)| (format!("{shard}-{key}"), s.clone())),
+                );
+            });
+        }
+        let total = all.len();
+        all.sort_by_key(|(_, stream)| stream.started);
+        all.truncate(limit);
+        let now = Instant::now();
+        let streams: Vec<Value> = all
+            .iter()
+            .map(|(id, stream)| stream.to_json(id, now))
+            .collect();
+        json!({ "total": total, "streams": streams })
+    }
+}
+
+impl LiveStream {
+    pub(crate) fn new(info: StreamInfo) -> Self {
+        Self {
+            info,
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            endpoint: OnceLock::new(),
+            traffic: Default::default(),
+        }
+    }
+
+    /// Shows what went over the stream so far. Four relaxed stores; optional, and not meant to be
+    /// called per message.
+    pub fn set_traffic(&self, traffic: Traffic) {
+        let [a, b, c, d] = &self.traffic;
+        a.store(traffic.request_messages, Relaxed);
+        b.store(traffic.request_bytes, Relaxed);
+        c.store(traffic.response_messages, Relaxed);
+        d.store(traffic.response_bytes, Relaxed);
+    }
+
+    fn to_json(&self, id: &str, now: Instant) -> Value {
+        let info = &self.info;
+        let [a, b, c, d] = self.traffic.each_ref().map(|n| n.load(Relaxed));
+        let age = now.saturating_duration_since(self.started);
+        json!({
+            "id": id,
+            "since": access::rfc3339(self.started_at),
+            "age_seconds": age.as_secs_f64(),
+            "listener": &*info.series.listener,
+            "route": &*info.series.route,
+            "backend": &*info.backend,
+            "inbound": info.series.inbound.name(),
+            "outbound": info.series.outbound.map(|wire| wire.name()),
+            "peer": info.peer.map(|a| a.to_string()),
+            "endpoint": self.endpoint.get().map(ToString::to_string),
+            "service": names::bounded(&info.service, MAX_TEXT),
+            "method": names::bounded(&info.method, MAX_TEXT),
+            "caller": info.caller.as_deref().map(|c| names::bounded(c, MAX_TEXT)),
+            "request_messages": a,
+            "request_bytes": b,
+            "response_messages": c,
+            "response_bytes": d,
+        })
+    }
+}
+
+impl Drop for LiveToken {
+    fn drop(&mut self) {
+        let _ = self.list.with(self.shard, |slab| slab.try_remove(self.key));
+    }
+}

@@ -1,0 +1,333 @@
+//! Every number that ripcord counts, and their text form for `/metrics`.
+//!
+//! Encoded by `prometheus-client`, the client library of the Prometheus project (OpenMetrics text,
+//! no `unsafe`). Its `Family` and `Histogram` are not used: the one looks labels up behind a lock,
+//! the other observes behind one. Here counters live in structs that are resolved once
+//! ([`Metrics::series`]) and a stream touches only atomics.
+//!
+//! Every label comes from a closed set or from the configuration, never from a peer.
+
+mod encode;
+mod series;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use prometheus_client::registry::Registry;
+
+pub use series::Series;
+
+use crate::stream::{End, Reason};
+use crate::telemetry::{Outcome, Wire, names};
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The most series of one process; streams of any further (listener, route, wires) are counted
+/// together under `other`. Only a configuration that keeps changing names gets there.
+pub const MAX_SERIES: usize = 4096;
+
+/// The side of this hop that a connection is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Accepted from a caller.
+    Inbound,
+    /// Opened to a backend.
+    Outbound,
+}
+
+impl Side {
+    const ALL: [Self; 2] = [Self::Inbound, Self::Outbound];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// What became of a configuration change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// In force.
+    Applied,
+    /// The content was the same.
+    Unchanged,
+    /// Refused; the last good table stays in force.
+    Rejected,
+}
+
+impl Reload {
+    const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Rejected];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// A number that its owner keeps and `/metrics` reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+type Read = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// One family of numbers that are read through closures.
+struct ReadFamily {
+    help: String,
+    kind: Kind,
+    reads: Vec<(Vec<(String, String)>, Read)>,
+}
+
+/// Every number that ripcord counts. Create one per process and share it.
+pub struct Metrics {
+    registry: Registry,
+    state: Arc<State>,
+}
+
+/// What the encoder reads.
+#[derive(Default)]
+struct State {
+    series: RwLock<Vec<Arc<Series>>>,
+    errors: Vec<AtomicU64>,
+    cancels: Vec<[AtomicU64; names::CAUSES.len()]>,
+    connections: [[Connections; 2]; 2],
+    reloads: [AtomicU64; 3],
+    config_version: AtomicU64,
+    reads: Mutex<BTreeMap<String, ReadFamily>>,
+}
+
+#[derive(Default)]
+struct Connections {
+    active: AtomicI64,
+    total: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All families, at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let state = Arc::new(State {
+            errors: std::iter::repeat_with(AtomicU64::default)
+                .take(names::ERRORS)
+                .collect(),
+            cancels: names::CLASSES.iter().map(|_| Default::default()).collect(),
+            ..State::default()
+        });
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(encode::Encoder(state.clone())));
+        Self { registry, state }
+    }
+
+    /// The counters of one listener, route and pair of wires; the same ones whenever it
+    /// is called again with the same names. Takes a lock: resolve once and keep.
+    ///
+    /// `outbound` is `None` for streams that no route takes.
+    #[must_use]
+    pub fn series(
+        &self,
+        listener: &Arc<str>,
+        route: &Arc<str>,
+        inbound: Wire,
+        outbound: Option<Wire>,
+    ) -> Arc<Series> {
+        let wanted = Series::new(listener, route, inbound, outbound);
+        let mut all = self
+            .state
+            .series
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = all.iter().find(|s| s.same(&wanted)) {
+            return found.clone();
+        }
+        let wanted = if all.len() + 1 < MAX_SERIES {
+            wanted
+        } else {
+            let other: Arc<str> = Arc::from("other");
+            let rest = Series::new(&other, &other, inbound, None);
+            if let Some(found) = all.iter().find(|s| s.same(&rest)) {
+                return found.clone();
+            }
+            rest
+        };
+        let made = Arc::new(wanted);
+        all.push(made.clone());
+        made
+    }
+
+    /// Counts a finished stream. Touches atomics only.
+    pub(crate) fn finished(&self, series: &Series, outcome: &Outcome<'_>, micros: u64) {
+        series.finished(outcome, micros);
+        self.count_end(outcome.end);
+    }
+
+    fn count_end(&self, end: &End) {
+        if let Reason::Canceled(cancel) = &end.reason {
+            let class = self.state.cancels.get(names::class_index(cancel.class));
+            let counter =
+                class.and_then(|causes| causes.get(names::cause_index(cancel.cause.code)));
+            if let Some(counter) = counter {
+                counter.fetch_add(1, Relaxed);
+            }
+        }
+        if let Some(counter) = names::error_index(end).and_then(|at| self.state.errors.get(at)) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    #[must_use]
+    pub fn connection(&self, side: Side, wire: Wire) -> ConnectionGuard {
+        let guard = ConnectionGuard {
+            state: self.state.clone(),
+            side,
+            wire,
+        };
+        let connections = guard.state.connections(side, wire);
+        connections.active.fetch_add(1, Relaxed);
+        connections.total.fetch_add(1, Relaxed);
+        guard
+    }
+
+    /// Counts a configuration change.
+    pub fn reload(&self, result: Reload) {
+        let [applied, unchanged, rejected] = &self.state.reloads;
+        let counter = match result {
+            Reload::Applied => applied,
+            Reload::Unchanged => unchanged,
+            Reload::Rejected => rejected,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Says which version of the configuration is in force.
+    pub fn config_version(&self, version: u64) {
+        self.state.config_version.store(version, Relaxed);
+    }
+
+    /// Shows a counter that someone else keeps. `name` has no `_total` at its end. The same name
+    /// and labels again replace the closure.
+    pub fn counter_fn(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.read_fn(name, help, Kind::Counter, labels, Box::new(read));
+    }
+
+    /// Shows a gauge that someone else keeps.
+    pub fn gauge_fn(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.read_fn(name, help, Kind::Gauge, labels, Box::new(read));
+    }
+
+    /// `ripcord_buffered_bytes`, from the memory budget.
+    pub fn buffered_bytes_fn(&self, read: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.gauge_fn(
+            "ripcord_buffered_bytes",
+            "Bytes of messages held in memory",
+            &[],
+            read,
+        );
+    }
+
+    fn read_fn(&self, name: &str, help: &str, kind: Kind, labels: &[(&str, &str)], read: Read) {
+        let labels: Vec<(String, String)> = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let mut reads = self
+            .state
+            .reads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let family = reads.entry(name.to_owned()).or_insert_with(|| ReadFamily {
+            help: help.to_owned(),
+            kind,
+            reads: Vec::new(),
+        });
+        match family.reads.iter_mut().find(|(l, _)| *l == labels) {
+            Some((_, old)) => *old = read,
+            None => family.reads.push((labels, read)),
+        }
+    }
+
+    /// Everything in OpenMetrics text ([`CONTENT_TYPE`]).
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        // Writing to a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl State {
+    const fn connections(&self, side: Side, wire: Wire) -> &Connections {
+        let [inbound, outbound] = &self.connections;
+        let [grpc, ttheader] = match side {
+            Side::Inbound => inbound,
+            Side::Outbound => outbound,
+        };
+        match wire {
+            Wire::Grpc => grpc,
+            Wire::TtHeader => ttheader,
+        }
+    }
+}
+
+/// One live connection in `ripcord_connections_active`.
+pub struct ConnectionGuard {
+    state: Arc<State>,
+    side: Side,
+    wire: Wire,
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        let connections = self.state.connections(self.side, self.wire);
+        connections.active.fetch_sub(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for ConnectionGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "ConnectionGuard({} {})",
+            self.side.name(),
+            self.wire.name()
+        )
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

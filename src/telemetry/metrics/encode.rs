@@ -1,0 +1,252 @@
+//! The order and names of the families on `/metrics`.
+
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use super::{Connections, Kind, Reload, Series, Side, State};
+use crate::telemetry::{Wire, names, process};
+
+pub(super) struct Encoder(pub(super) Arc<State>);
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Encoder")
+    }
+}
+
+/// Label sets in a shape that the encoder takes.
+type Labels<'a, const N: usize> = [(&'a str, &'a str); N];
+
+impl Collector for Encoder {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
+        let state = &*self.0;
+        encode_streams(state, &mut out)?;
+        encode_ends(state, &mut out)?;
+        encode_connections(state, &mut out)?;
+        encode_process(state, &mut out)?;
+        encode_reads(state, &mut out)
+    }
+}
+
+fn family<'a>(
+    out: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+    kind: MetricType,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    out.encode_descriptor(name, help, None, kind)
+}
+
+fn counter(to: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+    to.encode_family(labels)?
+        .encode_counter::<NoLabelSet, u64, f64>(&value, None)
+}
+
+fn gauge(to: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: i64) -> fmt::Result {
+    to.encode_family(labels)?.encode_gauge(&value)
+}
+
+fn labels(series: &Series) -> Labels<'_, 4> {
+    [
+        ("listener", &*series.listener),
+        ("route", &*series.route),
+        ("inbound", series.inbound.name()),
+        ("outbound", series.outbound_name()),
+    ]
+}
+
+fn encode_streams(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let all = state
+        .series
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+
+    let mut to = family(
+        out,
+        "ripcord_streams",
+        "Finished streams by how they ended",
+        MetricType::Counter,
+    )?;
+    for series in &all {
+        let [a, b, c, d] = labels(series);
+        for (end, value) in names::ENDS.iter().zip(&series.ends) {
+            let labels = [a, b, c, d, ("end", *end)];
+            counter(&mut to, &labels, value.load(Relaxed))?;
+        }
+    }
+
+    let mut to = family(
+        out,
+        "ripcord_streams_active",
+        "Streams that are open now",
+        MetricType::Gauge,
+    )?;
+    for series in &all {
+        gauge(&mut to, &labels(series), series.active.load(Relaxed))?;
+    }
+
+    let mut to = family(
+        out,
+        "ripcord_stream_duration_seconds",
+        "How long finished streams lived",
+        MetricType::Histogram,
+    )?;
+    for series in &all {
+        let (sum, count, buckets) = series.duration.read();
+        to.encode_family(&labels(series))?
+            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+    }
+
+    let mut to = family(
+        out,
+        "ripcord_messages",
+        "Messages of finished streams",
+        MetricType::Counter,
+    )?;
+    for series in &all {
+        directions(&mut to, series, &series.messages)?;
+    }
+
+    let mut to = family(
+        out,
+        "ripcord_message_bytes",
+        "Payload bytes of the messages of finished streams",
+        MetricType::Counter,
+    )?;
+    for series in &all {
+        directions(&mut to, series, &series.bytes)?;
+    }
+    Ok(())
+}
+
+fn directions(
+    to: &mut MetricEncoder<'_>,
+    series: &Series,
+    values: &[std::sync::atomic::AtomicU64; 2],
+) -> fmt::Result {
+    let [a, b, c, d] = labels(series);
+    for (direction, value) in ["request", "response"].into_iter().zip(values) {
+        let labels = [a, b, c, d, ("direction", direction)];
+        counter(to, &labels, value.load(Relaxed))?;
+    }
+    Ok(())
+}
+
+fn encode_ends(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut to = family(
+        out,
+        "ripcord_stream_errors",
+        "Streams that failed, by what failed; cancels are not errors",
+        MetricType::Counter,
+    )?;
+    for (at, value) in state.errors.iter().enumerate() {
+        let labels = [("error_type", names::error_name(at))];
+        counter(&mut to, &labels, value.load(Relaxed))?;
+    }
+
+    let mut to = family(
+        out,
+        "ripcord_cancels",
+        "Canceled streams by class (where this hop saw it come from) and cause (the originator's code)",
+        MetricType::Counter,
+    )?;
+    for (class, causes) in names::CLASSES.iter().zip(&state.cancels) {
+        for (cause, value) in names::CAUSES.iter().zip(causes) {
+            let labels = [("class", names::class_name(*class)), ("cause", *cause)];
+            counter(&mut to, &labels, value.load(Relaxed))?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_connections(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let each = |f: &mut dyn FnMut(&Connections, &Labels<'_, 2>) -> fmt::Result| {
+        for side in Side::ALL {
+            for wire in Wire::ALL {
+                let labels = [("side", side.name()), ("wire", wire.name())];
+                f(state.connections(side, wire), &labels)?;
+            }
+        }
+        Ok(())
+    };
+    let mut to = family(
+        out,
+        "ripcord_connections_active",
+        "Connections that are open now",
+        MetricType::Gauge,
+    )?;
+    each(&mut |c, labels| gauge(&mut to, labels, c.active.load(Relaxed)))?;
+    let mut to = family(
+        out,
+        "ripcord_connections",
+        "Connections opened",
+        MetricType::Counter,
+    )?;
+    each(&mut |c, labels| counter(&mut to, labels, c.total.load(Relaxed)))
+}
+
+fn encode_process(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut to = family(
+        out,
+        "ripcord_reloads",
+        "Configuration changes by result",
+        MetricType::Counter,
+    )?;
+    for (result, value) in Reload::ALL.iter().zip(&state.reloads) {
+        let labels = [("result", result.name())];
+        counter(&mut to, &labels, value.load(Relaxed))?;
+    }
+    family(
+        out,
+        "ripcord_config_version",
+        "Version of the configuration in force",
+        MetricType::Gauge,
+    )?
+    .encode_gauge(&to_i64(state.config_version.load(Relaxed)))?;
+
+    let mut to = family(
+        out,
+        "ripcord_build_info",
+        "Always 1; the labels say what was built",
+        MetricType::Gauge,
+    )?;
+    gauge(&mut to, &[("version", env!("CARGO_PKG_VERSION"))], 1)?;
+
+    for (name, help, value) in process::read() {
+        family(out, name, help, MetricType::Gauge)?.encode_gauge(&to_i64(value))?;
+    }
+    Ok(())
+}
+
+fn encode_reads(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let reads = state.reads.lock().unwrap_or_else(PoisonError::into_inner);
+    for (name, read_family) in &*reads {
+        let kind = match read_family.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+        };
+        let mut to = family(out, name, &read_family.help, kind)?;
+        for (labels, read) in &read_family.reads {
+            let value = read();
+            match (read_family.kind, labels.is_empty()) {
+                (Kind::Counter, false) => counter(&mut to, labels, value)?,
+                (Kind::Counter, true) => {
+                    to.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+                }
+                (Kind::Gauge, false) => gauge(&mut to, labels, to_i64(value))?,
+                (Kind::Gauge, true) => to.encode_gauge(&to_i64(value))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn to_i64(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

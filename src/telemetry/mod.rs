@@ -1,0 +1,95 @@
+//! What ripcord tells about its streams: metrics, spans, an access log, the list of live streams.
+//!
+//! The proxy calls [`Telemetry::open`] once when a stream was routed and [`StreamRecord::finish`]
+//! once at its end; nothing is called per message. Nothing here decides anything about a stream,
+//! and nothing here knows a wire: ends are read from [`crate::stream::End`].
+
+pub mod access;
+mod context;
+mod export;
+pub mod init;
+pub mod live;
+pub mod metrics;
+mod names;
+mod process;
+mod record;
+pub mod trace;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use access::AccessLog;
+pub(crate) use access::rfc3339;
+pub use context::Form;
+pub use init::{AccessTarget, InitError, LogFormat, Settings, TelemetryGuard, init_logs};
+pub use live::LiveStreams;
+pub use metrics::{ConnectionGuard, Metrics, Reload, Series, Side};
+pub use record::{StreamRecord, Telemetry};
+pub use trace::{OtlpProtocol, TraceSettings, Tracer};
+
+use crate::stream::End;
+
+/// The wires that streams are carried on, as telemetry names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Wire {
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// Kitex TTHeader streaming.
+    TtHeader,
+}
+
+impl Wire {
+    /// Every wire, for tables.
+    pub const ALL: [Self; 2] = [Self::Grpc, Self::TtHeader];
+
+    /// The name in labels, logs and attributes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::TtHeader => "ttheader",
+        }
+    }
+}
+
+/// What is known of a stream once it was routed.
+#[derive(Clone, Debug)]
+pub struct StreamInfo {
+    /// Listener, route and wires, with their counters ([`Metrics::series`]).
+    pub series: Arc<Series>,
+    /// The backend's name; empty when no route matched.
+    pub backend: Arc<str>,
+    /// The caller's address.
+    pub peer: Option<SocketAddr>,
+    /// The service, as the caller named it.
+    pub service: String,
+    /// The method.
+    pub method: String,
+    /// The caller's service name.
+    pub caller: Option<String>,
+}
+
+/// What went over a stream. A message's prefix is not counted in its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages from caller to callee.
+    pub request_messages: u64,
+    /// Their payload bytes.
+    pub request_bytes: u64,
+    /// Messages from callee to caller.
+    pub response_messages: u64,
+    /// Their payload bytes.
+    pub response_bytes: u64,
+}
+
+/// How a stream finished.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// The end that won, as it was observed.
+    pub end: &'a End,
+    /// What had gone over it.
+    pub traffic: Traffic,
+    /// The status that a gRPC caller was told, where known; `rpc.grpc.status_code` on the SERVER
+    /// span of a gRPC listener.
+    pub grpc_status: Option<u32>,
+}

@@ -1,0 +1,268 @@
+//! One SERVER span and one CLIENT span per stream.
+//!
+//! Spans are the OpenTelemetry SDK's ([`SpanData`]), built once, at the stream's end, from a few
+//! numbers kept since its start; the SDK's `Span` object is not used, since it takes a lock and
+//! allocates its attributes at the start, and decides on sampling only after that. Nor is
+//! `tracing-opentelemetry`: `tracing` is for logs here, a span per stream in it would put every
+//! stream through the log filter. So an unsampled stream costs one random number and the header
+//! that carries it on.
+//!
+//! - Sampling is parent-based, with a ratio of the trace ids for roots (SDK `TraceIdRatioBased`).
+//! - An unsampled stream goes on with a span id of its own, as the SDK specification demands of
+//!   non-recording spans.
+//! - Attributes and status follow the RPC semantic conventions: a SERVER span is an error only for
+//!   the server's own faults, a CLIENT span for every status but OK.
+//! - A cancel is an event on both spans and leaves both Unset, without `error.type`: somebody
+//!   letting go is neither a success nor a fault of whoever served, and an alert on errors must
+//!   not ring for it. Deviation: the convention makes CANCELLED an error on CLIENT spans.
+
+mod span;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use opentelemetry::InstrumentationScope;
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_sdk::trace::{IdGenerator, SpanExporter};
+
+use crate::stream::{Metadata, RequestHead};
+use crate::telemetry::Form;
+use crate::telemetry::context::{self, Outgoing};
+use crate::telemetry::export::{ExportError, ExportGuard, ExportStats, Sink};
+use crate::telemetry::record::Finished;
+
+pub use crate::telemetry::export::ExportError as TraceError;
+
+/// How spans reach the collector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// OTLP over gRPC (port 4317).
+    #[default]
+    Grpc,
+    /// OTLP over HTTP/1.1 with protobuf bodies (port 4318).
+    HttpProtobuf,
+}
+
+/// Where spans go and how many.
+#[derive(Clone, Debug)]
+pub struct TraceSettings {
+    /// `http://host:port`. Without TLS: the collector of a sidecar is on its node, and `https`
+    /// is refused rather than sent in the clear.
+    pub endpoint: String,
+    /// How.
+    pub protocol: OtlpProtocol,
+    /// Sent with each export.
+    pub headers: Vec<(String, String)>,
+    /// The share of the streams without a parent that are sampled, 0 to 1.
+    pub ratio: f64,
+    /// The longest that one export may take.
+    pub timeout: Duration,
+    /// Spans that may wait for export; more are dropped and counted.
+    pub queue: usize,
+}
+
+impl Default for TraceSettings {
+    fn default() -> Self {
+        Self {
+            endpoint: "http://127.0.0.1:4317".to_owned(),
+            protocol: OtlpProtocol::Grpc,
+            headers: Vec::new(),
+            ratio: 1.0,
+            timeout: Duration::from_secs(10),
+            queue: 8192,
+        }
+    }
+}
+
+/// Starts traces. Cheap to clone; off, it leaves metadata as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Tracer {
+    inner: Option<Arc<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    node: Arc<str>,
+    ids: Box<dyn IdGenerator>,
+    /// Roots whose id's last 63 bits are below this are sampled.
+    threshold: u64,
+    sink: Sink,
+    scope: InstrumentationScope,
+}
+
+/// What one stream carries of its trace.
+#[derive(Debug, Default)]
+pub struct StreamTrace {
+    inner: Option<Box<Ids>>,
+}
+
+#[derive(Clone, Debug)]
+struct Ids {
+    trace_id: TraceId,
+    parent: Option<SpanId>,
+    server: SpanId,
+    /// The same as `server` in an unsampled stream.
+    client: SpanId,
+    sampled: bool,
+    random: bool,
+    /// There is a CLIENT span: a backend was asked.
+    called: bool,
+    tracestate: Option<Bytes>,
+    baggage: Option<Bytes>,
+}
+
+impl Tracer {
+    /// A tracer that does nothing.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self { inner: None }
+    }
+
+    /// Starts the export thread and connects to the collector when there is something to send.
+    pub fn otlp(
+        node: &Arc<str>,
+        settings: &TraceSettings,
+    ) -> Result<(Self, ExportGuard), ExportError> {
+        let (sink, guard) = crate::telemetry::export::otlp(node, settings)?;
+        let ids = Box::new(opentelemetry_sdk::trace::RandomIdGenerator::default());
+        Ok((Self::with_sink(node, settings.ratio, ids, sink), guard))
+    }
+
+    /// A tracer that hands its spans to any exporter, with ids from `ids`.
+    pub fn with_exporter(
+        node: &Arc<str>,
+        settings: &TraceSettings,
+        ids: Box<dyn IdGenerator>,
+        exporter: impl SpanExporter + 'static,
+    ) -> Result<(Self, ExportGuard), ExportError> {
+        let (sink, guard) = crate::telemetry::export::start(node, settings, || Ok(exporter))?;
+        Ok((Self::with_sink(node, settings.ratio, ids, sink), guard))
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of 2^63, saturating"
+    )]
+    fn with_sink(node: &Arc<str>, ratio: f64, ids: Box<dyn IdGenerator>, sink: Sink) -> Self {
+        let threshold = (ratio.clamp(0.0, 1.0) * (1u64 << 63) as f64) as u64;
+        Self {
+            inner: Some(Arc::new(Inner {
+                node: node.clone(),
+                ids,
+                threshold,
+                sink,
+                scope: InstrumentationScope::builder("ripcord")
+                    .with_version(env!("CARGO_PKG_VERSION"))
+                    .build(),
+            })),
+        }
+    }
+
+    /// Whether spans are made.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.inner.is_some()
+    }
+
+    /// What became of the spans so far; `None` when off.
+    #[must_use]
+    pub fn stats(&self) -> Option<Arc<ExportStats>> {
+        self.inner.as_ref().map(|inner| inner.sink.stats.clone())
+    }
+
+    /// Reads the caller's context and decides on sampling. `head` is left as it is.
+    #[must_use]
+    pub fn start(&self, head: &RequestHead) -> StreamTrace {
+        let Some(inner) = &self.inner else {
+            return StreamTrace { inner: None };
+        };
+        let extracted = context::extract(&head.metadata);
+        let (trace_id, parent, random, tracestate) = match extracted.remote {
+            Some(remote) => (
+                remote.trace_id,
+                Some(remote.span_id),
+                remote.random,
+                remote.tracestate,
+            ),
+            None => (inner.ids.new_trace_id(), None, false, None),
+        };
+        let sampled = extracted
+            .sampled
+            .unwrap_or_else(|| inner.ratio_samples(trace_id));
+        let server = inner.ids.new_span_id();
+        let client = if sampled {
+            inner.ids.new_span_id()
+        } else {
+            server
+        };
+        StreamTrace {
+            inner: Some(Box::new(Ids {
+                trace_id,
+                parent,
+                server,
+                client,
+                sampled,
+                random,
+                called: false,
+                tracestate,
+                baggage: extracted.baggage,
+            })),
+        }
+    }
+
+    pub(crate) fn finish(&self, trace: &StreamTrace, finished: &Finished<'_>) {
+        let (Some(inner), Some(ids)) = (&self.inner, &trace.inner) else {
+            return;
+        };
+        if !ids.sampled {
+            return;
+        }
+        inner.sink.send(inner.server_span(ids, finished));
+        if ids.called {
+            inner.sink.send(inner.client_span(ids, finished));
+        }
+    }
+}
+
+impl Inner {
+    fn ratio_samples(&self, trace_id: TraceId) -> bool {
+        let [_, _, _, _, _, _, _, _, low @ ..] = trace_id.to_bytes();
+        u64::from_be_bytes(low) >> 1 < self.threshold
+    }
+}
+
+impl StreamTrace {
+    /// Replaces the trace context in the metadata that goes to the callee by this hop's own span.
+    /// Call it once for each attempt to reach a backend.
+    pub fn outbound(&mut self, metadata: &mut Metadata, form: Form) {
+        let Some(ids) = &mut self.inner else { return };
+        ids.called = true;
+        let outgoing = Outgoing {
+            trace_id: ids.trace_id,
+            span_id: ids.client,
+            sampled: ids.sampled,
+            random: ids.random,
+            tracestate: ids.tracestate.as_ref(),
+            baggage: ids.baggage.as_ref(),
+        };
+        context::inject(metadata, form, &outgoing);
+    }
+
+    /// The trace's id and the id of this hop's SERVER span, for logs.
+    #[must_use]
+    pub fn ids(&self) -> Option<(TraceId, SpanId)> {
+        self.inner.as_ref().map(|ids| (ids.trace_id, ids.server))
+    }
+
+    /// Whether spans of this stream are exported.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.inner.as_ref().is_some_and(|ids| ids.sampled)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! What the two spans of a finished stream say.
+//!
+//! OpenTelemetry semantic conventions "RPC" and "gRPC" (`rpc.*`, `network.*`, `server.*`,
+//! `client.*`), and `ripcord.*` for what they have no name for.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use opentelemetry::trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::{Array, KeyValue, StringValue, Value};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+
+use super::{Ids, Inner};
+use crate::stream::{Cancel, End, Failure, HopKind, Reason};
+use crate::telemetry::record::Finished;
+use crate::telemetry::{Wire, names};
+
+/// The longest name or text kept in a span.
+const MAX_TEXT: usize = 512;
+
+impl Inner {
+    pub(super) fn server_span(&self, ids: &Ids, finished: &Finished<'_>) -> SpanData {
+        let stream = finished.stream;
+        let mut attributes = self.attributes(finished, stream.info.series.inbound);
+        if let Some(peer) = stream.info.peer {
+            peer_attributes(&mut attributes, "client.address", "client.port", peer);
+        }
+        if let Some(caller) = &stream.info.caller {
+            attributes.push(text("ripcord.caller", caller));
+        }
+        if let (Wire::Grpc, Some(code)) = (
+            stream.info.series.inbound,
+            finished
+                .outcome
+                .grpc_status
+                .or(native_status(finished.outcome.end)),
+        ) {
+            attributes.push(KeyValue::new("rpc.grpc.status_code", i64::from(code)));
+        }
+        let status = server_status(finished.outcome.end);
+        self.span(ids, finished, SpanKind::Server, attributes, status)
+    }
+
+    pub(super) fn client_span(&self, ids: &Ids, finished: &Finished<'_>) -> SpanData {
+        let series = &finished.stream.info.series;
+        let wire = series.outbound.unwrap_or(series.inbound);
+        let mut attributes = self.attributes(finished, wire);
+        if let Some(endpoint) = finished.stream.endpoint.get() {
+            peer_attributes(&mut attributes, "server.address", "server.port", *endpoint);
+        }
+        if let (Wire::Grpc, Some(code)) = (wire, native_status(finished.outcome.end)) {
+            attributes.push(KeyValue::new("rpc.grpc.status_code", i64::from(code)));
+        }
+        let status = client_status(finished.outcome.end);
+        self.span(ids, finished, SpanKind::Client, attributes, status)
+    }
+
+    /// What both spans say.
+    fn attributes(&self, finished: &Finished<'_>, wire: Wire) -> Vec<KeyValue> {
+        let info = &finished.stream.info;
+        let series = &info.series;
+        let (system, protocol, version) = match wire {
+            Wire::Grpc => ("grpc", "http", Some("2")),
+            Wire::TtHeader => ("kitex", "ttheader", None),
+        };
+        let mut all = Vec::with_capacity(20);
+        all.extend([
+            KeyValue::new("rpc.system", system),
+            text("rpc.service", &info.service),
+            text("rpc.method", &info.method),
+            KeyValue::new("network.transport", "tcp"),
+            KeyValue::new("network.protocol.name", protocol),
+            text("ripcord.node", &self.node),
+            text("ripcord.listener", &series.listener),
+            text("ripcord.route", &series.route),
+            text("ripcord.backend", &info.backend),
+            KeyValue::new("ripcord.inbound", series.inbound.name()),
+            KeyValue::new("ripcord.outbound", series.outbound_name()),
+            KeyValue::new("ripcord.end", names::end_name(finished.outcome.end)),
+        ]);
+        if let Some(version) = version {
+            all.push(KeyValue::new("network.protocol.version", version));
+        }
+        let traffic = &finished.outcome.traffic;
+        for (key, value) in [
+            ("ripcord.request.messages", traffic.request_messages),
+            ("ripcord.request.bytes", traffic.request_bytes),
+            ("ripcord.response.messages", traffic.response_messages),
+            ("ripcord.response.bytes", traffic.response_bytes),
+        ] {
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            all.push(KeyValue::new(key, value));
+        }
+        all
+    }
+
+    fn span(
+        &self,
+        ids: &Ids,
+        finished: &Finished<'_>,
+        kind: SpanKind,
+        mut attributes: Vec<KeyValue>,
+        status: Status,
+    ) -> SpanData {
+        let info = &finished.stream.info;
+        let start = finished.stream.started_at;
+        let end = start.checked_add(finished.duration).unwrap_or(start);
+        if let (Status::Error { .. }, Some(at)) =
+            (&status, names::error_index(finished.outcome.end))
+        {
+            attributes.push(KeyValue::new("error.type", names::error_name(at)));
+        }
+        let mut events = SpanEvents::default();
+        if let Reason::Canceled(cancel) = &finished.outcome.end.reason {
+            let attributes = cancel_attributes(cancel, finished.outcome.end);
+            events.events.push(Event::new("cancel", end, attributes, 0));
+        }
+        let is_server = kind == SpanKind::Server;
+        let (own, parent) = if is_server {
+            (ids.server, ids.parent.unwrap_or(SpanId::INVALID))
+        } else {
+            (ids.client, ids.server)
+        };
+        SpanData {
+            span_context: SpanContext::new(
+                ids.trace_id,
+                own,
+                TraceFlags::new(1 | (u8::from(ids.random) << 1)),
+                false,
+                trace_state(ids),
+            ),
+            parent_span_id: parent,
+            parent_span_is_remote: is_server && ids.parent.is_some(),
+            span_kind: kind,
+            name: Cow::Owned(format!(
+                "{}/{}",
+                names::bounded(&info.service, MAX_TEXT),
+                names::bounded(&info.method, MAX_TEXT)
+            )),
+            start_time: start,
+            end_time: end,
+            attributes,
+            dropped_attributes_count: 0,
+            events,
+            links: SpanLinks::default(),
+            status,
+            instrumentation_scope: self.scope.clone(),
+        }
+    }
+}
+
+fn trace_state(ids: &Ids) -> TraceState {
+    let parse = || {
+        let text = std::str::from_utf8(ids.tracestate.as_ref()?).ok()?;
+        let pairs = text
+            .split(',')
+            .filter_map(|member| member.trim().split_once('='));
+        TraceState::from_key_value(pairs).ok()
+    };
+    parse().unwrap_or_default()
+}
+
+fn text(key: &'static str, value: &str) -> KeyValue {
+    KeyValue::new(key, names::bounded(value, MAX_TEXT).to_owned())
+}
+
+fn peer_attributes(
+    to: &mut Vec<KeyValue>,
+    address_key: &'static str,
+    port_key: &'static str,
+    address: SocketAddr,
+) {
+    let ip = StringValue::from(address.ip().to_string());
+    let port = i64::from(address.port());
+    to.push(KeyValue::new("network.peer.address", ip.clone()));
+    to.push(KeyValue::new("network.peer.port", port));
+    to.push(KeyValue::new(address_key, ip));
+    to.push(KeyValue::new(port_key, port));
+}
+
+fn cancel_attributes(cancel: &Cancel, end: &End) -> Vec<KeyValue> {
+    let path: Vec<StringValue> = cancel
+        .path
+        .names()
+        .iter()
+        .map(|name| StringValue::from(name.clone()))
+        .collect();
+    vec![
+        KeyValue::new("ripcord.cancel.cause", i64::from(cancel.cause.code)),
+        text("ripcord.cancel.text", &cancel.cause.text),
+        KeyValue::new("ripcord.cancel.class", names::class_name(cancel.class)),
+        KeyValue::new("ripcord.cancel.class_code", i64::from(cancel.class.code())),
+        text("ripcord.cancel.origin", cancel.path.origin().unwrap_or("")),
+        KeyValue::new("ripcord.cancel.path", Value::Array(Array::String(path))),
+        KeyValue::new("ripcord.cancel.by", names::party_name(end.by)),
+        KeyValue::new("ripcord.cancel.how", names::how_name(cancel.how)),
+    ]
+}
+
+/// The gRPC status that a gRPC peer said or hears for this end, as far as it follows from the end
+/// alone.
+fn native_status(end: &End) -> Option<u32> {
+    match &end.reason {
+        Reason::Complete => Some(0),
+        Reason::Failed(Failure::Status(status)) => Some(status.code),
+        Reason::Failed(Failure::Business(business)) => business.status.as_ref().map(|s| s.code),
+        Reason::Failed(Failure::Exception(_)) | Reason::Hop(_) => None,
+        Reason::Canceled(cancel) => cancel.status.as_ref().map(|s| s.code),
+    }
+}
+
+fn error(text: &str) -> Status {
+    Status::error(names::bounded(text, MAX_TEXT).to_owned())
+}
+
+fn server_status(end: &End) -> Status {
+    match &end.reason {
+        Reason::Complete | Reason::Canceled(_) | Reason::Failed(Failure::Business(_)) => {
+            Status::Unset
+        }
+        Reason::Failed(Failure::Status(status)) => match status.code {
+            // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
+            2 | 4 | 12 | 13 | 14 | 15 => error(&status.message),
+            _ => Status::Unset,
+        },
+        Reason::Failed(Failure::Exception(exception)) => match exception.type_id {
+            // The cancel codes: somebody let go and said so in a Trailer.
+            12007..=12012 => Status::Unset,
+            _ => error(&exception.text),
+        },
+        Reason::Hop(hop) => match hop.kind {
+            // RESOURCE_EXHAUSTED, and what the caller did wrong.
+            HopKind::OverLimit
+            | HopKind::SlowReceiver
+            | HopKind::MessageTooLarge
+            | HopKind::BadRequest => Status::Unset,
+            HopKind::NoRoute
+            | HopKind::PayloadMismatch
+            | HopKind::Unreachable
+            | HopKind::BackendLost
+            | HopKind::DrainOver
+            | HopKind::Deadline
+            | HopKind::Idle
+            | HopKind::FirstResponse
+            | HopKind::Undecodable
+            | HopKind::Panic => error(&hop.text),
+        },
+    }
+}
+
+fn client_status(end: &End) -> Status {
+    match &end.reason {
+        Reason::Complete | Reason::Canceled(_) => Status::Unset,
+        Reason::Failed(Failure::Status(status)) => error(&status.message),
+        Reason::Failed(Failure::Exception(exception)) => error(&exception.text),
+        Reason::Failed(Failure::Business(business)) => error(&business.text),
+        Reason::Hop(hop) => error(&hop.text),
+    }
+}
