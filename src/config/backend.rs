@@ -195,10 +195,8 @@ impl Default for Backoff {
 
 pub(super) const DNS_KEYS: &[&str] = &["refresh"];
 
-const PROTOCOLS: &[(&str, Protocol)] = &[
-    ("grpc", Protocol::Grpc),
-    ("ttheader", Protocol::TtHeader),
-];
+const PROTOCOLS: &[(&str, Protocol)] =
+    &[("grpc", Protocol::Grpc), ("ttheader", Protocol::TtHeader)];
 
 /// Reads one backend; `None` when it is not even a map.
 pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
@@ -246,11 +244,7 @@ const DNS_REFRESH: Duration = Duration::from_secs(10);
 
 fn endpoints(walk: &mut Walk, spot: &Spot<'_>) -> Option<Vec<Target>> {
     let mut targets: Vec<Target> = Vec::new();
-    let items = walk.list(spot);
-    if items.is_empty() {
-        walk.error(spot.node.place, &spot.path, "no endpoint; needed: at least one");
-    }
-    for item in items {
+    for item in walk.list(spot)? {
         let Some(text) = walk.text(&item, "an endpoint") else {
             continue;
         };

@@ -5,6 +5,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::units::format_size;
 use super::walk::{Spot, Walk};
 
 const KIB: usize = 1 << 10;
@@ -91,6 +92,7 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits, top: bool) -
         walk.error(at.node.place, &at.path, message);
     }
     let b = base.clone();
+    let faults = walk.faults.len();
     let limits = Limits {
         max_message: walk.or(&s, "max_message", b.max_message, |w, at| {
             w.size(at, KIB..=1023 * MIB)
@@ -129,20 +131,32 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits, top: bool) -
             w.duration(at, TIMEOUTS)
         }),
     };
-    let mut ordered = |small: (&str, usize), large: (&str, usize)| {
-        if small.1 > large.1 {
-            let message = format!(
-                "{} ({} bytes) is over {} ({} bytes); allowed: at most as much",
-                small.0, small.1, large.0, large.1
-            );
-            walk.error(s.place, &spot.path, message);
-        }
-    };
+    if walk.faults.len() > faults {
+        return Some(limits);
+    }
     let connection = ("connection_buffer", limits.connection_buffer);
     let process = ("process_buffer", limits.process_buffer);
-    ordered(("stream_buffer", limits.stream_buffer), connection);
-    ordered(connection, process);
-    ordered(("max_message", limits.max_message), process);
+    for (small, large) in [
+        (("stream_buffer", limits.stream_buffer), connection),
+        (connection, process),
+        (("max_message", limits.max_message), process),
+    ] {
+        // A pair that neither key of is here was reported where it was set.
+        let at = s.get(small.0).or_else(|| s.get(large.0));
+        if let Some(at) = at
+            && small.1 > large.1
+        {
+            let size = |bytes: usize| format_size(bytes as u64);
+            let message = format!(
+                "{} ({}) is over {} ({}); allowed: at most as much",
+                small.0,
+                size(small.1),
+                large.0,
+                size(large.1)
+            );
+            walk.error(at.node.place, &at.path, message);
+        }
+    }
     Some(limits)
 }
 

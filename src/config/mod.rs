@@ -100,8 +100,8 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Faults> {
 /// Everything that is wrong with it, warnings included.
 pub fn inspect_text(name: &str, text: &str) -> Result<(Config, Faults), Faults> {
     let mut walk = walk::Walk::default();
-    let config = yaml::read(text, &mut walk.faults)
-        .and_then(|root| validate::config(&mut walk, &root));
+    let config =
+        yaml::read(text, &mut walk.faults).and_then(|root| validate::config(&mut walk, &root));
     let faults = Faults::new(name, walk.faults);
     match config {
         Some(config) if !faults.fatal() => Ok((config, faults)),

@@ -123,6 +123,7 @@ pub struct Timeouts {
 pub(super) struct Draft {
     pub(super) route: Route,
     pub(super) place: Place,
+    pub(super) name_place: Place,
     pub(super) path: String,
 }
 
@@ -157,6 +158,7 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, backends: &[&str]) -> Optio
     Some(Draft {
         route,
         place: s.place,
+        name_place: spot.place_of("name"),
         path: spot.path.clone(),
     })
 }
@@ -184,7 +186,7 @@ fn matching(walk: &mut Walk, spot: &Spot<'_>) -> Option<Match> {
         caller: walk.or(&s, "caller", None, pattern),
         metadata: walk.or(&s, "metadata", BTreeMap::new(), |w, at| {
             let mut map = BTreeMap::new();
-            for named in w.names(at) {
+            for named in w.names(at)? {
                 key(w, named.name, named.place, &named.spot.path);
                 if let Some(pattern) = self::pattern(w, &named.spot) {
                     map.insert(named.name.to_owned(), pattern);
@@ -246,8 +248,11 @@ fn timeouts(walk: &mut Walk, spot: &Spot<'_>) -> Option<Timeouts> {
     let s = walk.section(spot, TIMEOUT_KEYS)?;
     // Streams may live for weeks.
     let longest = Duration::from_secs(366 * 24 * 3600);
-    let mut timeout =
-        |name: &str| walk.or(&s, name, None, |w, at| w.duration_or_off(at, *TIMEOUTS.start()..=longest));
+    let mut timeout = |name: &str| {
+        walk.or(&s, name, None, |w, at| {
+            w.duration_or_off(at, *TIMEOUTS.start()..=longest)
+        })
+    };
     Some(Timeouts {
         stream: timeout("stream"),
         idle: timeout("idle"),
@@ -257,7 +262,7 @@ fn timeouts(walk: &mut Walk, spot: &Spot<'_>) -> Option<Timeouts> {
 
 fn to_transit(walk: &mut Walk, spot: &Spot<'_>) -> Option<BTreeMap<String, String>> {
     let mut map = BTreeMap::new();
-    for named in walk.names(spot) {
+    for named in walk.names(spot)? {
         key(walk, named.name, named.place, &named.spot.path);
         let Some(text) = walk.text(&named.spot, "a name") else {
             continue;

@@ -162,8 +162,7 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Telemetry> {
             match text.parse::<f64>() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => Some(ratio),
                 Ok(_) | Err(_) => {
-                    let message =
-                        format!("bad ratio {}; allowed: 0 to 1, e.g. 0.1", quote(text));
+                    let message = format!("bad ratio {}; allowed: 0 to 1, e.g. 0.1", quote(text));
                     w.error(at.node.place, &at.path, message);
                     None
                 }
@@ -204,7 +203,7 @@ fn otlp(walk: &mut Walk, spot: &Spot<'_>) -> Option<Otlp> {
 
 fn headers(walk: &mut Walk, spot: &Spot<'_>) -> Option<BTreeMap<String, Secret>> {
     let mut map = BTreeMap::new();
-    for named in walk.names(spot) {
+    for named in walk.names(spot)? {
         let Some(value) = walk.text(&named.spot, "text") else {
             continue;
         };

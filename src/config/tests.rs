@@ -1,1 +1,212 @@
-//! Defaults, faults, and what a reload compares.
+//! Defaults, what a reload compares, and that no text makes reading panic.
+
+use super::*;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const SMALL: &str = "\
+node: n
+listeners: [{ name: in, address: 127.0.0.1:15001 }]
+backends: { b: { protocol: grpc, endpoints: [127.0.0.1:8888] } }
+routes: [{ name: r, backend: b }]
+";
+
+fn good(text: &str) -> Config {
+    parse("f", text).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn lines(text: &str) -> Vec<String> {
+    let faults = parse("f", text).unwrap_err().to_string();
+    faults.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn everything_else_has_a_default() {
+    let config = good(SMALL);
+    assert_eq!(config.node, "n");
+    assert!(config.workers >= 1);
+    assert_eq!(config.admin, None);
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.listeners[0].limits, Limits::default());
+    assert_eq!(config.listeners[0].protocol, Sniff::Auto);
+    assert_eq!(config.telemetry, Telemetry::default());
+    assert_eq!(config.drain.timeout, Duration::from_secs(25));
+    let backend = &config.backends["b"];
+    assert_eq!(backend.connections, Connections::Shared);
+    assert_eq!(backend.keepalive, Keepalive::default());
+    assert_eq!(config.routes[0].matching, Match::default());
+    assert_eq!(config.routes[0].timeouts, Timeouts::default());
+}
+
+#[test]
+fn the_message_of_the_design() {
+    let text = SMALL.replace("protocol: grpc", "protocol: grcp");
+    assert_eq!(
+        lines(&text),
+        [
+            "f:3:28: backends.b.protocol: unknown protocol \"grcp\"; allowed: grpc, ttheader (did you mean \"grpc\"?)"
+        ]
+    );
+}
+
+#[test]
+fn a_listener_overrides_limits() {
+    let text = SMALL.replace(
+        "address: 127.0.0.1:15001",
+        "address: 127.0.0.1:15001, limits: { max_message: 1MiB }",
+    ) + "limits: { stream_buffer: 128KiB }\n";
+    let limits = good(&text).listeners[0].limits.clone();
+    assert_eq!(limits.max_message, 1 << 20);
+    assert_eq!(limits.stream_buffer, 128 << 10);
+    assert_eq!(limits.metadata_size, Limits::default().metadata_size);
+}
+
+#[test]
+fn anchors_can_be_used() {
+    let text = "\
+node: n
+listeners: [{ name: in, address: 127.0.0.1:15001, keepalive: &k { user_timeout: 9s } }]
+backends: { b: { protocol: grpc, endpoints: [127.0.0.1:8888], keepalive: *k } }
+routes: [{ name: r, backend: b }]
+";
+    let config = good(text);
+    assert_eq!(
+        config.backends["b"].keepalive,
+        config.listeners[0].keepalive
+    );
+}
+
+#[test]
+fn what_needs_a_restart_is_named() {
+    let old = good(SMALL);
+    assert!(restart_needed(&old, &old).is_empty());
+    let mut new = old.clone();
+    new.routes[0].timeouts.idle = Some(Duration::from_secs(1));
+    new.drain.timeout = Duration::from_secs(1);
+    assert!(restart_needed(&old, &new).is_empty());
+    new.node = "m".to_owned();
+    new.listeners[0].address.set_port(1);
+    let mut second = old.listeners[0].clone();
+    second.name = "second".to_owned();
+    new.listeners.push(second);
+    assert_eq!(
+        restart_needed(&old, &new),
+        ["node", "listeners.in", "listeners.second"]
+    );
+    let limited = good(&(SMALL.to_owned() + "limits: { max_message: 1MiB }\n"));
+    assert_eq!(restart_needed(&old, &limited), ["limits"]);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let text = SMALL.to_owned()
+        + "telemetry: { otlp: { endpoint: \"http://c:4317\", headers: { x-key: hush } } }\n";
+    let config = good(&text);
+    let otlp = config.telemetry.otlp.as_ref().unwrap();
+    assert_eq!(otlp.headers["x-key"].reveal(), "hush");
+    assert!(!format!("{config:?}").contains("hush"));
+}
+
+#[test]
+fn a_missing_file_is_a_fault() {
+    let path = Path::new("/nonexistent/ripcord.yaml");
+    let fault = load(path).unwrap_err().to_string();
+    assert!(fault.starts_with("/nonexistent/ripcord.yaml: cannot be read: "));
+}
+
+/// Every key of the schema, by section.
+const SECTIONS: &[&[&str]] = &[
+    validate::KEYS,
+    listener::KEYS,
+    listener::ADMIN_KEYS,
+    backend::KEYS,
+    backend::KEEPALIVE_KEYS,
+    backend::TCP_KEYS,
+    backend::PING_KEYS,
+    backend::BACKOFF_KEYS,
+    backend::DNS_KEYS,
+    route::KEYS,
+    route::MATCH_KEYS,
+    route::REWRITE_KEYS,
+    route::TIMEOUT_KEYS,
+    limits::KEYS,
+    limits::DRAIN_KEYS,
+    telemetry::KEYS,
+    telemetry::OTLP_KEYS,
+    telemetry::LOG_KEYS,
+];
+
+#[test]
+fn the_reference_has_every_key() {
+    let reference = include_str!("../../config/reference.yaml");
+    for key in SECTIONS.iter().copied().flatten() {
+        let there = reference.lines().any(|l| {
+            l.trim_start_matches([' ', '-', '#'])
+                .starts_with(&format!("{key}:"))
+        });
+        assert!(there, "config/reference.yaml lacks {key}");
+    }
+}
+
+/// Text made of the schema's own words, so that reading gets deep.
+fn wordy() -> impl Strategy<Value = String> {
+    let keys: Vec<&str> = SECTIONS.iter().copied().flatten().copied().collect();
+    let word = prop_oneof![
+        prop::sample::select(keys).prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "grpc",
+            "off",
+            "1s",
+            "64KiB",
+            "127.0.0.1:1",
+            "a:1",
+            "*",
+            "-1",
+            "~",
+            "\"",
+            "[",
+            "{",
+            "}",
+            "]",
+            "&a",
+            "*a",
+            "|",
+            "b",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let line = (
+        0_usize..8,
+        prop::bool::ANY,
+        word.clone(),
+        prop::option::of(word),
+    )
+        .prop_map(|(indent, item, key, value)| {
+            let item = if item { "- " } else { "" };
+            let value = value.unwrap_or_default();
+            format!("{:indent$}{item}{key}: {value}\n", "")
+        });
+    prop::collection::vec(line, 0..40).prop_map(|lines| lines.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_without_a_panic(text: String) {
+        let _ = parse("f", &text);
+    }
+
+    #[test]
+    fn schema_like_text_is_read_without_a_panic(text in wordy()) {
+        if let Err(faults) = parse("f", &text) {
+            let shown = faults.to_string();
+            prop_assert_eq!(shown.lines().count(), faults.len());
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_read_without_a_panic(at in 0..SMALL.len(), with: char) {
+        let mut text = SMALL.to_owned();
+        text.replace_range(at..=at, &with.to_string());
+        let _ = parse("f", &text);
+    }
+}

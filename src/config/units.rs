@@ -10,7 +10,12 @@ pub(crate) const SIZES: &str = "a whole number with a unit: B, KiB, MiB or GiB, 
 /// What a duration may look like, for messages.
 pub(crate) const DURATIONS: &str = "a whole number with a unit: us, ms, s, m or h, e.g. 500ms";
 
-const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const SIZE_UNITS: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
 
 const DURATION_UNITS: [(&str, u64); 5] = [
     ("h", 3_600_000_000),
@@ -74,10 +79,30 @@ mod tests {
 
     #[test]
     fn units_are_needed() {
-        for bad in ["", "1", "MiB", "1.5MiB", "-1B", "1kb", "1 000B", "1MB", "99999999999GiB"] {
+        for bad in [
+            "",
+            "1",
+            "MiB",
+            "1.5MiB",
+            "-1B",
+            "1kb",
+            "1 000B",
+            "1MB",
+            "99999999999GiB",
+        ] {
             assert_eq!(parse_size(bad), None, "{bad}");
         }
-        for bad in ["", "5", "s", "1.5s", "-1s", "1d", "1S", "1m30s", "9999999999999h"] {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "1.5s",
+            "-1s",
+            "1d",
+            "1S",
+            "1m30s",
+            "9999999999999h",
+        ] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
         assert_eq!(parse_size("64KiB"), Some(65536));

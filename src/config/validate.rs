@@ -93,25 +93,20 @@ fn listeners(
 ) -> Vec<Listener> {
     walk.need(root, "listeners", "a list of at least one", |walk, spot| {
         let mut listeners: Vec<Listener> = Vec::new();
-        let items = walk.list(spot);
-        if items.is_empty() {
-            walk.error(spot.node.place, &spot.path, "no listener; needed: at least one");
-        }
-        for item in items {
+        for item in walk.list(spot)? {
             let Some(new) = listener::read(walk, &item, limits) else {
                 continue;
             };
-            let place = item.node.place;
-            if let Some(old) = listeners.iter().find(|l| l.name == new.name)
-                && !old.name.is_empty()
-            {
+            if !new.name.is_empty() && listeners.iter().any(|l| l.name == new.name) {
                 let message = format!("a second listener named {}", quote(&new.name));
-                walk.error(place, &format!("{}.name", item.path), message);
+                let path = format!("{}.name", item.path);
+                walk.error(item.place_of("name"), &path, message);
             }
-            let used = listeners.iter().map(|l| l.address).chain(admin);
-            let path = format!("{}.address", item.path);
-            for taken in used.filter(|a| clash(*a, new.address)) {
-                walk.error(place, &path, format!("{taken} is already listened on"));
+            let mut used = listeners.iter().map(|l| l.address).chain(admin);
+            if let Some(taken) = used.find(|a| clash(*a, new.address)) {
+                let message = format!("{taken} is already listened on");
+                let path = format!("{}.address", item.path);
+                walk.error(item.place_of("address"), &path, message);
             }
             listeners.push(new);
         }
@@ -134,9 +129,9 @@ fn backends(
 ) -> BTreeMap<String, Backend> {
     walk.need(root, "backends", "a map of at least one", |walk, spot| {
         let mut backends = BTreeMap::new();
-        let named = walk.names(spot);
+        let named = walk.names(spot)?;
         if named.is_empty() {
-            walk.error(spot.node.place, &spot.path, "no backend; needed: at least one");
+            walk.error(spot.node.place, &spot.path, "empty; needed: at least one");
         }
         for named in named {
             let name = named.name;
@@ -169,17 +164,13 @@ fn backends(
 }
 
 fn routes(walk: &mut Walk, root: &Section<'_>) -> Vec<super::Route> {
-    let spots = match root.get("backends") {
-        // A backend that is no map was reported where backends are read.
-        Some(spot) => Walk::default().names(&spot),
-        None => Vec::new(),
-    };
+    // Also those with faults: a route to them is right. What is no map was reported before.
+    let backends = root.get("backends");
+    let spots = backends.and_then(|spot| Walk::default().names(&spot));
+    let spots = spots.unwrap_or_default();
     let names: Vec<&str> = spots.iter().map(|n| n.name).collect();
     let drafts: Vec<Draft> = walk.need(root, "routes", "a list of at least one", |walk, spot| {
-        let items = walk.list(spot);
-        if items.is_empty() {
-            walk.error(spot.node.place, &spot.path, "no route; needed: at least one");
-        }
+        let items = walk.list(spot)?;
         if items.len() > MAX_ROUTES {
             let message = format!("too many routes; allowed: {MAX_ROUTES}");
             walk.error(spot.node.place, &spot.path, message);
@@ -194,15 +185,22 @@ fn routes(walk: &mut Walk, root: &Section<'_>) -> Vec<super::Route> {
         if let Some(first) = seen.get(name) {
             let path = format!("{}.name", draft.path);
             let message = format!("a second route named {}; first {}", quote(name), first.path);
-            walk.error(draft.place, &path, message);
+            walk.error(draft.name_place, &path, message);
         } else if !name.is_empty() {
             seen.insert(name, draft);
         }
     }
-    shadows(walk, &drafts);
-    for unused in spots {
-        if !drafts.iter().any(|d| d.route.backend == unused.name) {
-            walk.warn(unused.place, &unused.spot.path, "no route uses this backend");
+    // A route with a fault may look as if it matched everything.
+    if walk.well() {
+        shadows(walk, &drafts);
+        for unused in spots {
+            if !drafts.iter().any(|d| d.route.backend == unused.name) {
+                walk.warn(
+                    unused.place,
+                    &unused.spot.path,
+                    "no route uses this backend",
+                );
+            }
         }
     }
     drafts.into_iter().map(|d| d.route).collect()

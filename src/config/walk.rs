@@ -17,6 +17,17 @@ pub(crate) struct Spot<'n> {
     pub(crate) path: String,
 }
 
+impl Spot<'_> {
+    /// Where the value of a key is, or else the map itself.
+    pub(crate) fn place_of(&self, key: &str) -> Place {
+        let Kind::Map(pairs) = &self.node.kind else {
+            return self.node.place;
+        };
+        let pair = pairs.iter().find(|p| p.key == key);
+        pair.map_or(self.node.place, |p| p.value.place)
+    }
+}
+
 /// A map with known keys.
 pub(crate) struct Section<'n> {
     pub(crate) place: Place,
@@ -67,6 +78,11 @@ impl Walk {
         self.note(place, path, Severity::Warning, message.into());
     }
 
+    /// Whether no error was noted so far.
+    pub(crate) fn well(&self) -> bool {
+        self.faults.iter().all(|f| f.severity == Severity::Warning)
+    }
+
     fn note(&mut self, place: Place, path: &str, severity: Severity, message: String) {
         self.faults.push(Fault {
             place,
@@ -86,7 +102,10 @@ impl Walk {
         let Kind::Map(pairs) = &spot.node.kind else {
             let allowed = keys.join(", ");
             let found = spot.node.name();
-            return self.refuse(spot, format!("a map is needed, with: {allowed}; found {found}"));
+            return self.refuse(
+                spot,
+                format!("a map is needed, with: {allowed}; found {found}"),
+            );
         };
         for pair in pairs {
             if !keys.contains(&pair.key.as_str()) {
@@ -102,11 +121,10 @@ impl Walk {
     }
 
     /// A map whose keys are names.
-    pub(crate) fn names<'n>(&mut self, spot: &Spot<'n>) -> Vec<Named<'n>> {
+    pub(crate) fn names<'n>(&mut self, spot: &Spot<'n>) -> Option<Vec<Named<'n>>> {
         let Kind::Map(pairs) = &spot.node.kind else {
             let found = spot.node.name();
-            self.refuse::<()>(spot, format!("a map of names is needed; found {found}"));
-            return Vec::new();
+            return self.refuse(spot, format!("a map of names is needed; found {found}"));
         };
         let named = pairs.iter().map(|pair| Named {
             name: &pair.key,
@@ -116,21 +134,23 @@ impl Walk {
                 path: join(&spot.path, &pair.key),
             },
         });
-        named.collect()
+        Some(named.collect())
     }
 
-    /// A list.
-    pub(crate) fn list<'n>(&mut self, spot: &Spot<'n>) -> Vec<Spot<'n>> {
+    /// A list of at least one.
+    pub(crate) fn list<'n>(&mut self, spot: &Spot<'n>) -> Option<Vec<Spot<'n>>> {
         let Kind::List(items) = &spot.node.kind else {
             let found = spot.node.name();
-            self.refuse::<()>(spot, format!("a list is needed; found {found}"));
-            return Vec::new();
+            return self.refuse(spot, format!("a list is needed; found {found}"));
         };
+        if items.is_empty() {
+            return self.refuse(spot, "empty; needed: at least one".to_owned());
+        }
         let spots = items.iter().enumerate().map(|(i, node)| Spot {
             node,
             path: format!("{}[{i}]", spot.path),
         });
-        spots.collect()
+        Some(spots.collect())
     }
 
     /// A key that must be there; `what` says what it may hold.
@@ -205,7 +225,12 @@ impl Walk {
 
     /// `on` or `off`.
     pub(crate) fn switch(&mut self, spot: &Spot<'_>) -> Option<bool> {
-        let words = [("on", true), ("off", false), ("true", true), ("false", false)];
+        let words = [
+            ("on", true),
+            ("off", false),
+            ("true", true),
+            ("false", false),
+        ];
         self.choice(spot, "switch", &words)
     }
 
@@ -215,7 +240,11 @@ impl Walk {
     }
 
     /// A whole number.
-    pub(crate) fn count(&mut self, spot: &Spot<'_>, allowed: RangeInclusive<usize>) -> Option<usize> {
+    pub(crate) fn count(
+        &mut self,
+        spot: &Spot<'_>,
+        allowed: RangeInclusive<usize>,
+    ) -> Option<usize> {
         let text = self.text(spot, "a number")?;
         match text.parse() {
             Ok(number) if allowed.contains(&number) => Some(number),
@@ -228,7 +257,11 @@ impl Walk {
     }
 
     /// A size in bytes.
-    pub(crate) fn size(&mut self, spot: &Spot<'_>, allowed: RangeInclusive<usize>) -> Option<usize> {
+    pub(crate) fn size(
+        &mut self,
+        spot: &Spot<'_>,
+        allowed: RangeInclusive<usize>,
+    ) -> Option<usize> {
         let text = self.text(spot, "a size")?;
         let Some(size) = units::parse_size(text).and_then(|s| usize::try_from(s).ok()) else {
             let message = format!("bad size {}; allowed: {}", quote(text), units::SIZES);
@@ -237,7 +270,10 @@ impl Walk {
         if !allowed.contains(&size) {
             let shown = |bytes: usize| units::format_size(bytes as u64);
             let (from, to) = (shown(*allowed.start()), shown(*allowed.end()));
-            return self.refuse(spot, format!("{text} is out of range; allowed: {from} to {to}"));
+            return self.refuse(
+                spot,
+                format!("{text} is out of range; allowed: {from} to {to}"),
+            );
         }
         Some(size)
     }

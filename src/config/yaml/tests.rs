@@ -40,8 +40,11 @@ fn faults_of_the_text() {
         ["3:1: duplicate key \"a\"; first at 1:1"]
     );
     assert_eq!(faults("[a]: 1\n"), ["1:1: a list as a key; allowed: text"]);
-    assert_eq!(faults("a: 1\n---\nb: 1\n"), ["2:1: a second document; allowed: one"]);
-    assert_eq!(faults("a: !x 1\n"), ["1:7: tags (!...) are not used here"]);
+    assert_eq!(
+        faults("a: 1\n---\nb: 1\n"),
+        ["2:1: a second document; allowed: one"]
+    );
+    assert_eq!(faults("a: !x 1\n"), ["1:4: tags (!...) are not used here"]);
     assert_eq!(
         faults("a: &x [1, *x]\n"),
         ["1:11: an alias inside of what it stands for"]
@@ -50,7 +53,7 @@ fn faults_of_the_text() {
 
 #[test]
 fn depth_size_and_expansion_are_bounded() {
-    let deep = "[".repeat(1000) + &"]".repeat(1000);
+    let deep = "[".repeat(100) + &"]".repeat(100);
     assert_eq!(faults(&deep), ["1:33: nested too deep; allowed: 32 levels"]);
     let large = "#".repeat(MAX_BYTES + 1);
     assert_eq!(

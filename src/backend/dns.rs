@@ -1,0 +1,148 @@
+//! Keeps a cluster's endpoints equal to what its DNS names resolve to.
+//!
+//! One task per cluster, on the control thread; it ends when the cluster is dropped. A name that
+//! fails to resolve, or resolves to nothing, keeps its last good addresses. Uses the system's
+//! resolver, so `/etc/hosts`, search domains and the rest hold.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::config::Target;
+
+use super::Cluster;
+
+/// How long one look-up may take.
+const LOOKUP: Duration = Duration::from_secs(5);
+
+/// Asks the system's resolver.
+///
+/// # Errors
+/// What the resolver says.
+pub async fn system(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = tokio::net::lookup_host((name.as_str(), port)).await?;
+    Ok(found.collect())
+}
+
+/// Whether there is anything to resolve.
+#[must_use]
+pub fn needed(cluster: &Cluster) -> bool {
+    let mut targets = cluster.config.endpoints.iter();
+    targets.any(|t| matches!(t, Target::Dns { .. }))
+}
+
+/// Resolves at once and then again and again, until the cluster is dropped. Ends at once when
+/// there is no name to resolve.
+pub async fn run<L, F>(cluster: Weak<Cluster>, lookup: L)
+where
+    L: Fn(String, u16) -> F,
+    F: Future<Output = io::Result<Vec<SocketAddr>>>,
+{
+    let Some((mut names, mut pause)) = cluster
+        .upgrade()
+        .filter(|c| needed(c))
+        .map(|c| (Names::new(&c), Pause::new(&c)))
+    else {
+        return;
+    };
+    loop {
+        let well = names.resolve(&lookup).await;
+        // Held only here: a cluster that nobody else holds is gone.
+        let Some(held) = cluster.upgrade() else {
+            return;
+        };
+        if held.set_addresses(names.addresses()) {
+            let count = held.endpoints().len();
+            tracing::info!(backend = %held.name, endpoints = count, "endpoints changed");
+        }
+        drop(held);
+        tokio::time::sleep(pause.next(well)).await;
+    }
+}
+
+/// How long until the next look-up.
+struct Pause {
+    initial: Duration,
+    refresh: Duration,
+    failed: Option<Duration>,
+}
+
+impl Pause {
+    fn new(cluster: &Cluster) -> Self {
+        Self {
+            initial: cluster.config.backoff.initial,
+            refresh: cluster.config.dns_refresh,
+            failed: None,
+        }
+    }
+
+    /// After a failure sooner than usual, then doubled up to the usual.
+    fn next(&mut self, well: bool) -> Duration {
+        self.failed = match self.failed {
+            _ if well => None,
+            None => Some(self.initial),
+            Some(last) => Some(last.saturating_mul(2)),
+        };
+        self.failed.unwrap_or(self.refresh).min(self.refresh)
+    }
+}
+
+/// The configured endpoints with what each last resolved to.
+struct Names {
+    backend: Arc<str>,
+    targets: Vec<(Target, Vec<SocketAddr>)>,
+}
+
+impl Names {
+    fn new(cluster: &Cluster) -> Self {
+        let targets = cluster.config.endpoints.iter().cloned();
+        Self {
+            backend: Arc::clone(&cluster.name),
+            targets: targets.map(|t| (t, Vec::new())).collect(),
+        }
+    }
+
+    /// Looks every name up, one after the other; whether all went well.
+    async fn resolve<L, F>(&mut self, lookup: &L) -> bool
+    where
+        L: Fn(String, u16) -> F,
+        F: Future<Output = io::Result<Vec<SocketAddr>>>,
+    {
+        let mut well = true;
+        for (target, last) in &mut self.targets {
+            match target {
+                Target::Address(address) => *last = vec![*address],
+                Target::Dns { name, port } => {
+                    let answer = tokio::time::timeout(LOOKUP, lookup(name.clone(), *port)).await;
+                    let problem = match answer {
+                        Ok(Ok(mut found)) if !found.is_empty() => {
+                            // Resolvers rotate their answers; that is no change.
+                            found.sort_unstable();
+                            *last = found;
+                            continue;
+                        }
+                        Ok(Ok(_)) => "no address".to_owned(),
+                        Ok(Err(error)) => error.to_string(),
+                        Err(_) => "no answer in time".to_owned(),
+                    };
+                    well = false;
+                    tracing::warn!(
+                        backend = %self.backend, name, kept = last.len(), problem,
+                        "name not resolved; keeping its last addresses"
+                    );
+                }
+            }
+        }
+        well
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.targets
+            .iter()
+            .flat_map(|(_, last)| last.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests;

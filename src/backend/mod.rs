@@ -1,0 +1,9 @@
+//! Backends: named sets of endpoints that streams are sent to.
+//!
+//! Owns which endpoint the next stream goes to and how it is found out (`cluster`, `dns`). Knows
+//! nothing of routes; `proxy` brings the two together.
+
+mod cluster;
+pub mod dns;
+
+pub use cluster::{Cluster, Endpoint};

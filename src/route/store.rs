@@ -1,0 +1,160 @@
+//! The table in force, swapped whole.
+//!
+//! A new configuration is built aside and then swapped in; streams keep the route that they
+//! started with. A backend whose configuration did not change stays the same value, and so do its
+//! endpoints and connections. Knows neither files nor wires.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::config::{Backend, Config, Faults};
+
+use super::Table;
+
+/// What is in force.
+#[derive(Debug)]
+pub struct Snapshot<B> {
+    /// The configuration that it was built from.
+    pub config: Arc<Config>,
+    /// The routes.
+    pub table: Arc<Table<B>>,
+    /// What was built for each backend, by name.
+    pub backends: BTreeMap<String, Arc<B>>,
+    /// 1 at the start, then one more for each configuration put in force.
+    pub version: u64,
+    /// When this version was put in force.
+    pub loaded_at: SystemTime,
+    /// Why the file as it is now is not in force; `None` when it is.
+    pub last_error: Option<LastError>,
+}
+
+/// A configuration that was refused.
+#[derive(Clone, Debug)]
+pub struct LastError {
+    /// When.
+    pub at: SystemTime,
+    /// All that is wrong with it.
+    pub faults: Faults,
+}
+
+/// The holder of the [`Snapshot`] in force. Reading takes no lock.
+pub struct Store<B> {
+    current: ArcSwap<Snapshot<B>>,
+    /// Makes what stands for a backend; the lock also keeps writers apart.
+    make: Mutex<Make<B>>,
+}
+
+type Make<B> = Box<dyn FnMut(&str, &Backend) -> Arc<B> + Send>;
+
+impl<B> Store<B> {
+    /// Builds everything for the first configuration; `make` is called once for each backend, now
+    /// and whenever one is new or changed.
+    pub fn new(
+        config: Arc<Config>,
+        make: impl FnMut(&str, &Backend) -> Arc<B> + Send + 'static,
+    ) -> Self {
+        let mut make: Make<B> = Box::new(make);
+        let first = build(config, None, &mut make);
+        Self {
+            current: ArcSwap::from_pointee(first),
+            make: Mutex::new(make),
+        }
+    }
+
+    /// What is in force. Do not hold it for longer than a look.
+    pub fn load(&self) -> Guard<Arc<Snapshot<B>>> {
+        self.current.load()
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot<B>> {
+        self.current.load_full()
+    }
+
+    /// Puts a configuration in force. Equal content changes nothing but the last error, and
+    /// returns false.
+    pub fn replace(&self, config: Arc<Config>) -> bool {
+        let mut make = self.writer();
+        let old = self.current.load_full();
+        if *old.config == *config {
+            if old.last_error.is_some() {
+                self.current.store(Arc::new(with_error(&old, None)));
+            }
+            return false;
+        }
+        let new = build(config, Some(&old), &mut make);
+        self.current.store(Arc::new(new));
+        true
+    }
+
+    /// Notes that a new configuration was refused; the one in force stays.
+    pub fn refused(&self, faults: Faults) {
+        let _writer = self.writer();
+        let old = self.current.load_full();
+        let error = LastError {
+            at: SystemTime::now(),
+            faults,
+        };
+        self.current.store(Arc::new(with_error(&old, Some(error))));
+    }
+
+    fn writer(&self) -> std::sync::MutexGuard<'_, Make<B>> {
+        // A panic in `make` left nothing half done: the swap comes last.
+        self.make.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl<B> std::fmt::Debug for Store<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let version = self.current.load().version;
+        f.debug_struct("Store").field("version", &version).finish()
+    }
+}
+
+fn build<B>(config: Arc<Config>, old: Option<&Snapshot<B>>, make: &mut Make<B>) -> Snapshot<B> {
+    let kept = |name: &str, backend: &Backend| {
+        let old = old?;
+        if old.config.backends.get(name) == Some(backend) {
+            old.backends.get(name).cloned()
+        } else {
+            None
+        }
+    };
+    let backends: BTreeMap<String, Arc<B>> = config
+        .backends
+        .iter()
+        .map(|(name, backend)| {
+            let built = kept(name, backend).unwrap_or_else(|| make(name, backend));
+            (name.clone(), built)
+        })
+        .collect();
+    Snapshot {
+        table: Arc::new(Table::compile(&config.routes, |name| {
+            backends.get(name).cloned()
+        })),
+        backends,
+        version: old.map_or(1, |old| old.version + 1),
+        loaded_at: SystemTime::now(),
+        last_error: None,
+        config,
+    }
+}
+
+fn with_error<B>(old: &Snapshot<B>, last_error: Option<LastError>) -> Snapshot<B> {
+    Snapshot {
+        config: Arc::clone(&old.config),
+        table: Arc::clone(&old.table),
+        backends: old.backends.clone(),
+        version: old.version,
+        loaded_at: old.loaded_at,
+        last_error,
+    }
+}
+
+#[cfg(test)]
+mod tests;
