@@ -4,7 +4,7 @@
 //!
 //! Follows gRPC's `statuscodes.md`, Kitex `ttstream/exception.go` and gopkg `thrift/exception.go`.
 
-use crate::stream::HopKind;
+use crate::stream::{Cancel, Cause, Class, HopEnd, HopKind, How, Path, Processed, Status};
 
 macro_rules! numbered {
     ($(#[$meta:meta])* $name:ident : $int:ty { $($(#[$vmeta:meta])* $variant:ident = $n:literal, $text:literal;)+ }) => {
@@ -186,6 +186,14 @@ numbered! {
     }
 }
 
+/// How the text of a Kitex gRPC server's status 1 begins when it means an unknown method.
+pub const UNKNOWN_METHOD: &str = "unknown method ";
+
+impl Status {
+    /// The largest number that is kept: Kitex panics above i32, so larger ones read as UNKNOWN.
+    pub const MAX_CODE: u32 = i32::MAX as u32;
+}
+
 /// What Kitex shows for an exception or a Rst without text.
 #[must_use]
 pub fn default_text(type_id: i32) -> String {
@@ -229,5 +237,79 @@ impl HopKind {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl HopEnd {
+    /// A hop's own end in mid stream, as the cancel that it is to both peers: the path begins at
+    /// `node`, and the status is kept where the cause alone would give another.
+    #[must_use]
+    pub fn as_cancel(&self, node: &str) -> Cancel {
+        Cancel {
+            cause: Cause {
+                code: self.kind.code(),
+                text: self.text.clone(),
+            },
+            path: Path::from_origin(node),
+            class: Class::ByCallee,
+            how: How::Rst,
+            status: self.kind.status_beside().map(Box::new),
+        }
+    }
+}
+
+impl HopKind {
+    /// The status beside the cause, where the cause alone reads as another.
+    #[must_use]
+    pub(crate) fn status_beside(self) -> Option<Status> {
+        match self {
+            Self::SlowReceiver
+            | Self::MessageTooLarge
+            | Self::Undecodable
+            | Self::BadRequest
+            | Self::Panic => Some(Status {
+                code: self.status().number(),
+                message: String::new(),
+                details: None,
+            }),
+            Self::NoRoute
+            | Self::PayloadMismatch
+            | Self::OverLimit
+            | Self::Unreachable
+            | Self::BackendLost
+            | Self::DrainOver
+            | Self::Deadline
+            | Self::Idle
+            | Self::FirstResponse => None,
+        }
+    }
+
+    /// The status beside `cause` of which `code` is the number, if a hop's own end has both.
+    #[must_use]
+    pub(crate) fn status_of_pair(cause: i32, code: u32) -> Option<Status> {
+        Self::ALL
+            .into_iter()
+            .filter(|kind| kind.code() == cause)
+            .find_map(|kind| kind.status_beside().filter(|s| s.code == code))
+    }
+}
+
+impl Processed {
+    /// `no`, `maybe`, `yes`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Maybe => "maybe",
+            Self::Yes => "yes",
+        }
+    }
+
+    /// Reads [`Processed::name`].
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::No, Self::Maybe, Self::Yes]
+            .into_iter()
+            .find(|p| p.name() == name)
     }
 }

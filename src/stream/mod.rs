@@ -15,7 +15,7 @@ mod metadata;
 mod pack;
 
 pub use cancel::{Cancel, Cause, Class, How, MAX_PATH_NAMES, NON_TTSTREAM, Path, code};
-pub use codes::{Code, TtCode, TypeId, default_text};
+pub use codes::{Code, TtCode, TypeId, UNKNOWN_METHOD, default_text};
 pub use end::{
     Business, End, Exception, Failure, HopEnd, HopKind, Party, Processed, Reason, Status,
 };

@@ -96,7 +96,9 @@ mod tests {
         }
         assert_eq!(Metadata::unpack(Bytes::from_static(&[9])), None);
         assert_eq!(
-            Metadata::unpack(Bytes::from_static(&[0, 255, 255, 255, 255, 255, 255, 255, 255])),
+            Metadata::unpack(Bytes::from_static(&[
+                0, 255, 255, 255, 255, 255, 255, 255, 255
+            ])),
             None
         );
     }
