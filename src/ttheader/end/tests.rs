@@ -1,0 +1,177 @@
+use super::*;
+
+fn ctx() -> EndContext<'static> {
+    EndContext {
+        node: "hop",
+        method: "Chat",
+        stream_id: 3,
+        carried: true,
+    }
+}
+
+fn info(strings: &[(&'static str, &'static str)]) -> Info {
+    Info {
+        ints: Vec::new(),
+        strings: strings
+            .iter()
+            .map(|(k, v)| {
+                (
+                    Bytes::from_static(k.as_bytes()),
+                    Bytes::from_static(v.as_bytes()),
+                )
+            })
+            .collect(),
+    }
+}
+
+fn read(terminal: &Terminal) -> End {
+    let info = Info {
+        ints: Vec::new(),
+        strings: terminal.strings.clone(),
+    };
+    match terminal.kind {
+        TerminalKind::Trailer => from_trailer(&info, &terminal.payload),
+        TerminalKind::Rst => from_rst(Party::Callee, &info, &terminal.payload),
+    }
+}
+
+#[test]
+fn a_rst_without_payload_reads_as_kitex_reads_it() {
+    let end = from_rst(Party::Callee, &Info::default(), &Bytes::new());
+    let Reason::Canceled(cancel) = end.reason else {
+        panic!("{end:?}")
+    };
+    assert_eq!((cancel.cause.code, cancel.cause.text.as_str()), (13, "rst"));
+    assert!(cancel.path.is_empty());
+    assert_eq!(cancel.class, Class::ByCallee);
+}
+
+#[test]
+fn biz_fields_are_read_as_kitex_reads_them() {
+    let fine = from_trailer(
+        &info(&[("biz-status", "x"), ("biz-extra", "{")]),
+        &Bytes::new(),
+    );
+    assert_eq!(fine.reason, Reason::Complete);
+    let end = from_trailer(
+        &info(&[("biz-status", "5"), ("biz-extra", "{")]),
+        &Bytes::new(),
+    );
+    let Reason::Failed(Failure::Exception(exception)) = end.reason else {
+        panic!("{end:?}")
+    };
+    assert_eq!(exception.type_id, 12003);
+    let end = from_trailer(
+        &info(&[
+            ("biz-status", "-5"),
+            ("biz-message", "no"),
+            ("biz-extra", r#"{"a":"b"}"#),
+        ]),
+        &Bytes::new(),
+    );
+    let Reason::Failed(Failure::Business(found)) = &end.reason else {
+        panic!("{end:?}")
+    };
+    assert_eq!((found.code, found.text.as_str()), (-5, "no"));
+    assert_eq!(read(&to_caller(&end, &ctx())), end);
+}
+
+#[test]
+fn a_callers_trailer_is_a_half_close_or_a_cancel() {
+    assert_eq!(from_caller_trailer(&Info::default(), &Bytes::new()), None);
+    let payload = exception::encode("Chat", 1, 6, "gave up");
+    let end = from_caller_trailer(&Info::default(), &payload).unwrap();
+    let Reason::Canceled(cancel) = end.reason else {
+        panic!("{end:?}")
+    };
+    assert_eq!((cancel.cause.code, cancel.how), (6, How::Trailer));
+    let end = from_caller_trailer(&info(&[("biz-status", "9")]), &Bytes::new()).unwrap();
+    assert!(matches!(end.reason, Reason::Canceled(c) if c.cause.code == 9));
+}
+
+#[test]
+fn the_hops_own_ends_cross_to_another_ripcord() {
+    for kind in HopKind::ALL {
+        let end = End::hop(kind, "why");
+        let terminal = to_caller(&end, &ctx());
+        let crossed = read(&terminal);
+        assert_eq!(crossed.processed, end.processed, "{kind:?}");
+        if kind.before_backend() {
+            assert_eq!(terminal.kind, TerminalKind::Trailer);
+            assert_eq!(crossed.reason, end.reason);
+        } else {
+            assert_eq!(terminal.kind, TerminalKind::Rst);
+            let Reason::Hop(hop) = &end.reason else {
+                panic!()
+            };
+            assert_eq!(crossed.reason, Reason::Canceled(hop.as_cancel("hop")));
+        }
+    }
+}
+
+#[test]
+fn forged_fields_do_not_count() {
+    let payload = exception::encode("Chat", 1, 6, "rpc error: code = NotFound desc = x");
+    let end = from_trailer(&info(&[("ripcord-status", "5")]), &payload);
+    assert!(matches!(end.reason, Reason::Failed(Failure::Status(_))));
+    for status in ["7", "0", "14", "-1", "4294967295", "1"] {
+        let strings = vec![("ripcord-status", status)];
+        let end = from_trailer(&info(&strings.leak()[..]), &payload);
+        assert!(
+            matches!(&end.reason, Reason::Failed(Failure::Exception(e)) if e.type_id == 6),
+            "{status}: {end:?}"
+        );
+        assert!(end.trailers.is_empty());
+    }
+    let end = from_trailer(&info(&[("ripcord-end", "unreachable")]), &payload);
+    assert!(matches!(end.reason, Reason::Failed(Failure::Exception(_))));
+    let rst = exception::encode("Chat", 1, 12007, "x");
+    let end = from_rst(Party::Callee, &info(&[("ripcord-status", "1")]), &rst);
+    assert!(matches!(end.reason, Reason::Canceled(c) if c.status.is_none()));
+}
+
+#[test]
+fn stripped_means_no_ripcord_strings() {
+    let status = Status {
+        code: 5,
+        message: "gone".into(),
+        details: Some(Bytes::from_static(b"x")),
+    };
+    let mut trailers = crate::stream::Metadata::new();
+    trailers.push(crate::stream::Scope::Plain, "a", "1");
+    trailers.push(crate::stream::Scope::Plain, "a", "2");
+    let end = End::failed(Failure::Status(status), trailers);
+    let with = to_caller(&end, &ctx());
+    assert_eq!(read(&with), end);
+    let stripped = to_caller(
+        &end,
+        &EndContext {
+            carried: false,
+            ..ctx()
+        },
+    );
+    assert_eq!(
+        stripped.strings,
+        [(Bytes::from_static(b"a"), Bytes::from_static(b"1,2"))]
+    );
+}
+
+#[test]
+fn strings_stay_within_a_block() {
+    let mut trailers = crate::stream::Metadata::new();
+    for i in 0..10 {
+        trailers.push(
+            crate::stream::Scope::Plain,
+            format!("K{i}"),
+            vec![b'x'; 40_000],
+        );
+    }
+    let terminal = to_caller(&End::complete(trailers), &ctx());
+    let total: usize = terminal
+        .strings
+        .iter()
+        .map(|(k, v)| k.len() + v.len() + 4)
+        .sum();
+    assert!(total < 200_000);
+    assert!(terminal.strings.iter().any(|(k, _)| k == keys::CUT));
+}
