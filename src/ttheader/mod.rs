@@ -1,4 +1,6 @@
 //! The TTHeader streaming wire (CloudWeGo Kitex "ttstream", v0.16.3): frames to the neutral stream
 //! model and back. Knows no other wire. See PROTOCOL notes in each file for the rule's source.
 
+pub mod frame;
 pub mod header;
+mod state;
