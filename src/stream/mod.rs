@@ -6,13 +6,16 @@
 //! these values and knows no wire at all. This folder uses `std` and `bytes` only.
 
 mod cancel;
+mod codes;
 mod end;
 mod half;
 mod head;
 mod message;
 mod metadata;
+mod pack;
 
 pub use cancel::{Cancel, Cause, Class, How, MAX_PATH_NAMES, NON_TTSTREAM, Path, code};
+pub use codes::{Code, TtCode, TypeId, default_text};
 pub use end::{
     Business, End, Exception, Failure, HopEnd, HopKind, Party, Processed, Reason, Status,
 };

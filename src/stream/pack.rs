@@ -1,0 +1,119 @@
+//! Metadata as one opaque value: how a wire carries the exact entries that the other wire's
+//! native form would change. Ripcord's own format, so there is no spec to follow.
+//!
+//! Per entry: scope (0 plain, 1 transit, 2 persist), key length and value length as big-endian
+//! u32, key, value. A pack counts only where the native entries beside it are what it renders
+//! to: see [`Metadata::reconcile`].
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::stream::{Entry, Metadata, Scope};
+
+/// The most entries that are unpacked.
+const MAX_ENTRIES: usize = 4096;
+
+impl Metadata {
+    /// Packs every entry.
+    #[must_use]
+    pub fn pack(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.size() + self.len() * 9);
+        for entry in self {
+            out.put_u8(match entry.scope {
+                Scope::Plain => 0,
+                Scope::Transit => 1,
+                Scope::Persist => 2,
+            });
+            out.put_u32(u32::try_from(entry.key.len()).unwrap_or(u32::MAX));
+            out.put_u32(u32::try_from(entry.value.len()).unwrap_or(u32::MAX));
+            out.extend_from_slice(&entry.key);
+            out.extend_from_slice(&entry.value);
+        }
+        out.freeze()
+    }
+
+    /// Unpacks; `None` for anything that [`Metadata::pack`] does not write.
+    #[must_use]
+    pub fn unpack(mut packed: Bytes) -> Option<Self> {
+        let mut out = Self::new();
+        while packed.has_remaining() {
+            let scope = match packed.try_get_u8().ok()? {
+                0 => Scope::Plain,
+                1 => Scope::Transit,
+                2 => Scope::Persist,
+                _ => return None,
+            };
+            let key = packed.try_get_u32().ok()? as usize;
+            let value = packed.try_get_u32().ok()? as usize;
+            if key.checked_add(value)? > packed.remaining() || out.len() == MAX_ENTRIES {
+                return None;
+            }
+            let key = packed.split_to(key);
+            out.push(scope, key, packed.split_to(value));
+        }
+        Some(out)
+    }
+
+    /// The exact entries behind `native`, if `packed` says them and renders to them.
+    ///
+    /// `rendered` is what a peer would have read of `packed` without the pack. All of it must be
+    /// in `native`; what `native` has beyond it (a proxy in the middle added it) is kept behind.
+    /// Otherwise the pack was forged or the native entries were changed, and `native` stands.
+    #[must_use]
+    pub fn reconcile(native: Self, mut packed: Self, rendered: &Self) -> Self {
+        let mut rest: Vec<Option<Entry>> = native.iter().cloned().map(Some).collect();
+        for entry in rendered {
+            match rest.iter_mut().find(|slot| slot.as_ref() == Some(entry)) {
+                Some(slot) => *slot = None,
+                None => return native,
+            }
+        }
+        for entry in rest.into_iter().flatten() {
+            packed.push(entry.scope, entry.key, entry.value);
+        }
+        packed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Metadata {
+        let mut md = Metadata::new();
+        md.push(Scope::Plain, "Foo", "1");
+        md.push(Scope::Persist, "é", Bytes::from_static(b"\0\xff"));
+        md.push(Scope::Transit, "K", "");
+        md
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked() {
+        assert_eq!(Metadata::unpack(sample().pack()), Some(sample()));
+        let packed = sample().pack();
+        for end in 1..packed.len() {
+            let cut = Metadata::unpack(packed.slice(..end));
+            assert!(cut.is_none_or(|md| md.len() < 3));
+        }
+        assert_eq!(Metadata::unpack(Bytes::from_static(&[9])), None);
+        assert_eq!(
+            Metadata::unpack(Bytes::from_static(&[0, 255, 255, 255, 255, 255, 255, 255, 255])),
+            None
+        );
+    }
+
+    #[test]
+    fn a_pack_counts_only_beside_what_it_renders_to() {
+        let mut rendered = Metadata::new();
+        rendered.push(Scope::Plain, "foo", "1");
+        let mut native = rendered.clone();
+        native.push(Scope::Plain, "added", "x");
+        let exact = Metadata::reconcile(native, sample(), &rendered);
+        assert_eq!(exact.len(), 4);
+        let mut changed = Metadata::new();
+        changed.push(Scope::Plain, "foo", "2");
+        assert_eq!(
+            Metadata::reconcile(changed.clone(), sample(), &rendered),
+            changed
+        );
+    }
+}
