@@ -3,6 +3,8 @@
 
 pub mod end;
 pub mod exception;
+pub mod frame;
 pub mod header;
 pub mod keys;
 pub mod metadata;
+mod state;

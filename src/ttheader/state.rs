@@ -1,0 +1,251 @@
+//! The state machine of one stream: which frames may come and go, and that the first end wins.
+//!
+//! Owns no bytes, no queue and no clock; says only what is allowed. Both roles have the same shape,
+//! since only the caller half-closes:
+//!
+//! ```text
+//!             caller's Trailer
+//!      Open ───────────────────► HalfClosed          (server: received, client: sent)
+//!       │ │                        │ │
+//!       │ └──────────┐  ┌──────────┘ │
+//!       │   hop's own│  │end         │
+//!       │            ▼  ▼            │
+//!       │           Broken           │               the peer still has to be told
+//!       │            │  │            │
+//!  peer's end        │  │terminal    │ peer's end
+//!  or loss           │  │sent        │ or loss
+//!       ▼            ▼  ▼            ▼
+//!      Closed(Peer)    Closed(Hop)   Closed(Peer)
+//!
+//!  Open, HalfClosed ── terminal sent ──► Closed(Hop)
+//! ```
+//!
+//! Follows Kitex `stream_client.go` and `stream_server.go` (v0.16.3), except that a fault of the
+//! peer ends its stream instead of the connection.
+
+/// Which side of the wire this hop plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The peer is the caller.
+    Server,
+    /// The peer is the callee.
+    Client,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    HalfClosed,
+    /// This hop ended it; the peer was not told yet.
+    Broken,
+    Closed(ClosedBy),
+}
+
+/// Who closed a stream; a closed one keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClosedBy {
+    /// The peer ended it, or is gone: nothing more is written.
+    Peer,
+    /// This hop's terminal frame is in the queue: nothing more is expected.
+    Hop,
+}
+
+/// What to do with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It counts.
+    Accept,
+    /// The stream is past it: drop and count.
+    Late,
+    /// It must not come here: the stream is broken.
+    Violation(&'static str),
+}
+
+/// One stream's state.
+#[derive(Debug)]
+pub(crate) struct State {
+    role: Role,
+    phase: Phase,
+    /// The callee's Header went by (received by a client, written by a server).
+    head: bool,
+}
+
+impl State {
+    /// A stream just opened by a Header frame.
+    pub(crate) const fn new(role: Role) -> Self {
+        Self {
+            role,
+            phase: Phase::Open,
+            head: false,
+        }
+    }
+
+    /// Whether either direction may still carry frames.
+    pub(crate) const fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::HalfClosed)
+    }
+
+    /// Whether the connection can forget it.
+    pub(crate) const fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_))
+    }
+
+    /// A Header came for a stream that exists.
+    pub(crate) const fn recv_head(&mut self) -> Verdict {
+        if !self.is_live() {
+            return Verdict::Late;
+        }
+        match self.role {
+            Role::Server => Verdict::Violation("unexpected header frame: the stream is open"),
+            Role::Client if self.head => Verdict::Violation("unexpected second header frame"),
+            Role::Client => {
+                self.head = true;
+                Verdict::Accept
+            }
+        }
+    }
+
+    /// A Data frame came. A callee that never sent a Header has sent one by this.
+    pub(crate) const fn recv_data(&mut self) -> Verdict {
+        match (self.role, self.phase) {
+            (Role::Server, Phase::Open) => Verdict::Accept,
+            (Role::Client, Phase::Open | Phase::HalfClosed) => {
+                self.head = true;
+                Verdict::Accept
+            }
+            (Role::Server, Phase::HalfClosed) | (_, Phase::Broken | Phase::Closed(_)) => {
+                Verdict::Late
+            }
+        }
+    }
+
+    /// The caller half-closed (server only; a callee's Trailer is its end).
+    pub(crate) const fn recv_half_close(&mut self) -> Verdict {
+        match self.phase {
+            Phase::Open => {
+                self.phase = Phase::HalfClosed;
+                Verdict::Accept
+            }
+            Phase::HalfClosed | Phase::Broken | Phase::Closed(_) => Verdict::Late,
+        }
+    }
+
+    /// The peer ended the stream or is gone. `Accept` when that is the end; `Late` when another
+    /// end was first, though the peer need not be told of that any more.
+    pub(crate) const fn recv_end(&mut self) -> Verdict {
+        let first = self.is_live();
+        if !self.is_closed() {
+            self.phase = Phase::Closed(ClosedBy::Peer);
+        }
+        if first {
+            Verdict::Accept
+        } else {
+            Verdict::Late
+        }
+    }
+
+    /// This hop ends the stream by itself. Whether that is the end.
+    pub(crate) const fn break_off(&mut self) -> bool {
+        let first = self.is_live();
+        if first {
+            self.phase = Phase::Broken;
+        }
+        first
+    }
+
+    /// Whether a Header is to be written now (server); it counts as written.
+    pub(crate) const fn send_head(&mut self) -> bool {
+        let send = matches!(self.role, Role::Server) && !self.is_closed() && !self.head;
+        self.head |= send;
+        send
+    }
+
+    /// Whether a message may be written; else it is swallowed.
+    pub(crate) const fn may_send_data(&self) -> bool {
+        match (self.role, self.phase) {
+            (_, Phase::Open) | (Role::Server, Phase::HalfClosed) => true,
+            (Role::Client, Phase::HalfClosed) | (_, Phase::Broken | Phase::Closed(_)) => false,
+        }
+    }
+
+    /// Whether a half-close is to be written now (client).
+    pub(crate) const fn send_half_close(&mut self) -> bool {
+        let send = matches!(self.phase, Phase::Open);
+        if send {
+            self.phase = Phase::HalfClosed;
+        }
+        send
+    }
+
+    /// Whether the peer is to be told an end now; it counts as told.
+    pub(crate) const fn send_terminal(&mut self) -> bool {
+        let send = !self.is_closed();
+        if send {
+            self.phase = Phase::Closed(ClosedBy::Hop);
+        }
+        send
+    }
+
+    /// Whether a Kitex caller would still send its Trailer after the callee's end.
+    pub(crate) const fn owes_half_close(&self) -> bool {
+        matches!((self.role, self.phase), (Role::Client, Phase::Open))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_end_wins() {
+        let mut state = State::new(Role::Server);
+        assert!(state.break_off());
+        assert_eq!(state.recv_end(), Verdict::Late);
+        // The caller let go meanwhile: it is told nothing.
+        assert!(!state.send_terminal());
+
+        let mut state = State::new(Role::Server);
+        assert_eq!(state.recv_end(), Verdict::Accept);
+        assert!(!state.break_off() && !state.send_terminal() && !state.send_head());
+        assert!(state.is_closed());
+
+        let mut state = State::new(Role::Client);
+        assert!(state.send_terminal());
+        assert!(!state.send_terminal());
+        assert_eq!(state.recv_end(), Verdict::Late);
+    }
+
+    #[test]
+    fn a_server_writes_one_header_and_nothing_after_its_end() {
+        let mut state = State::new(Role::Server);
+        assert!(state.send_head());
+        assert!(!state.send_head());
+        assert!(state.may_send_data());
+        assert_eq!(state.recv_data(), Verdict::Accept);
+        assert_eq!(state.recv_half_close(), Verdict::Accept);
+        assert_eq!(state.recv_half_close(), Verdict::Late);
+        assert_eq!(state.recv_data(), Verdict::Late);
+        assert!(matches!(state.recv_head(), Verdict::Violation(_)));
+        assert!(state.may_send_data());
+        assert!(state.send_terminal());
+        assert!(!state.may_send_data());
+        assert_eq!(state.recv_head(), Verdict::Late);
+    }
+
+    #[test]
+    fn a_client_takes_one_header() {
+        let mut state = State::new(Role::Client);
+        assert!(!state.send_head());
+        assert_eq!(state.recv_head(), Verdict::Accept);
+        assert!(matches!(state.recv_head(), Verdict::Violation(_)));
+        assert!(state.owes_half_close());
+        assert!(state.send_half_close());
+        assert!(!state.send_half_close() && !state.may_send_data());
+        assert!(!state.owes_half_close());
+        assert_eq!(state.recv_data(), Verdict::Accept);
+
+        let mut state = State::new(Role::Client);
+        assert_eq!(state.recv_data(), Verdict::Accept);
+        assert!(matches!(state.recv_head(), Verdict::Violation(_)));
+    }
+}
