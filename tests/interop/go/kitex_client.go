@@ -39,8 +39,9 @@ func runKitexClient(args []string) error {
 }
 
 type kitexDialer struct {
-	c  svc.Client
-	tp string
+	c     svc.Client
+	unary client.Client // pingpong: TTHeader without the inner frame
+	tp    string
 }
 
 type headerOutKey struct{}
@@ -90,8 +91,10 @@ func newKitexDialer(addr, tp, pool, dest, caller string) (*kitexDialer, error) {
 		opts = append(opts, client.WithTransportProtocol(transport.TTHeaderFramed))
 	case "grpc":
 		opts = append(opts, client.WithTransportProtocol(transport.GRPC))
-	case "pingpong":
-		opts = append(opts, client.WithTransportProtocol(transport.TTHeader))
+	case "pingpong": // the generated constructor would add the inner frame
+		opts = append(opts, client.WithDestService(dest), client.WithTransportProtocol(transport.TTHeader))
+		u, err := client.NewClient(svc.NewServiceInfoForClient(), opts...)
+		return &kitexDialer{unary: u, tp: tp}, err
 	case "framed":
 		opts = append(opts, client.WithTransportProtocol(transport.TTHeaderFramed))
 	default:
@@ -127,6 +130,9 @@ func (d *kitexDialer) context(ctx context.Context, sc *Scenario) context.Context
 }
 
 func (d *kitexDialer) Open(ctx context.Context, sc *Scenario, first []byte) (clientStream, error) {
+	if d.c == nil {
+		return nil, fmt.Errorf("peer: transport %s has only Ping", d.tp)
+	}
 	ctx = d.context(ctx, sc)
 	var opts []streamcall.Option
 	if sc.RecvTimeoutMS > 0 {
@@ -156,7 +162,7 @@ func (d *kitexDialer) Open(ctx context.Context, sc *Scenario, first []byte) (cli
 
 func (d *kitexDialer) Ping(ctx context.Context, sc *Scenario, m map[string]any, b []byte, seq int64) ([]byte, error) {
 	ctx = metainfo.WithBackwardValues(d.context(ctx, sc))
-	res, err := d.c.Ping(ctx, &interop.Msg{Payload: b, Seq: seq})
+	res, err := d.call(ctx, &interop.Msg{Payload: b, Seq: seq})
 	if back := metainfo.RecvAllBackwardValues(ctx); len(back) > 0 {
 		m["backward"] = back
 	}
@@ -164,6 +170,20 @@ func (d *kitexDialer) Ping(ctx context.Context, sc *Scenario, m map[string]any, 
 		return nil, err
 	}
 	return res.Payload, nil
+}
+
+func (d *kitexDialer) call(ctx context.Context, req *interop.Msg) (*interop.Msg, error) {
+	if d.unary == nil {
+		return d.c.Ping(ctx, req)
+	}
+	var res interop.InteropPingResult
+	if err := d.unary.Call(ctx, "Ping", &interop.InteropPingArgs{Req: req}, &res); err != nil {
+		return nil, err
+	}
+	if res.F != nil {
+		return nil, res.F
+	}
+	return res.GetSuccess(), nil
 }
 
 func (d *kitexDialer) Classify(m map[string]any, err error) { classifyKitex(m, err) }

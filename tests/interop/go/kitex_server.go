@@ -14,6 +14,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/transmeta"
 	"github.com/cloudwego/kitex/server"
+	"github.com/cloudwego/netpoll"
 
 	"ripcord/interop/kitex_gen/interop/interop"
 )
@@ -55,7 +56,7 @@ func exitOnSignal() {
 // newKitexServer builds a server that serves TTHeader streaming, TTHeader
 // ping-pong and gRPC on one port, with the handlers that a user installs.
 func newKitexServer(addr, name, next, nextTransport string, exitWait time.Duration) (server.Server, net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
+	ln, err := netpoll.CreateListener("tcp", addr) // a net.Listener would lose its descriptor to both owners
 	if err != nil {
 		return nil, nil, err
 	}
