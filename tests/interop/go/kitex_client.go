@@ -93,7 +93,7 @@ func newKitexDialer(addr, tp, pool, dest, caller string) (*kitexDialer, error) {
 		opts = append(opts, client.WithTransportProtocol(transport.GRPC))
 	case "pingpong": // the generated constructor would add the inner frame
 		opts = append(opts, client.WithDestService(dest), client.WithTransportProtocol(transport.TTHeader))
-		u, err := client.NewClient(svc.NewServiceInfoForClient(), opts...)
+		u, err := client.NewClient(svc.NewServiceInfo(), opts...)
 		return &kitexDialer{unary: u, tp: tp}, err
 	case "framed":
 		opts = append(opts, client.WithTransportProtocol(transport.TTHeaderFramed))
