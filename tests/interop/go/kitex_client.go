@@ -92,7 +92,8 @@ func newKitexDialer(addr, tp, pool, dest, caller string) (*kitexDialer, error) {
 	case "grpc":
 		opts = append(opts, client.WithTransportProtocol(transport.GRPC))
 	case "pingpong": // the generated constructor would add the inner frame
-		opts = append(opts, client.WithDestService(dest), client.WithTransportProtocol(transport.TTHeader))
+		opts = append(opts, client.WithDestService(dest),
+			client.WithTransportProtocol(transport.PurePayload), client.WithTransportProtocol(transport.TTHeader))
 		u, err := client.NewClient(svc.NewServiceInfo(), opts...)
 		return &kitexDialer{unary: u, tp: tp}, err
 	case "framed":
