@@ -13,6 +13,8 @@ mod app;
 pub mod backend;
 pub mod bridge;
 pub mod config;
+pub mod demo;
+pub mod explain;
 pub mod grpc;
 mod listen;
 pub mod net;

@@ -31,6 +31,7 @@ pub(crate) async fn carry<I: Inbound>(
     let series = listener.series(&worker, wire, route.as_ref());
     let info = StreamInfo {
         series,
+        backend: route.as_ref().map_or_else(|| Arc::from(""), |r| Arc::clone(&r.backend.name)),
         peer: Some(peer),
         service: head.service.clone(),
         method: head.method.clone(),

@@ -64,10 +64,9 @@ impl Handle {
     pub(crate) fn start(id: usize, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
-        let runtime_options = tokio::runtime::LocalOptions::default();
         let counted = Arc::clone(&connections);
         let thread = std::thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
-            match tokio::runtime::Builder::new_current_thread().enable_all().build_local(runtime_options) {
+            match tokio::runtime::Builder::new_current_thread().enable_all().build_local(tokio::runtime::LocalOptions::default()) {
                 Ok(runtime) => runtime.block_on(Worker::new(id, shared, counted).run(queue)),
                 Err(error) => tracing::error!(%error, "no runtime for a worker"),
             }

@@ -5,5 +5,6 @@
 
 mod cluster;
 pub mod dns;
+pub(crate) mod pool;
 
 pub use cluster::{Cluster, Endpoint};

@@ -66,7 +66,7 @@ struct Slot {
 #[derive(Clone)]
 enum Connection {
     Grpc(grpc::client::Client),
-    TtHeader(ttheader::client::Client),
+    TtHeader(Rc<ttheader::client::Client>),
 }
 
 impl Connection {
@@ -208,7 +208,7 @@ impl Pool {
                 }
                 let grpc = Rc::clone(&self.config.grpc);
                 let (client, driver) =
-                    grpc::client::Client::connect(socket, &http2, grpc).await.map_err(|e| e.to_string())?;
+                    grpc::client::Client::connect(socket, &address.to_string(), &http2, grpc).await.map_err(|e| e.to_string())?;
                 self.drive(cluster, address, Wire::Grpc, driver);
                 Ok(Connection::Grpc(client))
             }
@@ -218,7 +218,7 @@ impl Pool {
                     driver.await;
                     ConnectionEnd::Closed
                 });
-                Ok(Connection::TtHeader(client))
+                Ok(Connection::TtHeader(Rc::new(client)))
             }
         }
     }
@@ -245,7 +245,7 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         self.slots.borrow_mut().retain(|_, slot| {
             slot.discard_unusable();
-            let wanted = slot.cluster.upgrade().is_some_and(|cluster| cluster.has(slot.address));
+            let wanted = slot.cluster.upgrade().is_some_and(|cluster| cluster.endpoints().iter().any(|e| e.address == slot.address));
             if !wanted {
                 slot.connections.borrow().iter().for_each(Connection::retire);
             }

@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
+use http::StatusCode;
+use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::grpc::receive::{Got, Receiver};
@@ -22,15 +24,18 @@ pub struct Client {
     control: Control,
     active: Rc<Cell<usize>>,
     config: Rc<StreamConfig>,
+    /// The `:authority` of streams whose head names none.
+    authority: Rc<str>,
 }
 
 impl Client {
-    /// Opens the connection; the future drives it and has to be spawned.
+    /// Opens the connection; `authority` is for streams whose head names none. The future drives it and has to be spawned.
     ///
     /// # Errors
     /// Why the connection could not be opened.
     pub async fn connect<IO>(
         io: IO,
+        authority: &str,
         http2: &Http2Config,
         config: Rc<StreamConfig>,
     ) -> Result<(Self, impl Future<Output = ConnectionEnd> + use<IO>), ConnectionEnd>
@@ -39,7 +44,7 @@ impl Client {
     {
         let control = Control::default();
         let (requests, driver) = http2::connect(io, http2, control.clone()).await?;
-        Ok((Self { requests, control, active: Rc::default(), config }, driver))
+        Ok((Self { requests, control, active: Rc::default(), config, authority: Rc::from(authority) }, driver))
     }
 
     /// Whether new streams can be opened on it: it is neither over nor going away.
@@ -66,7 +71,7 @@ impl Client {
     /// The connection is going away or gone; nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
-        let request = metadata::request(head);
+        let request = metadata::request(head, &Scheme::HTTP, &self.authority);
         let (response, send) = requests.send_request(request, false)?;
         self.active.set(self.active.get() + 1);
         Ok(ClientStream {
@@ -140,7 +145,7 @@ impl Half for ClientStream {
                             return self.over(end);
                         }
                     };
-                    if body.is_end_stream() || !metadata::is_grpc(&parts) {
+                    if body.is_end_stream() || parts.status != StatusCode::OK || metadata::payload(&parts.headers).is_none() {
                         return self.over(end::from_trailers(parts.status.as_u16(), &parts.headers));
                     }
                     let receiver = Receiver::new(body, self.config.max_message, self.config.stream_window);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 pub mod client;
 pub mod end;
+pub mod keys;
 pub mod metadata;
 mod receive;
 mod send;

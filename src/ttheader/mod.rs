@@ -1,10 +1,16 @@
 //! The TTHeader streaming wire (CloudWeGo Kitex "ttstream", v0.16.3): frames to the neutral stream
 //! model and back. Knows no other wire. See PROTOCOL notes in each file for the rule's source.
 
+pub mod client;
+mod conn;
 pub mod end;
 pub mod exception;
 pub mod frame;
 pub mod header;
 pub mod keys;
 pub mod metadata;
+pub mod pingpong;
+pub mod server;
 mod state;
+
+pub use conn::config::{ConnConfig, Counters};

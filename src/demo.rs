@@ -1,0 +1,2 @@
+//! STUB
+pub fn run() -> anyhow::Result<()> { Ok(()) }
