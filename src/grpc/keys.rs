@@ -1,0 +1,100 @@
+//! Header names of gRPC over HTTP/2, each with its rule.
+//!
+//! Follows PROTOCOL-HTTP2.md and Kitex `pkg/remote/trans/nphttp2`; the `ripcord-*` names are this
+//! crate's own: ripcord reads them, other peers ignore them.
+
+/// The status' number, in trailers.
+pub const STATUS: &str = "grpc-status";
+/// The status' text, percent-encoded.
+pub const MESSAGE: &str = "grpc-message";
+/// A whole `google.rpc.Status`, base64. Kitex lets it replace code and text, so they must agree.
+pub const DETAILS: &str = "grpc-status-details-bin";
+/// The time that remains: at most 8 digits and a unit.
+pub const TIMEOUT: &str = "grpc-timeout";
+/// How messages whose flag is 1 are compressed.
+pub const ENCODING: &str = "grpc-encoding";
+/// Kitex business error, in trailers: i32, never 0. Counts only beside a status other than OK.
+pub const BIZ_STATUS: &str = "biz-status";
+/// Kitex business error: a JSON object of strings.
+pub const BIZ_EXTRA: &str = "biz-extra";
+/// The caller's service name, from Kitex's HTTP2 meta handler and from other ripcords.
+pub const SOURCE_SERVICE: &str = "source-service";
+
+/// Metainfo of the whole chain; matched without case, `-` for `_`.
+pub const PREFIX_PERSIST: &str = "rpc-persist-";
+/// Metainfo of one hop.
+pub const PREFIX_TRANSIT: &str = "rpc-transit-";
+
+/// Prefix of what only ripcord writes.
+pub const PREFIX_RIPCORD: &str = "ripcord-";
+/// What the end was on TTHeader: [`END_RST`], [`END_STATUS`], [`END_EXCEPTION`] or, for a refusal
+/// by a hop, its name (`no_route`).
+pub const END: &str = "ripcord-end";
+/// [`END`]: a Rst. `grpc-message` is Kitex's print of it.
+pub const END_RST: &str = "rst";
+/// [`END`]: a gRPC callee's CANCELLED, with the path that it took since; `grpc-message` is the
+/// callee's own.
+pub const END_STATUS: &str = "status";
+/// [`END`]: a Trailer with an exception. `grpc-message` is Kitex's print of it.
+pub const END_EXCEPTION: &str = "exception";
+/// The Rst's cause or the exception's type.
+pub const CODE: &str = "ripcord-code";
+/// The canceled path as in `ttscp`, percent-encoded like `grpc-message`.
+pub const PATH: &str = "ripcord-path";
+/// The class of a cancel, where it is not 12009.
+pub const CLASS: &str = "ripcord-class";
+/// Present and empty when the text is: `grpc-message` then shows a default.
+pub const TEXT: &str = "ripcord-text";
+/// `no`, `maybe` or `yes`, where it is not what the rest says.
+pub const PROCESSED: &str = "ripcord-processed";
+/// The exact entries (`Metadata::pack`), where HTTP headers cannot write them.
+pub const META: &str = "ripcord-meta-bin";
+/// The exact `biz-extra`, where it is not printable ASCII.
+pub const EXTRA: &str = "ripcord-biz-extra-bin";
+/// What was cut to keep the trailers within bounds, comma separated.
+pub const CUT: &str = "ripcord-cut";
+
+/// `grpc-` names that are passed on although they are reserved: they are about the call, not
+/// about one hop of it.
+const PASSED: [&str; 5] = [
+    "grpc-accept-encoding",
+    "grpc-previous-rpc-attempts",
+    "grpc-retry-pushback-ms",
+    "grpc-tags-bin",
+    "grpc-trace-bin",
+];
+
+/// Names that mean something to this wire, so that they neither become metadata nor are written
+/// from it. Expects lower case.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    if name.starts_with("grpc-") {
+        return !PASSED.contains(&name);
+    }
+    name.starts_with(':')
+        || matches!(
+            name,
+            "" | "te"
+                | "content-type"
+                | "content-length"
+                | "host"
+                | "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+                | "http2-settings"
+                | "biz-status"
+                | "biz-extra"
+        )
+}
+
+/// Whether `name` is one that ripcord writes beside an end or a head.
+pub(crate) fn is_carried(name: &str) -> bool {
+    matches!(
+        name,
+        END | CODE | PATH | CLASS | TEXT | PROCESSED | META | EXTRA | CUT
+    )
+}

@@ -1,0 +1,127 @@
+use std::time::Duration;
+
+use super::*;
+
+fn parts(
+    build: impl FnOnce(http::request::Builder) -> http::request::Builder,
+) -> http::request::Parts {
+    let request = Request::post("http://chat:80/chat.v1.Chat/Talk")
+        .header("content-type", "application/grpc+proto")
+        .header("te", "trailers");
+    build(request).body(()).unwrap().into_parts().0
+}
+
+#[test]
+fn a_request_is_read_and_written() {
+    let parts = parts(|r| {
+        r.header("grpc-timeout", "2S")
+            .header("grpc-encoding", "gzip")
+            .header("source-service", "web")
+            .header("rpc-persist-user-id", "7")
+            .header("rpc-transit-hop", "x")
+            .header("rpc-transit-empty", "")
+            .header("blob-bin", "aGk=, Zm8")
+            .header("blob-bin", "!!")
+            .header("grpc-status", "0")
+            .header("connection", "close")
+            .header("a", "1")
+            .header("a", "2")
+            .header("ripcord-hops", "n1")
+    });
+    let head = request_head(&parts).unwrap();
+    assert_eq!(
+        (head.service.as_str(), head.method.as_str()),
+        ("chat.v1.Chat", "Talk")
+    );
+    assert_eq!(head.to.as_deref(), Some("chat:80"));
+    assert_eq!(head.caller.as_deref(), Some("web"));
+    assert_eq!(head.timeout, Some(Duration::from_secs(2)));
+    assert_eq!(head.encoding.as_deref(), Some("gzip"));
+    assert_eq!(head.payload, Payload::Protobuf);
+    let seen: Vec<_> = head
+        .metadata
+        .iter()
+        .map(|e| (e.scope, e.key.as_ref(), e.value.as_ref()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (Scope::Persist, &b"USER_ID"[..], &b"7"[..]),
+            (Scope::Transit, b"HOP", b"x"),
+            (Scope::Plain, b"blob-bin", b"aGk"),
+            (Scope::Plain, b"blob-bin", b"Zm8"),
+            (Scope::Plain, b"a", b"1"),
+            (Scope::Plain, b"a", b"2"),
+            (Scope::Plain, b"ripcord-hops", b"n1"),
+        ]
+    );
+    let again = request(&head, &Scheme::HTTP, "backend:1");
+    assert_eq!(again.uri(), "http://backend:1/chat.v1.Chat/Talk");
+    assert!(!again.headers().contains_key(keys::META));
+    let (parts, ()) = again.into_parts();
+    let read = request_head(&parts).unwrap();
+    assert_eq!(read.metadata, head.metadata);
+    assert_eq!(read.timeout, head.timeout);
+}
+
+#[test]
+fn what_is_not_grpc_is_refused_as_a_grpc_server_does() {
+    let mut get = parts(|r| r);
+    get.method = Method::GET;
+    assert_eq!(request_head(&get).unwrap_err().http_status(), 405);
+    let mut json = parts(|r| r);
+    json.headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc-web"),
+    );
+    let refusal = request_head(&json).unwrap_err();
+    assert_eq!(refusal.response().status(), 415);
+    assert_eq!(refusal.code(), None);
+    let late = parts(|r| r.header("grpc-timeout", "soon"));
+    let refusal = request_head(&late).unwrap_err();
+    assert_eq!(refusal.response().headers()["grpc-status"], "13");
+    let mut te = parts(|r| r);
+    te.headers.insert(TE, HeaderValue::from_static("gzip"));
+    assert!(request_head(&te).is_err());
+    te.headers.remove(TE);
+    assert!(request_head(&te).is_ok());
+    let mut path = parts(|r| r);
+    path.uri = Uri::from_static("http://chat/nothing");
+    assert_eq!(
+        request_head(&path).unwrap_err().code(),
+        Some(Code::Unimplemented)
+    );
+}
+
+#[test]
+fn what_http_cannot_write_is_carried() {
+    let mut head = RequestHead {
+        service: "Chat".into(),
+        method: "Talk it?".into(),
+        ..RequestHead::default()
+    };
+    let md = &mut head.metadata;
+    md.push(Scope::Plain, "Upper", "1");
+    md.push(Scope::Plain, "schlüssel", "2");
+    md.push(Scope::Plain, "line", "a\nb");
+    md.push(Scope::Plain, "raw-bin", "not base64!");
+    md.push(Scope::Plain, "te", "gzip");
+    md.push(Scope::Persist, "user-id", "3");
+    md.push(Scope::Transit, "UPSTREAM_OLD", "4");
+    let request = request(&head, &Scheme::HTTP, "not an authority");
+    assert_eq!(request.uri(), "http://localhost/Chat/Talk%20it%3F");
+    let headers = request.headers();
+    assert_eq!(headers["upper"], "1");
+    assert_eq!(headers["te"], "trailers");
+    assert_eq!(headers["rpc-transit-old"], "4");
+    assert_eq!(headers["rpc-persist-user-id"], "3");
+    assert_eq!(headers["raw-bin"], status::encode_bin(b"not base64!"));
+    let (mut parts, ()) = request.into_parts();
+    assert_eq!(request_head(&parts).unwrap().metadata, head.metadata);
+    parts
+        .headers
+        .insert("upper", HeaderValue::from_static("other"));
+    let read = request_head(&parts).unwrap().metadata;
+    assert_eq!(read.get(Scope::Plain, "upper").unwrap(), "other");
+    assert!(read.get(Scope::Plain, "line").is_none());
+}
