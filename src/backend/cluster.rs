@@ -173,6 +173,12 @@ impl Cluster {
         self.endpoints.load()
     }
 
+    /// Whether an address is one of its endpoints.
+    #[must_use]
+    pub fn has(&self, address: SocketAddr) -> bool {
+        self.endpoints.load().iter().any(|e| e.address == address)
+    }
+
     /// Completes when the endpoints change after the call, e.g. when a name is first resolved.
     pub fn changed(&self) -> impl Future<Output = ()> + '_ {
         self.changed.notified()

@@ -1,1 +1,141 @@
-//! Tests.
+//! A scripted resolver under a paused clock.
+
+use super::*;
+use crate::config;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use tokio::time::Instant;
+
+fn cluster(endpoints: &str) -> Arc<Cluster> {
+    let text = format!(
+        "
+node: n
+listeners: [{{ name: in, address: 127.0.0.1:15001 }}]
+backends: {{ b: {{ protocol: grpc, endpoints: [{endpoints}], dns: {{ refresh: 10s }} }} }}
+routes: [{{ name: r, backend: b }}]
+"
+    );
+    let config = config::parse("f", &text).unwrap();
+    Cluster::new("b", &config.backends["b"], 7)
+}
+
+fn ports(cluster: &Cluster) -> Vec<u16> {
+    cluster
+        .endpoints()
+        .iter()
+        .map(|e| e.address.port())
+        .collect()
+}
+
+type Answer = Option<Vec<u16>>;
+
+/// Answers in order; an answer that is missing fails. Notes when it was asked.
+#[derive(Clone, Default)]
+struct Resolver {
+    answers: Rc<RefCell<VecDeque<Answer>>>,
+    asked: Rc<RefCell<Vec<Duration>>>,
+}
+
+impl Resolver {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let resolver = Self::default();
+        resolver.answers.borrow_mut().extend(answers);
+        resolver
+    }
+
+    fn lookup(
+        &self,
+        since: Instant,
+    ) -> impl Fn(String, u16) -> std::future::Ready<io::Result<Vec<SocketAddr>>> + use<> {
+        let this = self.clone();
+        move |name, port| {
+            assert_eq!((name.as_str(), port), ("name", 7));
+            this.asked.borrow_mut().push(since.elapsed());
+            let answer = this.answers.borrow_mut().pop_front().flatten();
+            let found = answer.map(|ports| {
+                let addresses = ports.iter().map(|p| SocketAddr::from(([127, 0, 0, 1], *p)));
+                addresses.collect()
+            });
+            std::future::ready(found.ok_or_else(|| io::Error::other("scripted")))
+        }
+    }
+
+    fn asked(&self) -> Vec<u128> {
+        self.asked
+            .borrow()
+            .iter()
+            .map(Duration::as_millis)
+            .collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_endpoints_follow_the_name() {
+    let cluster = cluster("127.0.0.1:1, name:7");
+    let resolver = Resolver::new([
+        Some(vec![3, 2]),
+        Some(vec![2, 3]),
+        None,
+        Some(vec![]),
+        Some(vec![4]),
+    ]);
+    let run = run(Arc::downgrade(&cluster), resolver.lookup(Instant::now()));
+    let script = async {
+        assert_eq!(ports(&cluster), [1]);
+        cluster.changed().await;
+        assert_eq!(ports(&cluster), [1, 2, 3]);
+        let kept = cluster.pick(0).unwrap();
+        // A rotated answer, a failure and an empty answer are no change.
+        cluster.changed().await;
+        assert_eq!(ports(&cluster), [1, 4]);
+        assert!(Arc::ptr_eq(&kept, &cluster.pick(0).unwrap()));
+    };
+    tokio::select! {
+        () = run => panic!("ended"),
+        () = script => {}
+    }
+    // At once, every 10 s, and after failures soon again: 100 ms, then 200 ms.
+    assert_eq!(resolver.asked(), [0, 10_000, 20_000, 20_100, 20_300]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_hangs_counts_as_failed() {
+    let cluster = cluster("name:7");
+    let asked = Rc::new(RefCell::new(0));
+    let count = Rc::clone(&asked);
+    let lookup = move |_, _| {
+        *count.borrow_mut() += 1;
+        let hangs = *count.borrow() == 1;
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok(vec![SocketAddr::from(([127, 0, 0, 1], 9))])
+        }
+    };
+    tokio::select! {
+        () = run(Arc::downgrade(&cluster), lookup) => panic!("ended"),
+        () = cluster.changed() => {}
+    }
+    assert_eq!((*asked.borrow(), ports(&cluster)), (2, vec![9]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_with_its_cluster() {
+    let cluster = cluster("name:7");
+    let resolver = Resolver::new([Some(vec![1])]);
+    let run = run(Arc::downgrade(&cluster), resolver.lookup(Instant::now()));
+    drop(cluster);
+    run.await;
+    assert!(resolver.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_to_resolve() {
+    let cluster = cluster("127.0.0.1:1");
+    assert!(!needed(&cluster));
+    let resolver = Resolver::default();
+    run(Arc::downgrade(&cluster), resolver.lookup(Instant::now())).await;
+    assert!(resolver.asked().is_empty());
+}

@@ -1,1 +1,95 @@
-//! Tests.
+//! What a reload keeps, what it replaces, and what a refused one leaves.
+
+use super::*;
+use crate::config;
+use crate::stream::RequestHead;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const FIRST: &str = "\
+node: n
+listeners: [{ name: in, address: 127.0.0.1:15001 }]
+backends:
+  a: { protocol: grpc, endpoints: [127.0.0.1:1] }
+  b: { protocol: grpc, endpoints: [127.0.0.1:2] }
+routes:
+  - { name: one, match: { service: s }, backend: a }
+  - { name: two, backend: b }
+";
+
+fn read(text: &str) -> Arc<Config> {
+    Arc::new(config::parse("f", text).unwrap())
+}
+
+/// A store whose backends are numbered as they are made.
+fn numbered() -> Store<String> {
+    let made = AtomicUsize::new(0);
+    Store::new(read(FIRST), move |name, _| {
+        Arc::new(format!("{name}{}", made.fetch_add(1, Ordering::Relaxed)))
+    })
+}
+
+fn to(store: &Store<String>, service: &str) -> String {
+    let head = RequestHead {
+        service: service.to_owned(),
+        ..RequestHead::default()
+    };
+    store.load().table.find(&head).unwrap().backend.to_string()
+}
+
+#[test]
+fn unchanged_backends_stay_the_same_value() {
+    let store = numbered();
+    assert_eq!(
+        (to(&store, "s"), to(&store, "x")),
+        ("a0".into(), "b1".into())
+    );
+    let started_with = store.snapshot().table.routes()[1].clone();
+
+    let changed = FIRST.replace("127.0.0.1:2", "127.0.0.1:3");
+    assert!(store.replace(read(&changed)));
+    assert_eq!(
+        (to(&store, "s"), to(&store, "x")),
+        ("a0".into(), "b2".into())
+    );
+    assert_eq!(*started_with.backend, "b1");
+    assert_eq!(store.load().version, 2);
+
+    let rerouted = changed.replace("service: s", "service: t");
+    assert!(store.replace(read(&rerouted)));
+    assert_eq!(
+        (to(&store, "s"), to(&store, "t")),
+        ("b2".into(), "a0".into())
+    );
+}
+
+#[test]
+fn a_backend_that_is_gone_is_dropped() {
+    let store = numbered();
+    let weak = Arc::downgrade(&store.load().backends["a"]);
+    let text = FIRST
+        .replace("  a: { protocol: grpc, endpoints: [127.0.0.1:1] }\n", "")
+        .replace("backend: a", "backend: b");
+    assert!(store.replace(read(&text)));
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn equal_content_is_no_change() {
+    let store = numbered();
+    let before = store.snapshot();
+    assert!(!store.replace(read(&format!("# a comment\n{FIRST}"))));
+    assert!(Arc::ptr_eq(&before, &store.snapshot()));
+}
+
+#[test]
+fn a_refused_file_is_noted_until_a_good_one_comes() {
+    let store = numbered();
+    let before = store.snapshot();
+    store.refused(config::parse("f", "node: 1").unwrap_err());
+    let after = store.snapshot();
+    assert!(Arc::ptr_eq(&before.table, &after.table));
+    assert_eq!(after.version, 1);
+    assert!(after.last_error.as_ref().unwrap().faults.fatal());
+    assert!(!store.replace(read(FIRST)));
+    assert!(store.load().last_error.is_none());
+}
