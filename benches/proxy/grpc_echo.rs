@@ -65,7 +65,7 @@ async fn connection(socket: TcpStream, callee: Rc<Callee>) -> Result<()> {
             let _active = callee.enter();
             callee.record(match serve(request, respond).await {
                 Ok(()) => Ended::HalfClose,
-                Err(e) => { eprintln!("DBG {e:?}"); ended(&e) }
+                Err(e) => ended(&e),
             });
         });
     }

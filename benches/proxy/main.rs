@@ -196,6 +196,8 @@ fn pin(core: usize) -> Result<()> {
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .env(PINNED, "1")
+        // An error that ends each of many streams must not cost a backtrace each.
+        .env("RUST_LIB_BACKTRACE", "0")
         .exec();
     Err(error).context("pinning this process")
 }
