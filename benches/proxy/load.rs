@@ -1,0 +1,144 @@
+//! What a load is, whatever the wire: target, shape, counts; and the loop that times it.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use tokio::task::JoinSet;
+
+use crate::{grpc_load, procfs, ttheader_load};
+
+/// The protocol at one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wire {
+    Grpc,
+    Ttheader,
+}
+
+impl Wire {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "gRPC",
+            Self::Ttheader => "TTHeader",
+        }
+    }
+}
+
+/// Where streams are sent, and in which protocol.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) wire: Wire,
+    pub(crate) service: String,
+    /// The payload is a thrift struct, because a TTHeader peer is at the far end.
+    pub(crate) thrift: bool,
+}
+
+impl Target {
+    pub(crate) fn content_type(&self) -> &'static str {
+        if self.thrift {
+            "application/grpc+thrift"
+        } else {
+            "application/grpc"
+        }
+    }
+}
+
+/// What each stream does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Lives for ever, with `window` messages in flight.
+    Long { window: usize },
+    /// One message and the end; then the next stream.
+    Short,
+}
+
+/// How much of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) connections: usize,
+    pub(crate) streams: usize,
+    pub(crate) size: usize,
+    pub(crate) shape: Shape,
+}
+
+impl Spec {
+    pub(crate) fn streams_per_connection(&self) -> usize {
+        self.streams.div_ceil(self.connections.max(1))
+    }
+}
+
+/// What came back.
+#[derive(Default)]
+pub(crate) struct Tally {
+    done: Cell<u64>,
+    frames: Cell<u64>,
+    failure: RefCell<Option<String>>,
+}
+
+impl Tally {
+    /// A round trip, or a short stream.
+    pub(crate) fn done(&self) {
+        self.done.set(self.done.get() + 1);
+    }
+
+    /// A frame with message bytes in it.
+    pub(crate) fn frame(&self) {
+        self.frames.set(self.frames.get() + 1);
+    }
+
+    /// Something that must not happen; the first is kept.
+    pub(crate) fn fail(&self, e: &anyhow::Error) {
+        self.failure
+            .borrow_mut()
+            .get_or_insert_with(|| format!("{e:#}"));
+    }
+}
+
+/// A load, measured.
+pub(crate) struct Measured {
+    pub(crate) done: u64,
+    pub(crate) frames: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) cpu: Duration,
+}
+
+/// Runs a load, lets it warm up, and measures for `duration`. `pids` is the proxy.
+pub(crate) async fn run(
+    target: &Target,
+    spec: &Spec,
+    warm_up: Duration,
+    duration: Duration,
+    pids: &[u32],
+) -> Result<Measured> {
+    let tally = Rc::new(Tally::default());
+    let mut tasks = JoinSet::new();
+    for _ in 0..spec.connections {
+        match target.wire {
+            Wire::Grpc => grpc_load::start(target, spec, &tally, &mut tasks).await?,
+            Wire::Ttheader => ttheader_load::start(target, spec, &tally, &mut tasks).await?,
+        }
+    }
+    tokio::time::sleep(warm_up).await;
+    let before = (Instant::now(), tally.done.get(), tally.frames.get());
+    let cpu = procfs::cpu(pids);
+    tokio::time::sleep(duration).await;
+    let elapsed = before.0.elapsed();
+    let measured = Measured {
+        done: tally.done.get() - before.1,
+        frames: tally.frames.get() - before.2,
+        elapsed,
+        cpu: procfs::cpu(pids).saturating_sub(cpu),
+    };
+    tasks.shutdown().await;
+    if let Some(failure) = tally.failure.borrow_mut().take() {
+        bail!("{failure}");
+    }
+    if measured.done == 0 {
+        bail!("nothing came back");
+    }
+    Ok(measured)
+}

@@ -1,0 +1,408 @@
+//! The measuring instruments: a load generator and echo servers for both wires in one process pinned to
+//! one core, a proxy pinned to another, and a report that sets proxies side by side.
+//!
+//! `cargo bench --bench proxy -- --help`; what the numbers mean is in `benches/README.md`. Shares no
+//! code with the proxy.
+
+mod callee;
+mod configs;
+mod gather;
+mod grpc_echo;
+mod grpc_load;
+mod load;
+mod measure;
+mod memory;
+mod peers;
+mod procfs;
+mod relay;
+mod report;
+mod ttheader;
+mod ttheader_echo;
+mod ttheader_load;
+
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+
+use crate::callee::Callee;
+use crate::load::{Shape, Spec, Target, Wire};
+use crate::measure::{Effort, Measure};
+use crate::memory::Stall;
+use crate::peers::{Bed, Peer, on_path};
+use crate::report::{Plan, Row};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Windows of the callers and callees here: large enough never to be what is measured.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// Set once this process has been pinned.
+const PINNED: &str = "RIPCORD_BENCH_PINNED";
+
+#[derive(Parser)]
+#[command(name = "proxy", about = "Measures proxies side by side")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    report: ReportArguments,
+    #[command(flatten)]
+    places: Places,
+    /// What `cargo bench` adds.
+    #[arg(long = "bench", hide = true, global = true)]
+    _bench: bool,
+}
+
+#[derive(Args)]
+struct Places {
+    /// The ripcord to measure [default: target/dist/ripcord, else target/release/ripcord].
+    #[arg(long, global = true)]
+    ripcord: Option<PathBuf>,
+    #[arg(long, global = true, default_value = "envoy")]
+    envoy: PathBuf,
+    /// Cores of the load generator (with the echo servers) and of the proxy.
+    #[arg(long, global = true, default_value = "0,1", value_parser = cores)]
+    cores: (usize, usize),
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything, side by side (the default).
+    Report(ReportArguments),
+    /// How far memory grows when callers never read.
+    Memory(MemoryArguments),
+    /// One load against an address, for profiling.
+    Load(LoadArguments),
+    /// The two echo servers alone.
+    Echo {
+        #[arg(long, default_value = "127.0.0.1:15051")]
+        grpc: SocketAddr,
+        #[arg(long, default_value = "127.0.0.1:18888")]
+        ttheader: SocketAddr,
+    },
+    /// A plain TCP relay.
+    Relay {
+        /// `listen=target`, repeated.
+        pairs: Vec<String>,
+    },
+}
+
+#[derive(Args, Clone)]
+struct ReportArguments {
+    /// Everything once and briefly: does it still work?
+    #[arg(long)]
+    smoke: bool,
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds that each load is measured.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Only these proxies.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// Only these measures: 128-w8, 1024-w8, 128-w1, 1024-w1, short, pingpong, cancel, bulk, idle.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only gRPC to gRPC.
+    #[arg(long)]
+    grpc_only: bool,
+    #[arg(long, default_value_t = 64)]
+    streams: usize,
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Idle streams.
+    #[arg(long, default_value_t = 5000)]
+    idle: usize,
+    /// Also write everything, every round, to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct MemoryArguments {
+    #[arg(long, default_value_t = 1000)]
+    connections: usize,
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    #[arg(long, value_enum, default_value_t = Stall::Socket)]
+    stall: Stall,
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<Peer>,
+}
+
+#[derive(Args)]
+struct LoadArguments {
+    #[arg(long)]
+    address: SocketAddr,
+    #[arg(long, value_enum, default_value_t = Wire::Grpc)]
+    wire: Wire,
+    /// `GrpcEcho` and `TtheaderEcho` are where the report's ripcord configuration leads.
+    #[arg(long, default_value = "GrpcEcho")]
+    service: String,
+    #[arg(long, default_value_t = 128)]
+    size: usize,
+    /// Messages in flight per stream; 0 means short streams.
+    #[arg(long, default_value_t = 8)]
+    window: usize,
+    #[arg(long, default_value_t = 64)]
+    streams: usize,
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// The proxy's process, to account its CPU time.
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
+fn cores(text: &str) -> Result<(usize, usize)> {
+    let (load, proxy) = text.split_once(',').context("two cores, as in 0,1")?;
+    Ok((load.parse()?, proxy.parse()?))
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if !matches!(arguments.command, Some(Command::Relay { .. })) {
+        pin(arguments.places.cores.0)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, dispatch(arguments))
+}
+
+/// Starts this process again on its core, with enough file descriptors.
+fn pin(core: usize) -> Result<()> {
+    if std::env::var_os(PINNED).is_some() || !on_path(Path::new("taskset")) {
+        return Ok(());
+    }
+    let error = Process::new("sh")
+        .args([
+            "-c",
+            "ulimit -n $(ulimit -Hn); exec taskset -c \"$@\"",
+            "sh",
+        ])
+        .arg(core.to_string())
+        .arg(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env(PINNED, "1")
+        // An error that ends each of many streams must not cost a backtrace each.
+        .env("RUST_LIB_BACKTRACE", "0")
+        .exec();
+    Err(error).context("pinning this process")
+}
+
+async fn dispatch(arguments: Arguments) -> Result<()> {
+    let places = &arguments.places;
+    match arguments.command {
+        Some(Command::Report(mut report)) => {
+            report.smoke |= arguments.report.smoke;
+            side_by_side(&report, places).await
+        }
+        Some(Command::Memory(memory)) => stall(&memory, places).await,
+        Some(Command::Load(load)) => load_once(&load).await,
+        Some(Command::Echo { grpc, ttheader }) => echo(grpc, ttheader).await,
+        Some(Command::Relay { pairs }) => relay::run(&pairs).await,
+        None => {
+            let mut report = arguments.report;
+            // `cargo test --benches` runs this too, with no arguments at all.
+            report.smoke |= std::env::args_os().len() == 1;
+            side_by_side(&report, places).await
+        }
+    }
+}
+
+/// The echo servers on free ports, and where the proxies are.
+async fn bed(places: &Places, callee: &Rc<Callee>) -> Result<Bed> {
+    let grpc = TcpListener::bind("127.0.0.1:0").await?;
+    let ttheader = TcpListener::bind("127.0.0.1:0").await?;
+    let directory = std::env::temp_dir().join(format!("ripcord-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let ripcord = places.ripcord.clone().unwrap_or_else(|| {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        let dist = target.join("dist/ripcord");
+        if dist.is_file() {
+            dist
+        } else {
+            target.join("release/ripcord")
+        }
+    });
+    let bed = Bed {
+        proxy_core: places.cores.1,
+        ripcord,
+        envoy: places.envoy.clone(),
+        directory,
+        grpc_echo: grpc.local_addr()?,
+        ttheader_echo: ttheader.local_addr()?,
+    };
+    tokio::task::spawn_local(grpc_echo::listen(grpc, Rc::clone(callee)));
+    tokio::task::spawn_local(ttheader_echo::listen(ttheader, Rc::clone(callee)));
+    Ok(bed)
+}
+
+fn introduce(places: &Places, bed: &Bed) {
+    println!(
+        "load and echo on core {}, proxy on core {}; CPU clock {}; load average {:.2}; ripcord {}",
+        places.cores.0,
+        places.cores.1,
+        procfs::resolution(),
+        procfs::load_average(),
+        bed.ripcord.display(),
+    );
+    if procfs::load_average() > 0.5 {
+        println!(
+            "warning: the machine is busy: rates and latencies are worth little, CPU columns more"
+        );
+    }
+}
+
+async fn side_by_side(arguments: &ReportArguments, places: &Places) -> Result<()> {
+    let callee = Rc::new(Callee::default());
+    let bed = bed(places, &callee).await?;
+    introduce(places, &bed);
+    let brief =
+        |full: f64, smoke: f64| Duration::from_secs_f64(if arguments.smoke { smoke } else { full });
+    let plan = Plan {
+        rounds: if arguments.smoke {
+            1
+        } else {
+            arguments.rounds.max(1)
+        },
+        measures: Measure::ALL
+            .into_iter()
+            .filter(|m| arguments.only.is_empty() || arguments.only.contains(&m.id()))
+            .collect(),
+        rows: rows(&arguments.peers, arguments.grpc_only),
+        effort: Effort {
+            warm_up: brief(0.5, 0.01),
+            duration: brief(arguments.seconds, 0.03),
+            connections: arguments.connections.max(1),
+            streams: arguments.streams.max(1),
+            cancels: if arguments.smoke { 3 } else { 1000 },
+            idle: if arguments.smoke { 100 } else { arguments.idle },
+        },
+    };
+    let result = report::run(&plan, &bed, &callee).await?;
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&result)?)?;
+    }
+    let _ = std::fs::remove_dir_all(&bed.directory);
+    Ok(())
+}
+
+fn rows(peers: &[Peer], grpc_only: bool) -> Vec<Row> {
+    let mut rows: Vec<Row> = Peer::ALL
+        .into_iter()
+        .filter(|peer| peers.is_empty() || peers.contains(peer))
+        .flat_map(|peer| {
+            peer.pairs()
+                .iter()
+                .map(move |pair| Row { peer, pair: *pair })
+        })
+        .filter(|row| !grpc_only || row.pair == (Wire::Grpc, Wire::Grpc))
+        .collect();
+    rows.sort_by_key(|row| {
+        (
+            row.pair != (Wire::Grpc, Wire::Grpc),
+            row.pair.0 != row.pair.1,
+        )
+    });
+    rows
+}
+
+async fn stall(arguments: &MemoryArguments, places: &Places) -> Result<()> {
+    let callee = Rc::new(Callee::default());
+    let bed = bed(places, &callee).await?;
+    introduce(places, &bed);
+    println!(
+        "{} callers that never read ({:?}), callee sends without end, {} s; proxy RSS in MiB",
+        arguments.connections, arguments.stall, arguments.seconds
+    );
+    println!("| | pair | stalled | before | after | most |\n|---|---|--:|--:|--:|--:|");
+    for row in rows(&arguments.peers, false) {
+        if row.peer == Peer::Direct {
+            continue;
+        }
+        let duration = Duration::from_secs_f64(arguments.seconds);
+        let (caller, answerer) = (row.pair.0.name(), row.pair.1.name());
+        match memory::run(
+            &bed,
+            row.peer,
+            row.pair,
+            arguments.connections,
+            arguments.stall,
+            duration,
+        )
+        .await
+        {
+            Ok(grown) => println!(
+                "| {} | {caller}→{answerer} | {} | {:.1} | {:.1} | {:.1} |",
+                row.peer,
+                grown.stalled,
+                grown.before as f64 / 1024.0,
+                grown.after as f64 / 1024.0,
+                grown.most as f64 / 1024.0,
+            ),
+            Err(e) => println!(
+                "| {} | {caller}→{answerer} | missing: {e:#} | | | |",
+                row.peer
+            ),
+        }
+        callee.reaches(|n| n == 0, Duration::from_secs(5)).await;
+    }
+    let _ = std::fs::remove_dir_all(&bed.directory);
+    Ok(())
+}
+
+async fn load_once(arguments: &LoadArguments) -> Result<()> {
+    let target = Target {
+        address: arguments.address,
+        wire: arguments.wire,
+        service: arguments.service.clone(),
+        thrift: arguments.service == configs::service(Wire::Ttheader),
+    };
+    let spec = Spec {
+        connections: arguments.connections.max(1),
+        streams: arguments.streams.max(1),
+        size: arguments.size,
+        shape: match arguments.window {
+            0 => Shape::Short,
+            window => Shape::Long { window },
+        },
+    };
+    let pids = arguments.pid.map(procfs::tree).unwrap_or_default();
+    let duration = Duration::from_secs_f64(arguments.seconds);
+    let m = load::run(&target, &spec, Duration::from_millis(500), duration, &pids).await?;
+    let done = m.done as f64;
+    println!(
+        "{:.1} k/s, {:.2} frames per message, proxy CPU {:.3} s per million",
+        done / m.elapsed.as_secs_f64() / 1e3,
+        m.frames as f64 / done,
+        m.cpu.as_secs_f64() / done * 1e6,
+    );
+    Ok(())
+}
+
+async fn echo(grpc: SocketAddr, ttheader: SocketAddr) -> Result<()> {
+    let callee = Rc::new(Callee::default());
+    let grpc = TcpListener::bind(grpc).await?;
+    let ttheader = TcpListener::bind(ttheader).await?;
+    println!(
+        "gRPC {}, TTHeader {}",
+        grpc.local_addr()?,
+        ttheader.local_addr()?
+    );
+    tokio::task::spawn_local(grpc_echo::listen(grpc, Rc::clone(&callee)));
+    ttheader_echo::listen(ttheader, callee).await;
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Callers that never read while the callee sends without end: how far does the proxy's memory grow?
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::task::JoinSet;
+
+use crate::load::{Target, Wire};
+use crate::peers::{Bed, Peer};
+use crate::{grpc_load, ttheader_load};
+
+/// In what way a caller does not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Stall {
+    /// It gives all the HTTP/2 window there is and then never reads its socket.
+    Socket,
+    /// It reads its socket, but the application never takes a message: 64 KiB windows stay shut.
+    /// For TTHeader, which has no windows, the same as `socket`.
+    Window,
+}
+
+/// What one run showed, in KiB.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grown {
+    pub(crate) before: u64,
+    pub(crate) after: u64,
+    pub(crate) most: u64,
+    /// Callers that got their stream as far as a first message.
+    pub(crate) stalled: usize,
+}
+
+/// Starts the proxy and stalls `connections` callers with one stream each, for `duration`.
+pub(crate) async fn run(
+    bed: &Bed,
+    peer: Peer,
+    pair: (Wire, Wire),
+    connections: usize,
+    stall: Stall,
+    duration: Duration,
+) -> Result<Grown> {
+    let running = bed.start(peer)?;
+    let target = running.target(pair.0, pair.1);
+    let before = running.rss_kib();
+    let stalled = Rc::new(Cell::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..connections {
+        let (target, stalled) = (target.clone(), Rc::clone(&stalled));
+        callers.spawn_local(async move {
+            match target.wire {
+                Wire::Grpc => grpc(&target, stall, &stalled).await,
+                Wire::Ttheader => ttheader(&target, &stalled).await,
+            }
+        });
+    }
+    let start = Instant::now();
+    let mut most = before;
+    while start.elapsed() < duration {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        most = most.max(running.rss_kib());
+    }
+    let after = running.rss_kib();
+    Ok(Grown {
+        before,
+        after,
+        most,
+        stalled: stalled.get(),
+    })
+}
+
+async fn grpc(target: &Target, stall: Stall, stalled: &Cell<usize>) -> Result<()> {
+    let window = match stall {
+        Stall::Socket => (1 << 31) - 1,
+        Stall::Window => (1 << 16) - 1,
+    };
+    let (requests, connection, wire) = grpc_load::handshake(target.address, window, window).await?;
+    let (response, _send) = grpc_load::open(&requests, target, "Flood").await?;
+    let mut driver = pin!(wire.drive(connection));
+    let mut first = pin!(async {
+        let mut recv = response.await?.into_body();
+        let _ = recv.data().await;
+        anyhow::Ok(recv)
+    });
+    let _recv = poll_fn(|cx| {
+        if let Poll::Ready(end) = driver.as_mut().poll(cx) {
+            return Poll::Ready(
+                end.map_err(Into::into)
+                    .and_then(|()| anyhow::bail!("closed")),
+            );
+        }
+        first.as_mut().poll(cx)
+    })
+    .await?;
+    stalled.set(stalled.get() + 1);
+    match stall {
+        Stall::Socket => std::future::pending().await,
+        Stall::Window => Ok(driver.await?),
+    }
+}
+
+async fn ttheader(target: &Target, stalled: &Cell<usize>) -> Result<()> {
+    let mut connection = ttheader_load::Connection::open(target.address).await?;
+    connection.abandon(target, "Flood").await?;
+    stalled.set(stalled.get() + 1);
+    std::future::pending().await
+}

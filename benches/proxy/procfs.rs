@@ -1,0 +1,88 @@
+//! What the kernel says about a process tree: CPU time and resident memory, from `/proc`.
+//!
+//! CPU time is the sum over all threads of the first field of `/proc/PID/task/TID/schedstat`, in
+//! nanoseconds. Where the kernel has no schedstat it is utime + stime, in ticks of 10 ms.
+
+use std::fs;
+use std::time::Duration;
+
+/// How finely the CPU times are known on this machine.
+pub(crate) fn resolution() -> &'static str {
+    if schedstat(std::process::id()).is_some() {
+        "1 ns (schedstat)"
+    } else {
+        "10 ms (utime + stime)"
+    }
+}
+
+/// CPU time that these processes have used.
+pub(crate) fn cpu(pids: &[u32]) -> Duration {
+    pids.iter()
+        .map(|pid| schedstat(*pid).or_else(|| ticks(*pid)).unwrap_or_default())
+        .sum()
+}
+
+fn schedstat(pid: u32) -> Option<Duration> {
+    let mut sum = 0u64;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    (sum > 0).then(|| Duration::from_nanos(sum))
+}
+
+fn ticks(pid: u32) -> Option<Duration> {
+    let fields = stat(pid)?;
+    let user: u64 = fields.get(11)?.parse().ok()?;
+    let system: u64 = fields.get(12)?.parse().ok()?;
+    Some(Duration::from_millis((user + system) * 10))
+}
+
+/// The fields of `/proc/PID/stat` behind the command name, which may hold blanks.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(')')?;
+    Some(rest.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Resident memory of these processes, in KiB.
+pub(crate) fn rss_kib(pids: &[u32]) -> u64 {
+    pids.iter().filter_map(|pid| rss(*pid)).sum()
+}
+
+fn rss(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// A process and all its descendants.
+pub(crate) fn tree(root: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter_map(|pid| Some((pid, stat(pid)?.get(1)?.parse().ok()?)))
+        .collect();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, p)| *p == parent)
+                .map(|(c, _)| *c),
+        );
+        next += 1;
+    }
+    found
+}
+
+/// The 1-minute load average: numbers from a busy machine deserve a warning.
+pub(crate) fn load_average() -> f64 {
+    fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|t| t.split_whitespace().next()?.parse().ok())
+        .unwrap_or_default()
+}
