@@ -97,7 +97,7 @@ func (c captureCase) record() ([]map[string]any, error) {
 	outTo = ev
 	rec := &recorder{}
 
-	svr, ln, err := newKitexServer("127.0.0.1:0", calleeName, "", "", time.Second)
+	svr, ln, err := newKitexServer("127.0.0.1:0", calleeName, "", "", time.Second, false)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (c captureCase) record() ([]map[string]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		mid, midLn, err := newKitexServer("127.0.0.1:0", middleName, last.addr(), "ttheader", time.Second)
+		mid, midLn, err := newKitexServer("127.0.0.1:0", middleName, last.addr(), "ttheader", time.Second, false)
 		if err != nil {
 			return nil, err
 		}

@@ -26,9 +26,10 @@ func runKitexServer(args []string) error {
 	next := fs.String("next", "", "address that a relay op calls")
 	nextTransport := fs.String("next-transport", "ttheader", "ttheader or grpc, for a relay op")
 	exitWait := fs.Duration("exit-wait", 2*time.Second, "graceful shutdown: how long to wait")
+	generic := fs.Bool("generic", false, "also serve streams of unknown services and methods")
 	_ = fs.Parse(args)
 
-	svr, ln, err := newKitexServer(*addr, *name, *next, *nextTransport, *exitWait)
+	svr, ln, err := newKitexServer(*addr, *name, *next, *nextTransport, *exitWait, *generic)
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func exitOnSignal() {
 
 // newKitexServer builds a server that serves TTHeader streaming, TTHeader
 // ping-pong and gRPC on one port, with the handlers that a user installs.
-func newKitexServer(addr, name, next, nextTransport string, exitWait time.Duration) (server.Server, net.Listener, error) {
+func newKitexServer(addr, name, next, nextTransport string, exitWait time.Duration, generic bool) (server.Server, net.Listener, error) {
 	ln, err := netpoll.CreateListener("tcp", addr) // a net.Listener would lose its descriptor to both owners
 	if err != nil {
 		return nil, nil, err
@@ -76,5 +77,8 @@ func newKitexServer(addr, name, next, nextTransport string, exitWait time.Durati
 		server.WithExitSignal(func() <-chan error { return make(chan error) }),
 		server.WithExitWaitTime(exitWait),
 	)
-	return svr, ln, nil
+	if generic {
+		err = registerGeneric(svr, h)
+	}
+	return svr, ln, err
 }

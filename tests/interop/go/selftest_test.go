@@ -233,6 +233,23 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// TestGeneric reaches a service that the server does not know, over gRPC.
+func TestGeneric(t *testing.T) {
+	srv := start(t, "kitex-server", "--generic")
+	addr := srv.wait("listening", "")["addr"].(string)
+	cli := start(t, "grpc-client", "--addr", addr, "--subtype", "thrift", "--service", "other.pkg.Unknown")
+	fmt.Fprintln(cli.in, `{"id":"g","method":"Talk","script":[{"op":"echo"}],"ops":[{"op":"exchange","n":3,"size":9},{"op":"close_send"}]}`)
+	if res := cli.wait("result", "g"); res["kind"] != "ok" || res["recv"] != float64(3) {
+		t.Errorf("%v", res)
+	}
+	show(t, "server", srv.wait("server_end", "g"))
+	known := start(t, "kitex-client", "--addr", addr)
+	fmt.Fprintln(known.in, `{"id":"k","method":"Bidi","script":[{"op":"echo"}],"ops":[{"op":"exchange","n":3,"size":9},{"op":"close_send"}]}`)
+	if res := known.wait("result", "k"); res["kind"] != "ok" {
+		t.Errorf("%v", res)
+	}
+}
+
 // TestExitAtEOF checks that no server outlives its test.
 func TestExitAtEOF(t *testing.T) {
 	for _, s := range []string{"kitex-server", "grpc-server"} {
