@@ -36,8 +36,7 @@ func runCapture(args []string) error {
 		}
 		var b bytes.Buffer
 		for _, m := range lines {
-			j, _ := json.Marshal(m)
-			b.Write(append(j, '\n'))
+			b.Write(jsonLine(m))
 		}
 		if err := os.WriteFile(filepath.Join(*out, c.name+".jsonl"), b.Bytes(), 0o644); err != nil {
 			return err

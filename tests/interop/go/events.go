@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -16,15 +18,23 @@ var (
 	gates  = map[string]chan struct{}{}
 )
 
-// emit prints one JSON line; keys come out sorted.
-func emit(m map[string]any) {
-	b, err := json.Marshal(m)
-	if err != nil {
-		b, _ = json.Marshal(map[string]any{"event": "bug", "err": err.Error()})
+// jsonLine renders one line: keys sorted, no HTML escapes.
+func jsonLine(m map[string]any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(m); err != nil {
+		return []byte(fmt.Sprintf("{\"event\":\"bug\",\"err\":%q}\n", err))
 	}
+	return b.Bytes()
+}
+
+// emit prints one event.
+func emit(m map[string]any) {
+	b := jsonLine(m)
 	outMu.Lock()
 	defer outMu.Unlock()
-	_, _ = outTo.Write(append(b, '\n'))
+	_, _ = outTo.Write(b)
 }
 
 func gate(key string) chan struct{} {
