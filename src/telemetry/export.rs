@@ -6,16 +6,15 @@
 //! has a thread, but no tokio runtime in it, which the OTLP exporters need for their timers, and it
 //! keeps what it dropped to itself.
 
+mod http;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use opentelemetry::KeyValue;
-use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
@@ -31,8 +30,6 @@ const BATCH: usize = 512;
 const LINGER: Duration = Duration::from_secs(2);
 /// The longest that dropping the guard waits for the last batch.
 const FLUSH: Duration = Duration::from_secs(5);
-/// A collector's answer is a few bytes.
-const MAX_ANSWER: usize = 64 * 1024;
 
 /// Why tracing could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +37,8 @@ pub enum ExportError {
     /// The endpoint is not `http://host:port`.
     #[error("OTLP endpoint {0:?}: only http://host[:port][/path] is supported")]
     Endpoint(String),
-    /// A header that HTTP cannot carry.
-    #[error("OTLP header {0:?}: bad name or value")]
+    /// A header that HTTP does not allow.
+    #[error("OTLP header {0:?}: not a legal name, or its value is not visible ASCII")]
     Header(String),
     /// The exporter refused its settings.
     #[error("OTLP exporter: {0}")]
@@ -120,47 +117,37 @@ pub(crate) fn otlp(
     node: &Arc<str>,
     settings: &TraceSettings,
 ) -> Result<(Sink, ExportGuard), ExportError> {
-    let endpoint = endpoint(settings)?;
+    let endpoint = endpoint_of(settings)?;
     let (protocol, timeout) = (settings.protocol, settings.timeout);
+    let metadata = MetadataMap::from_headers(headers_of(settings)?);
     let headers = settings.headers.clone();
     start(node, settings, move || {
         let builder = opentelemetry_otlp::SpanExporter::builder();
         let exporter = match protocol {
             OtlpProtocol::Grpc => builder
                 .with_tonic()
+                .with_metadata(metadata)
                 .with_endpoint(endpoint)
                 .with_timeout(timeout)
-                .with_metadata(metadata(headers)?)
                 .build()?,
             OtlpProtocol::HttpProtobuf => builder
                 .with_http()
                 .with_protocol(Protocol::HttpBinary)
-                .with_http_client(PlainHttp { timeout })
+                .with_headers(headers.into_iter().collect())
+                .with_http_client(http::PlainHttp { timeout })
                 .with_endpoint(endpoint)
                 .with_timeout(timeout)
-                .with_headers(headers.into_iter().collect())
                 .build()?,
         };
         Ok(exporter)
     })
 }
 
-/// The headers of an export as gRPC metadata.
-fn metadata(headers: Vec<(String, String)>) -> Result<MetadataMap, ExportError> {
-    let mut map = http::HeaderMap::new();
-    for (name, value) in headers {
-        let wrong = || ExportError::Header(name.clone());
-        let key = name.parse::<http::HeaderName>().map_err(|_| wrong())?;
-        map.append(key, value.parse().map_err(|_| wrong())?);
-    }
-    Ok(MetadataMap::from_headers(map))
-}
-
 /// The endpoint as the exporters want it: with its path for HTTP.
-fn endpoint(settings: &TraceSettings) -> Result<String, ExportError> {
+fn endpoint_of(settings: &TraceSettings) -> Result<String, ExportError> {
     let given = settings.endpoint.trim_end_matches('/');
     let wrong = || ExportError::Endpoint(settings.endpoint.clone());
-    let uri: http::Uri = given.parse().map_err(|_| wrong())?;
+    let uri: Uri = given.parse().map_err(|_| wrong())?;
     if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
         return Err(wrong());
     }
@@ -168,6 +155,19 @@ fn endpoint(settings: &TraceSettings) -> Result<String, ExportError> {
         OtlpProtocol::HttpProtobuf if uri.path() == "/" => format!("{given}/v1/traces"),
         OtlpProtocol::HttpProtobuf | OtlpProtocol::Grpc => given.to_owned(),
     })
+}
+
+fn headers_of(settings: &TraceSettings) -> Result<HeaderMap, ExportError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &settings.headers {
+        let parsed = (HeaderName::try_from(name), HeaderValue::try_from(value));
+        let (Ok(key), Ok(mut value)) = parsed else {
+            return Err(ExportError::Header(name.clone()));
+        };
+        value.set_sensitive(true);
+        headers.insert(key, value);
+    }
+    Ok(headers)
 }
 
 /// Starts a thread that hands spans to the exporter that `make` builds in it.
@@ -295,53 +295,6 @@ async fn export<E: SpanExporter>(exporter: &E, batch: &mut Vec<SpanData>, stats:
         Err(error) => {
             stats.failed.fetch_add(count, Relaxed);
             tracing::warn!(spans = count, %error, "spans could not be exported");
-        }
-    }
-}
-
-/// The HTTP client of the HTTP/protobuf exporter: one plain connection per batch.
-#[derive(Debug)]
-struct PlainHttp {
-    timeout: Duration,
-}
-
-#[async_trait::async_trait]
-impl HttpClient for PlainHttp {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        tokio::time::timeout(self.timeout, post(request)).await?
-    }
-}
-
-async fn post(mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-    let authority = request.uri().authority().ok_or("no authority")?.clone();
-    let address = match authority.port() {
-        Some(_) => authority.as_str().to_owned(),
-        None => format!("{}:80", authority.host()),
-    };
-    let host = http::HeaderValue::from_str(authority.as_str())?;
-    request.headers_mut().insert(http::header::HOST, host);
-    let path = request.uri().path_and_query().cloned();
-    *request.uri_mut() = path.map_or_else(http::Uri::default, http::Uri::from);
-
-    let stream = tokio::net::TcpStream::connect(address).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let exchange = async {
-        let (head, body) = sender
-            .send_request(request.map(Full::new))
-            .await?
-            .into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
-        Ok(Response::from_parts(head, body))
-    };
-    tokio::pin!(connection);
-    tokio::pin!(exchange);
-    tokio::select! {
-        biased;
-        answer = &mut exchange => answer,
-        ended = &mut connection => {
-            ended?;
-            exchange.await
         }
     }
 }

@@ -4,13 +4,13 @@ use std::fs::OpenOptions;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::telemetry::access::AccessGuard;
-use crate::telemetry::export::{ExportError, ExportGuard};
-use crate::telemetry::{AccessLog, LiveStreams, Metrics, Telemetry, TraceSettings, Tracer};
+use crate::telemetry::export::{ExportError, ExportGuard, ExportStats};
+use crate::telemetry::{AccessLog, Telemetry, TraceSettings, Tracer};
 
 /// How logs look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,19 +119,14 @@ pub fn init_logs(level: &str, format: LogFormat) -> Result<(), InitError> {
 impl Telemetry {
     /// Starts what the settings ask for.
     pub fn start(settings: &Settings) -> Result<(Self, TelemetryGuard), InitError> {
-        let mut telemetry = Self {
-            metrics: Arc::new(Metrics::new()),
-            tracer: Tracer::off(),
-            access: AccessLog::off(),
-            live: LiveStreams::new(settings.workers),
-        };
         let mut guard = TelemetryGuard {
             export: None,
             access: None,
         };
+        let mut tracer = Tracer::off();
         if let Some(trace) = &settings.trace {
-            let (tracer, export) = Tracer::otlp(&settings.node, trace)?;
-            telemetry.tracer = tracer;
+            let (made, export) = Tracer::otlp(&settings.node, trace)?;
+            tracer = made;
             guard.export = Some(export);
         }
         let opened = match &settings.access {
@@ -146,11 +141,13 @@ impl Telemetry {
                     .and_then(|file| AccessLog::start(&settings.node, file)),
             ),
         };
+        let mut access = AccessLog::off();
         if let Some(opened) = opened {
-            let (access, access_guard) = opened.map_err(InitError::Access)?;
-            telemetry.access = access;
+            let (made, access_guard) = opened.map_err(InitError::Access)?;
+            access = made;
             guard.access = Some(access_guard);
         }
+        let telemetry = Self::new(settings.workers, tracer, access);
         telemetry.own_counters();
         Ok((telemetry, guard))
     }
@@ -159,19 +156,19 @@ impl Telemetry {
     fn own_counters(&self) {
         if let Some(stats) = self.tracer.stats() {
             let help = "Spans by what became of them";
-            for (result, pick) in [("exported", 0), ("dropped", 1), ("failed", 2)] {
+            for (result, read) in [
+                (
+                    "exported",
+                    (|s| &s.exported) as fn(&ExportStats) -> &AtomicU64,
+                ),
+                ("dropped", |s| &s.dropped),
+                ("failed", |s| &s.failed),
+            ] {
                 let stats = stats.clone();
                 self.metrics
-                    .counter_fn(
-                        "ripcord_spans",
-                        help,
-                        &[("result", result)],
-                        move || match pick {
-                            0 => stats.exported.load(Relaxed),
-                            1 => stats.dropped.load(Relaxed),
-                            _ => stats.failed.load(Relaxed),
-                        },
-                    );
+                    .counter_fn("ripcord_spans", help, &[("result", result)], move || {
+                        read(&stats).load(Relaxed)
+                    });
             }
         }
         let access = self.access.clone();
@@ -181,5 +178,68 @@ impl Telemetry {
             &[],
             move || access.dropped(),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{End, Metadata, RequestHead};
+    use crate::telemetry::{Outcome, StreamInfo, Traffic, Wire};
+
+    #[test]
+    fn a_file_gets_the_lines_of_several_runs() {
+        let name = format!("ripcord-access-{}.log", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let settings = Settings {
+            node: Arc::from("hop"),
+            workers: 2,
+            trace: None,
+            access: AccessTarget::File(path.clone()),
+        };
+        for _ in 0..2 {
+            let (telemetry, guard) = Telemetry::start(&settings).unwrap();
+            let series =
+                telemetry
+                    .metrics
+                    .series(&Arc::from("l"), &Arc::from("r"), Wire::Grpc, None);
+            let info = StreamInfo {
+                series,
+                backend: Arc::from(""),
+                peer: None,
+                service: "s".to_owned(),
+                method: "m".to_owned(),
+                caller: None,
+            };
+            let record = telemetry.open(5, info, &RequestHead::default());
+            record.finish(Outcome {
+                end: &End::complete(Metadata::new()),
+                traffic: Traffic::default(),
+                grpc_status: None,
+            });
+            assert!(guard.flush());
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let _ = std::fs::remove_file(&path);
+        assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let error = init_logs("ripcord=loud", LogFormat::Json).unwrap_err();
+        assert!(error.to_string().contains("ripcord=loud"), "{error}");
+        let mut settings = Settings {
+            access: AccessTarget::File("/nonexistent/dir/x".into()),
+            ..Settings::default()
+        };
+        let error = Telemetry::start(&settings).unwrap_err();
+        assert!(error.to_string().starts_with("access log: "));
+        settings.access = AccessTarget::Off;
+        settings.trace = Some(TraceSettings {
+            endpoint: "https://c:4317".to_owned(),
+            ..TraceSettings::default()
+        });
+        let error = Telemetry::start(&settings).unwrap_err();
+        assert!(error.to_string().contains("https://c:4317"));
     }
 }

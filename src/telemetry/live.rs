@@ -36,10 +36,9 @@ pub struct LiveStream {
     traffic: [AtomicU64; 4],
 }
 
-/// Takes the stream off the list when dropped.
+/// A stream's place in the list.
 #[derive(Debug)]
-pub(crate) struct LiveToken {
-    list: LiveStreams,
+pub(crate) struct LiveKey {
     shard: usize,
     key: usize,
 }
@@ -52,14 +51,14 @@ impl LiveStreams {
         Self { shards }
     }
 
-    pub(crate) fn add(&self, worker: usize, stream: Arc<LiveStream>) -> LiveToken {
+    pub(crate) fn add(&self, worker: usize, stream: Arc<LiveStream>) -> LiveKey {
         let shard = worker % self.shards.len();
         let key = self.with(shard, |slab| slab.insert(stream)).unwrap_or(0);
-        LiveToken {
-            list: self.clone(),
-            shard,
-            key,
-        }
+        LiveKey { shard, key }
+    }
+
+    pub(crate) fn remove(&self, at: &LiveKey) {
+        let _ = self.with(at.shard, |slab| slab.try_remove(at.key));
     }
 
     fn with<T>(&self, shard: usize, f: impl FnOnce(&mut Slab<Arc<LiveStream>>) -> T) -> Option<T> {
@@ -153,11 +152,5 @@ impl LiveStream {
             "response_messages": c,
             "response_bytes": d,
         })
-    }
-}
-
-impl Drop for LiveToken {
-    fn drop(&mut self) {
-        let _ = self.list.with(self.shard, |slab| slab.try_remove(self.key));
     }
 }

@@ -220,8 +220,8 @@ impl Metrics {
         self.state.config_version.store(version, Relaxed);
     }
 
-    /// Shows a counter that someone else keeps. `name` has no `_total` at its end. The same name
-    /// and labels again replace the closure.
+    /// Shows a counter that someone else keeps. `_total` is added to a name without it. The same
+    /// name and labels again replace the closure.
     pub fn counter_fn(
         &self,
         name: &str,
@@ -229,6 +229,7 @@ impl Metrics {
         labels: &[(&str, &str)],
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
+        let name = name.strip_suffix("_total").unwrap_or(name);
         self.read_fn(name, help, Kind::Counter, labels, Box::new(read));
     }
 

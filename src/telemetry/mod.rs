@@ -18,9 +18,10 @@ pub mod trace;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use access::AccessLog;
 pub(crate) use access::rfc3339;
+pub use access::{AccessGuard, AccessLog};
 pub use context::Form;
+pub use export::{ExportError, ExportGuard, ExportStats};
 pub use init::{AccessTarget, InitError, LogFormat, Settings, TelemetryGuard, init_logs};
 pub use live::LiveStreams;
 pub use metrics::{ConnectionGuard, Metrics, Reload, Series, Side};

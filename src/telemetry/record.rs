@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::stream::{Metadata, RequestHead};
-use crate::telemetry::live::{LiveStream, LiveToken};
+use crate::telemetry::live::{LiveKey, LiveStream};
 use crate::telemetry::trace::StreamTrace;
 use crate::telemetry::{AccessLog, Form, LiveStreams, Metrics, Outcome, StreamInfo, Tracer};
 
@@ -22,16 +22,27 @@ pub struct Telemetry {
     pub access: AccessLog,
     /// The streams that are open.
     pub live: LiveStreams,
+    workers: Arc<[Arc<Parts>]>,
+}
+
+/// What a stream needs until its end. Each worker has one of its own, so that no two workers count
+/// references in one place.
+#[derive(Debug)]
+struct Parts {
+    metrics: Arc<Metrics>,
+    tracer: Tracer,
+    access: AccessLog,
+    live: LiveStreams,
 }
 
 /// One stream that telemetry knows of. Dropped without [`StreamRecord::finish`] it leaves the
 /// gauges and the list of live streams right, and nothing else.
 #[derive(Debug)]
 pub struct StreamRecord {
-    telemetry: Telemetry,
+    parts: Arc<Parts>,
     stream: Arc<LiveStream>,
     trace: StreamTrace,
-    _token: LiveToken,
+    key: LiveKey,
 }
 
 /// A finished stream, as spans and the access log read it.
@@ -46,27 +57,50 @@ impl Telemetry {
     /// Everything off but the numbers and the list of live streams.
     #[must_use]
     pub fn quiet(workers: usize) -> Self {
+        Self::new(workers, Tracer::off(), AccessLog::off())
+    }
+
+    /// Telemetry for this many workers, all numbers at zero.
+    #[must_use]
+    pub fn new(workers: usize, tracer: Tracer, access: AccessLog) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let live = LiveStreams::new(workers);
+        let parts = || {
+            Arc::new(Parts {
+                metrics: metrics.clone(),
+                tracer: tracer.clone(),
+                access: access.clone(),
+                live: live.clone(),
+            })
+        };
         Self {
-            metrics: Arc::new(Metrics::new()),
-            tracer: Tracer::off(),
-            access: AccessLog::off(),
-            live: LiveStreams::new(workers),
+            workers: (0..workers.max(1)).map(|_| parts()).collect(),
+            metrics,
+            tracer,
+            access,
+            live,
         }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "there is at least one worker")]
+    fn parts_of(&self, worker: usize) -> Arc<Parts> {
+        Arc::clone(&self.workers[worker % self.workers.len()])
     }
 
     /// A stream was routed (or refused: then with the series of no route). `worker` is the
     /// worker's index.
     #[must_use]
     pub fn open(&self, worker: usize, info: StreamInfo, head: &RequestHead) -> StreamRecord {
-        let trace = self.tracer.start(head);
+        let parts = self.parts_of(worker);
+        let trace = parts.tracer.start(head);
         info.series.opened();
         let stream = Arc::new(LiveStream::new(info));
-        let token = self.live.add(worker, stream.clone());
+        let key = parts.live.add(worker, stream.clone());
         StreamRecord {
-            telemetry: self.clone(),
+            parts,
             stream,
             trace,
-            _token: token,
+            key,
         }
     }
 }
@@ -105,14 +139,15 @@ impl StreamRecord {
             duration,
         };
         let series = &self.stream.info.series;
-        self.telemetry.metrics.finished(series, &outcome, micros);
-        self.telemetry.tracer.finish(&self.trace, &finished);
-        self.telemetry.access.write(&finished, &self.trace);
+        self.parts.metrics.finished(series, &outcome, micros);
+        self.parts.tracer.finish(&self.trace, &finished);
+        self.parts.access.write(&finished, &self.trace);
     }
 }
 
 impl Drop for StreamRecord {
     fn drop(&mut self) {
         self.stream.info.series.closed();
+        self.parts.live.remove(&self.key);
     }
 }

@@ -1,6 +1,6 @@
 //! One SERVER span and one CLIENT span per stream.
 //!
-//! Spans are the OpenTelemetry SDK's ([`SpanData`]), built once, at the stream's end, from a few
+//! Spans are the OpenTelemetry SDK's ([`opentelemetry_sdk::trace::SpanData`]), built once, at the stream's end, from a few
 //! numbers kept since its start; the SDK's `Span` object is not used, since it takes a lock and
 //! allocates its attributes at the start, and decides on sampling only after that. Nor is
 //! `tracing-opentelemetry`: `tracing` is for logs here, a span per stream in it would put every
@@ -18,6 +18,7 @@
 
 mod span;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +33,6 @@ use crate::telemetry::context::{self, Outgoing};
 use crate::telemetry::export::{ExportError, ExportGuard, ExportStats, Sink};
 use crate::telemetry::record::Finished;
 
-pub use crate::telemetry::export::ExportError as TraceError;
-
 /// How spans reach the collector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OtlpProtocol {
@@ -45,7 +44,7 @@ pub enum OtlpProtocol {
 }
 
 /// Where spans go and how many.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TraceSettings {
     /// `http://host:port`. Without TLS: the collector of a sidecar is on its node, and `https`
     /// is refused rather than sent in the clear.
@@ -72,6 +71,21 @@ impl Default for TraceSettings {
             timeout: Duration::from_secs(10),
             queue: 8192,
         }
+    }
+}
+
+/// Without the headers' values, which may be secret.
+impl fmt::Debug for TraceSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("TraceSettings")
+            .field("endpoint", &self.endpoint)
+            .field("protocol", &self.protocol)
+            .field("headers", &headers)
+            .field("ratio", &self.ratio)
+            .field("timeout", &self.timeout)
+            .field("queue", &self.queue)
+            .finish()
     }
 }
 

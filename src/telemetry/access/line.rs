@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn times_are_rfc_3339() {
-        let at = |secs, ms| UNIX_EPOCH + Duration::new(secs, ms * 1_000_000);
+        let at = |secs, ms: u32| UNIX_EPOCH + Duration::new(secs, ms * 1_000_000);
         assert_eq!(rfc3339(at(0, 0)), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(at(951_827_696, 7)), "2000-02-29T12:34:56.007Z");
         assert_eq!(rfc3339(at(1_709_251_199, 999)), "2024-02-29T23:59:59.999Z");

@@ -1,1 +1,183 @@
-//! tests
+//! Lines are JSON whatever the peers send, and nobody waits for the writer.
+
+use std::sync::mpsc;
+
+use serde_json::Value;
+
+use super::*;
+use crate::stream::{
+    Cancel, Cause, Class, End, Exception, Failure, HopKind, How, Metadata, Party, Path,
+    RequestHead, Status,
+};
+use crate::telemetry::{Outcome, StreamInfo, Telemetry, Tracer, Traffic, Wire};
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write(telemetry: &Telemetry, name: &str, end: &End) {
+    let series = telemetry.metrics.series(
+        &Arc::from("in"),
+        &Arc::from("chat"),
+        Wire::Grpc,
+        Some(Wire::TtHeader),
+    );
+    let info = StreamInfo {
+        series,
+        backend: Arc::from("b"),
+        peer: "[::1]:7".parse().ok(),
+        service: name.to_owned(),
+        method: name.to_owned(),
+        caller: Some(name.to_owned()),
+    };
+    let record = telemetry.open(0, info, &RequestHead::default());
+    record.connected("10.0.0.1:8888".parse().unwrap());
+    let traffic = Traffic {
+        request_messages: 1,
+        request_bytes: 2,
+        response_messages: 3,
+        response_bytes: 4,
+    };
+    record.finish(Outcome {
+        end,
+        traffic,
+        grpc_status: Some(1),
+    });
+}
+
+fn line(name: &str, end: &End) -> Value {
+    let memory = Memory::default();
+    let (access, guard) = AccessLog::start(&Arc::from("hop"), memory.clone()).unwrap();
+    let telemetry = Telemetry::new(1, Tracer::off(), access);
+    write(&telemetry, name, end);
+    drop(guard);
+    let bytes = memory.0.lock().unwrap().clone();
+    assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1);
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_is_told_with_its_path() {
+    let cancel = Cancel {
+        cause: Cause {
+            code: 12015,
+            text: "too \"late\"\n".to_owned(),
+        },
+        path: Path::parse("a,,b"),
+        class: Class::ByCaller,
+        how: How::Reset(8),
+        status: None,
+    };
+    let mut line = line("s", &End::canceled(Party::Caller, cancel));
+    let time = line["time"].take();
+    assert!(time.as_str().unwrap().ends_with('Z'));
+    assert_eq!(
+        line,
+        serde_json::json!({
+            "time": null, "node": "hop", "listener": "in", "route": "chat", "backend": "b",
+            "peer": "[::1]:7", "endpoint": "10.0.0.1:8888", "inbound": "grpc", "outbound": "ttheader",
+            "service": "s", "method": "s", "caller": "s", "duration_ms": 0.0,
+            "request_messages": 1, "request_bytes": 2, "response_messages": 3, "response_bytes": 4,
+            "end": "canceled", "by": "caller", "processed": "maybe", "cause": 12015,
+            "text": "too \"late\"\n", "class": 12010, "how": "reset", "origin": "a",
+            "path": ["a", "", "b"], "grpc_status": 1,
+        })
+    );
+}
+
+#[test]
+fn hostile_strings_stay_inside_one_line() {
+    let long = "é\u{2028}".repeat(5000);
+    for name in [
+        "\"},{\"",
+        "\\",
+        "\n\r\0\u{1b}[31m\u{7f}",
+        "é\u{10ffff}",
+        "",
+        &long,
+    ] {
+        let status = Status {
+            code: 14,
+            message: name.to_owned(),
+            details: None,
+        };
+        let exception = Exception {
+            type_id: -1,
+            text: name.to_owned(),
+        };
+        for end in [
+            End::complete(Metadata::new()),
+            End::failed(Failure::Status(status), Metadata::new()),
+            End::failed(Failure::Exception(exception), Metadata::new()),
+            End::hop(HopKind::Undecodable, name),
+        ] {
+            let line = line(name, &end);
+            let service = line["service"].as_str().unwrap();
+            if name.len() < 256 {
+                assert_eq!(service, name);
+            } else {
+                assert!(service.len() < 300 && service.ends_with("..."));
+            }
+            if let Some(text) = line.get("text") {
+                assert!(text.as_str().unwrap().len() < 1100);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_hangs_costs_lines_and_no_time() {
+    struct Hung(mpsc::Receiver<()>, mpsc::Sender<()>);
+    impl Write for Hung {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.1.send(());
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (release, held) = mpsc::channel();
+    let (entered, in_write) = mpsc::channel();
+    let (log, guard) = AccessLog::start(&Arc::from("hop"), Hung(held, entered)).unwrap();
+    let shared = log.inner.as_ref().unwrap().shared.clone();
+    shared.push(b"first\n");
+    in_write.recv().unwrap();
+    let line = vec![b'x'; BUFFER / 4];
+    for _ in 0..6 {
+        shared.push(&line);
+    }
+    assert_eq!(log.dropped(), 2);
+    drop(release);
+    assert!(guard.flush());
+    drop(guard);
+    shared.push(b"after the end\n");
+    assert_eq!(log.dropped(), 3);
+}
+
+#[test]
+fn lines_that_cannot_be_written_are_counted() {
+    struct Broken;
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (log, guard) = AccessLog::start(&Arc::from("hop"), Broken).unwrap();
+    log.inner.as_ref().unwrap().shared.push(b"one\ntwo\n");
+    drop(guard);
+    assert_eq!(log.dropped(), 2);
+}

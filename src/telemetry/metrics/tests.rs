@@ -1,1 +1,244 @@
-//! tests
+//! The text of `/metrics`.
+
+use super::*;
+use crate::stream::{
+    Cancel, Cause, Class, End, Failure, HopKind, How, Metadata, Party, Path, Status,
+};
+use crate::telemetry::Traffic;
+
+fn arc(name: &str) -> Arc<str> {
+    Arc::from(name)
+}
+
+fn cancel(class: Class, code: i32) -> End {
+    let cancel = Cancel {
+        cause: Cause {
+            code,
+            text: String::new(),
+        },
+        path: Path::from_origin("a"),
+        class,
+        how: How::Rst,
+        status: None,
+    };
+    End::canceled(Party::Caller, cancel)
+}
+
+fn finish(metrics: &Metrics, series: &Series, end: &End, micros: u64) {
+    let outcome = Outcome {
+        end,
+        traffic: Traffic {
+            request_messages: 2,
+            request_bytes: 30,
+            response_messages: 1,
+            response_bytes: 7,
+        },
+        grpc_status: None,
+    };
+    metrics.finished(series, &outcome, micros);
+}
+
+/// The lines of one family, zeros left out.
+fn lines(metrics: &Metrics, prefix: &str) -> Vec<String> {
+    metrics
+        .encode()
+        .lines()
+        .filter(|line| line.starts_with(prefix) && !line.ends_with(" 0"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_stream_is_counted_once_everywhere() {
+    let metrics = Metrics::new();
+    let series = metrics.series(
+        &arc("egress"),
+        &arc("chat"),
+        Wire::Grpc,
+        Some(Wire::TtHeader),
+    );
+    series.opened();
+    finish(&metrics, &series, &End::complete(Metadata::new()), 4_000);
+    finish(
+        &metrics,
+        &series,
+        &cancel(Class::ByCaller, 12007),
+        2_500_000,
+    );
+    let labels = r#"listener="egress",route="chat",inbound="grpc",outbound="ttheader""#;
+    assert_eq!(
+        lines(&metrics, "ripcord_streams"),
+        [
+            format!("ripcord_streams_total{{{labels},end=\"complete\"}} 1"),
+            format!("ripcord_streams_total{{{labels},end=\"canceled\"}} 1"),
+            format!("ripcord_streams_active{{{labels}}} 1"),
+        ]
+    );
+    assert_eq!(
+        lines(&metrics, "ripcord_message"),
+        [
+            format!("ripcord_messages_total{{{labels},direction=\"request\"}} 4"),
+            format!("ripcord_messages_total{{{labels},direction=\"response\"}} 2"),
+            format!("ripcord_message_bytes_total{{{labels},direction=\"request\"}} 60"),
+            format!("ripcord_message_bytes_total{{{labels},direction=\"response\"}} 14"),
+        ]
+    );
+    let duration = lines(&metrics, "ripcord_stream_duration_seconds");
+    assert_eq!(
+        duration[..2],
+        [
+            format!("ripcord_stream_duration_seconds_sum{{{labels}}} 2.504"),
+            format!("ripcord_stream_duration_seconds_count{{{labels}}} 2"),
+        ]
+    );
+    let bucket =
+        |le: &str| format!("ripcord_stream_duration_seconds_bucket{{le=\"{le}\",{labels}}}");
+    assert!(
+        duration.contains(&format!("{} 1", bucket("0.005"))),
+        "{duration:#?}"
+    );
+    assert!(duration.contains(&format!("{} 1", bucket("1.0"))));
+    assert!(duration.contains(&format!("{} 2", bucket("5.0"))));
+    assert!(duration.contains(&format!("{} 2", bucket("+Inf"))));
+    series.closed();
+    assert!(lines(&metrics, "ripcord_streams_active").is_empty());
+}
+
+#[test]
+fn cancels_and_errors_have_bounded_labels() {
+    let metrics = Metrics::new();
+    let series = metrics.series(&arc("l"), &arc("r"), Wire::TtHeader, Some(Wire::Grpc));
+    for code in [12015, -7, 99, i32::MAX] {
+        finish(&metrics, &series, &cancel(Class::Foreign, code), 1);
+    }
+    assert_eq!(
+        lines(&metrics, "ripcord_cancels_total"),
+        [
+            r#"ripcord_cancels_total{class="foreign",cause="12015"} 1"#,
+            r#"ripcord_cancels_total{class="foreign",cause="other"} 3"#,
+        ]
+    );
+    assert!(lines(&metrics, "ripcord_stream_errors").is_empty());
+    for code in [14, 77, 78] {
+        let status = Status {
+            code,
+            message: String::new(),
+            details: None,
+        };
+        let end = End::failed(Failure::Status(status), Metadata::new());
+        finish(&metrics, &series, &end, 1);
+    }
+    finish(&metrics, &series, &End::hop(HopKind::Deadline, ""), 1);
+    assert_eq!(
+        lines(&metrics, "ripcord_stream_errors_total"),
+        [
+            r#"ripcord_stream_errors_total{error_type="status_unavailable"} 1"#,
+            r#"ripcord_stream_errors_total{error_type="status_other"} 2"#,
+            r#"ripcord_stream_errors_total{error_type="deadline"} 1"#,
+        ]
+    );
+}
+
+#[test]
+fn series_are_resolved_to_the_same_counters_and_bounded() {
+    let metrics = Metrics::new();
+    let wires = (Wire::Grpc, Some(Wire::Grpc));
+    let first = metrics.series(&arc("l"), &arc("r"), wires.0, wires.1);
+    let again = metrics.series(&arc("l"), &arc("r"), wires.0, wires.1);
+    assert!(Arc::ptr_eq(&first, &again));
+    for i in 0..MAX_SERIES + 10 {
+        let _ = metrics.series(&arc("l"), &arc(&format!("r{i}")), wires.0, wires.1);
+    }
+    let over = metrics.series(&arc("l"), &arc("one more"), wires.0, wires.1);
+    assert_eq!((&*over.listener, &*over.route), ("other", "other"));
+    let count = metrics.state.series.read().unwrap().len();
+    assert!(count <= MAX_SERIES, "{count}");
+}
+
+#[test]
+fn connections_are_counted_while_they_live() {
+    let metrics = Metrics::new();
+    let guard = metrics.connection(Side::Outbound, Wire::TtHeader);
+    let labels = r#"{side="outbound",wire="ttheader"}"#;
+    assert_eq!(
+        lines(&metrics, "ripcord_connections"),
+        [
+            format!("ripcord_connections_active{labels} 1"),
+            format!("ripcord_connections_total{labels} 1"),
+        ]
+    );
+    drop(guard);
+    assert_eq!(
+        lines(&metrics, "ripcord_connections"),
+        [format!("ripcord_connections_total{labels} 1")]
+    );
+}
+
+#[test]
+fn numbers_of_others_are_read_when_asked_for() {
+    let metrics = Metrics::new();
+    let count = Arc::new(AtomicU64::new(3));
+    let read = count.clone();
+    let help = "Frames of streams that are gone";
+    metrics.counter_fn(
+        "ripcord_late_frames",
+        help,
+        &[("wire", "ttheader")],
+        move || read.load(Relaxed),
+    );
+    metrics.counter_fn("ripcord_late_frames", help, &[("wire", "grpc\"\n\\")], || 1);
+    metrics.buffered_bytes_fn(|| 4096);
+    metrics.reload(Reload::Applied);
+    metrics.reload(Reload::Rejected);
+    metrics.config_version(7);
+    count.store(5, Relaxed);
+    assert_eq!(
+        lines(&metrics, "ripcord_late_frames"),
+        [
+            r#"ripcord_late_frames_total{wire="ttheader"} 5"#,
+            r#"ripcord_late_frames_total{wire="grpc\"\n\\"} 1"#,
+        ]
+    );
+    assert_eq!(
+        lines(&metrics, "ripcord_buffered"),
+        ["ripcord_buffered_bytes 4096"]
+    );
+    assert_eq!(
+        lines(&metrics, "ripcord_config"),
+        ["ripcord_config_version 7"]
+    );
+    assert_eq!(
+        lines(&metrics, "ripcord_reloads"),
+        [
+            r#"ripcord_reloads_total{result="applied"} 1"#,
+            r#"ripcord_reloads_total{result="rejected"} 1"#,
+        ]
+    );
+    metrics.counter_fn("ripcord_late_frames", help, &[("wire", "ttheader")], || 9);
+    assert!(
+        lines(&metrics, "ripcord_late_frames")
+            .contains(&r#"ripcord_late_frames_total{wire="ttheader"} 9"#.to_owned())
+    );
+}
+
+#[test]
+fn the_text_is_whole_open_metrics() {
+    let metrics = Metrics::new();
+    let text = metrics.encode();
+    assert!(text.ends_with("# EOF\n"));
+    assert!(text.contains("# TYPE ripcord_streams counter\n"));
+    assert!(text.contains("# TYPE ripcord_stream_duration_seconds histogram\n"));
+    assert!(text.contains(concat!(
+        "ripcord_build_info{version=\"",
+        env!("CARGO_PKG_VERSION"),
+        "\"} 1\n"
+    )));
+    let families: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    let mut unique = families.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), families.len());
+}
