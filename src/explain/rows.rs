@@ -1,0 +1,416 @@
+//! Every native end of each wire, through the tables: one row each.
+//!
+//! The native ends are made as frames and headers and read as a wire reads them, so that a row
+//! shows what happens, not what was meant to.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::grpc::status::{Code, encode_message, reset};
+use crate::stream::{
+    Cancel, End, Failure, HopEnd, HopKind, How, Party, Processed, Reason, TtCode, TypeId, code,
+};
+use crate::ttheader::end::{EndContext, Terminal, TerminalKind};
+use crate::ttheader::header::Info;
+use crate::ttheader::{exception, keys};
+use crate::{grpc, ttheader};
+
+/// The name of this hop in the rows.
+const NODE: &str = "hop";
+/// The name of the peer that canceled.
+const PEER: &str = "peer";
+/// What the peer says.
+const TEXT: &str = "why";
+
+/// One row: an end as it came in, and what the other side is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The native end: who, wire, kind, number; or `hop` and its name.
+    pub from: String,
+    /// What a gRPC peer on the other side is told; `-` for nothing.
+    pub grpc: String,
+    /// What a TTHeader peer on the other side is told; `-` for nothing.
+    pub ttheader: String,
+    /// What it is in between.
+    pub neutral: String,
+}
+
+/// `from | grpc ... | ttheader ... | neutral`.
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, neutral, .. } = self;
+        write!(
+            f,
+            "{from} | {} | {} | {neutral}",
+            self.grpc_form(),
+            self.ttheader_form()
+        )
+    }
+}
+
+impl Row {
+    /// The second field: `grpc status=1 ...`.
+    #[must_use]
+    pub fn grpc_form(&self) -> String {
+        format!("grpc {}", self.grpc)
+    }
+
+    /// The third field: `ttheader rst 12007 ...`.
+    #[must_use]
+    pub fn ttheader_form(&self) -> String {
+        format!("ttheader {}", self.ttheader)
+    }
+}
+
+/// The whole table.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    let mut out = Vec::new();
+    callee_ttheader(&mut out);
+    callee_grpc(&mut out);
+    caller_ttheader(&mut out);
+    caller_grpc(&mut out);
+    for kind in HopKind::ALL {
+        let end = End::hop(kind, TEXT);
+        out.push(to_caller(format!("hop {} to caller", kind.name()), &end));
+        out.push(hop_to_callee(kind));
+    }
+    out
+}
+
+fn callee_ttheader(out: &mut Vec<Row>) {
+    for n in causes() {
+        let end = ttheader::end::from_rst(Party::Callee, &path(), &message(n));
+        out.push(to_caller(format!("callee ttheader rst {n}"), &end));
+    }
+    let end = ttheader::end::from_rst(Party::Callee, &Info::default(), &Bytes::new());
+    out.push(to_caller(
+        "callee ttheader rst without payload".into(),
+        &end,
+    ));
+    let types = TypeId::KNOWN.iter().map(|known| known.number());
+    for n in types.chain(causes()) {
+        let end = ttheader::end::from_trailer(&Info::default(), &message(n));
+        out.push(to_caller(format!("callee ttheader exception {n}"), &end));
+    }
+    for (name, info, payload) in [
+        ("trailer", Info::default(), Bytes::new()),
+        ("biz 404", biz("404", r#"{"k":"v"}"#), Bytes::new()),
+        ("biz 404 unreadable", biz("404", "{"), Bytes::new()),
+        ("biz 0", biz("0", ""), Bytes::new()),
+        (
+            "exception unreadable",
+            Info::default(),
+            Bytes::from_static(b"?"),
+        ),
+    ] {
+        let end = ttheader::end::from_trailer(&info, &payload);
+        out.push(to_caller(format!("callee ttheader {name}"), &end));
+    }
+    let end = ttheader::end::connection_lost(Party::Callee, TEXT);
+    out.push(to_caller("callee ttheader connection lost".into(), &end));
+}
+
+fn callee_grpc(out: &mut Vec<Row>) {
+    let known = Code::KNOWN.iter().map(|known| known.number());
+    for n in known.chain([20, 77]) {
+        let end = grpc::end::from_trailers(200, &status(n, TEXT, false));
+        out.push(to_caller(format!("callee grpc status={n}"), &end));
+    }
+    let unknown = status(1, "unknown method Talk", false);
+    let end = grpc::end::from_trailers(200, &unknown);
+    out.push(to_caller(
+        "callee grpc status=1 unknown method".into(),
+        &end,
+    ));
+    for n in [0, 1, 5, 13] {
+        let end = grpc::end::from_trailers(200, &status(n, TEXT, true));
+        out.push(to_caller(format!("callee grpc status={n} biz 404"), &end));
+    }
+    for n in [200, 400, 401, 403, 404, 429, 431, 500, 502, 503, 504] {
+        let end = grpc::end::from_trailers(n, &HeaderMap::new());
+        out.push(to_caller(format!("callee grpc http={n}"), &end));
+    }
+    for n in resets() {
+        let end = grpc::end::from_callee_reset(n);
+        out.push(to_caller(format!("callee grpc reset={n}"), &end));
+    }
+    let end = grpc::end::connection_lost(Party::Callee, None, TEXT);
+    out.push(to_caller("callee grpc connection lost".into(), &end));
+}
+
+fn caller_ttheader(out: &mut Vec<Row>) {
+    for n in causes() {
+        let end = ttheader::end::from_rst(Party::Caller, &path(), &message(n));
+        out.push(to_callee(format!("caller ttheader rst {n}"), &end));
+    }
+    let end = ttheader::end::from_rst(Party::Caller, &Info::default(), &Bytes::new());
+    out.push(to_callee(
+        "caller ttheader rst without payload".into(),
+        &end,
+    ));
+    for (name, info, payload) in [
+        ("trailer", Info::default(), Bytes::new()),
+        ("exception 6", Info::default(), message(6)),
+        ("biz 404", biz("404", ""), Bytes::new()),
+    ] {
+        let from = format!("caller ttheader {name}");
+        out.push(match ttheader::end::from_caller_trailer(&info, &payload) {
+            Some(end) => to_callee(from, &end),
+            None => Row {
+                from,
+                grpc: "half-close".into(),
+                ttheader: "half-close".into(),
+                neutral: "half-close".into(),
+            },
+        });
+    }
+    let end = ttheader::end::connection_lost(Party::Caller, TEXT);
+    out.push(to_callee("caller ttheader connection lost".into(), &end));
+}
+
+fn caller_grpc(out: &mut Vec<Row>) {
+    for n in resets().chain([12007, 12015]) {
+        let end = grpc::end::from_caller_reset(n, None, false);
+        out.push(to_callee(format!("caller grpc reset={n}"), &end));
+    }
+    let end = grpc::end::from_caller_reset(reset::CANCEL, Some(PEER), false);
+    out.push(to_callee(
+        format!("caller grpc reset=8 source-service={PEER}"),
+        &end,
+    ));
+    let end = grpc::end::from_caller_reset(reset::CANCEL, None, true);
+    out.push(to_callee(
+        "caller grpc reset=8 at its deadline".into(),
+        &end,
+    ));
+    let end = grpc::end::connection_lost(Party::Caller, None, TEXT);
+    out.push(to_callee("caller grpc connection lost".into(), &end));
+}
+
+/// Every ttstream code, and one that no table knows.
+fn causes() -> impl Iterator<Item = i32> {
+    let known = TtCode::KNOWN.iter().map(|known| known.number());
+    known.chain([9999])
+}
+
+fn resets() -> impl Iterator<Item = u32> {
+    (0..=13).chain([reset::KITEX_GRACEFUL])
+}
+
+fn message(type_id: i32) -> Bytes {
+    exception::encode("Talk", 1, type_id, TEXT)
+}
+
+fn strings<const N: usize>(strings: [(&'static str, &'static str); N]) -> Info {
+    Info {
+        ints: Vec::new(),
+        strings: strings
+            .into_iter()
+            .map(|(key, value)| (Bytes::from(key), Bytes::from(value)))
+            .collect(),
+    }
+}
+
+fn path() -> Info {
+    strings([(keys::CANCELED_PATH, PEER)])
+}
+
+fn biz(code: &'static str, extra: &'static str) -> Info {
+    strings([
+        (keys::BIZ_STATUS, code),
+        (keys::BIZ_MESSAGE, TEXT),
+        (keys::BIZ_EXTRA, extra),
+    ])
+}
+
+fn status(code: u32, message: &str, biz: bool) -> HeaderMap {
+    let mut out = HeaderMap::new();
+    let mut put = |name: &'static str, value: String| {
+        if let Ok(value) = value.parse() {
+            out.insert(name, value);
+        }
+    };
+    put(grpc::keys::STATUS, code.to_string());
+    put(grpc::keys::MESSAGE, encode_message(message));
+    if biz {
+        put(grpc::keys::BIZ_STATUS, "404".into());
+    }
+    out
+}
+
+/// What a caller is told, after the bridge put this hop's name into the path.
+fn to_caller(from: String, end: &End) -> Row {
+    let mut grown = end.clone();
+    if let Reason::Canceled(cancel) = &mut grown.reason {
+        cancel.path.append(NODE);
+    }
+    let context = context();
+    Row {
+        from,
+        grpc: show_trailers(&grpc::end::to_caller(&grown, NODE, true)),
+        ttheader: show_terminal(&ttheader::end::to_caller(&grown, &context)),
+        neutral: show(end),
+    }
+}
+
+/// What a callee is told: on gRPC always the same, a reset.
+fn to_callee(from: String, end: &End) -> Row {
+    let told = match &end.reason {
+        Reason::Canceled(cancel) => {
+            let mut cancel = cancel.clone();
+            cancel.path.append(NODE);
+            show_terminal(&ttheader::end::to_callee(&cancel, &context()))
+        }
+        Reason::Complete | Reason::Failed(_) | Reason::Hop(_) => "-".to_owned(),
+    };
+    Row {
+        from,
+        grpc: format!("reset={}", reset::CANCEL),
+        ttheader: told,
+        neutral: show(end),
+    }
+}
+
+fn hop_to_callee(kind: HopKind) -> Row {
+    let from = format!("hop {} to callee", kind.name());
+    let hop = HopEnd {
+        kind,
+        text: TEXT.into(),
+    };
+    let neutral = show(&End::hop(kind, TEXT));
+    let (grpc, ttheader) = match kind {
+        // Nobody is there to be told.
+        HopKind::NoRoute
+        | HopKind::PayloadMismatch
+        | HopKind::OverLimit
+        | HopKind::Unreachable
+        | HopKind::BackendLost => ("-".to_owned(), "-".to_owned()),
+        HopKind::DrainOver
+        | HopKind::Deadline
+        | HopKind::Idle
+        | HopKind::FirstResponse
+        | HopKind::SlowReceiver
+        | HopKind::MessageTooLarge
+        | HopKind::Undecodable
+        | HopKind::BadRequest
+        | HopKind::Panic => {
+            let rst = ttheader::end::to_callee(&hop.as_cancel(NODE), &context());
+            (format!("reset={}", reset::CANCEL), show_terminal(&rst))
+        }
+    };
+    Row {
+        from,
+        grpc,
+        ttheader,
+        neutral,
+    }
+}
+
+const fn context() -> EndContext<'static> {
+    EndContext {
+        node: NODE,
+        method: "Talk",
+        stream_id: 1,
+        carried: true,
+    }
+}
+
+fn show_trailers(trailers: &HeaderMap) -> String {
+    let get = |name: &str| {
+        trailers
+            .get(name)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let mut out = format!("status={}", get(grpc::keys::STATUS).unwrap_or_default());
+    for name in [grpc::keys::BIZ_STATUS, grpc::keys::BIZ_EXTRA] {
+        if let Some(value) = get(name) {
+            out += &format!(" {name}={value}");
+        }
+    }
+    for name in [
+        grpc::keys::END,
+        grpc::keys::CODE,
+        grpc::keys::PATH,
+        grpc::keys::CLASS,
+        grpc::keys::PROCESSED,
+    ] {
+        if let Some(value) = get(name) {
+            let value = if value.contains(' ') {
+                format!("{value:?}")
+            } else {
+                value
+            };
+            out += &format!(" {name}={value}");
+        }
+    }
+    if trailers.contains_key(grpc::keys::DETAILS) {
+        out += " details";
+    }
+    let message = get(grpc::keys::MESSAGE).unwrap_or_default();
+    let message = grpc::status::decode_message(message.as_bytes());
+    format!("{out} message={message:?}")
+}
+
+fn show_terminal(terminal: &Terminal) -> String {
+    let mut out = match (terminal.kind, exception::decode(&terminal.payload)) {
+        (TerminalKind::Rst, Ok(said)) => {
+            format!(
+                "rst {} text={:?}",
+                said.exception.type_id, said.exception.text
+            )
+        }
+        (TerminalKind::Trailer, Ok(said)) => format!(
+            "exception {} text={:?}",
+            said.exception.type_id, said.exception.text
+        ),
+        (TerminalKind::Rst, Err(_)) => "rst".to_owned(),
+        (TerminalKind::Trailer, Err(_)) => "trailer".to_owned(),
+    };
+    for (key, value) in &terminal.strings {
+        let (key, value) = (String::from_utf8_lossy(key), String::from_utf8_lossy(value));
+        if value.contains(' ') {
+            out += &format!(" {key}={value:?}");
+        } else {
+            out += &format!(" {key}={value}");
+        }
+    }
+    out
+}
+
+fn show(end: &End) -> String {
+    let what = match &end.reason {
+        Reason::Complete => "complete".to_owned(),
+        Reason::Failed(Failure::Status(status)) => format!("failed status {}", status.code),
+        Reason::Failed(Failure::Exception(said)) => format!("failed exception {}", said.type_id),
+        Reason::Failed(Failure::Business(found)) => format!("failed business {}", found.code),
+        Reason::Canceled(cancel) => show_cancel(cancel),
+        Reason::Hop(hop) => format!("hop {}", hop.kind.name()),
+    };
+    let by = match end.by {
+        Party::Caller => "caller",
+        Party::Callee => "callee",
+        Party::Hop => "hop",
+    };
+    let processed = match end.processed {
+        Processed::No => "no",
+        Processed::Maybe => "maybe",
+        Processed::Yes => "yes",
+    };
+    format!("{what}, by {by}, processed {processed}")
+}
+
+fn show_cancel(cancel: &Cancel) -> String {
+    let how = match cancel.how {
+        How::Rst => "rst".to_owned(),
+        How::Trailer => "trailer".to_owned(),
+        How::Reset(n) => format!("reset {n}"),
+        How::Status => "status".to_owned(),
+        How::ConnectionLost => "connection lost".to_owned(),
+    };
+    let class = cancel.class.code();
+    debug_assert!((code::BY_CALLEE..=code::FOREIGN).contains(&class));
+    format!("canceled {}, class {class}, how {how}", cancel.cause.code)
+}
