@@ -140,49 +140,6 @@ impl Run {
         Some(piece)
     }
 
-    /// The first message, without taking it. `None` when the run is empty.
-    pub fn peek_message(&mut self) -> Option<Message> {
-        if self.bytes < PREFIX {
-            return None;
-        }
-        if self.chunks.is_empty() {
-            self.seal();
-        }
-        let mut prefix = [0u8; PREFIX];
-        if let Some(head) = self.chunks.front()?.first_chunk::<PREFIX>() {
-            prefix = *head;
-        } else {
-            let all = self.chunks.iter().flat_map(|c| c.iter());
-            for (to, from) in prefix.iter_mut().zip(all.chain(self.tail.iter())) {
-                *to = *from;
-            }
-        }
-        let [flag, length @ ..] = prefix;
-        Some(Message {
-            compressed: flag != 0,
-            len: u32::from_be_bytes(length) as usize,
-        })
-    }
-
-    /// Takes the first message by copying its payload to the end of `to`: for small ones.
-    pub fn pop_message_into(&mut self, to: &mut BytesMut) -> Option<Message> {
-        let message = self.peek_message()?;
-        if let Some(front) = self.chunks.front_mut()
-            && let Some(payload) = front.get(PREFIX..PREFIX + message.len)
-        {
-            to.extend_from_slice(payload);
-            let taken = PREFIX + message.len;
-            self.bytes -= taken;
-            if front.len() == taken {
-                self.chunks.pop_front();
-            } else {
-                front.advance(taken);
-            }
-            return Some(message);
-        }
-        self.pop_message(|piece| to.extend_from_slice(&piece))
-    }
-
     /// Takes the first message; its payload goes to `piece` in one or more pieces, none for an
     /// empty message. `None` when the run is empty.
     pub fn pop_message(&mut self, mut piece: impl FnMut(Bytes)) -> Option<Message> {
