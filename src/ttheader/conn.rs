@@ -155,7 +155,7 @@ where
             if self.shared.out.borrow().is_flooded() {
                 return;
             }
-            match self.decoder.next() {
+            match self.decoder.next_event() {
                 Ok(None) => return,
                 Ok(Some(event)) => self.dispatch(event),
                 Err(error) => {

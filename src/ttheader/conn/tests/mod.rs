@@ -52,7 +52,7 @@ impl Peer {
     /// The next frame, `None` at the end of the connection.
     async fn recv(&mut self) -> Option<Frame> {
         loop {
-            match self.decoder.next().unwrap() {
+            match self.decoder.next_event().unwrap() {
                 Some(Event::Frame(frame)) => return Some(frame),
                 Some(Event::Data { stream_id, .. }) => {
                     let mut run = Run::new();
