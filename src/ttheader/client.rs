@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
-    Cancel, End, Half, HopKind, Outbound, Party, Received, RequestHead, Run, code,
+    Cancel, Half, HopKind, Outbound, Party, Received, RequestHead, ResponseHead, Run, code,
 };
 use crate::ttheader::conn::config::{ConnConfig, count};
 use crate::ttheader::conn::shared::{DROPPED, Shared};
@@ -82,15 +82,9 @@ impl Client {
         };
         shared.out.borrow_mut().frame(&frame)?;
         let state = State::new(Role::Client);
-        let slot = Rc::new(Slot::new(
-            id,
-            protocol,
-            head.method.as_str().into(),
-            template,
-            state,
-        ));
-        shared.slots.borrow_mut().insert(id, Rc::clone(&slot));
-        shared.halves.set(shared.halves.get() + 1);
+        let method = head.method.as_str().into();
+        let slot = Rc::new(Slot::new(id, protocol, method, template, state));
+        shared.add(&slot);
         shared.notify();
         Ok(ClientStream {
             shared: Rc::clone(shared),
@@ -114,6 +108,11 @@ impl Client {
     pub fn close_when_idle(&self) {
         self.shared.closing.set(true);
         self.shared.notify();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn last_id_for_tests(&self, id: i32) {
+        self.last_id.set(id);
     }
 
     /// Sequential, so that an id comes again as late as can be; 0 is the connection's.
@@ -187,7 +186,16 @@ fn header(shared: &Rc<Shared>, slot: &Rc<Slot>, info: &Info) {
 }
 
 fn trailer(shared: &Rc<Shared>, slot: &Rc<Slot>, frame: &Frame) {
-    if slot.inner.borrow().state.owes_half_close() {
+    let (headless, owes) = {
+        let state = &mut slot.inner.borrow_mut().state;
+        let owes = state.owes_half_close();
+        (state.recv_head() == Verdict::Accept, owes)
+    };
+    if headless {
+        // Kitex callees did so up to late 2025.
+        slot.inner.borrow_mut().head = Some(Box::new(ResponseHead::default()));
+    }
+    if owes {
         // As Kitex callers do: some callees keep the stream until they hear it.
         shared.write(shared.frame(slot, Kind::Trailer), false);
     }

@@ -122,6 +122,9 @@ where
             if self.phase != Phase::Open || self.pause.is_some() {
                 return;
             }
+            if self.shared.out.borrow().is_flooded() {
+                return;
+            }
             if self.eof {
                 return self.on_eof();
             }
@@ -149,7 +152,10 @@ where
             if self.pause.is_some() || self.phase != Phase::Open {
                 return;
             }
-            match self.decoder.next() {
+            if self.shared.out.borrow().is_flooded() {
+                return;
+            }
+            match self.decoder.next_event() {
                 Ok(None) => return,
                 Ok(Some(event)) => self.dispatch(event),
                 Err(error) => {
@@ -307,9 +313,7 @@ where
                 out.then_some(Phase::ShuttingDown)
             }
             Phase::ShuttingDown => match Pin::new(&mut self.io).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) if !self.eof => {
-                    Some(Phase::Lingering(Instant::now() + LINGER))
-                }
+                Poll::Ready(Ok(())) if !self.eof => Some(Phase::Lingering(Instant::now() + LINGER)),
                 Poll::Ready(_) => Some(Phase::Done),
                 Poll::Pending => None,
             },

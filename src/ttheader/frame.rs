@@ -253,7 +253,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the framing is lost; nothing can be decoded after that.
-    pub fn next(&mut self) -> Result<Option<Event>, FramingError> {
+    pub fn next_event(&mut self) -> Result<Option<Event>, FramingError> {
         if self.skip > 0 {
             let now = self.skip.min(self.buf.len());
             self.buf.advance(now);

@@ -27,9 +27,6 @@ use crate::ttheader::state::{Role, State, Verdict};
 /// Every frame of a stream repeats its method, and each stream keeps it.
 const MAX_METHOD: usize = 1024;
 
-/// How much unread bytes of refusals may wait before a caller is not read any more.
-const MAX_REFUSALS: usize = 1 << 20;
-
 /// Drains a connection from outside its task.
 #[derive(Clone, Default)]
 pub struct ServerHandle(Rc<RefCell<Link>>);
@@ -159,8 +156,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
             shared: Rc::clone(shared),
             slot: Rc::clone(&slot),
         };
-        shared.halves.set(shared.halves.get() + 1);
-        shared.slots.borrow_mut().insert(frame.stream_id, slot);
+        shared.add(&slot);
         (self.on_stream)(head, stream);
     }
 }
@@ -183,16 +179,15 @@ fn refuse(shared: &Rc<Shared>, frame: &Frame, end: &End) {
         .ok()
         .filter(|m| m.len() <= MAX_METHOD)
         .unwrap_or_default();
-    let mut named = frame.clone();
-    named.info.ints.retain(|(key, _)| *key != 9);
-    let template = Frame::new(
+    let like = Frame::new(
         Kind::Data,
         frame.stream_id,
         frame.protocol,
         method.to_owned().into(),
     );
-    if let Some(slot) = slot(&template, method) {
+    if let Some(slot) = slot(&like, method) {
         shared.finish(&slot, end, &shared.config.node);
+        shared.out.borrow_mut().count_refusal();
     }
 }
 

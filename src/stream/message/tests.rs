@@ -83,3 +83,33 @@ fn a_flag_that_is_not_one_is_reported() {
     let mut boundary = Boundary::default();
     assert_eq!(boundary.advance(&[2, 0, 0, 0, 0]).bad_flag, Some(2));
 }
+
+#[test]
+fn peeking_and_copying_agree_with_popping() {
+    let mut run = Run::new();
+    let mut again = Run::new();
+    for len in [0usize, 3, 5000, 0, 4096, 17, 4095, 1] {
+        let payload = Bytes::from(vec![len as u8; len]);
+        run.push_message(len == 3, payload.clone());
+        again.push_message(len == 3, payload);
+    }
+    // Prefixes that are cut between pieces.
+    let mut split = Run::new();
+    while let Some(piece) = again.take_piece(2) {
+        split.push_bytes(piece);
+    }
+    for mut run in [run, split] {
+        for len in [0usize, 3, 5000, 0, 4096, 17, 4095, 1] {
+            let want = Message {
+                compressed: len == 3,
+                len,
+            };
+            assert_eq!(run.peek_message().as_ref(), Some(&want));
+            let mut payload = BytesMut::new();
+            assert_eq!(run.pop_message_into(&mut payload), Some(want));
+            assert_eq!(payload, vec![len as u8; len]);
+        }
+        assert_eq!(run.peek_message(), None);
+        assert!(run.is_empty());
+    }
+}

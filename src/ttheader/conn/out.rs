@@ -20,6 +20,9 @@ const GATHERED: usize = 32 * 1024;
 /// The most slices of one write.
 const SLICES: usize = 64;
 
+/// Refusals that may wait for a peer which does not read.
+const MAX_REFUSALS: usize = 4096;
+
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     pieces: VecDeque<Bytes>,
@@ -30,6 +33,8 @@ pub(crate) struct Out {
     written: u64,
     /// `written` once the last terminal frame is out.
     terminal_at: u64,
+    /// Refusals queued since the peer last read all terminal frames.
+    refusals: usize,
     /// Something was written since the last flush.
     unflushed: bool,
 }
@@ -60,6 +65,17 @@ impl Out {
     /// Everything queued so far ends with a terminal frame.
     pub(crate) fn mark_terminal(&mut self) {
         self.terminal_at = self.written + self.len as u64;
+    }
+
+    /// A terminal frame just queued is the answer to a stream that was not opened.
+    pub(crate) fn count_refusal(&mut self) {
+        self.refusals += 1;
+    }
+
+    /// Whether the peer asks for refusals faster than it reads them, so that it should not be read
+    /// itself for now.
+    pub(crate) const fn is_flooded(&self) -> bool {
+        self.refusals > MAX_REFUSALS && self.holds_terminal()
     }
 
     /// Queues the first message of `run` as a Data frame that begins as `template` does. Returns
@@ -150,6 +166,9 @@ impl Out {
     fn consume(&mut self, n: usize) {
         self.len -= n;
         self.written += n as u64;
+        if !self.holds_terminal() {
+            self.refusals = 0;
+        }
         let mut left = n;
         while left > 0 {
             match self.pieces.front_mut() {

@@ -92,6 +92,13 @@ impl Shared {
         self.slots.borrow().get(&id).cloned()
     }
 
+    /// Puts a new stream in the table.
+    pub(crate) fn add(&self, slot: &Rc<Slot>) {
+        self.slots.borrow_mut().insert(slot.id, Rc::clone(slot));
+        self.halves.set(self.halves.get() + 1);
+        self.owe(slot.cost() as isize);
+    }
+
     /// Removes a closed stream from the table; its half may live on.
     pub(crate) fn forget(&self, slot: &Rc<Slot>) {
         let mut slots = self.slots.borrow_mut();
@@ -285,12 +292,7 @@ impl Shared {
         slot.inner.borrow_mut().poll_recv(cx)
     }
 
-    pub(crate) fn poll_send(
-        &self,
-        slot: &Rc<Slot>,
-        cx: &Context<'_>,
-        run: &mut Run,
-    ) -> Poll<()> {
+    pub(crate) fn poll_send(&self, slot: &Rc<Slot>, cx: &Context<'_>, run: &mut Run) -> Poll<()> {
         if run.is_empty() {
             return Poll::Ready(());
         }
@@ -373,6 +375,7 @@ impl Shared {
             let all = inner.held;
             self.credit(&mut inner, all);
         }
+        self.owe(-(slot.cost() as isize));
         self.halves.set(self.halves.get().saturating_sub(1));
         if self.halves.get() == 0 {
             self.settle();

@@ -71,6 +71,13 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Roughly the memory that a stream takes before any message.
+    pub(crate) fn cost(&self) -> usize {
+        size_of::<Self>() + self.template.len() + self.method.len()
+    }
+}
+
 impl Inner {
     /// What the peer did next, in the order in which it did it.
     pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Received> {

@@ -17,7 +17,7 @@ fn frame(kind: Kind, id: i32, payload: Vec<u8>) -> Frame {
 
 /// Everything that the decoder finds, Data frames rebuilt.
 fn drain(decoder: &mut Decoder, found: &mut Vec<(Event, Option<Bytes>)>) {
-    while let Some(event) = decoder.next().unwrap() {
+    while let Some(event) = decoder.next_event().unwrap() {
         let payload = matches!(event, Event::Data { .. }).then(|| {
             let mut run = Run::new();
             let pinned = decoder.take_data(&mut run);
@@ -151,7 +151,7 @@ proptest! {
         }
         feed(&mut decoder, &bytes);
         let mut run = Run::new();
-        while let Ok(Some(event)) = decoder.next() {
+        while let Ok(Some(event)) = decoder.next_event() {
             if let Event::Data { .. } = event {
                 decoder.take_data(&mut run);
             }
@@ -193,14 +193,14 @@ fn data_that_is_not_taken_is_skipped() {
     frame(Kind::Data, 2, vec![4; 3]).encode(&mut wire).unwrap();
     let mut decoder = Decoder::new(LIMITS, wire);
     assert!(matches!(
-        decoder.next(),
+        decoder.next_event(),
         Ok(Some(Event::Data { stream_id: 1, .. }))
     ));
     assert!(matches!(
-        decoder.next(),
+        decoder.next_event(),
         Ok(Some(Event::Data { stream_id: 2, .. }))
     ));
-    assert_eq!(decoder.next(), Ok(None));
+    assert_eq!(decoder.next_event(), Ok(None));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn announcing_a_large_frame_takes_little() {
         .unwrap();
     let mut decoder = Decoder::new(limits, BytesMut::new());
     feed(&mut decoder, &wire[..100]);
-    assert_eq!(decoder.next(), Ok(None));
+    assert_eq!(decoder.next_event(), Ok(None));
     decoder.space();
     assert!(decoder.assembling() <= 2 * EXACT_ROOM);
 }
@@ -226,10 +226,13 @@ fn a_lost_framing_is_said() {
     frame(Kind::Data, 1, vec![3; 50]).encode(&mut wire).unwrap();
     wire.extend_from_slice(b"GET / HTTP/1.1\r\n");
     let mut decoder = Decoder::new(LIMITS, wire);
-    assert!(matches!(decoder.next(), Ok(Some(Event::Data { .. }))));
-    assert!(matches!(decoder.next(), Err(FramingError::BadMagic(_))));
+    assert!(matches!(decoder.next_event(), Ok(Some(Event::Data { .. }))));
+    assert!(matches!(
+        decoder.next_event(),
+        Err(FramingError::BadMagic(_))
+    ));
 
     let ping_pong = &[0, 0, 0, 14, 0x10, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0][..];
     let mut decoder = Decoder::new(LIMITS, BytesMut::from(ping_pong));
-    assert_eq!(decoder.next(), Err(FramingError::NotStreaming(0)));
+    assert_eq!(decoder.next_event(), Err(FramingError::NotStreaming(0)));
 }

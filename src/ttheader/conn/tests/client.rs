@@ -1,0 +1,272 @@
+use super::*;
+use crate::stream::{Cancel, Cause, Class, How, Outbound, Party, Path};
+
+fn cancel() -> Cancel {
+    let mut path = Path::from_origin("A");
+    path.append("hop");
+    Cancel {
+        cause: Cause {
+            code: 12007,
+            text: "user code".into(),
+        },
+        path,
+        class: Class::ByCaller,
+        how: How::Rst,
+        status: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stream_there_and_back() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut stream = side.client.open(&request()).unwrap();
+        let header = side.peer.expect(Kind::Header, 1).await;
+        assert_eq!(header.info.string("isn").unwrap(), "ChatService");
+        assert_eq!(header.method(), "Chat");
+        send(&mut stream, &[b"one"]).await;
+        stream.half_close();
+        assert_eq!(side.peer.expect(Kind::Data, 1).await.payload, "one");
+        assert_eq!(side.peer.expect(Kind::Trailer, 1).await.payload, "");
+
+        side.peer.send(&[frame(Kind::Header, 1)]).await;
+        match recv(&mut stream).await {
+            Received::Head(head) => assert!(head.explicit),
+            other => panic!("{other:?}"),
+        }
+        side.peer
+            .send(&[data(1, b"two"), frame(Kind::Trailer, 1)])
+            .await;
+        assert_eq!(all(&mut messages(&mut stream).await), ["two"]);
+        assert_eq!(end(&mut stream).await.reason, Reason::Complete);
+        drop(stream);
+        assert!(side.peer.is_silent().await, "already half-closed");
+        side.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_ids_are_renumbered() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let one = side.client.open(&request()).unwrap();
+        let two = side.client.open(&request()).unwrap();
+        assert_eq!((one.id(), two.id()), (1, 2));
+        assert_eq!(side.client.active(), 2);
+        side.peer.expect(Kind::Header, 1).await;
+        side.peer.expect(Kind::Header, 2).await;
+        // Past the largest id, over 0 and what is in use.
+        side.client.last_id_for_tests(i32::MAX - 1);
+        assert_eq!(side.client.open(&request()).unwrap().id(), i32::MAX);
+        assert_eq!(side.client.open(&request()).unwrap().id(), i32::MIN);
+        side.client.last_id_for_tests(-1);
+        assert_eq!(side.client.open(&request()).unwrap().id(), 3);
+        drop((one, two));
+        side.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trailer_without_a_header_is_an_end() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut stream = side.client.open(&request()).unwrap();
+        side.peer.expect(Kind::Header, 1).await;
+        side.peer
+            .send(&[with_exception(Kind::Trailer, 1, 6, "biz error: no")])
+            .await;
+        match recv(&mut stream).await {
+            Received::Head(head) => assert!(!head.explicit),
+            other => panic!("{other:?}"),
+        }
+        let end = end(&mut stream).await;
+        assert_eq!(end.by, Party::Callee);
+        assert!(matches!(end.reason, Reason::Failed(_)));
+        // What a Kitex caller sends then.
+        let owed = side.peer.expect(Kind::Trailer, 1).await;
+        assert_eq!(owed.payload, "");
+        drop(stream);
+        assert!(side.peer.is_silent().await);
+        side.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_right_before_its_end_is_not_explicit() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut stream = side.client.open(&request()).unwrap();
+        side.peer
+            .send(&[frame(Kind::Header, 1), frame(Kind::Trailer, 1)])
+            .await;
+        side.peer.expect(Kind::Header, 1).await;
+        match recv(&mut stream).await {
+            Received::Head(head) => assert!(!head.explicit),
+            other => panic!("{other:?}"),
+        }
+        drop(stream);
+        side.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rst_is_not_answered() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut stream = side.client.open(&request()).unwrap();
+        side.peer.expect(Kind::Header, 1).await;
+        side.peer
+            .send(&[
+                data(1, b"first"),
+                with_exception(Kind::Rst, 1, 12011, "went"),
+                frame(Kind::Trailer, 1),
+            ])
+            .await;
+        assert_eq!(all(&mut messages(&mut stream).await), ["first"]);
+        let end = end(&mut stream).await;
+        match end.reason {
+            Reason::Canceled(c) => assert_eq!((c.cause.code, c.class), (12011, Class::ByCallee)),
+            other => panic!("{other:?}"),
+        }
+        send(&mut stream, &[b"late"]).await;
+        stream.half_close();
+        stream.cancel(&cancel());
+        drop(stream);
+        assert!(side.peer.is_silent().await);
+        assert_eq!(read(&side.counters.late_frames), 1);
+        side.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_is_one_rst() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut stream = side.client.open(&request()).unwrap();
+        side.peer.expect(Kind::Header, 1).await;
+        stream.cancel(&cancel());
+        stream.cancel(&cancel());
+        drop(stream);
+        let rst = side.peer.expect(Kind::Rst, 1).await;
+        assert_eq!((type_of(&rst), text_of(&rst)), (12007, "user code".into()));
+        assert_eq!(rst.info.string("ttscp").unwrap(), "A,hop");
+        // What Kitex callees send after a Rst.
+        side.peer
+            .send(&[frame(Kind::Header, 1), frame(Kind::Trailer, 1)])
+            .await;
+        assert!(side.peer.is_silent().await);
+        assert_eq!(read(&side.counters.late_frames), 2);
+        assert_eq!(side.client.active(), 0);
+
+        drop(side.client.open(&request()).unwrap());
+        side.peer.expect(Kind::Header, 2).await;
+        let rst = side.peer.expect(Kind::Rst, 2).await;
+        assert_eq!(type_of(&rst), 12011);
+        assert_eq!(rst.info.string("ttscp").unwrap(), "hop");
+        side.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_callee_ends_every_stream() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut stream = side.client.open(&request()).unwrap();
+        side.peer.expect(Kind::Header, 1).await;
+        side.peer.send(&[data(1, b"before")]).await;
+        drop(side.peer);
+        assert_eq!(all(&mut messages(&mut stream).await), ["before"]);
+        assert_eq!(hop_kind(&end(&mut stream).await), HopKind::BackendLost);
+        assert!(side.client.open(&request()).is_err());
+        side.done.await.unwrap();
+        drop(stream);
+        assert_eq!(side.budget.used(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_end_their_stream_and_the_callee_hears_it() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut one = side.client.open(&request()).unwrap();
+        let mut two = side.client.open(&request()).unwrap();
+        let mut three = side.client.open(&request()).unwrap();
+        for id in 1..=3 {
+            side.peer.expect(Kind::Header, id).await;
+        }
+        let header = frame(Kind::Header, 1);
+        side.peer.send(&[header.clone(), header]).await;
+        let mut wire = BytesMut::new();
+        frame(Kind::Trailer, 2).encode(&mut wire).unwrap();
+        wire[14] = 0x77;
+        side.peer.io.write_all(&wire).await.unwrap();
+        assert_eq!(type_of(&side.peer.expect(Kind::Rst, 1).await), 12002);
+        assert_eq!(type_of(&side.peer.expect(Kind::Rst, 2).await), 12004);
+        assert!(matches!(recv(&mut one).await, Received::Head(_)));
+        assert_eq!(hop_kind(&end(&mut one).await), HopKind::Undecodable);
+        assert_eq!(hop_kind(&end(&mut two).await), HopKind::Undecodable);
+        assert_eq!(read(&side.counters.bad_frames), 2);
+
+        side.peer.io.write_all(&[0; 100]).await.unwrap();
+        assert_eq!(hop_kind(&end(&mut three).await), HopKind::Undecodable);
+        assert_eq!(type_of(&side.peer.expect(Kind::Rst, 3).await), 12004);
+        assert_eq!(side.peer.recv().await, None);
+        drop((one, two, three));
+        side.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_when_idle_waits_for_the_last_stream() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut stream = side.client.open(&request()).unwrap();
+        side.peer.expect(Kind::Header, 1).await;
+        side.client.close_when_idle();
+        assert!(side.client.open(&request()).is_err());
+        assert!(side.peer.is_silent().await);
+        stream.half_close();
+        side.peer.expect(Kind::Trailer, 1).await;
+        side.peer
+            .send(&[frame(Kind::Header, 1), frame(Kind::Trailer, 1)])
+            .await;
+        assert_eq!(side.peer.recv().await, None);
+        drop(stream);
+        side.finish().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_opened_beside_a_slow_one_starts_the_grace() {
+    local(async {
+        let mut config = config();
+        config.stream_budget = 10_000;
+        let mut side = ClientSide::start(config);
+        let mut slow = side.client.open(&request()).unwrap();
+        side.peer.expect(Kind::Header, 1).await;
+        side.peer.send(&[data(1, &[0; 20_000])]).await;
+        // Alone on its connection it harms nobody.
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(read(&side.counters.slow_streams), 0);
+        let mut other = side.client.open(&request()).unwrap();
+        side.peer.expect(Kind::Header, 2).await;
+        let start = tokio::time::Instant::now();
+        side.peer.send(&[data(2, b"x")]).await;
+        assert_eq!(messages(&mut other).await.len(), 6);
+        assert_eq!(start.elapsed().as_secs(), 1);
+        assert_eq!(hop_kind(&end(&mut slow).await), HopKind::SlowReceiver);
+        assert_eq!(type_of(&side.peer.expect(Kind::Rst, 1).await), 12011);
+        drop((slow, other));
+        side.finish().await;
+    })
+    .await;
+}
