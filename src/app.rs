@@ -49,16 +49,24 @@ impl App {
             routes: Arc::clone(&routes),
             budget: Budget::new(config.limits.process_buffer),
             ttheader: ttheader::Counters::new(),
-            listeners: config.listeners.iter().cloned().map(listen::Shared::new).collect(),
+            listeners: config
+                .listeners
+                .iter()
+                .cloned()
+                .map(listen::Shared::new)
+                .collect(),
             telemetry,
         });
         setup::register_metrics(&shared);
         let mut sockets = Vec::new();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            let socket = TcpListener::bind(listener.address)
-                .await
-                .with_context(|| format!("listener {}: cannot bind {}", listener.name, listener.address))?;
+            let socket = TcpListener::bind(listener.address).await.with_context(|| {
+                format!(
+                    "listener {}: cannot bind {}",
+                    listener.name, listener.address
+                )
+            })?;
             listeners.push((listener.name.clone(), socket.local_addr()?));
             sockets.push(socket);
         }
@@ -70,13 +78,21 @@ impl App {
             ),
             None => None,
         };
-        let admin_address = admin_socket.as_ref().map(TcpListener::local_addr).transpose()?;
+        let admin_address = admin_socket
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()?;
         let workers = (0..config.workers)
             .map(|id| Handle::start(id, Arc::clone(&shared)))
             .collect::<Result<Arc<[_]>, _>>()
             .context("cannot start a worker")?;
         for (index, (socket, listener)) in sockets.into_iter().zip(&shared.listeners).enumerate() {
-            tasks.spawn(listen::accept(socket, index, Arc::clone(listener), Arc::clone(&workers)));
+            tasks.spawn(listen::accept(
+                socket,
+                index,
+                Arc::clone(listener),
+                Arc::clone(&workers),
+            ));
         }
         let ready = Arc::new(AtomicBool::new(true));
         if let Some(socket) = admin_socket {
@@ -94,13 +110,26 @@ impl App {
         for (name, address) in &listeners {
             info!(listener = %name, %address, "listening");
         }
-        Ok(Self { shared, workers, listeners, admin: admin_address, config, tasks, ready, hup, _telemetry: guard })
+        Ok(Self {
+            shared,
+            workers,
+            listeners,
+            admin: admin_address,
+            config,
+            tasks,
+            ready,
+            hup,
+            _telemetry: guard,
+        })
     }
 
     /// Where a listener really listens (port 0 was replaced).
     #[must_use]
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+        self.listeners
+            .iter()
+            .find(|(name, _)| name == listener)
+            .map(|(_, address)| *address)
     }
 
     /// Where the admin pages are.
@@ -130,8 +159,14 @@ impl App {
                 look.tick().await;
             }
         };
-        if tokio::time::timeout(self.config.drain.timeout, over).await.is_err() {
-            warn!(streams = live.len(), "draining took too long; the rest is ended");
+        if tokio::time::timeout(self.config.drain.timeout, over)
+            .await
+            .is_err()
+        {
+            warn!(
+                streams = live.len(),
+                "draining took too long; the rest is ended"
+            );
         }
         let mut closed = Vec::new();
         for worker in self.workers.iter() {

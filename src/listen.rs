@@ -98,7 +98,12 @@ impl Listener {
     }
 
     /// The counters of a stream that takes `route`.
-    pub(crate) fn series(&self, worker: &Worker, wire: Wire, route: Option<&Arc<Route>>) -> Arc<Series> {
+    pub(crate) fn series(
+        &self,
+        worker: &Worker,
+        wire: Wire,
+        route: Option<&Arc<Route>>,
+    ) -> Arc<Series> {
         let key = (wire, route.map_or(0, |r| Arc::as_ptr(r) as usize));
         let mut known = self.series.borrow_mut();
         if known.len() > MAX_SERIES {
@@ -108,7 +113,12 @@ impl Listener {
             let none: Arc<str> = Arc::from("");
             let name = route.map_or(&none, |r| &r.name);
             let outbound = route.map(|r| wire_of(r.backend.config.protocol));
-            let series = worker.shared.telemetry.metrics.series(&self.shared.name, name, wire, outbound);
+            let series =
+                worker
+                    .shared
+                    .telemetry
+                    .metrics
+                    .series(&self.shared.name, name, wire, outbound);
             (route.cloned(), series)
         });
         Arc::clone(series)
@@ -125,7 +135,9 @@ pub(crate) fn wire_of(protocol: config::Protocol) -> Wire {
 
 /// A buffer size as an HTTP/2 window (at most 2^31 - 1 bytes).
 pub(crate) fn window(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX).min(i32::MAX as u32)
+    u32::try_from(bytes)
+        .unwrap_or(u32::MAX)
+        .min(i32::MAX as u32)
 }
 
 /// The HTTP/2 settings that `limits` mean.
@@ -146,9 +158,16 @@ pub(crate) fn http2_config(limits: &Limits, ping: Option<&config::Ping>) -> Http
 }
 
 /// The TTHeader connection settings that `limits` mean.
-pub(crate) fn ttheader_config(shared: &worker::Shared, limits: &Limits, carried: bool) -> ttheader::ConnConfig {
-    let mut config =
-        ttheader::ConnConfig::new(&shared.node, Arc::clone(&shared.budget), Arc::clone(&shared.ttheader));
+pub(crate) fn ttheader_config(
+    shared: &worker::Shared,
+    limits: &Limits,
+    carried: bool,
+) -> ttheader::ConnConfig {
+    let mut config = ttheader::ConnConfig::new(
+        &shared.node,
+        Arc::clone(&shared.budget),
+        Arc::clone(&shared.ttheader),
+    );
     config.carried = carried;
     config.max_message = limits.max_message;
     config.stream_budget = limits.stream_buffer;
@@ -160,7 +179,12 @@ pub(crate) fn ttheader_config(shared: &worker::Shared, limits: &Limits, carried:
 }
 
 /// Accepts until it is dropped, and gives each connection to the least loaded worker.
-pub(crate) async fn accept(socket: TcpListener, index: usize, listener: Arc<Shared>, workers: Arc<[worker::Handle]>) {
+pub(crate) async fn accept(
+    socket: TcpListener,
+    index: usize,
+    listener: Arc<Shared>,
+    workers: Arc<[worker::Handle]>,
+) {
     loop {
         let (connection, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
@@ -176,7 +200,9 @@ pub(crate) async fn accept(socket: TcpListener, index: usize, listener: Arc<Shar
             continue;
         }
         let least = workers.iter().min_by_key(|w| w.connections());
-        let given = connection.into_std().is_ok_and(|c| least.is_some_and(|w| w.give(Job::Serve(c, peer, index))));
+        let given = connection
+            .into_std()
+            .is_ok_and(|c| least.is_some_and(|w| w.give(Job::Serve(c, peer, index))));
         if !given {
             listener.leave();
         }
@@ -203,7 +229,11 @@ async fn sniff(socket: &mut TcpStream, first: &mut BytesMut) -> io::Result<Spoke
     while first.len() < TELLING {
         if socket.read_buf(first).await? == 0 {
             let nothing = first.is_empty();
-            return Ok(if nothing { Spoken::Nothing } else { Spoken::Foreign("closed after a few bytes") });
+            return Ok(if nothing {
+                Spoken::Nothing
+            } else {
+                Spoken::Foreign("closed after a few bytes")
+            });
         }
     }
     Ok(match first.get(..TELLING) {
@@ -217,13 +247,27 @@ async fn sniff(socket: &mut TcpStream, first: &mut BytesMut) -> io::Result<Spoke
 }
 
 fn is_http1(first: &[u8]) -> bool {
-    [b"GET ".as_slice(), b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT "]
-        .iter()
-        .any(|method| first.starts_with(method))
+    [
+        b"GET ".as_slice(),
+        b"POST ",
+        b"PUT ",
+        b"HEAD ",
+        b"DELETE ",
+        b"OPTIONS ",
+        b"PATCH ",
+        b"CONNECT ",
+    ]
+    .iter()
+    .any(|method| first.starts_with(method))
 }
 
 /// Serves one connection until it is over.
-pub(crate) async fn connection(worker: Rc<Worker>, listener: Rc<Listener>, mut socket: TcpStream, peer: SocketAddr) {
+pub(crate) async fn connection(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+) {
     tcp::tune(&socket, &listener.tcp);
     let mut first = BytesMut::with_capacity(4096);
     let limit = listener.shared.config.limits.handshake_timeout;
@@ -234,14 +278,24 @@ pub(crate) async fn connection(worker: Rc<Worker>, listener: Rc<Listener>, mut s
     };
     let wanted = listener.shared.config.protocol;
     match (spoken, wanted) {
-        (Spoken::Http2, Sniff::Auto | Sniff::Grpc) => serve_grpc(worker, listener, socket, first, peer).await,
+        (Spoken::Http2, Sniff::Auto | Sniff::Grpc) => {
+            serve_grpc(worker, listener, socket, first, peer).await
+        }
         (Spoken::Streaming, Sniff::Auto | Sniff::TtHeader) => {
             serve_ttheader(worker, listener, socket, first, peer).await;
         }
         (Spoken::PingPong, Sniff::Auto | Sniff::TtHeader) => {
             relay::ping_pong(&worker, &listener.shared, socket, first, peer).await;
         }
-        (Spoken::Http2, Sniff::TtHeader) => refuse(&listener, &mut socket, peer, "HTTP/2 on a ttheader listener").await,
+        (Spoken::Http2, Sniff::TtHeader) => {
+            refuse(
+                &listener,
+                &mut socket,
+                peer,
+                "HTTP/2 on a ttheader listener",
+            )
+            .await
+        }
         (Spoken::Streaming | Spoken::PingPong, Sniff::Grpc) => {
             refuse(&listener, &mut socket, peer, "TTHeader on a grpc listener").await;
         }
@@ -270,13 +324,23 @@ async fn serve_grpc(
     first: BytesMut,
     peer: SocketAddr,
 ) {
-    let _counted = worker.shared.telemetry.metrics.connection(Side::Inbound, Wire::Grpc);
+    let _counted = worker
+        .shared
+        .telemetry
+        .metrics
+        .connection(Side::Inbound, Wire::Grpc);
     let control = Control::default();
     let remote = control.clone();
     let _drain = worker.on_drain(move || remote.drain());
-    let (on_worker, on_listener, on_control) = (Rc::clone(&worker), Rc::clone(&listener), control.clone());
+    let (on_worker, on_listener, on_control) =
+        (Rc::clone(&worker), Rc::clone(&listener), control.clone());
     let on_request = move |request, respond| {
-        let accepted = grpc::server::accept(request, respond, Rc::clone(&on_listener.grpc), on_control.clone());
+        let accepted = grpc::server::accept(
+            request,
+            respond,
+            Rc::clone(&on_listener.grpc),
+            on_control.clone(),
+        );
         if let Some((head, stream)) = accepted {
             spawn_local(proxy::carry(
                 Rc::clone(&on_worker),
@@ -301,7 +365,11 @@ async fn serve_ttheader(
     first: BytesMut,
     peer: SocketAddr,
 ) {
-    let _counted = worker.shared.telemetry.metrics.connection(Side::Inbound, Wire::TtHeader);
+    let _counted = worker
+        .shared
+        .telemetry
+        .metrics
+        .connection(Side::Inbound, Wire::TtHeader);
     let handle = ttheader::server::ServerHandle::default();
     let remote = handle.clone();
     let _drain = worker.on_drain(move || remote.drain());
@@ -316,6 +384,13 @@ async fn serve_ttheader(
             stream,
         ));
     };
-    ttheader::server::serve(socket, first, Rc::clone(&listener.ttheader), handle, on_stream).await;
+    ttheader::server::serve(
+        socket,
+        first,
+        Rc::clone(&listener.ttheader),
+        handle,
+        on_stream,
+    )
+    .await;
     debug!(%peer, "TTHeader connection closed");
 }

@@ -73,19 +73,22 @@ fn exit(result: anyhow::Result<()>) -> ExitCode {
 fn run(file: PathBuf) -> anyhow::Result<()> {
     let config = config::load(&file).map_err(|faults| anyhow::anyhow!("{faults}"))?;
     ripcord::init_logs(&config)?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
-        let app = App::start(config, Some(file)).await?;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => app.reload(),
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+            let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+            let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+            let app = App::start(config, Some(file)).await?;
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    _ = hangup.recv() => app.reload(),
+                }
             }
-        }
-        app.drain().await;
-        Ok(())
-    })
+            app.drain().await;
+            Ok(())
+        })
 }

@@ -8,11 +8,13 @@ use std::task::Poll;
 
 use tokio::time::Instant;
 
+use crate::Route;
 use crate::backend::pool::Opened;
-use crate::bridge::{self, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle};
+use crate::bridge::{
+    self, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle,
+};
 use crate::config::PayloadKind;
 use crate::listen::Listener;
-use crate::Route;
 use crate::stream::{End, HopKind, Inbound, Outbound, Payload, Received, RequestHead};
 use crate::telemetry::{self, Form, StreamInfo, StreamRecord, Traffic, Wire};
 use crate::worker::Worker;
@@ -31,7 +33,9 @@ pub(crate) async fn carry<I: Inbound>(
     let series = listener.series(&worker, wire, route.as_ref());
     let info = StreamInfo {
         series,
-        backend: route.as_ref().map_or_else(|| Arc::from(""), |r| Arc::clone(&r.backend.name)),
+        backend: route
+            .as_ref()
+            .map_or_else(|| Arc::from(""), |r| Arc::clone(&r.backend.name)),
         peer: Some(peer),
         service: head.service.clone(),
         method: head.method.clone(),
@@ -41,16 +45,32 @@ pub(crate) async fn carry<I: Inbound>(
     let switch = worker.switch();
     let outcome = match route {
         Some(route) => {
-            let stream = Stream { worker: &worker, route: &route, switch: &switch, received };
+            let stream = Stream {
+                worker: &worker,
+                route: &route,
+                switch: &switch,
+                received,
+            };
             stream.carry(head, &mut inbound, &mut record).await
         }
         None => {
-            let text = format!("no route for service {:?}, method {:?}", head.service, head.method);
-            refuse(&mut inbound, End::hop(HopKind::NoRoute, text), &worker.shared.node)
+            let text = format!(
+                "no route for service {:?}, method {:?}",
+                head.service, head.method
+            );
+            refuse(
+                &mut inbound,
+                End::hop(HopKind::NoRoute, text),
+                &worker.shared.node,
+            )
         }
     };
     let traffic = traffic(outcome.request, outcome.response);
-    record.finish(telemetry::Outcome { end: &outcome.end, traffic, grpc_status: None });
+    record.finish(telemetry::Outcome {
+        end: &outcome.end,
+        traffic,
+        grpc_status: None,
+    });
 }
 
 fn traffic(request: Moved, response: Moved) -> Traffic {
@@ -68,7 +88,11 @@ fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
     if verdict.tell_caller {
         inbound.finish(&verdict.end, node);
     }
-    Outcome { end: verdict.end, request: Moved::default(), response: Moved::default() }
+    Outcome {
+        end: verdict.end,
+        request: Moved::default(),
+        response: Moved::default(),
+    }
 }
 
 struct Stream<'a> {
@@ -79,7 +103,12 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    async fn carry<I: Inbound>(&self, mut head: RequestHead, inbound: &mut I, record: &mut StreamRecord) -> Outcome {
+    async fn carry<I: Inbound>(
+        &self,
+        mut head: RequestHead,
+        inbound: &mut I,
+        record: &mut StreamRecord,
+    ) -> Outcome {
         let node = &*self.worker.shared.node;
         let limits = self.limits(&head);
         if let Err(end) = self.prepare(&mut head) {
@@ -92,7 +121,9 @@ impl Stream<'_> {
         };
         match opened {
             Ok(Opened::Grpc(outbound)) => self.bridge(head, inbound, outbound, early, limits).await,
-            Ok(Opened::TtHeader(outbound)) => self.bridge(head, inbound, outbound, early, limits).await,
+            Ok(Opened::TtHeader(outbound)) => {
+                self.bridge(head, inbound, outbound, early, limits).await
+            }
             Err(end) => refuse(inbound, end, node),
         }
     }
@@ -117,7 +148,10 @@ impl Stream<'_> {
             PayloadKind::Protobuf => head.payload == Payload::Protobuf,
         };
         if !fits {
-            let text = format!("backend {} takes other payloads than {:?}", backend.name, head.payload);
+            let text = format!(
+                "backend {} takes other payloads than {:?}",
+                backend.name, head.payload
+            );
             return Err(End::hop(HopKind::PayloadMismatch, text));
         }
         self.route.apply(head);
@@ -140,7 +174,12 @@ impl Stream<'_> {
         let opened = match deadline {
             Some(at) => tokio::time::timeout_at(at, opening)
                 .await
-                .unwrap_or_else(|_| Err(End::hop(HopKind::Deadline, "stream timeout while connecting")))?,
+                .unwrap_or_else(|_| {
+                    Err(End::hop(
+                        HopKind::Deadline,
+                        "stream timeout while connecting",
+                    ))
+                })?,
             None => opening.await?,
         };
         record.connected(opened.1);
@@ -160,11 +199,25 @@ impl Stream<'_> {
             Ok(stages) => stages,
             Err(end) => return refuse(inbound, end, node),
         };
-        bridge::run(inbound, &mut outbound, early, stages, &limits, node, self.switch).await
+        bridge::run(
+            inbound,
+            &mut outbound,
+            early,
+            stages,
+            &limits,
+            node,
+            self.switch,
+        )
+        .await
     }
 
     /// The stages that this pair of halves needs.
-    fn stages(&self, head: &RequestHead, inbound: &impl Inbound, outbound: &impl Outbound) -> Result<Stages, End> {
+    fn stages(
+        &self,
+        head: &RequestHead,
+        inbound: &impl Inbound,
+        outbound: &impl Outbound,
+    ) -> Result<Stages, End> {
         let max = self.worker.shared.limits.max_message;
         let inflate = |encoding: Option<&str>| {
             Decompress::new(encoding, max)
@@ -175,7 +228,11 @@ impl Stream<'_> {
             Some(encoding) if !outbound.takes_compressed() => inflate(Some(encoding))?,
             _ => None,
         };
-        let response = if outbound.takes_compressed() && !inbound.takes_compressed() { inflate(None)? } else { None };
+        let response = if outbound.takes_compressed() && !inbound.takes_compressed() {
+            inflate(None)?
+        } else {
+            None
+        };
         Ok(Stages { request, response })
     }
 }
@@ -205,7 +262,9 @@ async fn listen_while<I: Inbound, T>(
                 Poll::Ready(Received::Messages(mut run)) => early.messages.append(&mut run),
                 Poll::Ready(Received::HalfClose) => early.half_closed = true,
                 Poll::Ready(Received::End(end)) => return Poll::Ready(Err(end)),
-                Poll::Ready(Received::Head(_)) => debug_assert!(false, "a caller has no response head"),
+                Poll::Ready(Received::Head(_)) => {
+                    debug_assert!(false, "a caller has no response head")
+                }
                 Poll::Pending => break,
             }
         }

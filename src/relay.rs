@@ -69,13 +69,23 @@ async fn read_request(socket: &mut TcpStream, first: &mut BytesMut) -> Result<Re
 async fn connect(worker: &Worker, head: &RequestHead) -> Result<(TcpStream, SocketAddr), String> {
     let route = worker.shared.routes.load().table.find(head);
     let Some(route) = route else {
-        return Err(format!("no route for service {:?}, method {:?}", head.service, head.method));
+        return Err(format!(
+            "no route for service {:?}, method {:?}",
+            head.service, head.method
+        ));
     };
     let backend = &route.backend;
     if backend.config.protocol != Protocol::TtHeader {
-        return Err(format!("backend {} does not speak TTHeader, and ping-pong is not translated", backend.name));
+        return Err(format!(
+            "backend {} does not speak TTHeader, and ping-pong is not translated",
+            backend.name
+        ));
     }
-    let endpoint = worker.pool.pick(backend).await.ok_or_else(|| format!("backend {} has no endpoint", backend.name))?;
+    let endpoint = worker
+        .pool
+        .pick(backend)
+        .await
+        .ok_or_else(|| format!("backend {} has no endpoint", backend.name))?;
     let options = tcp::TcpOptions::from(&backend.config.keepalive);
     match tcp::connect(endpoint.address, backend.config.connect_timeout, &options).await {
         Ok(socket) => {
@@ -84,7 +94,10 @@ async fn connect(worker: &Worker, head: &RequestHead) -> Result<(TcpStream, Sock
         }
         Err(error) => {
             endpoint.report_failure();
-            Err(format!("backend {} cannot be reached: {}: {error}", backend.name, endpoint.address))
+            Err(format!(
+                "backend {} cannot be reached: {}: {error}",
+                backend.name, endpoint.address
+            ))
         }
     }
 }

@@ -25,7 +25,11 @@ pub(crate) fn telemetry_settings(config: &Config) -> Settings {
             config::OtlpProtocol::Grpc => OtlpProtocol::Grpc,
             config::OtlpProtocol::Http => OtlpProtocol::HttpProtobuf,
         },
-        headers: otlp.headers.iter().map(|(k, v)| (k.clone(), v.reveal().to_owned())).collect(),
+        headers: otlp
+            .headers
+            .iter()
+            .map(|(k, v)| (k.clone(), v.reveal().to_owned()))
+            .collect(),
         ratio: config.telemetry.sampling,
         timeout: otlp.timeout,
         queue: SPAN_QUEUE,
@@ -36,7 +40,12 @@ pub(crate) fn telemetry_settings(config: &Config) -> Settings {
         config::AccessLog::Stderr => AccessTarget::Stderr,
         config::AccessLog::File(path) => AccessTarget::File(path.clone()),
     };
-    Settings { node: Arc::from(config.node.as_str()), workers: config.workers, trace, access }
+    Settings {
+        node: Arc::from(config.node.as_str()),
+        workers: config.workers,
+        trace,
+        access,
+    }
 }
 
 /// How the process log looks.
@@ -74,7 +83,11 @@ pub(crate) fn apply(shared: &Shared, reload: watch::Reload) {
             }
             let changed = shared.routes.replace(config);
             let version = shared.routes.load().version;
-            metrics.reload(if changed { Reload::Applied } else { Reload::Unchanged });
+            metrics.reload(if changed {
+                Reload::Applied
+            } else {
+                Reload::Unchanged
+            });
             metrics.config_version(version);
             tracing::info!(version, "configuration reloaded");
         }
@@ -86,7 +99,9 @@ pub(crate) fn apply(shared: &Shared, reload: watch::Reload) {
         watch::Reload::Unchanged => {
             metrics.reload(Reload::Unchanged);
             // Back to what is in force: a refusal that is noted there is over.
-            shared.routes.replace(Arc::clone(&shared.routes.snapshot().config));
+            shared
+                .routes
+                .replace(Arc::clone(&shared.routes.snapshot().config));
             tracing::info!("configuration unchanged");
         }
     }
@@ -101,15 +116,23 @@ pub(crate) fn register_metrics(shared: &Arc<Shared>) {
     for (index, (name, _)) in shared.ttheader.snapshot().iter().enumerate() {
         let counters: Arc<ttheader::Counters> = Arc::clone(&shared.ttheader);
         let help = "What happened on TTHeader connections";
-        metrics.counter_fn("ripcord_ttheader_events_total", help, &[("event", name)], move || {
-            counters.snapshot().get(index).map_or(0, |(_, n)| *n)
-        });
+        metrics.counter_fn(
+            "ripcord_ttheader_events_total",
+            help,
+            &[("event", name)],
+            move || counters.snapshot().get(index).map_or(0, |(_, n)| *n),
+        );
     }
     for listener in &shared.listeners {
         let counted = Arc::clone(listener);
         let help = "Connections refused: too many, or none of the protocols";
         let labels = [("listener", &*listener.name)];
-        metrics.counter_fn("ripcord_connections_refused_total", help, &labels, move || counted.refused());
+        metrics.counter_fn(
+            "ripcord_connections_refused_total",
+            help,
+            &labels,
+            move || counted.refused(),
+        );
     }
 }
 
@@ -167,7 +190,10 @@ fn config_page(routes: &Routes) -> Value {
 impl From<&config::Keepalive> for TcpOptions {
     fn from(keepalive: &config::Keepalive) -> Self {
         Self {
-            keepalive: keepalive.tcp.as_ref().map(|tcp| (tcp.idle, tcp.interval, tcp.count)),
+            keepalive: keepalive
+                .tcp
+                .as_ref()
+                .map(|tcp| (tcp.idle, tcp.interval, tcp.count)),
             user_timeout: keepalive.user_timeout,
         }
     }

@@ -6,8 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use slab::Slab;
@@ -65,13 +65,22 @@ impl Handle {
         let (jobs, queue) = mpsc::unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
-        let thread = std::thread::Builder::new().name(format!("worker-{id}")).spawn(move || {
-            match tokio::runtime::Builder::new_current_thread().enable_all().build_local(tokio::runtime::LocalOptions::default()) {
-                Ok(runtime) => runtime.block_on(Worker::new(id, shared, counted).run(queue)),
-                Err(error) => tracing::error!(%error, "no runtime for a worker"),
-            }
-        })?;
-        Ok(Self { jobs, connections, thread: Mutex::new(Some(thread)) })
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{id}"))
+            .spawn(move || {
+                match tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build_local(tokio::runtime::LocalOptions::default())
+                {
+                    Ok(runtime) => runtime.block_on(Worker::new(id, shared, counted).run(queue)),
+                    Err(error) => tracing::error!(%error, "no runtime for a worker"),
+                }
+            })?;
+        Ok(Self {
+            jobs,
+            connections,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Inbound connections that it serves.
@@ -89,7 +98,11 @@ impl Handle {
 
     /// Waits for its thread.
     pub(crate) fn join(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
@@ -130,7 +143,11 @@ impl Worker {
             ttheader: Rc::new(listen::ttheader_config(&shared, limits, true)),
             metrics: Arc::clone(&shared.telemetry.metrics),
         });
-        let listeners = shared.listeners.iter().map(|l| Rc::new(Listener::new(&shared, l))).collect();
+        let listeners = shared
+            .listeners
+            .iter()
+            .map(|l| Rc::new(Listener::new(&shared, l)))
+            .collect();
         Rc::new(Self {
             id,
             pool,
@@ -170,7 +187,9 @@ impl Worker {
 
     fn serve(self: &Rc<Self>, socket: std::net::TcpStream, peer: SocketAddr, listener: usize) {
         let counted = Counted(Rc::clone(self), self.listeners.get(listener).cloned());
-        let (Some(listener), Ok(socket)) = (counted.1.clone(), TcpStream::from_std(socket)) else { return };
+        let (Some(listener), Ok(socket)) = (counted.1.clone(), TcpStream::from_std(socket)) else {
+            return;
+        };
         let worker = Rc::clone(self);
         spawn_local(async move {
             let _counted = counted;
@@ -182,7 +201,11 @@ impl Worker {
     pub(crate) fn switch(self: &Rc<Self>) -> Registered {
         let switch = Rc::new(Switch::default());
         let key = self.switches.borrow_mut().insert(Rc::clone(&switch));
-        Registered { worker: Rc::clone(self), key, switch }
+        Registered {
+            worker: Rc::clone(self),
+            key,
+            switch,
+        }
     }
 
     /// Registers how an inbound connection is drained, for as long as the guard lives.
@@ -191,7 +214,10 @@ impl Worker {
             drain();
         }
         let key = self.drains.borrow_mut().insert(Box::new(drain));
-        OnDrain { worker: Rc::clone(self), key }
+        OnDrain {
+            worker: Rc::clone(self),
+            key,
+        }
     }
 
     fn drain(&self) {
@@ -208,13 +234,18 @@ impl Worker {
         }
         let grace = self.shared.limits.cancel_grace;
         let flushed = async {
-            while !self.switches.borrow().is_empty() || self.connections.load(Ordering::Relaxed) > 0 {
+            while !self.switches.borrow().is_empty() || self.connections.load(Ordering::Relaxed) > 0
+            {
                 self.less.notified().await;
             }
             self.pool.close().await;
         };
         if tokio::time::timeout(grace, flushed).await.is_err() {
-            tracing::warn!(worker = self.id, ?grace, "peers did not take their ends in time; closing");
+            tracing::warn!(
+                worker = self.id,
+                ?grace,
+                "peers did not take their ends in time; closing"
+            );
         }
     }
 }

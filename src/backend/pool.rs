@@ -103,17 +103,28 @@ impl Connection {
 
 impl Pool {
     pub(crate) fn new(config: PoolConfig) -> Self {
-        Self { config, slots: RefCell::default(), drivers: Rc::default(), turn: std::cell::Cell::default() }
+        Self {
+            config,
+            slots: RefCell::default(),
+            drivers: Rc::default(),
+            turn: std::cell::Cell::default(),
+        }
     }
 
     /// Opens a stream on one of the cluster's endpoints.
     ///
     /// # Errors
     /// The end that the caller is to be told: nothing reached a backend.
-    pub(crate) async fn open(&self, cluster: &Arc<Cluster>, head: &RequestHead) -> Result<(Opened, SocketAddr), End> {
+    pub(crate) async fn open(
+        &self,
+        cluster: &Arc<Cluster>,
+        head: &RequestHead,
+    ) -> Result<(Opened, SocketAddr), End> {
         let mut last = String::from("it has no endpoint");
         for _ in 0..ATTEMPTS {
-            let Some(endpoint) = self.pick(cluster).await else { break };
+            let Some(endpoint) = self.pick(cluster).await else {
+                break;
+            };
             match self.open_at(cluster, &endpoint, head).await {
                 Ok(opened) => {
                     endpoint.report_success();
@@ -146,7 +157,9 @@ impl Pool {
                 changed.await;
             }
         };
-        tokio::time::timeout(cluster.config.connect_timeout, resolved).await.ok()
+        tokio::time::timeout(cluster.config.connect_timeout, resolved)
+            .await
+            .ok()
     }
 
     async fn open_at(
@@ -177,12 +190,18 @@ impl Pool {
 
     fn slot(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Rc<Slot> {
         let mut slots = self.slots.borrow_mut();
-        let slot = slots.entry((cluster.id, address)).or_insert_with(|| Rc::new(Slot::new(cluster, address)));
+        let slot = slots
+            .entry((cluster.id, address))
+            .or_insert_with(|| Rc::new(Slot::new(cluster, address)));
         Rc::clone(slot)
     }
 
     /// A connection with room, opened when there is none or not yet enough of them.
-    async fn connection(&self, cluster: &Arc<Cluster>, slot: &Rc<Slot>) -> Result<Connection, String> {
+    async fn connection(
+        &self,
+        cluster: &Arc<Cluster>,
+        slot: &Rc<Slot>,
+    ) -> Result<Connection, String> {
         if let Some(connection) = slot.best(cluster.config.pool_size) {
             return Ok(connection);
         }
@@ -195,10 +214,16 @@ impl Pool {
         Ok(connection)
     }
 
-    async fn connect(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Result<Connection, String> {
+    async fn connect(
+        &self,
+        cluster: &Arc<Cluster>,
+        address: SocketAddr,
+    ) -> Result<Connection, String> {
         let config = &cluster.config;
         let options = tcp::TcpOptions::from(&config.keepalive);
-        let socket = tcp::connect(address, config.connect_timeout, &options).await.map_err(|e| e.to_string())?;
+        let socket = tcp::connect(address, config.connect_timeout, &options)
+            .await
+            .map_err(|e| e.to_string())?;
         match config.protocol {
             Protocol::Grpc => {
                 let mut http2 = self.config.http2.clone();
@@ -207,13 +232,15 @@ impl Pool {
                     http2.ping_timeout = ping.timeout;
                 }
                 let grpc = Rc::clone(&self.config.grpc);
-                let (client, driver) =
-                    grpc::client::Client::connect(socket, &address.to_string(), &http2, grpc).await.map_err(|e| e.to_string())?;
+                let (client, driver) = grpc::client::Client::connect(socket, &http2, grpc)
+                    .await
+                    .map_err(|e| e.to_string())?;
                 self.drive(cluster, address, Wire::Grpc, driver);
                 Ok(Connection::Grpc(client))
             }
             Protocol::TtHeader => {
-                let (client, driver) = ttheader::client::Client::new(socket, Rc::clone(&self.config.ttheader));
+                let (client, driver) =
+                    ttheader::client::Client::new(socket, Rc::clone(&self.config.ttheader));
                 self.drive(cluster, address, Wire::TtHeader, async move {
                     driver.await;
                     ConnectionEnd::Closed
@@ -230,13 +257,20 @@ impl Pool {
         wire: Wire,
         driver: impl Future<Output = ConnectionEnd> + 'static,
     ) {
-        let guard = Running::new(&self.drivers, self.config.metrics.connection(Side::Outbound, wire));
+        let guard = Running::new(
+            &self.drivers,
+            self.config.metrics.connection(Side::Outbound, wire),
+        );
         let backend = Arc::clone(&cluster.name);
         spawn_local(async move {
             let _guard = guard;
             match driver.await {
-                ConnectionEnd::Closed => debug!(%backend, endpoint = %address, "backend connection closed"),
-                end => warn!(%backend, endpoint = %address, reason = %end, "backend connection lost"),
+                ConnectionEnd::Closed => {
+                    debug!(%backend, endpoint = %address, "backend connection closed")
+                }
+                end => {
+                    warn!(%backend, endpoint = %address, reason = %end, "backend connection lost")
+                }
             }
         });
     }
@@ -245,9 +279,17 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         self.slots.borrow_mut().retain(|_, slot| {
             slot.discard_unusable();
-            let wanted = slot.cluster.upgrade().is_some_and(|cluster| cluster.endpoints().iter().any(|e| e.address == slot.address));
+            let wanted = slot.cluster.upgrade().is_some_and(|cluster| {
+                cluster
+                    .endpoints()
+                    .iter()
+                    .any(|e| e.address == slot.address)
+            });
             if !wanted {
-                slot.connections.borrow().iter().for_each(Connection::retire);
+                slot.connections
+                    .borrow()
+                    .iter()
+                    .for_each(Connection::retire);
             }
             wanted
         });
@@ -256,7 +298,10 @@ impl Pool {
     /// Lets go of every connection and waits until what was queued on them is written.
     pub(crate) async fn close(&self) {
         for slot in self.slots.borrow_mut().drain().map(|(_, slot)| slot) {
-            slot.connections.borrow().iter().for_each(Connection::retire);
+            slot.connections
+                .borrow()
+                .iter()
+                .for_each(Connection::retire);
         }
         while self.drivers.running.get() > 0 {
             self.drivers.idle.notified().await;
@@ -266,8 +311,15 @@ impl Pool {
 
 async fn open_on(connection: &Connection, head: &RequestHead) -> Result<Opened, String> {
     match connection {
-        Connection::Grpc(client) => client.open(head).await.map(Opened::Grpc).map_err(|e| e.to_string()),
-        Connection::TtHeader(client) => client.open(head).map(Opened::TtHeader).map_err(|e| e.to_string()),
+        Connection::Grpc(client) => client
+            .open(head)
+            .await
+            .map(Opened::Grpc)
+            .map_err(|e| e.to_string()),
+        Connection::TtHeader(client) => client
+            .open(head)
+            .map(Opened::TtHeader)
+            .map_err(|e| e.to_string()),
     }
 }
 
@@ -308,7 +360,10 @@ struct Running {
 impl Running {
     fn new(drivers: &Rc<Drivers>, counted: ConnectionGuard) -> Self {
         drivers.running.set(drivers.running.get() + 1);
-        Self { drivers: Rc::downgrade(drivers), _counted: counted }
+        Self {
+            drivers: Rc::downgrade(drivers),
+            _counted: counted,
+        }
     }
 }
 

@@ -44,7 +44,8 @@ impl Moved {
     /// Bytes without the prefixes.
     #[must_use]
     pub const fn payload_bytes(&self) -> u64 {
-        self.bytes.saturating_sub(self.messages * crate::stream::PREFIX as u64)
+        self.bytes
+            .saturating_sub(self.messages * crate::stream::PREFIX as u64)
     }
 }
 

@@ -8,14 +8,15 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::StatusCode;
-use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
 use crate::grpc::{StreamConfig, end, metadata};
 use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
-use crate::stream::{Cancel, End, Half, HopKind, Outbound, Party, Processed, Received, RequestHead, Run};
+use crate::stream::{
+    Cancel, End, Half, HopKind, Outbound, Party, Processed, Received, RequestHead, Run,
+};
 
 /// One connection to a callee.
 #[derive(Debug, Clone)]
@@ -24,18 +25,15 @@ pub struct Client {
     control: Control,
     active: Rc<Cell<usize>>,
     config: Rc<StreamConfig>,
-    /// The `:authority` of streams whose head names none.
-    authority: Rc<str>,
 }
 
 impl Client {
-    /// Opens the connection; `authority` is for streams whose head names none. The future drives it and has to be spawned.
+    /// Opens the connection; the future drives it and has to be spawned.
     ///
     /// # Errors
     /// Why the connection could not be opened.
     pub async fn connect<IO>(
         io: IO,
-        authority: &str,
         http2: &Http2Config,
         config: Rc<StreamConfig>,
     ) -> Result<(Self, impl Future<Output = ConnectionEnd> + use<IO>), ConnectionEnd>
@@ -44,7 +42,15 @@ impl Client {
     {
         let control = Control::default();
         let (requests, driver) = http2::connect(io, http2, control.clone()).await?;
-        Ok((Self { requests, control, active: Rc::default(), config, authority: Rc::from(authority) }, driver))
+        Ok((
+            Self {
+                requests,
+                control,
+                active: Rc::default(),
+                config,
+            },
+            driver,
+        ))
     }
 
     /// Whether new streams can be opened on it: it is neither over nor going away.
@@ -71,7 +77,7 @@ impl Client {
     /// The connection is going away or gone; nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
-        let request = metadata::request(head, &Scheme::HTTP, &self.authority);
+        let request = metadata::request(head);
         let (response, send) = requests.send_request(request, false)?;
         self.active.set(self.active.get() + 1);
         Ok(ClientStream {
@@ -145,24 +151,32 @@ impl Half for ClientStream {
                             return self.over(end);
                         }
                     };
-                    if body.is_end_stream() || parts.status != StatusCode::OK || metadata::payload(&parts.headers).is_none() {
-                        return self.over(end::from_trailers(parts.status.as_u16(), &parts.headers));
+                    if body.is_end_stream()
+                        || parts.status != StatusCode::OK
+                        || metadata::payload(&parts.headers).is_none()
+                    {
+                        return self
+                            .over(end::from_trailers(parts.status.as_u16(), &parts.headers));
                     }
-                    let receiver = Receiver::new(body, self.config.max_message, self.config.stream_window);
+                    let receiver =
+                        Receiver::new(body, self.config.max_message, self.config.stream_window);
                     self.phase = Phase::Body(receiver);
                     return Poll::Ready(Received::Head(metadata::response_head(&parts.headers)));
                 }
                 Phase::Body(receiver) => match ready!(receiver.poll(cx)) {
                     Got::Messages(run) => return Poll::Ready(Received::Messages(run)),
                     Got::Eof => {
-                        let Phase::Body(receiver) = std::mem::replace(&mut self.phase, Phase::Over) else {
+                        let Phase::Body(receiver) = std::mem::replace(&mut self.phase, Phase::Over)
+                        else {
                             return Poll::Pending;
                         };
                         self.phase = Phase::Trailers(receiver);
                     }
                     Got::TooLarge(len) => {
                         let limit = self.config.max_message;
-                        let text = format!("a response message of {len} bytes is over the limit of {limit}");
+                        let text = format!(
+                            "a response message of {len} bytes is over the limit of {limit}"
+                        );
                         return self.broken(HopKind::MessageTooLarge, text);
                     }
                     Got::Broken(text) => return self.broken(HopKind::Undecodable, text),

@@ -80,7 +80,10 @@ impl Receiver {
     }
 
     /// The trailers behind the body.
-    pub(super) fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
+    pub(super) fn poll_trailers(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
         self.body.poll_trailers(cx)
     }
 
@@ -109,7 +112,8 @@ impl Receiver {
             return;
         }
         if !piece.is_empty() {
-            if self.boundary.left() + self.partial.len() + piece.len() > self.prepay_above + PREFIX {
+            if self.boundary.left() + self.partial.len() + piece.len() > self.prepay_above + PREFIX
+            {
                 self.prepaid += piece.len();
                 let _ = self.body.flow_control().release_capacity(piece.len());
             }

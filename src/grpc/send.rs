@@ -21,7 +21,10 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(stream: SendStream<Bytes>) -> Self {
-        Self { stream, boundary: Boundary::default() }
+        Self {
+            stream,
+            boundary: Boundary::default(),
+        }
     }
 
     /// See [`crate::stream::Half::poll_send`].
@@ -42,7 +45,9 @@ impl Sender {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            let Some(piece) = run.take_piece(room) else { break };
+            let Some(piece) = run.take_piece(room) else {
+                break;
+            };
             self.boundary.advance(&piece);
             if self.stream.send_data(piece, false).is_err() {
                 run.clear();
@@ -70,7 +75,10 @@ impl Sender {
         self.stream.send_reset(reason);
     }
 
-    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<h2::Reason, h2::Error>> {
+    pub(super) fn poll_reset(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<h2::Reason, h2::Error>> {
         self.stream.poll_reset(cx)
     }
 }

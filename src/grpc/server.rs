@@ -14,7 +14,9 @@ use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
 use crate::grpc::{StreamConfig, end, metadata};
 use crate::net::http2::Control;
-use crate::stream::{End, Half, HopKind, Inbound, Party, Payload, Received, RequestHead, ResponseHead, Run};
+use crate::stream::{
+    End, Half, HopKind, Inbound, Party, Payload, Received, RequestHead, ResponseHead, Run,
+};
 
 /// A reset this close to the deadline is taken for the caller's own deadline: clocks start when a
 /// head is sent and when it is read, and gRPC has no other sign (PROTOCOL.md 4).
@@ -80,7 +82,9 @@ impl ServerStream {
 
     fn reset_by_caller(&mut self, reason: h2::Reason) -> End {
         self.over = true;
-        let near = self.deadline.is_some_and(|at| Instant::now() + DEADLINE_SLACK >= at);
+        let near = self
+            .deadline
+            .is_some_and(|at| Instant::now() + DEADLINE_SLACK >= at);
         end::from_caller_reset(reason.into(), self.caller.as_deref(), near)
     }
 
@@ -89,7 +93,11 @@ impl ServerStream {
         if self.sender.is_none() {
             let head = self.held.take().unwrap_or_default();
             let response = metadata::response(&head, &self.payload);
-            self.sender = self.respond.send_response(response, false).ok().map(Sender::new);
+            self.sender = self
+                .respond
+                .send_response(response, false)
+                .ok()
+                .map(Sender::new);
         }
         self.sender.as_mut()
     }
@@ -107,7 +115,10 @@ impl Half for ServerStream {
                 }
                 Got::TooLarge(len) => Received::End(End::hop(
                     HopKind::MessageTooLarge,
-                    format!("a request message of {len} bytes is over the limit of {}", self.config.max_message),
+                    format!(
+                        "a request message of {len} bytes is over the limit of {}",
+                        self.config.max_message
+                    ),
                 )),
                 Got::Broken(text) => Received::End(End::hop(HopKind::BadRequest, text)),
                 Got::Failed(error) => Received::End(self.gone(&error)),
@@ -162,7 +173,10 @@ impl Inbound for ServerStream {
         }
         self.control.urgent();
         let trailers = end::to_caller(end, node, self.config.carried);
-        let bare = self.held.as_ref().is_none_or(|head| head.metadata.is_empty());
+        let bare = self
+            .held
+            .as_ref()
+            .is_none_or(|head| head.metadata.is_empty());
         if self.sender.is_none() && bare {
             let mut response = metadata::response(&ResponseHead::default(), &self.payload);
             response.headers_mut().extend(trailers);
