@@ -4,18 +4,34 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, watch};
 use crate::net::budget::Budget;
+use crate::stream::End;
 use crate::telemetry::{Telemetry, TelemetryGuard};
 use crate::worker::{Handle, Job, Shared};
 use crate::{admin, listen, setup, ttheader};
+
+/// A stream's end, as a hop observed it.
+#[derive(Debug)]
+pub struct Observed {
+    /// The hop's name.
+    pub node: Arc<str>,
+    /// When it had told both sides.
+    pub at: Instant,
+    /// The end, with the hop's name in a cancel's path.
+    pub end: End,
+}
+
+/// Where the ends of streams are told to an embedder.
+pub type Tap = mpsc::UnboundedSender<Observed>;
 
 /// A running proxy.
 pub struct App {
@@ -34,11 +50,15 @@ impl App {
     /// Binds the listeners and starts the workers; streams are taken when it returns. Has to be
     /// called on the runtime that the control tasks (admin, DNS, watching) are to run on.
     ///
-    /// `file` is watched for changes.
+    /// `file` is watched for changes; every stream's end is told to `tap`.
     ///
     /// # Errors
     /// An address that cannot be bound, or telemetry that cannot be set up.
-    pub async fn start(config: Config, file: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: Config,
+        file: Option<PathBuf>,
+        tap: Option<Tap>,
+    ) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let (telemetry, guard) = Telemetry::start(&setup::telemetry_settings(&config))?;
         let mut tasks = JoinSet::new();
@@ -56,6 +76,7 @@ impl App {
                 .map(listen::Shared::new)
                 .collect(),
             telemetry,
+            tap,
         });
         setup::register_metrics(&shared);
         let mut sockets = Vec::new();

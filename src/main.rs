@@ -80,7 +80,7 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
             let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
             let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
             let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
-            let app = App::start(config, Some(file)).await?;
+            let app = App::start(config, Some(file), None).await?;
             loop {
                 tokio::select! {
                     _ = terminate.recv() => break,

@@ -9,6 +9,7 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use crate::Route;
+use crate::app::Observed;
 use crate::backend::pool::Opened;
 use crate::bridge::{
     self, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle,
@@ -65,6 +66,15 @@ pub(crate) async fn carry<I: Inbound>(
             )
         }
     };
+    if let Some(tap) = &worker.shared.tap {
+        let node = Arc::clone(&worker.shared.node);
+        // Nobody listens any more: then nobody misses it.
+        let _ = tap.send(Observed {
+            node,
+            at: std::time::Instant::now(),
+            end: outcome.end.clone(),
+        });
+    }
     let traffic = traffic(outcome.request, outcome.response);
     record.finish(telemetry::Outcome {
         end: &outcome.end,

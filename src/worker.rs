@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
+use crate::app::Tap;
 use crate::backend::pool::{Pool, PoolConfig};
 use crate::bridge::Switch;
 use crate::config::Limits;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<Budget>,
     pub(crate) ttheader: Arc<ttheader::Counters>,
     pub(crate) listeners: Vec<Arc<listen::Shared>>,
+    /// Where ends are told to an embedder.
+    pub(crate) tap: Option<Tap>,
 }
 
 /// What a worker is asked to do.
