@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rustc_hash::FxHashSet;
+
 use super::fault::{Place, quote, shown, suggestion};
 use super::limits::TIMEOUTS;
 use super::walk::{Spot, Walk};
@@ -127,8 +129,13 @@ pub(super) struct Draft {
     pub(super) path: String,
 }
 
-/// Reads one route; `backends` are the names that exist.
-pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, backends: &[&str]) -> Option<Draft> {
+/// Reads one route; `backends` are the names that exist, in order, and `known` the same, hashed.
+pub(super) fn read(
+    walk: &mut Walk,
+    spot: &Spot<'_>,
+    backends: &[&str],
+    known: &FxHashSet<&str>,
+) -> Option<Draft> {
     let s = walk.section(spot, KEYS)?;
     let route = Route {
         name: walk.need(&s, "name", "a name for logs and metrics", |w, at| {
@@ -137,7 +144,7 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, backends: &[&str]) -> Optio
         matching: walk.or(&s, "match", Match::default(), matching),
         backend: walk.need(&s, "backend", "the name of a backend", |w, at| {
             let name = w.text(at, "the name of a backend")?;
-            if !backends.contains(&name) {
+            if !known.contains(name) {
                 let list: Vec<String> = backends.iter().take(20).map(|b| shown(b)).collect();
                 let mut message =
                     format!("no backend {}; allowed: {}", quote(name), list.join(", "));

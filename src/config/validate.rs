@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::thread::available_parallelism;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::fault::quote;
 use super::route::Draft;
@@ -169,6 +169,7 @@ fn routes(walk: &mut Walk, root: &Section<'_>) -> Vec<super::Route> {
     let spots = backends.and_then(|spot| Walk::default().names(&spot));
     let spots = spots.unwrap_or_default();
     let names: Vec<&str> = spots.iter().map(|n| n.name).collect();
+    let known: FxHashSet<&str> = names.iter().copied().collect();
     let drafts: Vec<Draft> = walk.need(root, "routes", "a list of at least one", |walk, spot| {
         let items = walk.list(spot)?;
         if items.len() > MAX_ROUTES {
@@ -176,7 +177,9 @@ fn routes(walk: &mut Walk, root: &Section<'_>) -> Vec<super::Route> {
             walk.error(spot.node.place, &spot.path, message);
             return None;
         }
-        let drafts = items.iter().filter_map(|i| route::read(walk, i, &names));
+        let drafts = items
+            .iter()
+            .filter_map(|i| route::read(walk, i, &names, &known));
         Some(drafts.collect())
     });
     let mut seen: FxHashMap<&str, &Draft> = FxHashMap::default();
@@ -193,8 +196,9 @@ fn routes(walk: &mut Walk, root: &Section<'_>) -> Vec<super::Route> {
     // A route with a fault may look as if it matched everything.
     if walk.well() {
         shadows(walk, &drafts);
+        let used: FxHashSet<&str> = drafts.iter().map(|d| d.route.backend.as_str()).collect();
         for unused in spots {
-            if !drafts.iter().any(|d| d.route.backend == unused.name) {
+            if !used.contains(unused.name) {
                 walk.warn(
                     unused.place,
                     &unused.spot.path,
@@ -208,15 +212,30 @@ fn routes(walk: &mut Walk, root: &Section<'_>) -> Vec<super::Route> {
 
 /// Warns of routes that an earlier one keeps from ever matching.
 fn shadows(walk: &mut Walk, drafts: &[Draft]) {
-    let mut any: Vec<&Draft> = Vec::new();
-    let mut exact: FxHashMap<&str, Vec<&Draft>> = FxHashMap::default();
+    // By service and exact method, `None` for any other: only routes under the same keys, or
+    // under `None`, can take all of what another one matches.
+    let mut before: FxHashMap<(Option<&str>, Option<&str>), Vec<&Draft>> = FxHashMap::default();
     for draft in drafts {
         let matching = &draft.route.matching;
-        let same = matching.service.as_deref().and_then(|s| exact.get(s));
-        let earlier = any.iter().chain(same.into_iter().flatten());
-        let shadow = earlier
-            .into_iter()
-            .find(|earlier| covers(&earlier.route.matching, matching));
+        let service = matching.service.as_deref();
+        let method = match &matching.method {
+            Some(Pattern::Exact(method)) => Some(method.as_str()),
+            Some(Pattern::Any | Pattern::Prefix(_)) | None => None,
+        };
+        let mut keys = vec![
+            (None, None),
+            (service, None),
+            (None, method),
+            (service, method),
+        ];
+        keys.sort_unstable();
+        keys.dedup();
+        let shadow = keys
+            .iter()
+            .filter_map(|key| before.get(key))
+            .flatten()
+            .filter(|earlier| covers(&earlier.route.matching, matching))
+            .min_by_key(|earlier| earlier.place);
         if let Some(shadow) = shadow {
             let message = format!(
                 "never matches: all that it matches is taken by {} before it",
@@ -225,10 +244,7 @@ fn shadows(walk: &mut Walk, drafts: &[Draft]) {
             walk.warn(draft.place, &draft.path, message);
             continue;
         }
-        match &matching.service {
-            Some(service) => exact.entry(service).or_default().push(draft),
-            None => any.push(draft),
-        }
+        before.entry((service, method)).or_default().push(draft);
     }
 }
 
@@ -241,8 +257,9 @@ fn covers(a: &Match, b: &Match) -> bool {
             (Some(_), None) => false,
         }
     }
-    let method = |m: &Match| m.method.clone().unwrap_or(Pattern::Any);
-    method(a).covers(&method(b))
+    // A method is always there, so `*` asks for nothing.
+    let method = |m: &Match| m.method.as_ref().is_none_or(|p| *p == Pattern::Any);
+    (method(a) || one(a.method.as_ref(), b.method.as_ref()))
         && one(a.to.as_ref(), b.to.as_ref())
         && one(a.caller.as_ref(), b.caller.as_ref())
         && a.metadata

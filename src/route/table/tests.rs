@@ -176,4 +176,40 @@ proptest! {
         head.to = to;
         prop_assert_eq!(found(&compile(&routes), &head), scan(&routes, &head));
     }
+
+    #[test]
+    fn a_route_that_is_warned_of_never_matches(
+        routes in prop::collection::vec(("[ab*]", "(a|b|ab|a\\*|\\*)", prop::option::of("(x|\\*)")), 1..12),
+    ) {
+        let mut text = "\
+node: n
+listeners: [{ name: in, address: 127.0.0.1:15001 }]
+backends: { b: { protocol: grpc, endpoints: [127.0.0.1:8888] } }
+routes:
+".to_owned();
+        for (i, (service, method, to)) in routes.iter().enumerate() {
+            let to = to.as_ref().map(|to| format!(", to: \"{to}\"")).unwrap_or_default();
+            let matching = format!("service: \"{service}\", method: \"{method}\"{to}");
+            text.push_str(&format!("  - {{ name: r{i}, match: {{ {matching} }}, backend: b }}\n"));
+        }
+        let (config, warnings) = config::inspect_text("f", &text).unwrap();
+        let dead: Vec<String> = warnings
+            .iter()
+            .map(|w| w.path.replace("routes[", "r").replace(']', ""))
+            .collect();
+        let table = compile(&config.routes);
+        let mut alive = std::collections::BTreeSet::new();
+        for service in ["a", "b", "c"] {
+            for method in ["a", "b", "ab", "abc", "c"] {
+                for to in [None, Some("x"), Some("y")] {
+                    let mut head = head(service, method);
+                    head.to = to.map(str::to_owned);
+                    alive.extend(found(&table, &head));
+                }
+            }
+        }
+        for name in &dead {
+            prop_assert!(!alive.contains(name), "{} matches\n{}", name, text);
+        }
+    }
 }
