@@ -104,6 +104,7 @@ pub(crate) struct Measured {
     pub(crate) frames: u64,
     pub(crate) elapsed: Duration,
     pub(crate) cpu: Duration,
+    pub(crate) user: Duration,
 }
 
 /// Runs a load, lets it warm up, and measures for `duration`. `pids` is the proxy.
@@ -124,7 +125,7 @@ pub(crate) async fn run(
     }
     tokio::time::sleep(warm_up).await;
     let before = (Instant::now(), tally.done.get(), tally.frames.get());
-    let cpu = procfs::cpu(pids);
+    let (cpu, user) = (procfs::cpu(pids), procfs::user(pids));
     tokio::time::sleep(duration).await;
     let elapsed = before.0.elapsed();
     let measured = Measured {
@@ -132,6 +133,7 @@ pub(crate) async fn run(
         frames: tally.frames.get() - before.2,
         elapsed,
         cpu: procfs::cpu(pids).saturating_sub(cpu),
+        user: procfs::user(pids).saturating_sub(user),
     };
     tasks.shutdown().await;
     if let Some(failure) = tally.failure.borrow_mut().take() {

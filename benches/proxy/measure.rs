@@ -31,6 +31,7 @@ impl Sample {
 
 pub(crate) const RATE: &str = "k/s";
 pub(crate) const CPU: &str = "CPU s/M";
+pub(crate) const USER: &str = "user s/M";
 pub(crate) const FRAMES: &str = "frames/msg";
 pub(crate) const P50: &str = "p50 µs";
 pub(crate) const P99: &str = "p99 µs";
@@ -112,8 +113,8 @@ impl Measure {
     /// The columns. The first two are compared with other proxies.
     pub(crate) fn columns(self) -> &'static [&'static str] {
         match self {
-            Self::Throughput { .. } => &[RATE, CPU, FRAMES],
-            Self::Short => &[RATE, CPU],
+            Self::Throughput { .. } => &[RATE, CPU, USER, FRAMES],
+            Self::Short => &[RATE, CPU, USER],
             Self::PingPong => &[P50, P99, CPU],
             Self::Cancel => &[P50, P99],
             Self::Bulk => &[BYTES, BYTES_CPU],
@@ -195,6 +196,9 @@ async fn throughput(
     ]);
     if !running.pids.is_empty() {
         sample.values.insert(CPU, m.cpu.as_secs_f64() / done * 1e6);
+        sample
+            .values
+            .insert(USER, m.user.as_secs_f64() / done * 1e6);
     }
     Ok(sample)
 }

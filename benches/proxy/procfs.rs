@@ -15,6 +15,12 @@ pub(crate) fn resolution() -> &'static str {
     }
 }
 
+/// CPU time spent in user mode: free of what the kernel and a hypervisor add, but in ticks of 10 ms.
+pub(crate) fn user(pids: &[u32]) -> Duration {
+    let ticks = |pid: &u32| stat(*pid)?.get(11)?.parse::<u64>().ok();
+    Duration::from_millis(pids.iter().filter_map(ticks).sum::<u64>() * 10)
+}
+
 /// CPU time that these processes have used.
 pub(crate) fn cpu(pids: &[u32]) -> Duration {
     pids.iter()
