@@ -104,6 +104,7 @@ impl Pump {
                 }
             }
             if polled.is_pending() {
+                self.ready.compact();
                 return Poll::Pending;
             }
         }

@@ -103,8 +103,10 @@ impl Receiver {
         }
         if let Some(whole) = found.whole {
             let end = piece.split_to(whole);
-            self.partial.push_bytes(end);
-            self.whole.append(&mut self.partial);
+            if !self.partial.is_empty() {
+                self.whole.append(&mut self.partial);
+            }
+            self.whole.push_bytes(end);
             self.whole.note_messages(found.messages);
         }
         if found.longest > self.max_message {

@@ -27,10 +27,23 @@ pub struct Message {
     pub len: usize,
 }
 
+impl Message {
+    const fn from_prefix([flag, length @ ..]: [u8; PREFIX]) -> Self {
+        Self {
+            compressed: flag != 0,
+            len: u32::from_be_bytes(length) as usize,
+        }
+    }
+}
+
 /// Whole messages in order, in as few pieces as their sizes allow.
 #[derive(Debug, Default)]
 pub struct Run {
+    /// The first piece: most runs have only this one, and need no allocation of their own.
+    first: Bytes,
+    /// What comes after it.
     chunks: VecDeque<Bytes>,
+    /// Small pieces gathered by copying, behind all others.
     tail: BytesMut,
     bytes: usize,
     messages: u64,
@@ -82,15 +95,22 @@ impl Run {
         self.messages += 1;
     }
 
-    /// Appends bytes that are already in the neutral form: a piece of a run.
+    /// Appends bytes that are already in the neutral form: a piece of a run. Small pieces are
+    /// copied together once there are two of them.
     pub fn push_bytes(&mut self, piece: Bytes) {
-        self.bytes += piece.len();
+        if piece.is_empty() {
+            return;
+        }
+        if self.bytes == 0 {
+            self.bytes = piece.len();
+            self.first = piece;
+            return;
+        }
         if piece.len() < GATHER_BELOW {
-            self.tail.extend_from_slice(&piece);
-            if self.tail.len() >= GATHERED {
-                self.seal();
-            }
+            self.compact();
+            self.push_slice(&piece);
         } else {
+            self.bytes += piece.len();
             self.seal();
             self.chunks.push_back(piece);
         }
@@ -105,21 +125,26 @@ impl Run {
         }
     }
 
+    /// Copies a lone small piece, so that it does not keep a large read buffer alive: for runs that
+    /// have to wait.
+    pub fn compact(&mut self) {
+        if self.first.len() == self.bytes && self.bytes < GATHER_BELOW {
+            self.tail.extend_from_slice(&self.first);
+            self.first = Bytes::new();
+        }
+    }
+
     /// Moves everything of `other` to the end of this run.
     pub fn append(&mut self, other: &mut Self) {
         if self.is_empty() {
             std::mem::swap(self, other);
             return;
         }
-        for chunk in other.chunks.drain(..) {
-            self.push_bytes(chunk);
+        let messages = std::mem::take(&mut other.messages);
+        while let Some(piece) = other.take_piece(usize::MAX) {
+            self.push_bytes(piece);
         }
-        let tail = other.tail.split();
-        if !tail.is_empty() {
-            self.push_bytes(tail.freeze());
-        }
-        other.bytes = 0;
-        self.messages += std::mem::take(&mut other.messages);
+        self.messages += messages;
     }
 
     /// Takes up to `max` bytes from the front, as one piece, without copying.
@@ -127,14 +152,16 @@ impl Run {
         if max == 0 || self.bytes == 0 {
             return None;
         }
-        if self.chunks.is_empty() {
-            self.seal();
+        if self.first.is_empty() {
+            self.first = match self.chunks.pop_front() {
+                Some(chunk) => chunk,
+                None => self.tail.split().freeze(),
+            };
         }
-        let front = self.chunks.front_mut()?;
-        let piece = if front.len() <= max {
-            self.chunks.pop_front()?
+        let piece = if self.first.len() <= max {
+            std::mem::take(&mut self.first)
         } else {
-            front.split_to(max)
+            self.first.split_to(max)
         };
         self.bytes -= piece.len();
         Some(piece)
@@ -156,67 +183,52 @@ impl Run {
             }
             have += n;
         }
-        let [flag, length @ ..] = prefix;
-        let len = u32::from_be_bytes(length) as usize;
-        let mut left = len;
+        let message = Message::from_prefix(prefix);
+        let mut left = message.len;
         while left > 0 {
             let part = self.take_piece(left)?;
             left -= part.len();
             piece(part);
         }
         self.messages = self.messages.saturating_sub(1);
-        Some(Message {
-            compressed: flag != 0,
-            len,
-        })
+        Some(message)
     }
 
     /// The first message, without taking it. `None` when the run is empty.
-    pub fn peek_message(&mut self) -> Option<Message> {
+    #[must_use]
+    pub fn peek_message(&self) -> Option<Message> {
+        if let Some(prefix) = self.first.first_chunk::<PREFIX>() {
+            return Some(Message::from_prefix(*prefix));
+        }
         if self.bytes < PREFIX {
             return None;
         }
-        if self.chunks.is_empty() {
-            self.seal();
-        }
+        let pieces = std::iter::once(&self.first[..]).chain(self.chunks.iter().map(|c| &c[..]));
+        let all = pieces.chain(std::iter::once(&self.tail[..])).flatten();
         let mut prefix = [0u8; PREFIX];
-        if let Some(head) = self.chunks.front()?.first_chunk::<PREFIX>() {
-            prefix = *head;
-        } else {
-            let all = self.chunks.iter().flat_map(|c| c.iter());
-            for (to, from) in prefix.iter_mut().zip(all.chain(self.tail.iter())) {
-                *to = *from;
-            }
+        for (to, from) in prefix.iter_mut().zip(all) {
+            *to = *from;
         }
-        let [flag, length @ ..] = prefix;
-        Some(Message {
-            compressed: flag != 0,
-            len: u32::from_be_bytes(length) as usize,
-        })
+        Some(Message::from_prefix(prefix))
     }
 
     /// Takes the first message by copying its payload to the end of `to`: for small ones.
     pub fn pop_message_into(&mut self, to: &mut BytesMut) -> Option<Message> {
         let message = self.peek_message()?;
-        if let Some(front) = self.chunks.front_mut()
-            && let Some(payload) = front.get(PREFIX..PREFIX + message.len)
-        {
-            to.extend_from_slice(payload);
-            let taken = PREFIX + message.len;
-            self.bytes -= taken;
-            self.messages = self.messages.saturating_sub(1);
-            if front.len() == taken {
-                self.chunks.pop_front();
-            } else {
-                front.advance(taken);
-            }
-            return Some(message);
-        }
-        self.pop_message(|piece| to.extend_from_slice(&piece))
+        let taken = PREFIX + message.len;
+        let Some(payload) = self.first.get(PREFIX..taken) else {
+            return self.pop_message(|piece| to.extend_from_slice(&piece));
+        };
+        to.extend_from_slice(payload);
+        self.first.advance(taken);
+        self.bytes -= taken;
+        self.messages = self.messages.saturating_sub(1);
+        Some(message)
     }
 
     /// Drops everything; returns how many bytes there were.
     pub fn clear(&mut self) -> usize {
+        self.first = Bytes::new();
         self.chunks.clear();
         self.tail = BytesMut::new();
         self.messages = 0;
