@@ -10,13 +10,19 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::grpc::status::{self, Code};
 use crate::grpc::{keys, metadata::refusal::Refused};
-use crate::stream::{Metadata, Payload, RequestHead, ResponseHead, Scope};
+use crate::stream::{Entry, Metadata, Payload, RequestHead, ResponseHead, Scope};
 
 mod refusal;
 pub use refusal::Refusal;
 
 /// The longest pack that is put into a request's or a response's headers: peers cap header blocks.
 const MAX_PACK: usize = 3 * 1024;
+
+/// Begins a transit key that is already one hop old.
+const UPSTREAM: &[u8] = b"UPSTREAM_";
+
+/// Among more entries than these the live K of an `UPSTREAM_K` is not looked for.
+const MAX_UPSTREAM: usize = 256;
 
 /// What a path segment cannot hold as it is. `/` is kept: a service's name may have some.
 const PATH: &AsciiSet = &CONTROLS
@@ -107,8 +113,7 @@ pub fn request(head: &RequestHead) -> Request<()> {
             caller,
         );
     }
-    write(&head.metadata, Place::Request, headers);
-    carry(&head.metadata, Place::Request, headers);
+    write_exact(&head.metadata, Place::Request, headers);
     request
 }
 
@@ -139,8 +144,7 @@ pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
     if let Some(encoding) = &head.encoding {
         put(headers, HeaderName::from_static(keys::ENCODING), encoding);
     }
-    write(&head.metadata, Place::Response, headers);
-    carry(&head.metadata, Place::Response, headers);
+    write_exact(&head.metadata, Place::Response, headers);
     response
 }
 
@@ -220,8 +224,9 @@ pub(crate) fn rendered(metadata: &Metadata, place: Place) -> Metadata {
     read(&headers, place)
 }
 
-fn carry(metadata: &Metadata, place: Place, headers: &mut HeaderMap) {
-    if rendered(metadata, place) != *metadata {
+/// Writes the entries, and their pack where the headers do not say all of it.
+fn write_exact(metadata: &Metadata, place: Place, headers: &mut HeaderMap) {
+    if !write(metadata, place, headers) {
         let pack = status::encode_bin(&metadata.pack());
         if pack.len() <= MAX_PACK {
             put(headers, HeaderName::from_static(keys::META), &pack);
@@ -259,32 +264,19 @@ fn read(headers: &HeaderMap, place: Place) -> Metadata {
     out
 }
 
-/// Entries to headers; drops what HTTP/2 has no form for.
-pub(crate) fn write(metadata: &Metadata, place: Place, headers: &mut HeaderMap) {
+/// Entries to headers; drops what HTTP/2 has no form for. Whether the headers say all of it.
+pub(crate) fn write(metadata: &Metadata, place: Place, headers: &mut HeaderMap) -> bool {
+    let mut exact = true;
+    let mut last: Option<HeaderName> = None;
     for entry in metadata {
-        let metainfo = |prefix: &str, key: &[u8]| {
-            if key.is_empty() || entry.value.is_empty() {
-                return None;
-            }
-            let key = std::str::from_utf8(key).ok()?.replace('_', "-");
-            HeaderName::from_bytes(format!("{prefix}{key}").as_bytes()).ok()
+        let Some(name) = name_of(entry, place, metadata) else {
+            exact = false;
+            continue;
         };
-        let name = match entry.scope {
-            Scope::Plain => HeaderName::from_bytes(&entry.key)
-                .ok()
-                .filter(|name| !place.is_reserved(name.as_str())),
-            Scope::Persist => metainfo(keys::PREFIX_PERSIST, &entry.key),
-            // To its receiver an `UPSTREAM_K` is a K that goes no further, which is just what a
-            // gRPC receiver makes of the K it gets.
-            Scope::Transit => match entry.key.strip_prefix(b"UPSTREAM_") {
-                Some(key) => std::str::from_utf8(key)
-                    .ok()
-                    .filter(|key| metadata.get(Scope::Transit, key).is_none())
-                    .and_then(|key| metainfo(keys::PREFIX_TRANSIT, key.as_bytes())),
-                None => metainfo(keys::PREFIX_TRANSIT, &entry.key),
-            },
-        };
-        let Some(name) = name else { continue };
+        // A header map keeps the values of one name together, wherever they stood.
+        let again = headers.contains_key(&name);
+        exact &= !again || last.as_ref() == Some(&name);
+        exact &= is_exact(entry, &name, place);
         if entry.scope == Scope::Plain && name.as_str().ends_with("-bin") {
             let parts: Option<Vec<_>> = entry
                 .value
@@ -293,11 +285,64 @@ pub(crate) fn write(metadata: &Metadata, place: Place, headers: &mut HeaderMap) 
                 .collect();
             // A TTHeader peer knows nothing of `-bin`: its bytes are the value then.
             for raw in parts.unwrap_or_else(|| vec![entry.value.to_vec()]) {
-                append(headers, name.clone(), status::encode_bin(&raw).as_bytes());
+                let text = status::encode_bin(&raw);
+                exact &= text.as_bytes() == entry.value;
+                exact &= append(headers, name.clone(), text.as_bytes());
             }
         } else {
-            append(headers, name, entry.value.trim_ascii());
+            let value = entry.value.trim_ascii();
+            exact &= value.len() == entry.value.len();
+            exact &= append(headers, name.clone(), value);
         }
+        last = Some(name);
+    }
+    exact
+}
+
+/// The header under which an entry is written, if it can be.
+fn name_of(entry: &Entry, place: Place, among: &Metadata) -> Option<HeaderName> {
+    let metainfo = |prefix: &str, key: &[u8]| {
+        if key.is_empty() || entry.value.is_empty() {
+            return None;
+        }
+        let key = std::str::from_utf8(key).ok()?.replace('_', "-");
+        HeaderName::from_bytes(format!("{prefix}{key}").as_bytes()).ok()
+    };
+    match entry.scope {
+        Scope::Plain => HeaderName::from_bytes(&entry.key)
+            .ok()
+            .filter(|name| !place.is_reserved(name.as_str())),
+        Scope::Persist => metainfo(keys::PREFIX_PERSIST, &entry.key),
+        // To its receiver an `UPSTREAM_K` is a K that goes no further, which is just what a gRPC
+        // receiver makes of the K it gets.
+        Scope::Transit => match entry.key.strip_prefix(UPSTREAM) {
+            Some(key) if among.len() <= MAX_UPSTREAM => {
+                let live = std::str::from_utf8(key).ok()?;
+                match among.get(Scope::Transit, live) {
+                    Some(_) => None,
+                    None => metainfo(keys::PREFIX_TRANSIT, key),
+                }
+            }
+            Some(_) | None => metainfo(keys::PREFIX_TRANSIT, &entry.key),
+        },
+    }
+}
+
+/// Whether [`read`] makes the same key of the header.
+fn is_exact(entry: &Entry, name: &HeaderName, place: Place) -> bool {
+    match (entry.scope, place) {
+        (Scope::Plain, Place::Request) => {
+            name.as_str().as_bytes() == entry.key && metainfo(name.as_str()).is_none()
+        }
+        (Scope::Plain, Place::Response) => name.as_str().as_bytes() == entry.key,
+        (Scope::Transit | Scope::Persist, Place::Request) => {
+            !entry.key.starts_with(UPSTREAM)
+                && !entry
+                    .key
+                    .iter()
+                    .any(|b| *b == b'-' || b.is_ascii_lowercase())
+        }
+        (Scope::Transit | Scope::Persist, Place::Response) => false,
     }
 }
 
@@ -309,11 +354,9 @@ fn metainfo(name: &str) -> Option<(Scope, &str)> {
         .or(transit.map(|rest| (Scope::Transit, rest)))
 }
 
-fn append(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) {
-    if let Ok(value) = HeaderValue::from_bytes(value) {
-        // Fails when the map is full (32,768 names): the entry is dropped then.
-        let _ = headers.try_append(name, value);
-    }
+/// Fails for values with control characters, and when the map is full (32,768 names).
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) -> bool {
+    HeaderValue::from_bytes(value).is_ok_and(|value| headers.try_append(name, value).is_ok())
 }
 
 /// Writes a header of our own, if its value can be written.

@@ -3,13 +3,14 @@
 //! Follows Kitex `ttstream/client_handler.go` (request), `stream_server.go` (response: strings are
 //! seen raw) and gopkg `cloud/metainfo`. Knows nothing of frames but their info blocks.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{Bytes, BytesMut};
 
-use crate::stream::{Metadata, Payload, RequestHead, ResponseHead, Scope};
+use crate::stream::{Entry, Metadata, Payload, RequestHead, ResponseHead, Scope};
 use crate::ttheader::header::Info;
 use crate::ttheader::keys;
 
@@ -110,11 +111,10 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
     if !service.is_empty() {
         push(&mut info.strings, keys::IDL_SERVICE, service);
     }
-    write(&head.metadata, Place::Request, &mut info.strings);
+    write_exact(&head.metadata, Place::Request, &mut info.strings);
     if service != head.service {
         push(&mut info.strings, keys::CARRIED_SERVICE, &head.service);
     }
-    carry(&head.metadata, Place::Request, &mut info.strings);
     let protocol = match &head.payload {
         Payload::Thrift => keys::PROTOCOL_THRIFT_STRUCT,
         Payload::Protobuf => keys::PROTOCOL_PROTOBUF_STRUCT,
@@ -149,8 +149,7 @@ pub fn response_info(head: &ResponseHead, method: &str) -> Info {
         ],
         strings: Vec::with_capacity(head.metadata.len()),
     };
-    write(&head.metadata, Place::Response, &mut info.strings);
-    carry(&head.metadata, Place::Response, &mut info.strings);
+    write_exact(&head.metadata, Place::Response, &mut info.strings);
     info
 }
 
@@ -184,11 +183,10 @@ fn read(strings: &[(Bytes, Bytes)], place: Place, out: &mut Metadata) {
             (Scope::Plain, 0)
         };
         if scope == Scope::Plain {
-            let foreign = keys::starts_with_no_case(key, b"grpc-") || key.starts_with(b":");
             // What only the proxy reads (`ripcord-hops`, ...) stays in a request.
             let ours = keys::starts_with_no_case(key, keys::PREFIX_RIPCORD);
             let kept = ours && place == Place::Request && !is_carried(key);
-            if !kept && (foreign || keys::is_reserved(key)) {
+            if !kept && (is_foreign(key) || keys::is_reserved(key)) {
                 continue;
             }
         } else if key.len() == prefix || value.is_empty() {
@@ -198,43 +196,112 @@ fn read(strings: &[(Bytes, Bytes)], place: Place, out: &mut Metadata) {
     }
 }
 
-/// Entries to strings: repeated keys joined with commas, since a Kitex peer reads a map.
-pub(crate) fn write(metadata: &Metadata, place: Place, out: &mut Vec<(Bytes, Bytes)>) {
-    let first = out.len();
+/// Entries to strings: repeated keys joined with commas, since a Kitex peer reads a map. Whether
+/// the strings say all of it.
+pub(crate) fn write(metadata: &Metadata, place: Place, out: &mut Vec<(Bytes, Bytes)>) -> bool {
+    let mut exact = true;
+    let mut rows: Vec<(Bytes, Vec<Bytes>)> = Vec::with_capacity(metadata.len());
+    // Keys come from peers, so not a hash that they can aim at; most heads need none at all.
+    let mut index: HashMap<Bytes, usize> = HashMap::new();
     for entry in metadata {
-        let key = match entry.scope {
-            Scope::Plain => {
-                let ours = keys::starts_with_no_case(&entry.key, keys::PREFIX_RIPCORD);
-                let kept = ours
-                    && place == Place::Request
-                    && !is_carried(&entry.key)
-                    && int_key(&entry.key).is_none();
-                if !kept && (keys::is_reserved(&entry.key) || is_hop_only(&entry.key)) {
-                    continue;
-                }
-                entry.key.clone()
-            }
-            Scope::Transit | Scope::Persist if entry.key.is_empty() || entry.value.is_empty() => {
-                continue;
-            }
-            Scope::Transit => [keys::PREFIX_TRANSIT, &entry.key].concat().into(),
-            Scope::Persist => [keys::PREFIX_PERSIST, &entry.key].concat().into(),
-        };
-        if key.len() > MAX_VALUE || entry.value.len() > MAX_VALUE {
+        if place == Place::Request && entry.scope == Scope::Plain && int_key(&entry.key).is_some() {
+            // Read back before the strings.
+            exact &= rows.is_empty() && entry.value.len() <= MAX_VALUE;
             continue;
         }
-        match out.iter_mut().skip(first).find(|(k, _)| *k == key) {
-            Some((_, value)) if value.len() + 1 + entry.value.len() <= MAX_VALUE => {
-                let mut joined = BytesMut::with_capacity(value.len() + 1 + entry.value.len());
-                joined.extend_from_slice(value);
-                joined.extend_from_slice(b",");
-                joined.extend_from_slice(&entry.value);
-                *value = joined.freeze();
+        let Some(key) = string_key(entry, place) else {
+            exact = false;
+            continue;
+        };
+        if key.len() > MAX_VALUE || entry.value.len() > MAX_VALUE {
+            exact = false;
+            continue;
+        }
+        exact &= keeps_its_meaning(entry, place);
+        if index.is_empty() && rows.len() >= INDEX_ABOVE {
+            index.extend(
+                rows.iter()
+                    .enumerate()
+                    .map(|(i, (key, _))| (key.clone(), i)),
+            );
+        }
+        let found = if rows.len() < INDEX_ABOVE {
+            rows.iter().position(|(k, _)| *k == key)
+        } else {
+            index.get(&key).copied()
+        };
+        match found.and_then(|i| rows.get_mut(i)) {
+            Some((_, values)) => {
+                exact = false;
+                values.push(entry.value.clone());
             }
-            Some(_) => {}
-            None => out.push((key, entry.value.clone())),
+            None => {
+                if !index.is_empty() {
+                    index.insert(key.clone(), rows.len());
+                }
+                rows.push((key, vec![entry.value.clone()]));
+            }
         }
     }
+    for (key, values) in rows {
+        out.push((key, join(values)));
+    }
+    exact
+}
+
+/// Up to so many keys are found by looking at each.
+const INDEX_ABOVE: usize = 16;
+
+/// Values joined with commas, as many as fit.
+fn join(values: Vec<Bytes>) -> Bytes {
+    let mut values = values.into_iter();
+    let first = values.next().unwrap_or_default();
+    if values.len() == 0 {
+        return first;
+    }
+    let mut joined = BytesMut::from(&first[..]);
+    for value in values {
+        if joined.len() + 1 + value.len() > MAX_VALUE {
+            break;
+        }
+        joined.extend_from_slice(b",");
+        joined.extend_from_slice(&value);
+    }
+    joined.freeze()
+}
+
+/// The key under which an entry is written, if it may be.
+fn string_key(entry: &Entry, place: Place) -> Option<Bytes> {
+    match entry.scope {
+        Scope::Plain => {
+            let ours = keys::starts_with_no_case(&entry.key, keys::PREFIX_RIPCORD);
+            let kept = ours && place == Place::Request && !is_carried(&entry.key);
+            (kept || !(keys::is_reserved(&entry.key) || is_hop_only(&entry.key)))
+                .then(|| entry.key.clone())
+        }
+        Scope::Transit | Scope::Persist if entry.key.is_empty() || entry.value.is_empty() => None,
+        Scope::Transit => Some([keys::PREFIX_TRANSIT, &entry.key].concat().into()),
+        Scope::Persist => Some([keys::PREFIX_PERSIST, &entry.key].concat().into()),
+    }
+}
+
+/// Whether [`read`] makes the same entry of what [`string_key`] makes of it.
+fn keeps_its_meaning(entry: &Entry, place: Place) -> bool {
+    match (entry.scope, place) {
+        (Scope::Plain, Place::Request) => {
+            !is_foreign(&entry.key)
+                && !entry.key.starts_with(keys::PREFIX_PERSIST)
+                && !entry.key.starts_with(keys::PREFIX_TRANSIT)
+        }
+        (Scope::Plain, Place::Response) => !is_foreign(&entry.key),
+        (Scope::Transit | Scope::Persist, Place::Request) => true,
+        (Scope::Transit | Scope::Persist, Place::Response) => false,
+    }
+}
+
+/// Names that belong to HTTP/2 or gRPC themselves.
+fn is_foreign(key: &[u8]) -> bool {
+    keys::starts_with_no_case(key, b"grpc-") || key.starts_with(b":")
 }
 
 /// What a peer reads of `metadata` when it has only the strings.
@@ -256,15 +323,13 @@ pub(crate) fn rendered(metadata: &Metadata, place: Place) -> Metadata {
     out
 }
 
-/// The pack of `metadata`, base64, if its strings do not say all of it and if it fits.
-pub(crate) fn packed(metadata: &Metadata, rendered: &Metadata) -> Option<String> {
+/// The pack of `metadata`, base64, if it fits.
+pub(crate) fn pack(metadata: &Metadata) -> Option<String> {
     let mut exact = std::borrow::Cow::Borrowed(metadata);
     if exact.iter().any(|e| is_hop_only(&e.key)) {
         exact.to_mut().retain(|e| !is_hop_only(&e.key));
     }
-    (*exact != *rendered)
-        .then(|| STANDARD_NO_PAD.encode(exact.pack()))
-        .filter(|pack| pack.len() <= MAX_VALUE)
+    Some(STANDARD_NO_PAD.encode(exact.pack())).filter(|pack| pack.len() <= MAX_VALUE)
 }
 
 /// What a gRPC peer says of its own compressors: messages are decompressed toward TTHeader.
@@ -272,8 +337,11 @@ fn is_hop_only(key: &[u8]) -> bool {
     key == b"grpc-accept-encoding"
 }
 
-fn carry(metadata: &Metadata, place: Place, out: &mut Vec<(Bytes, Bytes)>) {
-    if let Some(pack) = packed(metadata, &rendered(metadata, place)) {
+/// Writes the entries, and their pack where the strings do not say all of it.
+fn write_exact(metadata: &Metadata, place: Place, out: &mut Vec<(Bytes, Bytes)>) {
+    if !write(metadata, place, out)
+        && let Some(pack) = pack(metadata)
+    {
         push(out, keys::CARRIED_META, &pack);
     }
 }
