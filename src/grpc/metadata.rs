@@ -85,14 +85,13 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
     })
 }
 
-/// Writes a request over plain HTTP/2, addressed to `head.to`; what is no authority is replaced by
-/// `localhost`.
+/// Writes a request. An authority that is none is replaced by `localhost`.
 #[must_use]
-pub fn request(head: &RequestHead) -> Request<()> {
+pub fn request(head: &RequestHead, scheme: &Scheme, authority: &str) -> Request<()> {
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.version_mut() = http::Version::HTTP_2;
-    *request.uri_mut() = uri(head);
+    *request.uri_mut() = uri(head, scheme, authority);
     let headers = request.headers_mut();
     put(headers, TE, "trailers");
     put_payload(headers, &head.payload);
@@ -125,12 +124,6 @@ pub fn response_head(headers: &HeaderMap) -> ResponseHead {
         metadata: exact(headers, Place::Response),
         explicit: true,
     }
-}
-
-/// Whether a response is gRPC's, so that its body is messages.
-#[must_use]
-pub fn is_grpc(parts: &http::response::Parts) -> bool {
-    parts.status == StatusCode::OK && payload(&parts.headers).is_some()
 }
 
 /// Writes a callee's headers.
@@ -366,16 +359,16 @@ pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn uri(head: &RequestHead) -> Uri {
+fn uri(head: &RequestHead, scheme: &Scheme, authority: &str) -> Uri {
     let path = format!(
         "/{}/{}",
         utf8_percent_encode(&head.service, PATH),
         utf8_percent_encode(&head.method, PATH)
     );
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme.clone());
     parts.authority = Some(
-        Authority::try_from(head.to.as_deref().unwrap_or_default())
+        Authority::try_from(authority)
             .unwrap_or_else(|_| Authority::from_static("localhost")),
     );
     parts.path_and_query =
