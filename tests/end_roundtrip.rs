@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::uri::Scheme;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -261,7 +260,7 @@ proptest! {
             info.ints.push((12, ms.to_string().into()));
         }
         let head = ttheader::metadata::request_head(&info, 0x10).unwrap();
-        let request = grpc::metadata::request(&head, &Scheme::HTTP, "h");
+        let request = grpc::metadata::request(&head);
         let crossed = grpc::metadata::request_head(&request.into_parts().0).unwrap();
         prop_assert_eq!(&crossed.metadata, &head.metadata);
         prop_assert_eq!(&crossed.service, &head.service);
@@ -403,7 +402,7 @@ fn rpc_metainfo_has_a_form_on_each_wire() {
     assert_eq!(info.string("RPC_PERSIST_USER_ID").unwrap(), "1");
     assert_eq!(info.string("RPC_TRANSIT_HOP").unwrap(), "2");
     assert!(info.string("ripcord-meta").is_none());
-    let request = grpc::metadata::request(&head, &Scheme::HTTP, "h");
+    let request = grpc::metadata::request(&head);
     assert_eq!(request.headers()["rpc-persist-user-id"], "1");
     assert_eq!(request.headers()["rpc-transit-hop"], "2");
     assert!(!request.headers().contains_key("ripcord-meta-bin"));

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::stream::Scope;
 
 fn parts(
     build: impl FnOnce(http::request::Builder) -> http::request::Builder,
@@ -55,8 +56,8 @@ fn a_request_is_read_and_written() {
             (Scope::Plain, b"ripcord-hops", b"n1"),
         ]
     );
-    let again = request(&head, &Scheme::HTTP, "backend:1");
-    assert_eq!(again.uri(), "http://backend:1/chat.v1.Chat/Talk");
+    let again = request(&head);
+    assert_eq!(again.uri(), "http://chat:80/chat.v1.Chat/Talk");
     assert!(!again.headers().contains_key(keys::META));
     let (parts, ()) = again.into_parts();
     let read = request_head(&parts).unwrap();
@@ -98,6 +99,7 @@ fn what_http_cannot_write_is_carried() {
     let mut head = RequestHead {
         service: "Chat".into(),
         method: "Talk it?".into(),
+        to: Some("not an authority".into()),
         ..RequestHead::default()
     };
     let md = &mut head.metadata;
@@ -108,7 +110,7 @@ fn what_http_cannot_write_is_carried() {
     md.push(Scope::Plain, "te", "gzip");
     md.push(Scope::Persist, "user-id", "3");
     md.push(Scope::Transit, "UPSTREAM_OLD", "4");
-    let request = request(&head, &Scheme::HTTP, "not an authority");
+    let request = request(&head);
     assert_eq!(request.uri(), "http://localhost/Chat/Talk%20it%3F");
     let headers = request.headers();
     assert_eq!(headers["upper"], "1");
