@@ -6,6 +6,7 @@
 
 mod meaning;
 mod rows;
+mod show;
 
 pub use rows::{Row, rows};
 

@@ -8,11 +8,10 @@ use std::fmt;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::show::{show, show_terminal, show_trailers};
 use crate::grpc::status::{Code, encode_message, reset};
-use crate::stream::{
-    Cancel, End, Failure, HopEnd, HopKind, How, Party, Processed, Reason, TtCode, TypeId, code,
-};
-use crate::ttheader::end::{EndContext, Terminal, TerminalKind};
+use crate::stream::{End, HopEnd, HopKind, Party, Reason, TtCode, TypeId};
+use crate::ttheader::end::EndContext;
 use crate::ttheader::header::Info;
 use crate::ttheader::{exception, keys};
 use crate::{grpc, ttheader};
@@ -316,101 +315,4 @@ const fn context() -> EndContext<'static> {
         stream_id: 1,
         carried: true,
     }
-}
-
-fn show_trailers(trailers: &HeaderMap) -> String {
-    let get = |name: &str| {
-        trailers
-            .get(name)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-    };
-    let mut out = format!("status={}", get(grpc::keys::STATUS).unwrap_or_default());
-    for name in [grpc::keys::BIZ_STATUS, grpc::keys::BIZ_EXTRA] {
-        if let Some(value) = get(name) {
-            out += &format!(" {name}={value}");
-        }
-    }
-    for name in [
-        grpc::keys::END,
-        grpc::keys::CODE,
-        grpc::keys::PATH,
-        grpc::keys::CLASS,
-        grpc::keys::PROCESSED,
-    ] {
-        if let Some(value) = get(name) {
-            let value = if value.contains(' ') {
-                format!("{value:?}")
-            } else {
-                value
-            };
-            out += &format!(" {name}={value}");
-        }
-    }
-    if trailers.contains_key(grpc::keys::DETAILS) {
-        out += " details";
-    }
-    let message = get(grpc::keys::MESSAGE).unwrap_or_default();
-    let message = grpc::status::decode_message(message.as_bytes());
-    format!("{out} message={message:?}")
-}
-
-fn show_terminal(terminal: &Terminal) -> String {
-    let mut out = match (terminal.kind, exception::decode(&terminal.payload)) {
-        (TerminalKind::Rst, Ok(said)) => {
-            format!(
-                "rst {} text={:?}",
-                said.exception.type_id, said.exception.text
-            )
-        }
-        (TerminalKind::Trailer, Ok(said)) => format!(
-            "exception {} text={:?}",
-            said.exception.type_id, said.exception.text
-        ),
-        (TerminalKind::Rst, Err(_)) => "rst".to_owned(),
-        (TerminalKind::Trailer, Err(_)) => "trailer".to_owned(),
-    };
-    for (key, value) in &terminal.strings {
-        let (key, value) = (String::from_utf8_lossy(key), String::from_utf8_lossy(value));
-        if value.contains(' ') {
-            out += &format!(" {key}={value:?}");
-        } else {
-            out += &format!(" {key}={value}");
-        }
-    }
-    out
-}
-
-fn show(end: &End) -> String {
-    let what = match &end.reason {
-        Reason::Complete => "complete".to_owned(),
-        Reason::Failed(Failure::Status(status)) => format!("failed status {}", status.code),
-        Reason::Failed(Failure::Exception(said)) => format!("failed exception {}", said.type_id),
-        Reason::Failed(Failure::Business(found)) => format!("failed business {}", found.code),
-        Reason::Canceled(cancel) => show_cancel(cancel),
-        Reason::Hop(hop) => format!("hop {}", hop.kind.name()),
-    };
-    let by = match end.by {
-        Party::Caller => "caller",
-        Party::Callee => "callee",
-        Party::Hop => "hop",
-    };
-    let processed = match end.processed {
-        Processed::No => "no",
-        Processed::Maybe => "maybe",
-        Processed::Yes => "yes",
-    };
-    format!("{what}, by {by}, processed {processed}")
-}
-
-fn show_cancel(cancel: &Cancel) -> String {
-    let how = match cancel.how {
-        How::Rst => "rst".to_owned(),
-        How::Trailer => "trailer".to_owned(),
-        How::Reset(n) => format!("reset {n}"),
-        How::Status => "status".to_owned(),
-        How::ConnectionLost => "connection lost".to_owned(),
-    };
-    let class = cancel.class.code();
-    debug_assert!((code::BY_CALLEE..=code::FOREIGN).contains(&class));
-    format!("canceled {}, class {class}, how {how}", cancel.cause.code)
 }

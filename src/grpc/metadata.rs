@@ -8,15 +8,17 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::grpc::keys;
+use crate::grpc::metadata::refusal::Refused;
 use crate::grpc::status::{self, Code};
-use crate::grpc::{keys, metadata::refusal::Refused};
-use crate::stream::{Metadata, Payload, RequestHead, ResponseHead, Scope};
+use crate::stream::{Payload, RequestHead, ResponseHead};
 
 mod refusal;
 pub use refusal::Refusal;
 
-/// The longest pack that is put into a request's or a response's headers: peers cap header blocks.
-const MAX_PACK: usize = 3 * 1024;
+mod entries;
+use entries::write_exact;
+pub(crate) use entries::{Place, exact, write};
 
 /// What a path segment cannot hold as it is. `/` is kept: a service's name may have some.
 const PATH: &AsciiSet = &CONTROLS
@@ -107,8 +109,7 @@ pub fn request(head: &RequestHead) -> Request<()> {
             caller,
         );
     }
-    write(&head.metadata, Place::Request, headers);
-    carry(&head.metadata, Place::Request, headers);
+    write_exact(&head.metadata, Place::Request, headers);
     request
 }
 
@@ -139,8 +140,7 @@ pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
     if let Some(encoding) = &head.encoding {
         put(headers, HeaderName::from_static(keys::ENCODING), encoding);
     }
-    write(&head.metadata, Place::Response, headers);
-    carry(&head.metadata, Place::Response, headers);
+    write_exact(&head.metadata, Place::Response, headers);
     response
 }
 
@@ -174,145 +174,6 @@ pub(crate) fn put_payload(headers: &mut HeaderMap, payload: &Payload) {
                 &format!("application/grpc+{subtype}"),
             );
         }
-    }
-}
-
-/// Which headers: only a request's have metainfo in them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A request's.
-    Request,
-    /// A response's headers or trailers.
-    Response,
-}
-
-impl Place {
-    /// Headers of this wire, and what the head has a field for.
-    fn is_reserved(self, name: &str) -> bool {
-        keys::is_reserved(name)
-            || match self {
-                Self::Request => keys::is_carried(name) || name == keys::SOURCE_SERVICE,
-                Self::Response => name.starts_with(keys::PREFIX_RIPCORD),
-            }
-    }
-}
-
-/// Headers to entries, the carried ones where they count.
-pub(crate) fn exact(headers: &HeaderMap, place: Place) -> Metadata {
-    let native = read(headers, place);
-    let packed = headers
-        .get(keys::META)
-        .and_then(|raw| status::decode_bin(raw.as_bytes()))
-        .and_then(|raw| Metadata::unpack(raw.into()));
-    match packed {
-        Some(packed) => {
-            let beside = rendered(&packed, place);
-            Metadata::reconcile(native, packed, &beside)
-        }
-        None => native,
-    }
-}
-
-/// What a peer reads of `metadata` when it has only the headers.
-pub(crate) fn rendered(metadata: &Metadata, place: Place) -> Metadata {
-    let mut headers = HeaderMap::with_capacity(metadata.len());
-    write(metadata, place, &mut headers);
-    read(&headers, place)
-}
-
-fn carry(metadata: &Metadata, place: Place, headers: &mut HeaderMap) {
-    if rendered(metadata, place) != *metadata {
-        let pack = status::encode_bin(&metadata.pack());
-        if pack.len() <= MAX_PACK {
-            put(headers, HeaderName::from_static(keys::META), &pack);
-        }
-    }
-}
-
-fn read(headers: &HeaderMap, place: Place) -> Metadata {
-    let mut out = Metadata::with_capacity(headers.len());
-    for (name, value) in headers {
-        let name = name.as_str();
-        let value = value.as_bytes();
-        if place.is_reserved(name) {
-            continue;
-        }
-        let metainfo = match place {
-            Place::Request => metainfo(name),
-            Place::Response => None,
-        };
-        if let Some((scope, rest)) = metainfo {
-            if !rest.is_empty() && !value.is_empty() {
-                let key = rest.replace('-', "_").to_ascii_uppercase();
-                out.push(scope, key, value.to_vec());
-            }
-        } else if name.ends_with("-bin") {
-            for part in value.split(|b| *b == b',') {
-                if let Some(raw) = status::decode_bin(part.trim_ascii()) {
-                    out.push(Scope::Plain, name.to_owned(), status::encode_bin(&raw));
-                }
-            }
-        } else {
-            out.push(Scope::Plain, name.to_owned(), value.to_vec());
-        }
-    }
-    out
-}
-
-/// Entries to headers; drops what HTTP/2 has no form for.
-pub(crate) fn write(metadata: &Metadata, place: Place, headers: &mut HeaderMap) {
-    for entry in metadata {
-        let metainfo = |prefix: &str, key: &[u8]| {
-            if key.is_empty() || entry.value.is_empty() {
-                return None;
-            }
-            let key = std::str::from_utf8(key).ok()?.replace('_', "-");
-            HeaderName::from_bytes(format!("{prefix}{key}").as_bytes()).ok()
-        };
-        let name = match entry.scope {
-            Scope::Plain => HeaderName::from_bytes(&entry.key)
-                .ok()
-                .filter(|name| !place.is_reserved(name.as_str())),
-            Scope::Persist => metainfo(keys::PREFIX_PERSIST, &entry.key),
-            // To its receiver an `UPSTREAM_K` is a K that goes no further, which is just what a
-            // gRPC receiver makes of the K it gets.
-            Scope::Transit => match entry.key.strip_prefix(b"UPSTREAM_") {
-                Some(key) => std::str::from_utf8(key)
-                    .ok()
-                    .filter(|key| metadata.get(Scope::Transit, key).is_none())
-                    .and_then(|key| metainfo(keys::PREFIX_TRANSIT, key.as_bytes())),
-                None => metainfo(keys::PREFIX_TRANSIT, &entry.key),
-            },
-        };
-        let Some(name) = name else { continue };
-        if entry.scope == Scope::Plain && name.as_str().ends_with("-bin") {
-            let parts: Option<Vec<_>> = entry
-                .value
-                .split(|b| *b == b',')
-                .map(|part| status::decode_bin(part.trim_ascii()))
-                .collect();
-            // A TTHeader peer knows nothing of `-bin`: its bytes are the value then.
-            for raw in parts.unwrap_or_else(|| vec![entry.value.to_vec()]) {
-                append(headers, name.clone(), status::encode_bin(&raw).as_bytes());
-            }
-        } else {
-            append(headers, name, entry.value.trim_ascii());
-        }
-    }
-}
-
-fn metainfo(name: &str) -> Option<(Scope, &str)> {
-    let persist = name.strip_prefix(keys::PREFIX_PERSIST);
-    let transit = name.strip_prefix(keys::PREFIX_TRANSIT);
-    persist
-        .map(|rest| (Scope::Persist, rest))
-        .or(transit.map(|rest| (Scope::Transit, rest)))
-}
-
-fn append(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) {
-    if let Ok(value) = HeaderValue::from_bytes(value) {
-        // Fails when the map is full (32,768 names): the entry is dropped then.
-        let _ = headers.try_append(name, value);
     }
 }
 

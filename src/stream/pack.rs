@@ -5,6 +5,8 @@
 //! u32, key, value. A pack counts only where the native entries beside it are what it renders
 //! to: see [`Metadata::reconcile`].
 
+use std::collections::HashMap;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::stream::{Entry, Metadata, Scope};
@@ -60,17 +62,33 @@ impl Metadata {
     /// Otherwise the pack was forged or the native entries were changed, and `native` stands.
     #[must_use]
     pub fn reconcile(native: Self, mut packed: Self, rendered: &Self) -> Self {
-        let mut rest: Vec<Option<Entry>> = native.iter().cloned().map(Some).collect();
+        // Peers choose the keys, so not a hash that they can aim at.
+        let mut places: HashMap<Identity<'_>, Vec<usize>> = HashMap::new();
+        for (at, entry) in native.iter().enumerate() {
+            places.entry(entry.identity()).or_default().push(at);
+        }
+        let mut explained = vec![false; native.len()];
         for entry in rendered {
-            match rest.iter_mut().find(|slot| slot.as_ref() == Some(entry)) {
-                Some(slot) => *slot = None,
+            let at = places.get_mut(&entry.identity()).and_then(Vec::pop);
+            match at.and_then(|at| explained.get_mut(at)) {
+                Some(done) => *done = true,
                 None => return native,
             }
         }
-        for entry in rest.into_iter().flatten() {
-            packed.push(entry.scope, entry.key, entry.value);
+        let rest = native.iter().zip(&explained).filter(|(_, done)| !**done);
+        for (entry, _) in rest {
+            packed.push(entry.scope, entry.key.clone(), entry.value.clone());
         }
         packed
+    }
+}
+
+/// Scope, key and value of an entry.
+type Identity<'a> = (Scope, &'a [u8], &'a [u8]);
+
+impl Entry {
+    fn identity(&self) -> Identity<'_> {
+        (self.scope, &self.key, &self.value)
     }
 }
 

@@ -212,15 +212,19 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
         }
         Reason::Canceled(cancel) => rst(cancel, ctx),
         Reason::Hop(hop) if hop.kind.before_backend() => {
-            trailer(encode(ctx, hop.kind.code(), &hop.text))
+            let text = format!("{}{}", status_prefix(hop.kind.status()), hop.text);
+            trailer(encode(ctx, hop.kind.code(), &text))
         }
         Reason::Hop(hop) => rst(&hop.as_cancel(ctx.node), ctx),
     };
-    if out.kind == TerminalKind::Trailer {
-        metadata::write(&end.trailers, metadata::Place::Response, &mut out.strings);
-    }
+    let exact = match out.kind {
+        TerminalKind::Trailer => {
+            metadata::write(&end.trailers, metadata::Place::Response, &mut out.strings)
+        }
+        TerminalKind::Rst => end.trailers.is_empty(),
+    };
     if ctx.carried {
-        carried::write(end, ctx.node, &mut out);
+        carried::write(end, ctx.node, exact, &mut out);
     }
     carried::bound(&mut out.strings, ctx.carried);
     out

@@ -5,16 +5,15 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::stream::{Metadata, Payload, RequestHead, ResponseHead, Scope};
 use crate::ttheader::header::Info;
 use crate::ttheader::keys;
 
-/// The longest value that an info block holds.
-pub(crate) const MAX_VALUE: usize = u16::MAX as usize;
+mod entries;
+pub(crate) use entries::{MAX_VALUE, Place, pack, push, unpacked, write};
+use entries::{bounded, exact, int_key, read, write_exact};
 
 /// Why a Header frame does not open a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,11 +109,10 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
     if !service.is_empty() {
         push(&mut info.strings, keys::IDL_SERVICE, service);
     }
-    write(&head.metadata, Place::Request, &mut info.strings);
+    write_exact(&head.metadata, Place::Request, &mut info.strings);
     if service != head.service {
         push(&mut info.strings, keys::CARRIED_SERVICE, &head.service);
     }
-    carry(&head.metadata, Place::Request, &mut info.strings);
     let protocol = match &head.payload {
         Payload::Thrift => keys::PROTOCOL_THRIFT_STRUCT,
         Payload::Protobuf => keys::PROTOCOL_PROTOBUF_STRUCT,
@@ -149,8 +147,7 @@ pub fn response_info(head: &ResponseHead, method: &str) -> Info {
         ],
         strings: Vec::with_capacity(head.metadata.len()),
     };
-    write(&head.metadata, Place::Response, &mut info.strings);
-    carry(&head.metadata, Place::Response, &mut info.strings);
+    write_exact(&head.metadata, Place::Response, &mut info.strings);
     info
 }
 
@@ -159,169 +156,6 @@ pub(crate) fn response_metadata(info: &Info) -> Metadata {
     let mut native = Metadata::with_capacity(info.strings.len());
     read(&info.strings, Place::Response, &mut native);
     exact(info, native, Place::Response)
-}
-
-/// Which way the strings go: only a request's are metainfo, a response's are seen raw.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A request's Header.
-    Request,
-    /// A response's Header or Trailer.
-    Response,
-}
-
-/// Strings to entries, without those that mean something else.
-fn read(strings: &[(Bytes, Bytes)], place: Place, out: &mut Metadata) {
-    for (key, value) in strings {
-        let scoped = |prefix: &[u8]| {
-            (place == Place::Request && key.starts_with(prefix)).then_some(prefix.len())
-        };
-        let (scope, prefix) = if let Some(n) = scoped(keys::PREFIX_PERSIST) {
-            (Scope::Persist, n)
-        } else if let Some(n) = scoped(keys::PREFIX_TRANSIT) {
-            (Scope::Transit, n)
-        } else {
-            (Scope::Plain, 0)
-        };
-        if scope == Scope::Plain {
-            let foreign = keys::starts_with_no_case(key, b"grpc-") || key.starts_with(b":");
-            // What only the proxy reads (`ripcord-hops`, ...) stays in a request.
-            let ours = keys::starts_with_no_case(key, keys::PREFIX_RIPCORD);
-            let kept = ours && place == Place::Request && !is_carried(key);
-            if !kept && (foreign || keys::is_reserved(key)) {
-                continue;
-            }
-        } else if key.len() == prefix || value.is_empty() {
-            continue;
-        }
-        out.push(scope, key.slice(prefix..), value.clone());
-    }
-}
-
-/// Entries to strings: repeated keys joined with commas, since a Kitex peer reads a map.
-pub(crate) fn write(metadata: &Metadata, place: Place, out: &mut Vec<(Bytes, Bytes)>) {
-    let first = out.len();
-    for entry in metadata {
-        let key = match entry.scope {
-            Scope::Plain => {
-                let ours = keys::starts_with_no_case(&entry.key, keys::PREFIX_RIPCORD);
-                let kept = ours
-                    && place == Place::Request
-                    && !is_carried(&entry.key)
-                    && int_key(&entry.key).is_none();
-                if !kept && (keys::is_reserved(&entry.key) || is_hop_only(&entry.key)) {
-                    continue;
-                }
-                entry.key.clone()
-            }
-            Scope::Transit | Scope::Persist if entry.key.is_empty() || entry.value.is_empty() => {
-                continue;
-            }
-            Scope::Transit => [keys::PREFIX_TRANSIT, &entry.key].concat().into(),
-            Scope::Persist => [keys::PREFIX_PERSIST, &entry.key].concat().into(),
-        };
-        if key.len() > MAX_VALUE || entry.value.len() > MAX_VALUE {
-            continue;
-        }
-        match out.iter_mut().skip(first).find(|(k, _)| *k == key) {
-            Some((_, value)) if value.len() + 1 + entry.value.len() <= MAX_VALUE => {
-                let mut joined = BytesMut::with_capacity(value.len() + 1 + entry.value.len());
-                joined.extend_from_slice(value);
-                joined.extend_from_slice(b",");
-                joined.extend_from_slice(&entry.value);
-                *value = joined.freeze();
-            }
-            Some(_) => {}
-            None => out.push((key, entry.value.clone())),
-        }
-    }
-}
-
-/// What a peer reads of `metadata` when it has only the strings.
-pub(crate) fn rendered(metadata: &Metadata, place: Place) -> Metadata {
-    let mut strings = Vec::with_capacity(metadata.len());
-    write(metadata, place, &mut strings);
-    let mut out = Metadata::with_capacity(strings.len());
-    if place == Place::Request {
-        for entry in metadata {
-            if entry.scope == Scope::Plain
-                && int_key(&entry.key).is_some()
-                && entry.value.len() <= MAX_VALUE
-            {
-                out.push(Scope::Plain, entry.key.clone(), entry.value.clone());
-            }
-        }
-    }
-    read(&strings, place, &mut out);
-    out
-}
-
-/// The pack of `metadata`, base64, if its strings do not say all of it and if it fits.
-pub(crate) fn packed(metadata: &Metadata, rendered: &Metadata) -> Option<String> {
-    let mut exact = std::borrow::Cow::Borrowed(metadata);
-    if exact.iter().any(|e| is_hop_only(&e.key)) {
-        exact.to_mut().retain(|e| !is_hop_only(&e.key));
-    }
-    (*exact != *rendered)
-        .then(|| STANDARD_NO_PAD.encode(exact.pack()))
-        .filter(|pack| pack.len() <= MAX_VALUE)
-}
-
-/// What a gRPC peer says of its own compressors: messages are decompressed toward TTHeader.
-fn is_hop_only(key: &[u8]) -> bool {
-    key == b"grpc-accept-encoding"
-}
-
-fn carry(metadata: &Metadata, place: Place, out: &mut Vec<(Bytes, Bytes)>) {
-    if let Some(pack) = packed(metadata, &rendered(metadata, place)) {
-        push(out, keys::CARRIED_META, &pack);
-    }
-}
-
-/// `native`, or the carried entries that render to it.
-fn exact(info: &Info, native: Metadata, place: Place) -> Metadata {
-    match unpacked(info) {
-        Some(packed) => {
-            let beside = rendered(&packed, place);
-            Metadata::reconcile(native, packed, &beside)
-        }
-        None => native,
-    }
-}
-
-/// The carried entries, believed or not.
-pub(crate) fn unpacked(info: &Info) -> Option<Metadata> {
-    let raw = info.string(keys::CARRIED_META)?;
-    Metadata::unpack(STANDARD_NO_PAD.decode(raw).ok()?.into())
-}
-
-/// Appends a string of our own.
-pub(crate) fn push(out: &mut Vec<(Bytes, Bytes)>, key: &'static str, value: &str) {
-    out.push((
-        Bytes::from_static(key.as_bytes()),
-        Bytes::copy_from_slice(bounded(value)),
-    ));
-}
-
-fn is_carried(key: &[u8]) -> bool {
-    [
-        keys::CARRIED_STATUS,
-        keys::CARRIED_DETAILS,
-        keys::CARRIED_END,
-        keys::CARRIED_PROCESSED,
-        keys::CARRIED_META,
-        keys::CARRIED_SERVICE,
-        keys::CARRIED_SUBTYPE,
-        keys::CUT,
-    ]
-    .iter()
-    .any(|name| key.eq_ignore_ascii_case(name.as_bytes()))
-}
-
-fn int_key(key: &[u8]) -> Option<u16> {
-    let number = key.strip_prefix(keys::PREFIX_INT.as_bytes())?;
-    let number = std::str::from_utf8(number).ok()?.parse().ok()?;
-    (!keys::is_own_int(number)).then_some(number)
 }
 
 /// `chat.v1.Chat` is `Chat` to Kitex.
@@ -347,11 +181,3 @@ fn name(value: Option<&Bytes>) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// As much of `value` as an info block holds.
-pub(crate) fn bounded(value: &str) -> &[u8] {
-    let mut end = value.len().min(MAX_VALUE);
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    value.as_bytes().get(..end).unwrap_or_default()
-}

@@ -60,12 +60,35 @@ impl Part {
 pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> HeaderMap {
     let mut end = Cow::Borrowed(end);
     let mut cut: Vec<Part> = Vec::new();
+    // What can never fit is not rendered even once.
+    if end.trailers.size() + end.trailers.len() * PER_HEADER > limit * 4 {
+        cut.extend([Part::Exact, Part::Trailers]);
+        let mut left = limit;
+        end.to_mut().trailers.retain(|entry| {
+            let size = entry.key.len() + entry.value.len() + PER_HEADER;
+            let fits = left >= size;
+            left = if fits { left - size } else { 0 };
+            fits
+        });
+    }
+    if text(&end.reason).len() > limit {
+        let mut at = limit;
+        let whole = text(&end.reason).to_owned();
+        while !whole.is_char_boundary(at) {
+            at -= 1;
+        }
+        let short = format!("{}{MARK}", whole.get(..at).unwrap_or_default());
+        set_text(&mut end.to_mut().reason, &short);
+    }
+    let early = cut.clone();
     let mut out = render(&end, node, carried, &cut);
     for part in Part::ORDER {
         if size(&out) <= limit {
             break;
         }
-        cut.push(part);
+        if !cut.contains(&part) {
+            cut.push(part);
+        }
         // The mark takes room of its own.
         let marked = render(&end, node, carried, &cut);
         let over = size(&marked).saturating_sub(limit);
@@ -76,7 +99,7 @@ pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> He
             Part::Text => shorten_text(&mut end, node, over),
         };
         if !changed {
-            cut.pop();
+            cut.retain(|done| *done != part || early.contains(done));
         }
         out = render(&end, node, carried, &cut);
     }
@@ -107,11 +130,11 @@ fn render(end: &End, node: &str, carried: bool, cut: &[Part]) -> HeaderMap {
             say(&mut out, keys::BIZ_EXTRA, extra);
         }
     }
-    metadata::write(&end.trailers, Place::Response, &mut out);
+    let plain = metadata::write(&end.trailers, Place::Response, &mut out);
     if carried {
         let exact = !cut.contains(&Part::Exact);
         carried::write(&end.reason, end.processed, node, exact, &mut out);
-        if exact && metadata::rendered(&end.trailers, Place::Response) != end.trailers {
+        if exact && !plain {
             say(&mut out, keys::META, &encode_bin(&end.trailers.pack()));
         }
         if !cut.is_empty() {
@@ -194,7 +217,12 @@ fn shorten_text(end: &mut Cow<'_, End>, node: &str, over: usize) -> bool {
     let mut used = 0;
     let mut short = String::new();
     for c in whole.chars() {
-        used += encode_message(c.encode_utf8(&mut [0; 4])).len();
+        used += match c {
+            // At either end it would be escaped.
+            ' ' | '%' => 3,
+            '!'..='~' => 1,
+            _ => 3 * c.len_utf8(),
+        };
         if used > room {
             break;
         }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::stream::Scope;
 
 fn parts(
     build: impl FnOnce(http::request::Builder) -> http::request::Builder,

@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 
-use super::{Terminal, TerminalKind, status_exception, status_prefix};
+use super::{Terminal, status_exception, status_prefix};
 use crate::stream::{
-    Business, Cancel, Class, Code, End, Exception, Failure, HopEnd, HopKind, How, Metadata,
-    Processed, Reason, Status, UNKNOWN_METHOD, code,
+    Business, Cancel, Class, Code, End, Exception, Failure, HopEnd, HopKind, How, Processed,
+    Reason, Status, UNKNOWN_METHOD, code,
 };
 use crate::ttheader::header::Info;
 use crate::ttheader::{keys, metadata};
@@ -58,10 +58,11 @@ impl Carried {
         if let Some(kind) = self.end
             && kind.before_backend()
             && kind.code() == exception.type_id
+            && let Some(text) = exception.text.strip_prefix(&status_prefix(kind.status()))
         {
             let hop = HopEnd {
                 kind,
-                text: exception.text,
+                text: text.to_owned(),
             };
             return (Reason::Hop(hop), Processed::No);
         }
@@ -108,8 +109,8 @@ impl Carried {
     }
 }
 
-/// Adds what the frame of `end` does not say.
-pub(super) fn write(end: &End, node: &str, out: &mut Terminal) {
+/// Adds what the frame of `end` does not say; `exact` if that is not its trailers.
+pub(super) fn write(end: &End, node: &str, exact: bool, out: &mut Terminal) {
     let mut usual = Processed::Yes;
     match &end.reason {
         Reason::Complete | Reason::Failed(Failure::Exception(_)) => {}
@@ -139,11 +140,7 @@ pub(super) fn write(end: &End, node: &str, out: &mut Terminal) {
             end.processed.name(),
         );
     }
-    let native = match out.kind {
-        TerminalKind::Trailer => metadata::rendered(&end.trailers, metadata::Place::Response),
-        TerminalKind::Rst => Metadata::new(),
-    };
-    if let Some(pack) = metadata::packed(&end.trailers, &native) {
+    if !exact && let Some(pack) = metadata::pack(&end.trailers) {
         metadata::push(&mut out.strings, keys::CARRIED_META, &pack);
     }
 }
@@ -177,16 +174,20 @@ pub(super) fn bound(strings: &mut Vec<(Bytes, Bytes)>, mark: bool) {
     if total <= MAX_STRINGS {
         return;
     }
-    while total > MAX_STRINGS {
-        let at = [keys::CARRIED_META, keys::CARRIED_DETAILS]
-            .iter()
-            .find_map(|key| strings.iter().position(|(k, _)| k == key.as_bytes()));
-        let gone = match at {
-            Some(at) => Some(strings.remove(at)),
-            None => strings.pop(),
-        };
-        let Some((key, value)) = gone else { break };
-        total -= key.len() + value.len() + 4;
+    let mut without = |gone: (Bytes, Bytes)| {
+        total -= gone.0.len() + gone.1.len() + 4;
+        total <= MAX_STRINGS
+    };
+    let mut fits = false;
+    for key in [keys::CARRIED_META, keys::CARRIED_DETAILS] {
+        let at = strings.iter().position(|(k, _)| k == key.as_bytes());
+        if let Some(at) = at.filter(|_| !fits) {
+            fits = without(strings.remove(at));
+        }
+    }
+    while !fits {
+        let Some(last) = strings.pop() else { break };
+        fits = without(last);
     }
     if mark {
         metadata::push(strings, keys::CUT, "strings");
