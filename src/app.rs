@@ -69,6 +69,7 @@ impl App {
             routes: Arc::clone(&routes),
             budget: Budget::new(config.limits.process_buffer),
             ttheader: ttheader::Counters::new(),
+            grpc_slow_streams: Arc::default(),
             listeners: config
                 .listeners
                 .iter()

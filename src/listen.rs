@@ -81,15 +81,9 @@ impl Listener {
     pub(crate) fn new(shared: &worker::Shared, listener: &Arc<Shared>) -> Self {
         let limits = &listener.config.limits;
         let carried = listener.config.carried == Carried::Keep;
-        let grpc = grpc::StreamConfig {
-            node: Rc::from(&*shared.node),
-            max_message: limits.max_message,
-            stream_window: window(limits.stream_buffer),
-            carried,
-        };
         Self {
             http2: http2_config(limits, listener.config.keepalive.http2.as_ref()),
-            grpc: Rc::new(grpc),
+            grpc: Rc::new(grpc_config(shared, limits, carried)),
             ttheader: Rc::new(ttheader_config(shared, limits, carried)),
             tcp: tcp::TcpOptions::from(&listener.config.keepalive),
             series: RefCell::default(),
@@ -133,6 +127,10 @@ pub(crate) fn wire_of(protocol: config::Protocol) -> Wire {
     }
 }
 
+/// The most that `h2` holds of one stream for sending. It comes on top of the stream's window, and
+/// only within the window that the peer granted.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// A buffer size as an HTTP/2 window (at most 2^31 - 1 bytes).
 pub(crate) fn window(bytes: usize) -> u32 {
     u32::try_from(bytes)
@@ -146,7 +144,7 @@ pub(crate) fn http2_config(limits: &Limits, ping: Option<&config::Ping>) -> Http
     Http2Config {
         stream_window: window(limits.stream_buffer),
         connection_window: window(limits.connection_buffer),
-        send_buffer: limits.stream_buffer,
+        send_buffer: limits.stream_buffer.min(SEND_BUFFER),
         max_streams: u32::try_from(limits.max_streams_per_connection).unwrap_or(u32::MAX),
         header_list: u32::try_from(limits.metadata_size).unwrap_or(u32::MAX),
         pending_resets: limits.max_resets,
@@ -154,6 +152,24 @@ pub(crate) fn http2_config(limits: &Limits, ping: Option<&config::Ping>) -> Http
         ping_timeout: ping.map_or(default.ping_timeout, |p| p.timeout),
         cancel_grace: limits.cancel_grace,
         handshake_timeout: limits.handshake_timeout,
+    }
+}
+
+/// The gRPC stream settings that `limits` mean.
+pub(crate) fn grpc_config(
+    shared: &worker::Shared,
+    limits: &Limits,
+    carried: bool,
+) -> grpc::StreamConfig {
+    grpc::StreamConfig {
+        node: Rc::from(&*shared.node),
+        max_message: limits.max_message,
+        stream_window: window(limits.stream_buffer),
+        connection_window: window(limits.connection_buffer),
+        slow_grace: limits.slow_grace,
+        budget: Arc::clone(&shared.budget),
+        slow_streams: Arc::clone(&shared.grpc_slow_streams),
+        carried,
     }
 }
 
@@ -332,6 +348,7 @@ async fn serve_grpc(
     let control = Control::default();
     let remote = control.clone();
     let _drain = worker.on_drain(move || remote.drain());
+    let held = listener.grpc.held();
     let (on_worker, on_listener, on_control) =
         (Rc::clone(&worker), Rc::clone(&listener), control.clone());
     let on_request = move |request, respond| {
@@ -340,6 +357,7 @@ async fn serve_grpc(
             respond,
             Rc::clone(&on_listener.grpc),
             on_control.clone(),
+            &held,
         );
         if let Some((head, stream)) = accepted {
             spawn_local(proxy::carry(

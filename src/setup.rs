@@ -123,6 +123,11 @@ pub(crate) fn register_metrics(shared: &Arc<Shared>) {
             move || counters.snapshot().get(index).map_or(0, |(_, n)| *n),
         );
     }
+    let slow = Arc::clone(&shared.grpc_slow_streams);
+    let help = "gRPC streams ended because their receiver held up a crowded connection";
+    metrics.counter_fn("ripcord_grpc_slow_streams_total", help, &[], move || {
+        slow.load(Ordering::Relaxed)
+    });
     for listener in &shared.listeners {
         let counted = Arc::clone(listener);
         let help = "Connections refused: too many, or none of the protocols";

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::listen::{self, Listener};
 use crate::net::budget::Budget;
 use crate::stream::HopKind;
 use crate::telemetry::Telemetry;
-use crate::{Routes, grpc, ttheader};
+use crate::{Routes, ttheader};
 
 /// How often connections to endpoints that are gone are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) telemetry: Telemetry,
     pub(crate) budget: Arc<Budget>,
     pub(crate) ttheader: Arc<ttheader::Counters>,
+    /// gRPC streams that were ended for being slow.
+    pub(crate) grpc_slow_streams: Arc<AtomicU64>,
     pub(crate) listeners: Vec<Arc<listen::Shared>>,
     /// Where ends are told to an embedder.
     pub(crate) tap: Option<Tap>,
@@ -133,16 +135,9 @@ pub(crate) struct Worker {
 impl Worker {
     fn new(id: usize, shared: Arc<Shared>, connections: Arc<AtomicUsize>) -> Rc<Self> {
         let limits = &shared.limits;
-        let node: Rc<str> = Rc::from(&*shared.node);
-        let grpc = grpc::StreamConfig {
-            node: Rc::clone(&node),
-            max_message: limits.max_message,
-            stream_window: listen::window(limits.stream_buffer),
-            carried: true,
-        };
         let pool = Pool::new(PoolConfig {
             http2: listen::http2_config(limits, None),
-            grpc: Rc::new(grpc),
+            grpc: Rc::new(listen::grpc_config(&shared, limits, true)),
             ttheader: Rc::new(listen::ttheader_config(&shared, limits, true)),
             metrics: Arc::clone(&shared.telemetry.metrics),
         });

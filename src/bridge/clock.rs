@@ -24,9 +24,14 @@ pub(super) struct Clock {
     deadline: Option<Instant>,
     idle: Option<Idle>,
     first_response: Option<(Instant, Duration)>,
+    /// The callee has ended: since when, and how much, its messages wait for the caller.
+    leaving: Option<(Instant, usize)>,
     timer: Option<Pin<Box<Sleep>>>,
     registered: bool,
 }
+
+/// How long a caller that takes nothing may keep a stream that the callee has ended.
+const LINGER: Duration = Duration::from_secs(30);
 
 struct Idle {
     limit: Duration,
@@ -47,6 +52,7 @@ impl Clock {
                 quiet_since: now,
             }),
             first_response: limits.first_response.map(|limit| (now + limit, limit)),
+            leaving: None,
             timer: None,
             registered: false,
         };
@@ -56,11 +62,21 @@ impl Clock {
         clock
     }
 
+    fn rearm(&mut self) {
+        self.registered = false;
+        match (self.earliest(), &mut self.timer) {
+            (Some(at), Some(timer)) => timer.as_mut().reset(at),
+            (Some(at), None) => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
+            (None, _) => self.timer = None,
+        }
+    }
+
     fn earliest(&self) -> Option<Instant> {
         [
             self.deadline,
             self.idle.as_ref().map(|i| i.check),
             self.first_response.map(|(at, _)| at),
+            self.leaving.map(|(at, _)| at),
         ]
         .into_iter()
         .flatten()
@@ -73,8 +89,15 @@ impl Clock {
         cx: &mut Context<'_>,
         answered: bool,
         activity: u64,
+        leaving: Option<usize>,
     ) -> Poll<End> {
         let this = &mut *self;
+        if let Some(left) = leaving
+            && this.leaving.is_none()
+        {
+            this.leaving = Some((Instant::now() + LINGER, left));
+            this.rearm();
+        }
         loop {
             let Some(timer) = &mut this.timer else {
                 return Poll::Pending;
@@ -111,15 +134,17 @@ impl Clock {
                     .min(idle.quiet_since + idle.limit)
                     .max(now + Duration::from_millis(1));
             }
-            match this.earliest() {
-                Some(at) => {
-                    if let Some(timer) = &mut this.timer {
-                        timer.as_mut().reset(at);
-                    }
-                    this.registered = false;
+            if let (Some((at, before)), Some(left)) = (this.leaving, leaving)
+                && at <= now
+            {
+                if before == left {
+                    let text =
+                        format!("the caller took nothing for {LINGER:?} after the callee's end");
+                    return Poll::Ready(End::hop(HopKind::SlowReceiver, text));
                 }
-                None => this.timer = None,
+                this.leaving = Some((now + LINGER, left));
             }
+            this.rearm();
         }
     }
 }

@@ -128,7 +128,10 @@ pub async fn run<I: Inbound, O: Outbound>(
         if let Poll::Ready(end) = switch.poll_end(cx) {
             return Poll::Ready(end);
         }
-        clock.as_mut().poll(cx, carry.answered, carry.activity())
+        let leaving = (!carry.callee.is_open()).then(|| carry.response.waiting());
+        clock
+            .as_mut()
+            .poll(cx, carry.answered, carry.activity(), leaving)
     })
     .await;
     let verdict = settle(end, node, carry.callee.is_open());

@@ -110,6 +110,11 @@ impl Pump {
         }
     }
 
+    /// Bytes that wait to be taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.raw.len() + self.ready.len()
+    }
+
     /// Shows the stage the head of this direction.
     pub(super) fn head(&mut self, head: &mut ResponseHead) -> Result<(), End> {
         match &mut self.stage {

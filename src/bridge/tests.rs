@@ -317,6 +317,30 @@ fn messages_hold_the_idle_limit_off_and_an_answer_the_first_response_limit() {
 }
 
 #[test]
+fn a_caller_that_takes_nothing_after_the_callees_end_does_not_keep_the_stream() {
+    local(async || {
+        let rig = start(4, usize::MAX, Limits::default());
+        rig.callee.sends(b"a message");
+        rig.callee
+            .does(Received::End(End::complete(Metadata::new())));
+        settled().await;
+        tokio::time::advance(Duration::from_secs(20)).await;
+        rig.caller.takes(1);
+        settled().await;
+        let began = Instant::now();
+        let outcome = rig.outcome().await;
+        assert!(
+            matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::SlowReceiver)
+        );
+        assert_eq!(
+            began.elapsed().as_secs(),
+            40,
+            "progress starts the grace again"
+        );
+    });
+}
+
+#[test]
 fn the_switch_ends_a_stream_from_outside() {
     local(async || {
         let rig = start(usize::MAX, usize::MAX, Limits::default());

@@ -4,7 +4,8 @@
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use bytes::{Bytes, BytesMut};
@@ -27,6 +28,10 @@ fn grpc_config(node: &str) -> Rc<grpc::StreamConfig> {
         node: Rc::from(node),
         max_message: 1 << 20,
         stream_window: 256 << 10,
+        connection_window: 16 << 20,
+        slow_grace: Duration::from_secs(1),
+        budget: Budget::new(BUDGET),
+        slow_streams: Arc::default(),
         carried: true,
     })
 }
@@ -57,11 +62,16 @@ impl Callee {
     pub(super) async fn grpc() -> anyhow::Result<Self> {
         Self::listen(|socket, heard| async move {
             let (config, control) = (grpc_config("model"), Control::default());
+            let held = config.held();
             let streams = control.clone();
             let on_request = move |request, respond| {
-                if let Some((head, stream)) =
-                    grpc::server::accept(request, respond, Rc::clone(&config), streams.clone())
-                {
+                if let Some((head, stream)) = grpc::server::accept(
+                    request,
+                    respond,
+                    Rc::clone(&config),
+                    streams.clone(),
+                    &held,
+                ) {
                     spawn_local(handle(head, stream, heard.clone()));
                 }
             };

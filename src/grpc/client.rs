@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
 use crate::grpc::{StreamConfig, end, metadata};
+use crate::net::held::Held;
 use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
 use crate::stream::{
     Cancel, End, Half, HopKind, Outbound, Party, Processed, Received, RequestHead, Run,
@@ -23,6 +24,7 @@ use crate::stream::{
 pub struct Client {
     requests: SendRequest<Bytes>,
     control: Control,
+    held: Rc<Held>,
     active: Rc<Cell<usize>>,
     config: Rc<StreamConfig>,
 }
@@ -41,11 +43,13 @@ impl Client {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let control = Control::default();
+        let held = config.held();
         let (requests, driver) = http2::connect(io, http2, control.clone()).await?;
         Ok((
             Self {
                 requests,
                 control,
+                held,
                 active: Rc::default(),
                 config,
             },
@@ -84,6 +88,7 @@ impl Client {
             phase: Phase::Head(response),
             sender: Sender::new(send),
             half_closed: false,
+            held: Rc::clone(&self.held),
             active: Rc::clone(&self.active),
             config: Rc::clone(&self.config),
             control: self.control.clone(),
@@ -97,6 +102,7 @@ pub struct ClientStream {
     phase: Phase,
     sender: Sender,
     half_closed: bool,
+    held: Rc<Held>,
     active: Rc<Cell<usize>>,
     config: Rc<StreamConfig>,
     control: Control,
@@ -107,7 +113,8 @@ enum Phase {
     Head(ResponseFuture),
     Body(Receiver),
     Trailers(Receiver),
-    Over,
+    /// The receiver stays while its messages wait to be taken.
+    Over(Option<Receiver>),
 }
 
 impl ClientStream {
@@ -126,11 +133,18 @@ impl ClientStream {
 
     /// The callee is done with the stream; a request that it did not want to the end is closed.
     fn over(&mut self, end: End) -> Poll<Received> {
-        self.phase = Phase::Over;
+        self.finish_receiving();
         if !std::mem::replace(&mut self.half_closed, true) {
             self.sender.reset(h2::Reason::NO_ERROR);
         }
         Poll::Ready(Received::End(end))
+    }
+
+    fn finish_receiving(&mut self) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Over(None)) {
+            Phase::Body(receiver) | Phase::Trailers(receiver) => Phase::Over(Some(receiver)),
+            Phase::Head(_) | Phase::Over(_) => Phase::Over(None),
+        };
     }
 
     /// The callee broke the protocol: the stream is reset by this hop.
@@ -158,19 +172,28 @@ impl Half for ClientStream {
                         return self
                             .over(end::from_trailers(parts.status.as_u16(), &parts.headers));
                     }
-                    let receiver =
-                        Receiver::new(body, self.config.max_message, self.config.stream_window);
+                    let receiver = Receiver::new(
+                        body,
+                        self.held.share(),
+                        self.config.max_message,
+                        self.config.stream_window,
+                    );
                     self.phase = Phase::Body(receiver);
                     return Poll::Ready(Received::Head(metadata::response_head(&parts.headers)));
                 }
                 Phase::Body(receiver) => match ready!(receiver.poll(cx)) {
                     Got::Messages(run) => return Poll::Ready(Received::Messages(run)),
                     Got::Eof => {
-                        let Phase::Body(receiver) = std::mem::replace(&mut self.phase, Phase::Over)
+                        let Phase::Body(receiver) =
+                            std::mem::replace(&mut self.phase, Phase::Over(None))
                         else {
                             return Poll::Pending;
                         };
                         self.phase = Phase::Trailers(receiver);
+                    }
+                    Got::Slow => {
+                        let text = "the caller did not take the callee's messages".to_owned();
+                        return self.broken(HopKind::SlowReceiver, text);
                     }
                     Got::TooLarge(len) => {
                         let limit = self.config.max_message;
@@ -192,13 +215,15 @@ impl Half for ClientStream {
                     };
                     return self.over(end);
                 }
-                Phase::Over => return Poll::Pending,
+                Phase::Over(_) => return Poll::Pending,
             }
         }
     }
 
     fn release(&mut self, bytes: usize) {
-        if let Phase::Body(receiver) | Phase::Trailers(receiver) = &mut self.phase {
+        if let Phase::Body(receiver) | Phase::Trailers(receiver) | Phase::Over(Some(receiver)) =
+            &mut self.phase
+        {
             receiver.release(bytes);
         }
     }
@@ -221,7 +246,7 @@ impl Outbound for ClientStream {
 
     fn cancel(&mut self, _cancel: &Cancel) {
         self.control.urgent();
-        self.phase = Phase::Over;
+        self.phase = Phase::Over(None);
         self.half_closed = true;
         self.sender.reset(h2::Reason::CANCEL);
     }

@@ -2,6 +2,12 @@
 //! the neutral stream model and back, on the `h2` crate. Knows no other wire.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use crate::net::budget::Budget;
+use crate::net::held::Held;
 
 pub mod client;
 pub mod end;
@@ -21,6 +27,28 @@ pub struct StreamConfig {
     pub max_message: usize,
     /// The stream window that the connection announces, in bytes.
     pub stream_window: u32,
+    /// The window of the whole connection, in bytes.
+    pub connection_window: u32,
+    /// How long a stream that nobody reads may hold a crowded connection up.
+    pub slow_grace: Duration,
+    /// What all connections of the process may hold.
+    pub budget: Arc<Budget>,
+    /// Counts streams that were ended for being slow.
+    pub slow_streams: Arc<AtomicU64>,
     /// Whether ends are written with the carried fields that only another ripcord reads.
     pub carried: bool,
+}
+
+impl StreamConfig {
+    /// The account of one connection.
+    #[must_use]
+    pub fn held(&self) -> Rc<Held> {
+        let (budget, ended) = (Arc::clone(&self.budget), Arc::clone(&self.slow_streams));
+        Held::new(
+            self.connection_window as usize,
+            self.slow_grace,
+            budget,
+            ended,
+        )
+    }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
 
+use crate::net::held::Share;
 use crate::stream::{Boundary, PREFIX, Run};
 
 /// What was found in a body.
@@ -20,6 +21,8 @@ pub(super) enum Got {
     Eof,
     /// A message announced more than the limit.
     TooLarge(usize),
+    /// The other side was too slow for too long, and its connection is full.
+    Slow,
     /// The framing is broken.
     Broken(String),
     /// The stream or the connection failed.
@@ -30,6 +33,7 @@ pub(super) enum Got {
 #[derive(Debug)]
 pub(super) struct Receiver {
     body: RecvStream,
+    share: Share,
     boundary: Boundary,
     whole: Run,
     /// Pieces of a message that is not complete.
@@ -44,9 +48,15 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(body: RecvStream, max_message: usize, stream_window: u32) -> Self {
+    pub(super) fn new(
+        body: RecvStream,
+        share: Share,
+        max_message: usize,
+        stream_window: u32,
+    ) -> Self {
         Self {
             body,
+            share,
             boundary: Boundary::default(),
             whole: Run::new(),
             partial: Run::new(),
@@ -75,7 +85,7 @@ impl Receiver {
         }
         match self.last.take() {
             Some(got) => Poll::Ready(got),
-            None => Poll::Pending,
+            None => self.share.poll_slow(cx).map(|()| Got::Slow),
         }
     }
 
@@ -87,15 +97,22 @@ impl Receiver {
         self.body.poll_trailers(cx)
     }
 
+    /// Ready when the stream is to be ended because its other side is too slow.
+    pub(super) fn poll_slow(&self, cx: &Context<'_>) -> Poll<()> {
+        self.share.poll_slow(cx)
+    }
+
     /// Gives back the capacity of `bytes` bytes that were taken.
     pub(super) fn release(&mut self, bytes: usize) {
         let prepaid = self.prepaid.min(bytes);
         self.prepaid -= prepaid;
+        self.share.credit(bytes);
         // An error means that the stream is gone, and its capacity with it.
         let _ = self.body.flow_control().release_capacity(bytes - prepaid);
     }
 
     fn feed(&mut self, mut piece: Bytes) {
+        self.share.charge(piece.len());
         let found = self.boundary.advance(&piece);
         if let Some(flag) = found.bad_flag {
             self.last = Some(Got::Broken(format!("a message began with flag {flag}")));

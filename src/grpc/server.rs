@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
 use crate::grpc::{StreamConfig, end, metadata};
+use crate::net::held::Held;
 use crate::net::http2::Control;
 use crate::stream::{
     End, Half, HopKind, Inbound, Party, Payload, Received, RequestHead, ResponseHead, Run,
@@ -46,6 +47,7 @@ pub fn accept(
     mut respond: SendResponse<Bytes>,
     config: Rc<StreamConfig>,
     control: Control,
+    held: &Rc<Held>,
 ) -> Option<(RequestHead, ServerStream)> {
     let (parts, body) = request.into_parts();
     let head = match metadata::request_head(&parts) {
@@ -56,7 +58,7 @@ pub fn accept(
         }
     };
     let stream = ServerStream {
-        receiver: Receiver::new(body, config.max_message, config.stream_window),
+        receiver: Receiver::new(body, held.share(), config.max_message, config.stream_window),
         respond,
         sender: None,
         held: None,
@@ -103,6 +105,13 @@ impl ServerStream {
     }
 }
 
+fn slow() -> End {
+    End::hop(
+        HopKind::SlowReceiver,
+        "the callee did not take the caller's messages",
+    )
+}
+
 impl Half for ServerStream {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         if !self.request_over {
@@ -113,6 +122,7 @@ impl Half for ServerStream {
                     self.request_over = true;
                     Received::HalfClose
                 }
+                Got::Slow => Received::End(slow()),
                 Got::TooLarge(len) => Received::End(End::hop(
                     HopKind::MessageTooLarge,
                     format!(
@@ -123,6 +133,9 @@ impl Half for ServerStream {
                 Got::Broken(text) => Received::End(End::hop(HopKind::BadRequest, text)),
                 Got::Failed(error) => Received::End(self.gone(&error)),
             });
+        }
+        if self.receiver.poll_slow(cx).is_ready() {
+            return Poll::Ready(Received::End(slow()));
         }
         let reset = match &mut self.sender {
             Some(sender) => sender.poll_reset(cx),

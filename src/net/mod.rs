@@ -4,5 +4,6 @@
 
 pub mod budget;
 pub mod gather;
+pub mod held;
 pub mod http2;
 pub mod tcp;

@@ -180,4 +180,3 @@ fn name(value: Option<&Bytes>) -> Option<String> {
     let name = String::from_utf8_lossy(value?).into_owned();
     (!name.is_empty()).then_some(name)
 }
-

@@ -1,0 +1,289 @@
+//! What the streams of one HTTP/2 connection hold: bytes received and not yet taken by the other
+//! side, whose window capacity is withheld.
+//!
+//! Stalled streams share a connection's window with live ones. When most of it (or of the process'
+//! budget) is held, the streams that took nothing for `slow_grace` are ended, the largest first,
+//! until half is free again; the others go on.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::task::spawn_local;
+
+use crate::net::budget::Budget;
+
+/// How far the process' budget may lag behind one connection: an atomic that all threads write
+/// would cost more per message than the message.
+const GRAIN: usize = 64 * 1024;
+
+/// The account of one connection.
+#[derive(Debug)]
+pub struct Held {
+    /// The connection's window, in bytes.
+    limit: usize,
+    slow_grace: Duration,
+    budget: Arc<Budget>,
+    /// Streams that were ended for being slow.
+    ended: Arc<AtomicU64>,
+    held: Cell<usize>,
+    /// What of `held` the process' budget knows.
+    charged: Cell<usize>,
+    streams: RefCell<Slab<Rc<Stream>>>,
+    watched: Cell<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    held: Cell<usize>,
+    /// Bytes ever taken: tells whether there was progress.
+    taken: Cell<usize>,
+    slow: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The account of one stream; what it holds is given back when it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    connection: Rc<Held>,
+    key: usize,
+    stream: Rc<Stream>,
+}
+
+impl Held {
+    /// An account for a connection whose window is `limit` bytes.
+    #[must_use]
+    pub fn new(
+        limit: usize,
+        slow_grace: Duration,
+        budget: Arc<Budget>,
+        ended: Arc<AtomicU64>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            limit,
+            slow_grace,
+            budget,
+            ended,
+            held: Cell::new(0),
+            charged: Cell::new(0),
+            streams: RefCell::default(),
+            watched: Cell::new(false),
+        })
+    }
+
+    /// Opens the account of a stream.
+    #[must_use]
+    pub fn share(self: &Rc<Self>) -> Share {
+        let stream = Rc::new(Stream::default());
+        let key = self.streams.borrow_mut().insert(Rc::clone(&stream));
+        Share {
+            connection: Rc::clone(self),
+            key,
+            stream,
+        }
+    }
+
+    /// Bytes held now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.held.get()
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.held.get() > self.limit / 4 * 3 || (self.held.get() > GRAIN && self.budget.is_over())
+    }
+
+    fn set(&self, held: usize) {
+        self.held.set(held);
+        let charged = self.charged.get();
+        if held >= charged + GRAIN {
+            self.budget.charge(held - charged);
+            self.charged.set(held);
+        } else if charged >= held + GRAIN {
+            self.budget.credit(charged - held);
+            self.charged.set(held);
+        }
+    }
+
+    fn watch(self: &Rc<Self>) {
+        if self.watched.replace(true) {
+            return;
+        }
+        let held = Rc::clone(self);
+        spawn_local(async move {
+            while held.is_crowded() {
+                let before: Vec<(usize, usize)> = held
+                    .streams
+                    .borrow()
+                    .iter()
+                    .map(|(key, s)| (key, s.taken.get()))
+                    .collect();
+                tokio::time::sleep(held.slow_grace).await;
+                if held.is_crowded() {
+                    held.end_slow(&before);
+                }
+            }
+            held.watched.set(false);
+        });
+    }
+
+    /// Ends the streams that took nothing since `before`, the largest first.
+    fn end_slow(&self, before: &[(usize, usize)]) {
+        let streams = self.streams.borrow();
+        let mut stalled: Vec<&Rc<Stream>> = before
+            .iter()
+            .filter_map(|(key, taken)| streams.get(*key).filter(|s| s.taken.get() == *taken))
+            .filter(|s| s.held.get() > 0 && !s.slow.get())
+            .collect();
+        stalled.sort_by_key(|s| std::cmp::Reverse(s.held.get()));
+        let mut left = self.held.get();
+        for stream in stalled {
+            if left <= self.limit / 2 && !self.budget.is_over() {
+                break;
+            }
+            left = left.saturating_sub(stream.held.get());
+            stream.slow.set(true);
+            self.ended.fetch_add(1, Ordering::Relaxed);
+            if let Some(waker) = stream.waker.borrow().as_ref() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.credit(self.charged.get());
+    }
+}
+
+impl Share {
+    /// `bytes` were received.
+    pub fn charge(&self, bytes: usize) {
+        self.stream.held.set(self.stream.held.get() + bytes);
+        self.connection.set(self.connection.held.get() + bytes);
+        if self.connection.is_crowded() {
+            self.connection.watch();
+        }
+    }
+
+    /// `bytes` were taken.
+    pub fn credit(&self, bytes: usize) {
+        let bytes = bytes.min(self.stream.held.get());
+        self.stream.held.set(self.stream.held.get() - bytes);
+        self.stream
+            .taken
+            .set(self.stream.taken.get().wrapping_add(bytes));
+        self.connection.set(self.connection.held.get() - bytes);
+    }
+
+    /// Ready when the stream is to be ended for being slow.
+    pub fn poll_slow(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.stream.slow.get() {
+            return Poll::Ready(());
+        }
+        let mut waker = self.stream.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.connection.streams.borrow_mut().try_remove(self.key);
+        let held = self.stream.held.get();
+        self.connection.set(self.connection.held.get() - held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    fn local(test: impl AsyncFnOnce()) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(test());
+    }
+
+    fn account(limit: usize, budget: &Arc<Budget>) -> (Rc<Held>, Arc<AtomicU64>) {
+        let ended = Arc::new(AtomicU64::new(0));
+        (
+            Held::new(
+                limit,
+                Duration::from_secs(1),
+                Arc::clone(budget),
+                Arc::clone(&ended),
+            ),
+            ended,
+        )
+    }
+
+    #[test]
+    fn only_the_stalled_streams_of_a_crowded_connection_are_ended() {
+        local(async || {
+            let budget = Budget::new(usize::MAX);
+            let (held, ended) = account(1000, &budget);
+            let (large, small, live) = (held.share(), held.share(), held.share());
+            large.charge(600);
+            small.charge(100);
+            live.charge(200);
+            let progress = async {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    live.credit(1);
+                    live.charge(1);
+                }
+            };
+            tokio::select! {
+                () = poll_fn(|cx| large.poll_slow(cx)) => {}
+                () = progress => {}
+            }
+            assert_eq!(ended.load(Ordering::Relaxed), 1);
+            let polled = poll_fn(|cx| Poll::Ready((small.poll_slow(cx), live.poll_slow(cx)))).await;
+            assert_eq!(polled, (Poll::Pending, Poll::Pending));
+            drop(large);
+            assert_eq!(held.bytes(), 300);
+        });
+    }
+
+    #[test]
+    fn a_connection_with_room_ends_nobody() {
+        local(async || {
+            let budget = Budget::new(usize::MAX);
+            let (held, ended) = account(1000, &budget);
+            let share = held.share();
+            share.charge(700);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(ended.load(Ordering::Relaxed), 0);
+        });
+    }
+
+    #[test]
+    fn sabotage_budget_the_process_budget_counts_what_is_held_and_gets_it_back() {
+        local(async || {
+            let budget = Budget::new(500_000);
+            let (held, ended) = account(10_000_000, &budget);
+            let share = held.share();
+            share.charge(600_000);
+            assert_eq!(budget.used(), 600_000);
+            poll_fn(|cx| share.poll_slow(cx)).await;
+            assert_eq!(ended.load(Ordering::Relaxed), 1);
+            drop(share);
+            assert_eq!(budget.used(), 0);
+            drop(held);
+            assert_eq!(budget.used(), 0);
+        });
+    }
+}
