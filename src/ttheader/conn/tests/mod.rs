@@ -2,6 +2,7 @@
 
 mod client;
 mod server;
+mod storm;
 
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
