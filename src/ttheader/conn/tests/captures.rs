@@ -82,7 +82,7 @@ async fn last(half: &mut impl Half) -> End {
 async fn captured_callers_are_understood() {
     for (name, recorded) in recorded() {
         local(async move {
-            let mut server = Server::start(config());
+            let server = Server::start(config());
             let Server {
                 mut peer,
                 mut streams,
