@@ -55,7 +55,7 @@ enum Phase {
     Ending(Instant),
     /// No stream lives: what is queued goes out.
     Flushing(Instant),
-    ShuttingDown,
+    ShuttingDown(Instant),
     Lingering(Instant),
     Done,
 }
@@ -308,11 +308,11 @@ where
                 let idle = shared.closing.get() && shared.slots.borrow().is_empty();
                 idle.then(|| self.flushing())
             }
-            Phase::Flushing(_) => {
+            Phase::Flushing(at) => {
                 let out = shared.out.borrow().len() == 0;
-                out.then_some(Phase::ShuttingDown)
+                out.then_some(Phase::ShuttingDown(at))
             }
-            Phase::ShuttingDown => match Pin::new(&mut self.io).poll_shutdown(cx) {
+            Phase::ShuttingDown(_) => match Pin::new(&mut self.io).poll_shutdown(cx) {
                 Poll::Ready(Ok(())) if !self.eof => Some(Phase::Lingering(Instant::now() + LINGER)),
                 Poll::Ready(_) => Some(Phase::Done),
                 Poll::Pending => None,
@@ -343,8 +343,11 @@ where
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Step {
         let phase = match self.phase {
-            Phase::Ending(at) | Phase::Flushing(at) | Phase::Lingering(at) => Some(at),
-            Phase::Open | Phase::ShuttingDown | Phase::Done => None,
+            Phase::Ending(at)
+            | Phase::Flushing(at)
+            | Phase::ShuttingDown(at)
+            | Phase::Lingering(at) => Some(at),
+            Phase::Open | Phase::Done => None,
         };
         let stuck = self.stuck.map(|(_, at)| at);
         let pause = match (&mut self.pause, self.phase) {

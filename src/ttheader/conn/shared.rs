@@ -259,6 +259,7 @@ impl Shared {
         if slot.inner.borrow().state.is_closed() {
             return;
         }
+        self.out.borrow_mut().take_back(slot.id);
         let terminal = end::to_callee(cancel, &self.context(slot, &self.config.node));
         self.terminal(slot, terminal);
     }
@@ -321,11 +322,11 @@ impl Shared {
                 inner.wait_to_send(cx);
                 break;
             }
-            let Some(len) = out.data(&slot.template, run) else {
+            let Some(len) = out.data(slot.id, &slot.template, run) else {
                 break;
             };
             wrote = true;
-            turn = turn.saturating_sub(len + slot.template.len());
+            turn = turn.saturating_sub(len);
         }
         if wrote {
             self.notify();

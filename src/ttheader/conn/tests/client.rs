@@ -270,3 +270,22 @@ async fn a_stream_opened_beside_a_slow_one_starts_the_grace() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_overtakes_what_its_stream_queued() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut one = side.client.open(&request()).unwrap();
+        let mut two = side.client.open(&request()).unwrap();
+        send(&mut one, &[b"never seen"]).await;
+        send(&mut two, &[b"other"]).await;
+        one.cancel(&cancel());
+        side.peer.expect(Kind::Header, 1).await;
+        side.peer.expect(Kind::Header, 2).await;
+        side.peer.expect(Kind::Data, 2).await;
+        side.peer.expect(Kind::Rst, 1).await;
+        drop((one, two));
+        side.finish().await;
+    })
+    .await;
+}

@@ -1,7 +1,10 @@
 //! Connections in both roles against a peer that is played frame by frame.
 
+mod bounds;
+mod captures;
 mod client;
 mod server;
+mod storm;
 
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
@@ -138,6 +141,18 @@ async fn messages(half: &mut impl Half) -> Run {
 async fn end(half: &mut impl Half) -> End {
     match recv(half).await {
         Received::End(end) => end,
+        Received::Messages(run) => panic!("{} bytes of messages", run.len()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn completed() -> End {
+    End::complete(crate::stream::Metadata::new())
+}
+
+fn cause(end: &End) -> i32 {
+    match &end.reason {
+        Reason::Canceled(cancel) => cancel.cause.code,
         other => panic!("{other:?}"),
     }
 }
