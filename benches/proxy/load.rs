@@ -90,6 +90,17 @@ impl Tally {
         self.frames.set(self.frames.get() + 1);
     }
 
+    /// Waits for more than `done` round trips, a failure, or too long.
+    async fn above(&self, done: u64) {
+        let patience = Instant::now() + Duration::from_secs(5);
+        while self.done.get() <= done
+            && self.failure.borrow().is_none()
+            && Instant::now() < patience
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Something that must not happen; the first is kept.
     pub(crate) fn fail(&self, e: &anyhow::Error) {
         self.failure
@@ -124,9 +135,11 @@ pub(crate) async fn run(
         }
     }
     tokio::time::sleep(warm_up).await;
+    tally.above(0).await;
     let before = (Instant::now(), tally.done.get(), tally.frames.get());
     let (cpu, user) = (procfs::cpu(pids), procfs::user(pids));
     tokio::time::sleep(duration).await;
+    tally.above(before.1).await;
     let elapsed = before.0.elapsed();
     let measured = Measured {
         done: tally.done.get() - before.1,

@@ -4,6 +4,7 @@
 //! `cargo bench --bench proxy -- --help`; what the numbers mean is in `benches/README.md`. Shares no
 //! code with the proxy.
 
+mod arguments;
 mod callee;
 mod configs;
 mod gather;
@@ -22,20 +23,22 @@ mod ttheader_load;
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command as Process;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
+use crate::arguments::{
+    Arguments, Command, LoadArguments, MemoryArguments, Places, ReportArguments,
+};
 use crate::callee::Callee;
 use crate::load::{Shape, Spec, Target, Wire};
 use crate::measure::{Effort, Measure};
-use crate::memory::Stall;
 use crate::peers::{Bed, Peer, on_path};
 use crate::report::{Plan, Row};
 
@@ -48,127 +51,6 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// Set once this process has been pinned.
 const PINNED: &str = "RIPCORD_BENCH_PINNED";
-
-#[derive(Parser)]
-#[command(name = "proxy", about = "Measures proxies side by side")]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    report: ReportArguments,
-    #[command(flatten)]
-    places: Places,
-    /// What `cargo bench` adds.
-    #[arg(long = "bench", hide = true, global = true)]
-    _bench: bool,
-}
-
-#[derive(Args)]
-struct Places {
-    /// The ripcord to measure [default: target/dist/ripcord, else target/release/ripcord].
-    #[arg(long, global = true)]
-    ripcord: Option<PathBuf>,
-    #[arg(long, global = true, default_value = "envoy")]
-    envoy: PathBuf,
-    /// Cores of the load generator (with the echo servers) and of the proxy.
-    #[arg(long, global = true, default_value = "0,1", value_parser = cores)]
-    cores: (usize, usize),
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Everything, side by side (the default).
-    Report(ReportArguments),
-    /// How far memory grows when callers never read.
-    Memory(MemoryArguments),
-    /// One load against an address, for profiling.
-    Load(LoadArguments),
-    /// The two echo servers alone.
-    Echo {
-        #[arg(long, default_value = "127.0.0.1:15051")]
-        grpc: SocketAddr,
-        #[arg(long, default_value = "127.0.0.1:18888")]
-        ttheader: SocketAddr,
-    },
-    /// A plain TCP relay.
-    Relay {
-        /// `listen=target`, repeated.
-        pairs: Vec<String>,
-    },
-}
-
-#[derive(Args, Clone)]
-struct ReportArguments {
-    /// Everything once and briefly: does it still work?
-    #[arg(long)]
-    smoke: bool,
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Seconds that each load is measured.
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-    /// Only these proxies.
-    #[arg(long, value_delimiter = ',')]
-    peers: Vec<Peer>,
-    /// Only these measures: 128-w8, 1024-w8, 128-w1, 1024-w1, short, pingpong, cancel, bulk, idle.
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<String>,
-    /// Only gRPC to gRPC.
-    #[arg(long)]
-    grpc_only: bool,
-    #[arg(long, default_value_t = 64)]
-    streams: usize,
-    #[arg(long, default_value_t = 4)]
-    connections: usize,
-    /// Idle streams.
-    #[arg(long, default_value_t = 5000)]
-    idle: usize,
-    /// Also write everything, every round, to this file.
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct MemoryArguments {
-    #[arg(long, default_value_t = 1000)]
-    connections: usize,
-    #[arg(long, default_value_t = 10.0)]
-    seconds: f64,
-    #[arg(long, value_enum, default_value_t = Stall::Socket)]
-    stall: Stall,
-    #[arg(long, value_delimiter = ',')]
-    peers: Vec<Peer>,
-}
-
-#[derive(Args)]
-struct LoadArguments {
-    #[arg(long)]
-    address: SocketAddr,
-    #[arg(long, value_enum, default_value_t = Wire::Grpc)]
-    wire: Wire,
-    /// `GrpcEcho` and `TtheaderEcho` are where the report's ripcord configuration leads.
-    #[arg(long, default_value = "GrpcEcho")]
-    service: String,
-    #[arg(long, default_value_t = 128)]
-    size: usize,
-    /// Messages in flight per stream; 0 means short streams.
-    #[arg(long, default_value_t = 8)]
-    window: usize,
-    #[arg(long, default_value_t = 64)]
-    streams: usize,
-    #[arg(long, default_value_t = 4)]
-    connections: usize,
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    /// The proxy's process, to account its CPU time.
-    #[arg(long)]
-    pid: Option<u32>,
-}
-
-fn cores(text: &str) -> Result<(usize, usize)> {
-    let (load, proxy) = text.split_once(',').context("two cores, as in 0,1")?;
-    Ok((load.parse()?, proxy.parse()?))
-}
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -284,8 +166,8 @@ async fn side_by_side(arguments: &ReportArguments, places: &Places) -> Result<()
             .collect(),
         rows: rows(&arguments.peers, arguments.grpc_only),
         effort: Effort {
-            warm_up: brief(0.5, 0.01),
-            duration: brief(arguments.seconds, 0.03),
+            warm_up: brief(0.5, 0.02),
+            duration: brief(arguments.seconds, 0.05),
             connections: arguments.connections.max(1),
             streams: arguments.streams.max(1),
             cancels: if arguments.smoke { 3 } else { 1000 },
@@ -297,6 +179,10 @@ async fn side_by_side(arguments: &ReportArguments, places: &Places) -> Result<()
         std::fs::write(path, serde_json::to_vec_pretty(&result)?)?;
     }
     let _ = std::fs::remove_dir_all(&bed.directory);
+    anyhow::ensure!(
+        !arguments.smoke || result.get("ripcord_broken") != Some(&true.into()),
+        "a stream through ripcord failed, see the notes"
+    );
     Ok(())
 }
 
@@ -328,7 +214,9 @@ async fn stall(arguments: &MemoryArguments, places: &Places) -> Result<()> {
         "{} callers that never read ({:?}), callee sends without end, {} s; proxy RSS in MiB",
         arguments.connections, arguments.stall, arguments.seconds
     );
-    println!("| | pair | stalled | before | after | most |\n|---|---|--:|--:|--:|--:|");
+    println!(
+        "| | pair | stalled | before | after | most | last quarter |\n|---|---|--:|--:|--:|--:|--:|"
+    );
     for row in rows(&arguments.peers, false) {
         if row.peer == Peer::Direct {
             continue;
@@ -346,15 +234,16 @@ async fn stall(arguments: &MemoryArguments, places: &Places) -> Result<()> {
         .await
         {
             Ok(grown) => println!(
-                "| {} | {caller}→{answerer} | {} | {:.1} | {:.1} | {:.1} |",
+                "| {} | {caller}→{answerer} | {} | {:.1} | {:.1} | {:.1} | {:+.1} |",
                 row.peer,
                 grown.stalled,
                 grown.before as f64 / 1024.0,
                 grown.after as f64 / 1024.0,
                 grown.most as f64 / 1024.0,
+                grown.late as f64 / 1024.0,
             ),
             Err(e) => println!(
-                "| {} | {caller}→{answerer} | missing: {e:#} | | | |",
+                "| {} | {caller}→{answerer} | missing: {e:#} | | | | |",
                 row.peer
             ),
         }

@@ -30,6 +30,8 @@ pub(crate) struct Grown {
     pub(crate) before: u64,
     pub(crate) after: u64,
     pub(crate) most: u64,
+    /// Growth in the last quarter of the time: near zero, or the run was too short to say.
+    pub(crate) late: u64,
     /// Callers that got their stream as far as a first message.
     pub(crate) stalled: usize,
 }
@@ -59,15 +61,21 @@ pub(crate) async fn run(
     }
     let start = Instant::now();
     let mut most = before;
+    let mut third_quarter = before;
     while start.elapsed() < duration {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        most = most.max(running.rss_kib());
+        let now = running.rss_kib();
+        most = most.max(now);
+        if start.elapsed() < duration.mul_f64(0.75) {
+            third_quarter = now;
+        }
     }
     let after = running.rss_kib();
     Ok(Grown {
         before,
         after,
         most,
+        late: after.saturating_sub(third_quarter),
         stalled: stalled.get(),
     })
 }

@@ -36,6 +36,7 @@ pub(crate) async fn run(plan: &Plan, bed: &Bed, callee: &Rc<Callee>) -> Result<V
     let mut notes: BTreeMap<String, usize> = BTreeMap::new();
     let mut missing: BTreeMap<Peer, String> = BTreeMap::new();
     let mut all = Vec::new();
+    let mut broken = false;
     for measure in &plan.measures {
         let mut samples = Samples::new();
         for _ in 0..plan.rounds {
@@ -69,7 +70,10 @@ pub(crate) async fn run(plan: &Plan, bed: &Bed, callee: &Rc<Callee>) -> Result<V
                         }
                         samples.entry(index).or_default().push(sample);
                     }
-                    Err(e) => note(&format!("failed: {e:#}")),
+                    Err(e) => {
+                        note(&format!("failed: {e:#}"));
+                        broken |= peer == Peer::Ripcord;
+                    }
                 }
             }
         }
@@ -86,7 +90,12 @@ pub(crate) async fn run(plan: &Plan, bed: &Bed, callee: &Rc<Callee>) -> Result<V
         .iter()
         .map(|(p, why)| (p.to_string(), why))
         .collect();
-    Ok(json!({ "measures": all, "notes": notes, "missing": missing }))
+    Ok(json!({
+        "measures": all,
+        "notes": notes,
+        "missing": missing,
+        "ripcord_broken": broken,
+    }))
 }
 
 fn name((caller, callee): (Wire, Wire)) -> String {
