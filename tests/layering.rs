@@ -30,11 +30,51 @@ const MAY: &[(&str, May)] = &[
     ("bridge", Import(&["stream"])),
     ("telemetry", Import(&["stream"])),
     ("route", Import(&["config", "stream"])),
-    ("backend", Import(&["config", "stream", "net", "grpc", "ttheader"])),
-    ("proxy", Import(&["route", "backend", "bridge", "telemetry", "stream", "config"])),
-    ("relay", Import(&["route", "backend", "telemetry", "stream", "config", "net"])),
-    ("listen", Import(&["proxy", "relay", "telemetry", "stream", "config", "net", "grpc", "ttheader"])),
-    ("worker", Import(&["listen", "backend", "bridge", "route", "telemetry", "stream", "config", "net"])),
+    (
+        "backend",
+        Import(&["config", "stream", "net", "grpc", "ttheader"]),
+    ),
+    (
+        "proxy",
+        Import(&[
+            "route",
+            "backend",
+            "bridge",
+            "telemetry",
+            "stream",
+            "config",
+        ]),
+    ),
+    (
+        "relay",
+        Import(&["route", "backend", "telemetry", "stream", "config", "net"]),
+    ),
+    (
+        "listen",
+        Import(&[
+            "proxy",
+            "relay",
+            "telemetry",
+            "stream",
+            "config",
+            "net",
+            "grpc",
+            "ttheader",
+        ]),
+    ),
+    (
+        "worker",
+        Import(&[
+            "listen",
+            "backend",
+            "bridge",
+            "route",
+            "telemetry",
+            "stream",
+            "config",
+            "net",
+        ]),
+    ),
     ("admin", Import(&["telemetry"])),
     ("explain", Import(&["stream", "grpc", "ttheader"])),
     ("testing", Import(&["stream", "net"])),
@@ -49,21 +89,59 @@ const MAY: &[(&str, May)] = &[
 /// Where the code goes beyond DESIGN.md's directions, and why it is borne. An entry that is no
 /// longer needed fails the test too, so the list can only tell the truth.
 const BORNE: &[(&str, &str, &str)] = &[
-    ("backend", "telemetry", "the pool counts its connections with the guards that metrics own"),
+    (
+        "backend",
+        "telemetry",
+        "the pool counts its connections with the guards that metrics own",
+    ),
     ("proxy", "listen", "a stream is told its listener's labels"),
-    ("proxy", "worker", "a stream uses the pool, routes and switch of its worker"),
-    ("relay", "listen", "reads the first bytes that the listener looked at"),
+    (
+        "proxy",
+        "worker",
+        "a stream uses the pool, routes and switch of its worker",
+    ),
+    (
+        "relay",
+        "listen",
+        "reads the first bytes that the listener looked at",
+    ),
     ("relay", "worker", "as proxy"),
-    ("relay", "ttheader", "ping-pong is TTHeader's own and passes through untouched"),
-    ("listen", "worker", "a socket is handed to a worker, a worker serves it by its listener"),
-    ("listen", "route", "keeps the series of each route that its streams took"),
-    ("worker", "grpc", "holds the settings of the wires for the pool"),
+    (
+        "relay",
+        "ttheader",
+        "ping-pong is TTHeader's own and passes through untouched",
+    ),
+    (
+        "listen",
+        "worker",
+        "a socket is handed to a worker, a worker serves it by its listener",
+    ),
+    (
+        "listen",
+        "route",
+        "keeps the series of each route that its streams took",
+    ),
+    (
+        "worker",
+        "grpc",
+        "holds the settings of the wires for the pool",
+    ),
     ("worker", "ttheader", "as grpc"),
 ];
 
 /// Files of these names, in any folder, are plain functions of bytes and values: no runtime.
 const SYNC: &[&str] = &[
-    "codec", "end", "exception", "explain", "frame", "header", "keys", "metadata", "settle", "state", "status",
+    "codec",
+    "end",
+    "exception",
+    "explain",
+    "frame",
+    "header",
+    "keys",
+    "metadata",
+    "settle",
+    "state",
+    "status",
 ];
 
 /// Parts that are plain as a whole.
@@ -111,7 +189,11 @@ impl Source {
             "init_logs" => "setup".to_owned(),
             _ => name,
         };
-        found.into_iter().map(part_of).filter(|name| name != self.part()).collect()
+        found
+            .into_iter()
+            .map(part_of)
+            .filter(|name| name != self.part())
+            .collect()
     }
 
     /// The first segments of its `use` lines that are neither of this crate nor keywords.
@@ -121,9 +203,15 @@ impl Source {
             let line = line.strip_prefix("pub ").unwrap_or(line);
             if let Some(path) = line.strip_prefix("use ") {
                 let path = path.trim_start_matches("::");
-                let first: String = path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let first: String = path
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 let own = self.code.contains(&format!("mod {first};"));
-                if !own && !["crate", "self", "super"].contains(&first.as_str()) && first.starts_with(char::is_lowercase) {
+                if !own
+                    && !["crate", "self", "super"].contains(&first.as_str())
+                    && first.starts_with(char::is_lowercase)
+                {
                     found.insert(first);
                 }
             }
@@ -134,7 +222,11 @@ impl Source {
 
 /// The names that a path or a group of paths begins with: `a` of `a::b`, `a` and `c` of `{a::b, c}`.
 fn leading_names(text: &str) -> Vec<String> {
-    let name = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+    let name = |text: &str| -> String {
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
     let Some(group) = text.strip_prefix('{') else {
         return vec![name(text)];
     };
@@ -164,7 +256,10 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.path();
         if path.is_dir() {
             // Generated or built code is not ours to shape.
-            if path.file_name().is_some_and(|n| n != "target" && n != "interop") {
+            if path
+                .file_name()
+                .is_some_and(|n| n != "target" && n != "interop")
+            {
                 rust_files(&path, found);
             }
         } else if path.extension().is_some_and(|e| e == "rs") {
@@ -182,7 +277,11 @@ fn is_test(relative: &Path) -> bool {
 /// since what follows on that line is a string.
 fn code_of(text: &str) -> String {
     let without_tests = text.split("\n#[cfg(test)]").next().unwrap();
-    without_tests.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+    without_tests
+        .lines()
+        .map(|line| line.split("//").next().unwrap())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn sources() -> Vec<Source> {
@@ -197,13 +296,20 @@ fn sources() -> Vec<Source> {
             if is_test(relative) {
                 return None;
             }
-            let mut module: Vec<String> =
-                relative.with_extension("").iter().map(|c| c.to_str().unwrap().to_owned()).collect();
+            let mut module: Vec<String> = relative
+                .with_extension("")
+                .iter()
+                .map(|c| c.to_str().unwrap().to_owned())
+                .collect();
             if module.len() > 1 && module.last().is_some_and(|m| m == "mod") {
                 module.pop();
             }
             let code = code_of(&std::fs::read_to_string(&path).unwrap());
-            Some(Source { file: Path::new("src").join(relative), module, code })
+            Some(Source {
+                file: Path::new("src").join(relative),
+                module,
+                code,
+            })
         })
         .collect()
 }
@@ -214,7 +320,10 @@ fn dependencies_point_one_way() {
     let mut borne_and_used = BTreeSet::new();
     for source in sources() {
         let Some((_, may)) = MAY.iter().find(|(part, _)| *part == source.part()) else {
-            faults.push(format!("{}: not in the table of tests/layering.rs", source.file.display()));
+            faults.push(format!(
+                "{}: not in the table of tests/layering.rs",
+                source.file.display()
+            ));
             continue;
         };
         let Import(allowed) = may else { continue };
@@ -222,17 +331,26 @@ fn dependencies_point_one_way() {
             if allowed.contains(&import.as_str()) {
                 continue;
             }
-            match BORNE.iter().find(|(from, to, _)| *from == source.part() && *to == import) {
+            match BORNE
+                .iter()
+                .find(|(from, to, _)| *from == source.part() && *to == import)
+            {
                 Some((from, to, _)) => {
                     borne_and_used.insert((*from, *to));
                 }
-                None => faults.push(format!("{}: `{}` must not import `{import}`", source.file.display(), source.part())),
+                None => faults.push(format!(
+                    "{}: `{}` must not import `{import}`",
+                    source.file.display(),
+                    source.part()
+                )),
             }
         }
     }
     for (from, to, _) in BORNE {
         if !borne_and_used.contains(&(*from, *to)) {
-            faults.push(format!("`{from}` no longer imports `{to}`: take it off BORNE"));
+            faults.push(format!(
+                "`{from}` no longer imports `{to}`: take it off BORNE"
+            ));
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
@@ -242,14 +360,27 @@ fn dependencies_point_one_way() {
 fn the_table_keeps_the_wires_apart_and_the_bridge_ignorant() {
     let row = |part: &str| -> Vec<&str> {
         let may = MAY.iter().find(|(p, _)| *p == part).map(|(_, may)| may);
-        let Some(Import(allowed)) = may else { panic!("{part} is not restricted") };
-        let borne = BORNE.iter().filter(|(from, _, _)| *from == part).map(|(_, to, _)| *to);
+        let Some(Import(allowed)) = may else {
+            panic!("{part} is not restricted")
+        };
+        let borne = BORNE
+            .iter()
+            .filter(|(from, _, _)| *from == part)
+            .map(|(_, to, _)| *to);
         allowed.iter().copied().chain(borne).collect()
     };
     assert!(!row("grpc").contains(&"ttheader"));
     assert!(!row("ttheader").contains(&"grpc"));
     for wire in ["grpc", "ttheader"] {
-        for part in ["stream", "config", "net", "bridge", "telemetry", "route", "proxy"] {
+        for part in [
+            "stream",
+            "config",
+            "net",
+            "bridge",
+            "telemetry",
+            "route",
+            "proxy",
+        ] {
             assert!(!row(part).contains(&wire), "{part} -> {wire}");
         }
     }
@@ -262,7 +393,9 @@ fn the_table_keeps_the_wires_apart_and_the_bridge_ignorant() {
 fn codecs_and_tables_know_no_runtime() {
     let faults: Vec<String> = sources()
         .iter()
-        .filter(|s| SYNC_PARTS.contains(&s.part()) || s.module.iter().any(|m| SYNC.contains(&m.as_str())))
+        .filter(|s| {
+            SYNC_PARTS.contains(&s.part()) || s.module.iter().any(|m| SYNC.contains(&m.as_str()))
+        })
         .filter(|s| s.code.contains("tokio"))
         .map(|s| format!("{}: names tokio", s.file.display()))
         .collect();
@@ -273,7 +406,10 @@ fn codecs_and_tables_know_no_runtime() {
 fn the_neutral_model_uses_std_and_bytes_only() {
     for source in sources().iter().filter(|s| s.part() == "stream") {
         let foreign = source.foreign();
-        let other: Vec<_> = foreign.iter().filter(|c| !STREAM_CRATES.contains(&c.as_str())).collect();
+        let other: Vec<_> = foreign
+            .iter()
+            .filter(|c| !STREAM_CRATES.contains(&c.as_str()))
+            .collect();
         assert!(other.is_empty(), "{}: {other:?}", source.file.display());
     }
 }
@@ -293,7 +429,8 @@ fn files_are_short_and_say_what_they_own() {
             faults.push(format!("{}: {lines} lines", relative.display()));
         }
         // A file of tests is explained by the one that it tests.
-        let explains = text.starts_with("//!") || (is_test(relative) && relative.starts_with("src"));
+        let explains =
+            text.starts_with("//!") || (is_test(relative) && relative.starts_with("src"));
         if !explains {
             faults.push(format!("{}: does not open with //!", relative.display()));
         }
@@ -308,13 +445,48 @@ fn the_scanner_sees_every_form() {
         module: module.iter().map(|m| (*m).to_owned()).collect(),
         code: code_of(text),
     };
-    let imports = |module: &[&str], text: &str| source(module, text).imports().into_iter().collect::<Vec<_>>();
-    assert_eq!(imports(&["grpc", "end"], "use crate::ttheader::keys;"), ["ttheader"]);
-    assert_eq!(imports(&["a"], "use crate::{grpc::{x, y}, net,\n  stream::z};"), ["grpc", "net", "stream"]);
-    assert_eq!(imports(&["grpc"], "fn f() -> crate::config::Config {}"), ["config"]);
-    assert_eq!(imports(&["grpc", "end", "face"], "use super::super::super::config::X;"), ["config"]);
-    assert_eq!(imports(&["grpc", "end", "face"], "use super::super::status::X;"), [""; 0]);
-    assert_eq!(imports(&["a"], "// crate::grpc\n#[cfg(test)]\nmod tests { use crate::grpc::x; }"), [""; 0]);
+    let imports = |module: &[&str], text: &str| {
+        source(module, text)
+            .imports()
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        imports(&["grpc", "end"], "use crate::ttheader::keys;"),
+        ["ttheader"]
+    );
+    assert_eq!(
+        imports(&["a"], "use crate::{grpc::{x, y}, net,\n  stream::z};"),
+        ["grpc", "net", "stream"]
+    );
+    assert_eq!(
+        imports(&["grpc"], "fn f() -> crate::config::Config {}"),
+        ["config"]
+    );
+    assert_eq!(
+        imports(
+            &["grpc", "end", "face"],
+            "use super::super::super::config::X;"
+        ),
+        ["config"]
+    );
+    assert_eq!(
+        imports(&["grpc", "end", "face"], "use super::super::status::X;"),
+        [""; 0]
+    );
+    assert_eq!(
+        imports(
+            &["a"],
+            "// crate::grpc\n#[cfg(test)]\nmod tests { use crate::grpc::x; }"
+        ),
+        [""; 0]
+    );
     assert_eq!(imports(&["a"], "use mycrate::grpc;"), [""; 0]);
-    assert_eq!(source(&["stream"], "use std::fmt;\npub use tokio::x;").foreign().into_iter().collect::<Vec<_>>(), ["std", "tokio"]);
+    assert_eq!(
+        source(&["stream"], "use std::fmt;\npub use tokio::x;")
+            .foreign()
+            .into_iter()
+            .collect::<Vec<_>>(),
+        ["std", "tokio"]
+    );
 }
