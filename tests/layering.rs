@@ -9,131 +9,64 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// What a part may import of this crate.
-enum May {
-    /// These parts, and itself.
-    Import(&'static [&'static str]),
-    /// Any: it puts the others together, and nothing below imports it.
-    Compose,
-}
-
-use May::{Compose, Import};
-
-/// The directions of DESIGN.md. A part that is not named here fails the test: say what it may
-/// import when it comes.
-const MAY: &[(&str, May)] = &[
-    ("stream", Import(&[])),
-    ("config", Import(&[])),
-    ("net", Import(&[])),
-    ("grpc", Import(&["stream", "net"])),
-    ("ttheader", Import(&["stream", "net"])),
-    ("bridge", Import(&["stream"])),
-    ("telemetry", Import(&["stream"])),
-    ("route", Import(&["config", "stream"])),
-    (
-        "backend",
-        Import(&["config", "stream", "net", "grpc", "ttheader"]),
-    ),
-    (
-        "proxy",
-        Import(&[
-            "route",
-            "backend",
-            "bridge",
-            "telemetry",
-            "stream",
-            "config",
-        ]),
-    ),
-    (
-        "relay",
-        Import(&["route", "backend", "telemetry", "stream", "config", "net"]),
-    ),
-    (
-        "listen",
-        Import(&[
-            "proxy",
-            "relay",
-            "telemetry",
-            "stream",
-            "config",
-            "net",
-            "grpc",
-            "ttheader",
-        ]),
-    ),
-    (
-        "worker",
-        Import(&[
-            "listen",
-            "backend",
-            "bridge",
-            "route",
-            "telemetry",
-            "stream",
-            "config",
-            "net",
-        ]),
-    ),
-    ("admin", Import(&["telemetry"])),
-    ("explain", Import(&["stream", "grpc", "ttheader"])),
-    ("testing", Import(&["stream", "net"])),
-    ("setup", Compose),
-    ("app", Compose),
-    ("drain", Compose),
-    ("demo", Compose),
-    ("lib", Compose),
-    ("main", Compose),
-];
+/// The directions of DESIGN.md: what each part may import of this crate. `*` puts the others
+/// together and may import any; nothing below imports it. A part that is not here fails the test:
+/// say what it may import when it comes.
+const MAY: &str = "
+stream:
+config:
+net:
+grpc: stream net
+ttheader: stream net
+bridge: stream
+telemetry: stream
+route: config stream
+backend: config stream net grpc ttheader
+proxy: route backend bridge telemetry stream config
+relay: route backend telemetry stream config net
+listen: proxy relay telemetry stream config net grpc ttheader
+worker: listen backend bridge route telemetry stream config net
+admin: telemetry
+explain: stream grpc ttheader
+testing: stream net
+setup: *
+app: *
+drain: *
+demo: *
+lib: *
+main: *
+";
 
 /// Where the code goes beyond DESIGN.md's directions, and why it is borne. An entry that is no
 /// longer needed fails the test too, so the list can only tell the truth.
-const BORNE: &[(&str, &str, &str)] = &[
-    (
-        "proxy",
-        "app",
-        "hands ended streams to the tap of the demo; `Observed` belongs into proxy",
-    ),
-    ("worker", "app", "as proxy, with `Tap`"),
-    (
-        "backend",
-        "telemetry",
-        "the pool counts its connections with the guards that metrics own",
-    ),
-    ("proxy", "listen", "a stream is told its listener's labels"),
-    (
-        "proxy",
-        "worker",
-        "a stream uses the pool, routes and switch of its worker",
-    ),
-    (
-        "relay",
-        "listen",
-        "reads the first bytes that the listener looked at",
-    ),
-    ("relay", "worker", "as proxy"),
-    (
-        "relay",
-        "ttheader",
-        "ping-pong is TTHeader's own and passes through untouched",
-    ),
-    (
-        "listen",
-        "worker",
-        "a socket is handed to a worker, a worker serves it by its listener",
-    ),
-    (
-        "listen",
-        "route",
-        "keeps the series of each route that its streams took",
-    ),
-    (
-        "worker",
-        "grpc",
-        "holds the settings of the wires for the pool",
-    ),
-    ("worker", "ttheader", "as grpc"),
-];
+const BORNE: &str = "
+backend -> telemetry: the pool counts its connections with the guards that metrics own
+listen -> route: keeps the series of each route that its streams took
+listen -> worker: a socket is handed to a worker, a worker serves it by its listener
+proxy -> app: hands ended streams to the tap of the demo; `Observed` belongs into proxy
+proxy -> listen: a stream is told its listener's labels
+proxy -> worker: a stream uses the pool, routes and switch of its worker
+relay -> listen: reads the first bytes that the listener looked at
+relay -> ttheader: ping-pong is TTHeader's own and passes through untouched
+relay -> worker: as proxy
+worker -> app: as proxy, with `Tap`
+worker -> grpc: holds the settings of the wires for the pool
+worker -> ttheader: as grpc
+";
+
+/// A part and what it may import; `None` is anything.
+fn may(part: &str) -> Option<Option<Vec<&'static str>>> {
+    let row = MAY
+        .lines()
+        .find_map(|l| l.strip_prefix(part)?.strip_prefix(':'))?;
+    Some((row.trim() != "*").then(|| row.split_whitespace().collect()))
+}
+
+/// The pairs of [`BORNE`].
+fn borne() -> Vec<(&'static str, &'static str)> {
+    let pair = |l: &'static str| l.split_once(": ").unwrap().0.split_once(" -> ").unwrap();
+    BORNE.lines().filter(|l| !l.is_empty()).map(pair).collect()
+}
 
 /// Files of these names, in any folder, are plain functions of bytes and values: no runtime.
 const SYNC: &[&str] = &[
@@ -326,37 +259,28 @@ fn sources() -> Vec<Source> {
 #[test]
 fn dependencies_point_one_way() {
     let mut faults = Vec::new();
-    let mut borne_and_used = BTreeSet::new();
+    let mut needed = BTreeSet::new();
     for source in sources() {
-        let Some((_, may)) = MAY.iter().find(|(part, _)| *part == source.part()) else {
-            faults.push(format!(
-                "{}: not in the table of tests/layering.rs",
-                source.file.display()
-            ));
-            continue;
-        };
-        let Import(allowed) = may else { continue };
-        for import in source.imports() {
-            if allowed.contains(&import.as_str()) {
+        let (part, file) = (source.part(), source.file.display());
+        let allowed = match may(part) {
+            None => {
+                faults.push(format!("{file}: not in the table of tests/layering.rs"));
                 continue;
             }
-            match BORNE
-                .iter()
-                .find(|(from, to, _)| *from == source.part() && *to == import)
-            {
-                Some((from, to, _)) => {
-                    borne_and_used.insert((*from, *to));
-                }
-                None => faults.push(format!(
-                    "{}: `{}` must not import `{import}`",
-                    source.file.display(),
-                    source.part()
-                )),
+            Some(None) => continue,
+            Some(Some(allowed)) => allowed,
+        };
+        for import in source.imports() {
+            let pair = (part, import.as_str());
+            if let Some(pair) = borne().into_iter().find(|borne| *borne == pair) {
+                needed.insert(pair);
+            } else if !allowed.contains(&import.as_str()) {
+                faults.push(format!("{file}: `{part}` must not import `{import}`"));
             }
         }
     }
-    for (from, to, _) in BORNE {
-        if !borne_and_used.contains(&(*from, *to)) {
+    for (from, to) in borne() {
+        if !needed.contains(&(from, to)) {
             faults.push(format!(
                 "`{from}` no longer imports `{to}`: take it off BORNE"
             ));
@@ -368,30 +292,32 @@ fn dependencies_point_one_way() {
 #[test]
 fn the_table_keeps_the_wires_apart_and_the_bridge_ignorant() {
     let row = |part: &str| -> Vec<&str> {
-        let may = MAY.iter().find(|(p, _)| *p == part).map(|(_, may)| may);
-        let Some(Import(allowed)) = may else {
-            panic!("{part} is not restricted")
+        let Some(Some(mut row)) = may(part) else {
+            panic!("{part} is not restricted");
         };
-        let borne = BORNE
-            .iter()
-            .filter(|(from, _, _)| *from == part)
-            .map(|(_, to, _)| *to);
-        allowed.iter().copied().chain(borne).collect()
+        row.extend(
+            borne()
+                .iter()
+                .filter(|(from, _)| *from == part)
+                .map(|(_, to)| to),
+        );
+        row
     };
     assert!(!row("grpc").contains(&"ttheader"));
     assert!(!row("ttheader").contains(&"grpc"));
-    for wire in ["grpc", "ttheader"] {
-        for part in [
-            "stream",
-            "config",
-            "net",
-            "bridge",
-            "telemetry",
-            "route",
-            "proxy",
-        ] {
-            assert!(!row(part).contains(&wire), "{part} -> {wire}");
-        }
+    for part in [
+        "stream",
+        "config",
+        "net",
+        "bridge",
+        "telemetry",
+        "route",
+        "proxy",
+    ] {
+        assert!(
+            !row(part).contains(&"grpc") && !row(part).contains(&"ttheader"),
+            "{part}"
+        );
     }
     for part in ["stream", "config", "net"] {
         assert!(row(part).is_empty(), "{part}");
