@@ -1,0 +1,5 @@
+//! The cases, by what must hold.
+
+mod cancels;
+mod ends;
+mod payloads;
