@@ -2,4 +2,5 @@
 
 mod cancels;
 mod ends;
+mod golden;
 mod payloads;

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod build;
+pub(crate) mod h2peer;
 pub(crate) mod lab;
 pub(crate) mod process;
 pub(crate) mod ripcord;

@@ -122,17 +122,22 @@ impl Wire {
 
     /// Opens a stream: a caller's Header.
     pub(crate) fn open(&self, id: i32, method: &str, strings: &[(&str, &str)]) -> Stream<'_> {
+        let mut stream = self.handle(id, method);
+        stream.header.info.strings = owned(strings);
+        self.write(&stream.header);
+        stream
+    }
+
+    /// A stream that was opened by [`Self::open`].
+    pub(crate) fn handle(&self, id: i32, method: &str) -> Stream<'_> {
         let method = Bytes::copy_from_slice(method.as_bytes());
-        let mut header = Frame::new(Kind::Header, id, PROTOCOL_THRIFT_STRUCT, method.clone());
-        header.info.strings = owned(strings);
-        let stream = Stream {
+        let header = Frame::new(Kind::Header, id, PROTOCOL_THRIFT_STRUCT, method.clone());
+        Stream {
             wire: self,
             id,
             method,
             header,
-        };
-        self.write(&stream.header);
-        stream
+        }
     }
 
     pub(crate) fn write(&self, frame: &Frame) {
