@@ -132,6 +132,9 @@ impl App {
         for (name, address) in &listeners {
             info!(listener = %name, %address, "listening");
         }
+        if let Some(address) = admin_address {
+            info!(listener = "admin", %address, "listening");
+        }
         Ok(Self {
             shared,
             workers,

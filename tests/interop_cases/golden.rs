@@ -1,0 +1,487 @@
+//! The golden table of ends as input: each native end that a scripted peer can make is played, and
+//! what the real application on the other side prints is held against the row.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::support::h2peer::{H2Callee, H2Caller, Play, headers};
+use crate::support::lab::{Caller, address, client, go, say};
+use crate::support::process::Process;
+use crate::support::ripcord::Ripcord;
+use crate::support::scenario::{Kind, Scenario, assert_like, op, scenario, send};
+use crate::support::tt::{Listener, Stream, Wire, said};
+use ripcord::ttheader::frame::Kind as FrameKind;
+
+/// One row of the file: where the end comes from, and what each wire's peer is told.
+struct Row {
+    from: String,
+    grpc: Told,
+    ttheader: Told,
+}
+
+/// `wire word number key=value key="quoted value" flag`.
+#[derive(Debug)]
+struct Told {
+    words: Vec<String>,
+    fields: BTreeMap<String, String>,
+}
+
+impl Told {
+    fn parse(text: &str) -> Self {
+        let (mut words, mut fields) = (Vec::new(), BTreeMap::new());
+        let mut rest = text.trim();
+        while !rest.is_empty() {
+            let key = rest.split([' ', '=']).next().unwrap();
+            rest = &rest[key.len()..];
+            if let Some(value) = rest.strip_prefix("=\"") {
+                let end = (0..value.len())
+                    .find(|&i| value[i..].starts_with('"') && !value[..i].ends_with('\\'))
+                    .unwrap();
+                let quoted = format!("\"{}\"", &value[..end]);
+                fields.insert(key.to_owned(), serde_json::from_str(&quoted).unwrap());
+                rest = &value[end + 1..];
+            } else if let Some(value) = rest.strip_prefix('=') {
+                let value = value.split(' ').next().unwrap();
+                fields.insert(key.to_owned(), value.to_owned());
+                rest = &rest[1 + value.len()..];
+            } else {
+                words.push(key.to_owned());
+            }
+            rest = rest.trim_start();
+        }
+        Self { words, fields }
+    }
+
+    fn field(&self, key: &str) -> &str {
+        self.fields.get(key).map_or("", String::as_str)
+    }
+}
+
+/// The rows whose first field begins so.
+fn rows(begin: &str) -> Vec<Row> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/end_table.golden");
+    let text = std::fs::read_to_string(file).unwrap();
+    let row = |line: &str| {
+        let fields: Vec<_> = line.split(" | ").collect();
+        Row {
+            from: fields[0].to_owned(),
+            grpc: Told::parse(fields[1]),
+            ttheader: Told::parse(fields[2]),
+        }
+    };
+    let found: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with(begin))
+        .map(row)
+        .collect();
+    assert!(!found.is_empty(), "no row begins with {begin:?}");
+    found
+}
+
+/// What a Kitex caller prints.
+fn kitex_prints(row: &Row, lost: bool) -> Value {
+    let told = &row.ttheader;
+    let prefix = |code: &str| format!("[ttstream error, code={code}] [client-side stream] ");
+    // What the kernel says of a lost connection is not in the table.
+    let text = if lost { "" } else { told.field("text") };
+    let mut prints = match told.words[1].as_str() {
+        "rst" => {
+            let path = told.field("ttscp").replace(',', " -> ");
+            let err = format!("{}[canceled path: {path}] {text}", prefix(&told.words[2]));
+            let err = if lost { format!("~{err}") } else { err };
+            let code: i64 = told.words[2].parse().unwrap();
+            json!({ "kind": "error", "code": code, "is": ["ErrStreamingCanceled"], "err": err })
+        }
+        "exception" => {
+            let err = format!("{}{text}", prefix("12001"));
+            json!({ "kind": "error", "code": 12001, "err": err })
+        }
+        "trailer" if told.fields.contains_key("biz-status") => {
+            let code: i64 = told.field("biz-status").parse().unwrap();
+            let extra: Value = serde_json::from_str(told.field("biz-extra")).unwrap_or_default();
+            json!({ "kind": "biz", "biz": { "code": code, "message": told.field("biz-message"), "extra": extra } })
+        }
+        "trailer" => json!({ "kind": "ok" }),
+        other => panic!("{}: {other}", row.from),
+    };
+    if told.words[1] != "rst" {
+        for (key, value) in told
+            .fields
+            .iter()
+            .filter(|(key, _)| key.starts_with("ripcord-"))
+        {
+            prints["trailer"][key] = json!([value]);
+        }
+    }
+    prints
+}
+
+/// What a gRPC caller prints.
+fn grpc_prints(row: &Row, lost: bool) -> Value {
+    let told = &row.grpc;
+    let code: i64 = told.field("status").parse().unwrap();
+    if code == 0 {
+        return json!({ "kind": "ok" });
+    }
+    let message = told.field("message");
+    let message = if lost {
+        format!("~{}", message.trim_end_matches("why"))
+    } else {
+        message.to_owned()
+    };
+    let mut prints = json!({ "message": message });
+    if told.fields.contains_key("biz-status") {
+        prints["kind"] = json!("biz");
+        prints["biz"]["code"] = json!(told.field("biz-status").parse::<i64>().unwrap());
+    } else {
+        prints["kind"] = json!("error");
+        prints["code"] = json!(code);
+        prints["code_kind"] = json!("grpc");
+    }
+    for (key, value) in told
+        .fields
+        .iter()
+        .filter(|(key, _)| key.starts_with("ripcord-"))
+    {
+        prints["trailer"][key] = json!([value]);
+    }
+    prints
+}
+
+fn prints(row: &Row, caller: Caller, lost: bool) -> Value {
+    if caller.is_ttheader() {
+        kitex_prints(row, lost)
+    } else {
+        grpc_prints(row, lost)
+    }
+}
+
+fn has_details(row: &Row, result: &Value) -> bool {
+    let told = row.grpc.words.iter().any(|word| word == "details");
+    told == !result["details"].is_null()
+}
+
+fn check(row: &Row, caller: Caller, result: &Value, lost: bool) {
+    let what = format!("{caller:?}: {}", row.from);
+    assert_like(&what, result, &prints(row, caller, lost));
+    if caller == Caller::GrpcGo {
+        assert!(
+            has_details(row, result),
+            "{what}: details differ: {result:#}"
+        );
+    }
+}
+
+/// What a scripted TTHeader caller reads: the type that Kitex keeps to itself, and that a Header
+/// came once, and before a Trailer.
+fn check_frames(row: &Row, stream: &Stream<'_>) {
+    let what = format!("frames: {}", row.from);
+    let told = &row.ttheader;
+    let is_rst = told.words[1] == "rst";
+    let last = stream.nth(
+        if is_rst {
+            FrameKind::Rst
+        } else {
+            FrameKind::Trailer
+        },
+        0,
+    );
+    if told.words.len() > 2 {
+        let (exception, path) = said(&last);
+        assert_eq!(exception.type_id.to_string(), told.words[2], "{what}");
+        assert_eq!(exception.text, told.field("text"), "{what}");
+        assert_eq!(path, told.field("ttscp"), "{what}");
+    } else {
+        assert!(last.payload.is_empty(), "{what}");
+    }
+    let headers = stream.count(FrameKind::Header);
+    assert!(
+        headers == 1 || is_rst && headers == 0,
+        "{what}: {headers} Headers"
+    );
+    let (trailers, rsts) = (
+        stream.count(FrameKind::Trailer),
+        stream.count(FrameKind::Rst),
+    );
+    assert_eq!(trailers + rsts, 1, "{what}");
+}
+
+/// A stream with one message up, and nothing in its script: no real callee reads it.
+fn one_message(case: &str) -> Scenario {
+    scenario("golden", Kind::Bidi, [], [send(1, 3), op("close_send")])
+        .with("metadata", json!({ "x-case": case }))
+}
+
+const CALLERS: [Caller; 3] = [Caller::Mux, Caller::GrpcGo, Caller::KitexGrpc];
+
+fn hop(protocol: &str, callee: &str) -> Ripcord {
+    let table = format!(
+        "backends: {{ callee: {{ protocol: {protocol}, endpoints: [\"{callee}\"] }} }}
+routes: [{{ name: all, backend: callee }}]
+"
+    );
+    Ripcord::start("hop", &table, "")
+}
+
+/// Plays a TTHeader callee's end.
+fn play_ttheader(stream: &Stream<'_>, from: &str) {
+    let header = || stream.send(FrameKind::Header, &[], Bytes::new());
+    let trailer = |strings: &[(&str, &str)], payload: Bytes| {
+        header();
+        stream.send(FrameKind::Trailer, strings, payload);
+    };
+    let number = |text: &str| text.parse().unwrap();
+    let words: Vec<_> = from.split(' ').skip(2).collect();
+    match words.as_slice() {
+        ["rst", "without", "payload"] => stream.send(FrameKind::Rst, &[], Bytes::new()),
+        ["rst", code] => stream.rst(number(code), "why", "peer"),
+        ["exception", "unreadable"] => trailer(&[], Bytes::from_static(b"?")),
+        ["exception", code] => trailer(&[], stream.exception(number(code), "why")),
+        ["trailer"] => trailer(&[], Bytes::new()),
+        ["biz", code, more @ ..] => {
+            let extra = match (*code, more) {
+                ("0", _) => "",
+                (_, ["unreadable"]) => "{",
+                (_, _) => r#"{"k":"v"}"#,
+            };
+            trailer(
+                &[
+                    ("biz-status", code),
+                    ("biz-message", "why"),
+                    ("biz-extra", extra),
+                ],
+                Bytes::new(),
+            );
+        }
+        other => panic!("{other:?} cannot be played"),
+    }
+}
+
+#[test]
+fn each_end_of_a_ttheader_callee_is_printed_as_its_row_says() {
+    let listener = Listener::start();
+    let hop = hop("ttheader", &listener.address);
+    let mut wire = None;
+    let mut opened = 0;
+    for caller in CALLERS {
+        let Some(client) = client(caller, &hop.address) else {
+            return;
+        };
+        for row in rows("callee ttheader ")
+            .iter()
+            .filter(|row| !row.from.ends_with("connection lost"))
+        {
+            let id = say(&client, &one_message(&row.from));
+            let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+            play_ttheader(&wire.stream(opened), &row.from);
+            opened += 1;
+            check(row, caller, &client.event("result", &id), false);
+        }
+    }
+    let caller = Wire::connect(&hop.address);
+    for (id, row) in (1..).zip(rows("callee ttheader ")) {
+        if !row.from.ends_with("connection lost") {
+            let stream = caller.open(id, "Bidi", &[("isn", "Interop")]);
+            play_ttheader(&wire.as_ref().unwrap().stream(opened), &row.from);
+            opened += 1;
+            check_frames(&row, &stream);
+        }
+    }
+    let row = rows("callee ttheader connection lost").remove(0);
+    for caller in CALLERS {
+        let Some(client) = client(caller, &hop.address) else {
+            return;
+        };
+        let id = say(&client, &one_message(&row.from));
+        let wire = wire.take().unwrap_or_else(|| listener.accept());
+        wire.stream(opened);
+        opened = 0;
+        drop(wire);
+        check(&row, caller, &client.event("result", &id), true);
+    }
+}
+
+/// Plays a gRPC callee's end.
+fn play_grpc(request: &HeaderMap) -> Play {
+    let from = request.get("x-case").unwrap().to_str().unwrap();
+    let told = Told::parse(from);
+    let number = |key: &str| told.fields.get(key).map(|n| n.parse::<u32>().unwrap());
+    if from.ends_with("connection lost") {
+        return Play::Drop;
+    }
+    if let Some(code) = number("reset") {
+        return Play::Reset(code);
+    }
+    if let Some(http) = number("http") {
+        return Play::Only(http.try_into().unwrap(), HeaderMap::new());
+    }
+    let text = if from.ends_with("unknown method") {
+        "unknown method Talk"
+    } else {
+        "why"
+    };
+    let mut end = headers(&[
+        ("grpc-status", told.field("status")),
+        ("grpc-message", text),
+    ]);
+    if from.ends_with("biz 404") {
+        end.extend(headers(&[("biz-status", "404")]));
+    }
+    Play::Only(200, end)
+}
+
+#[test]
+fn each_end_of_a_grpc_callee_is_printed_as_its_row_says() {
+    let callee = H2Callee::start(play_grpc);
+    let hop = hop("grpc", &callee.address);
+    for caller in CALLERS {
+        let Some(client) = client(caller, &hop.address) else {
+            return;
+        };
+        for row in rows("callee grpc ") {
+            let id = say(&client, &one_message(&row.from));
+            check(
+                &row,
+                caller,
+                &client.event("result", &id),
+                row.from.ends_with("connection lost"),
+            );
+        }
+    }
+}
+
+/// What a Kitex callee's handler sees of a caller that let go.
+fn kitex_callee_sees(row: &Row, lost: bool) -> Value {
+    let told = &row.ttheader;
+    assert_eq!(told.words[1], "rst", "{}", row.from);
+    let path = told.field("ttscp").replace(',', " -> ");
+    let text = if lost { "" } else { told.field("text") };
+    let code: i64 = told.words[2].parse().unwrap();
+    let err = format!(
+        "[ttstream error, code={code}] [server-side stream] [canceled path: {path}] {text}"
+    );
+    let err = if lost { format!("~{err}") } else { err };
+    json!({ "code": code, "is": ["ErrStreamingCanceled"], "err": err, "ctx_err": err })
+}
+
+/// The callees of the caller's rows: real Kitex, real grpc-go, one hop before each.
+struct Callees {
+    kitex: Process,
+    grpc: Process,
+    to_kitex: Ripcord,
+    to_grpc: Ripcord,
+}
+
+impl Callees {
+    fn start() -> Option<Self> {
+        let (kitex, grpc) = (go(&["kitex-server"])?, go(&["grpc-server"])?);
+        let (to_kitex, to_grpc) = (
+            hop("ttheader", &address(&kitex)),
+            hop("grpc", &address(&grpc)),
+        );
+        Some(Self {
+            kitex,
+            grpc,
+            to_kitex,
+            to_grpc,
+        })
+    }
+
+    /// Plays one row toward both callees: `open` opens a stream with that script at an address,
+    /// `end` ends it.
+    fn run<T>(
+        &self,
+        row: &Row,
+        n: usize,
+        open: impl Fn(&str, &str) -> T,
+        end: impl Fn(&mut Option<T>),
+    ) {
+        let lost = row.from.ends_with("connection lost");
+        let id = format!("golden {n}");
+        let script = base64(&json!({ "id": id, "ops": [{ "op": "wait_cancel" }] }).to_string());
+        let mut opened = Some(open(&self.to_kitex.address, &script));
+        self.kitex.event("server_start", &id);
+        end(&mut opened);
+        let seen = self.kitex.event("server_end", &id);
+        assert_like(&row.from, &seen, &kitex_callee_sees(row, lost));
+        let mut opened = Some(open(&self.to_grpc.address, &script));
+        self.grpc.event("server_start", &id);
+        end(&mut opened);
+        assert_eq!(row.grpc.field("reset"), "8", "{}", row.from);
+        let canceled = json!({ "code": 1, "ctx_err": "context canceled", "err": "rpc error: code = Canceled desc = context canceled" });
+        assert_like(&row.from, &self.grpc.event("server_end", &id), &canceled);
+    }
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
+}
+
+#[test]
+fn each_end_of_a_ttheader_caller_is_printed_as_its_row_says() {
+    let Some(callees) = Callees::start() else {
+        return;
+    };
+    for (n, row) in rows("caller ttheader ").iter().enumerate() {
+        if row.from == "caller ttheader trailer" {
+            continue; // the half-close: `a_half_close_is_not_an_end`
+        }
+        let open = |address: &str, script: &str| {
+            let wire = Wire::connect(address);
+            let strings = [("isn", "Interop"), ("RPC_TRANSIT_SCRIPT", script)];
+            wire.open(7, "Bidi", &strings);
+            wire
+        };
+        callees.run(row, n, open, |open| {
+            let words: Vec<_> = row.from.split(' ').skip(2).collect();
+            let wire = open.take().unwrap();
+            let stream = wire.handle(7, "Bidi");
+            match words.as_slice() {
+                ["connection", "lost"] => drop(wire),
+                ["rst", "without", "payload"] => stream.send(FrameKind::Rst, &[], Bytes::new()),
+                ["rst", code] => stream.rst(code.parse().unwrap(), "why", "peer"),
+                ["exception", code] => {
+                    let payload = stream.exception(code.parse().unwrap(), "why");
+                    stream.send(FrameKind::Trailer, &[], payload);
+                }
+                ["biz", code] => {
+                    let strings = [("biz-status", *code), ("biz-message", "why")];
+                    stream.send(FrameKind::Trailer, &strings, Bytes::new());
+                }
+                other => panic!("{other:?} cannot be played"),
+            }
+        });
+    }
+}
+
+#[test]
+fn each_end_of_a_grpc_caller_is_printed_as_its_row_says() {
+    let Some(callees) = Callees::start() else {
+        return;
+    };
+    for (n, row) in rows("caller grpc ").iter().enumerate() {
+        if row.from.ends_with("at its deadline") {
+            continue; // the deadlines' own tests
+        }
+        let open = |address: &str, script: &str| {
+            let caller = H2Caller::connect(address);
+            let mut more = headers(&[("rpc-transit-script", script)]);
+            if row.from.contains("source-service=") {
+                more.extend(headers(&[("source-service", "peer")]));
+            }
+            caller.open("/interop.Interop/Bidi", more);
+            caller
+        };
+        callees.run(row, n, open, |open| {
+            match (Told::parse(&row.from).fields.get("reset"), &open) {
+                (Some(code), Some(caller)) => caller.reset(code.parse().unwrap()),
+                (_, _) => *open = None,
+            }
+        });
+    }
+}

@@ -1,0 +1,77 @@
+//! Where the real peers come from: the Go peer is built once, Python is asked for grpcio.
+//!
+//! What is missing skips the tests that need it, plainly; with `RIPCORD_REQUIRE_INTEROP=1` it
+//! fails them.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The Go peer.
+pub(crate) fn go_peer() -> Option<&'static Path> {
+    static PEER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PEER.get_or_init(|| found(build())).as_deref()
+}
+
+/// A Python that has grpcio, and the peer's script.
+pub(crate) fn python() -> Option<&'static (String, PathBuf)> {
+    static PYTHON: OnceLock<Option<(String, PathBuf)>> = OnceLock::new();
+    PYTHON.get_or_init(|| found(grpcio())).as_ref()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn build() -> Result<PathBuf, String> {
+    let version = Command::new("go").arg("version").output();
+    if !version.is_ok_and(|v| v.status.success()) {
+        return Err("no `go` on the PATH, so no Kitex and no grpc-go peer".to_owned());
+    }
+    let out = root().join("target/interop");
+    std::fs::create_dir_all(&out).map_err(|e| e.to_string())?;
+    let peer = out.join("peer");
+    // Several test processes may come at once; the second finds all of it in Go's cache.
+    let built = Command::new("flock")
+        .arg(out.join("lock"))
+        .args(["go", "build", "-o"])
+        .arg(&peer)
+        .arg(".")
+        .current_dir(root().join("tests/interop/go"))
+        .output()
+        .map_err(|e| format!("flock (util-linux): {e}"))?;
+    if built.status.success() {
+        Ok(peer)
+    } else {
+        let text = String::from_utf8_lossy(&built.stderr).into_owned();
+        Err(format!("the Go peer does not build (offline?):\n{text}"))
+    }
+}
+
+fn grpcio() -> Result<(String, PathBuf), String> {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let asked = Command::new(&python).args(["-c", "import grpc"]).output();
+    if asked.is_ok_and(|a| a.status.success()) {
+        return Ok((python, root().join("tests/interop/python/peer.py")));
+    }
+    Err(format!(
+        "{python} has no grpcio (pip install -r tests/interop/python/requirements.txt, or PYTHON=...)"
+    ))
+}
+
+fn found<T>(result: Result<T, String>) -> Option<T> {
+    match result {
+        Ok(found) => Some(found),
+        Err(why) => {
+            let required = std::env::var_os("RIPCORD_REQUIRE_INTEROP").is_some_and(|v| v == "1");
+            assert!(!required, "RIPCORD_REQUIRE_INTEROP=1, but {why}");
+            // Past the test harness, which shows nothing of a test that passes.
+            if let Ok(mut tty) = File::options().append(true).open("/dev/stderr") {
+                let _ = writeln!(tty, "SKIPPED: interop suite: {why}");
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What the interop tests stand on: real peers as processes, the built ripcord, scenarios.
+#![allow(dead_code)]
+
+pub(crate) mod build;
+pub(crate) mod h2peer;
+pub(crate) mod lab;
+pub(crate) mod process;
+pub(crate) mod ripcord;
+pub(crate) mod scenario;
+pub(crate) mod tt;
