@@ -185,6 +185,7 @@ pub(crate) fn ttheader_config(
         Arc::clone(&shared.ttheader),
     );
     config.carried = carried;
+    config.max_header = config.max_header.max(limits.metadata_size);
     config.max_message = limits.max_message;
     config.stream_budget = limits.stream_buffer;
     config.connection_budget = limits.connection_buffer;

@@ -233,6 +233,15 @@ impl End {
         }
     }
 
+    /// Whether this hop decided to end a stream that could have gone on.
+    #[must_use]
+    pub fn is_own_decision(&self) -> bool {
+        match &self.reason {
+            Reason::Hop(hop) => self.by == Party::Hop && hop.kind != HopKind::BackendLost,
+            Reason::Complete | Reason::Failed(_) | Reason::Canceled(_) => false,
+        }
+    }
+
     /// This hop's own end.
     #[must_use]
     pub fn hop(kind: HopKind, text: impl Into<String>) -> Self {
