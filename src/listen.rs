@@ -71,8 +71,11 @@ pub(crate) struct Listener {
     ttheader: Rc<ttheader::ConnConfig>,
     tcp: tcp::TcpOptions,
     /// The counters of each route, found once; the route is kept so that its address stays its own.
-    series: RefCell<FxHashMap<(Wire, usize), (Option<Arc<Route>>, Arc<Series>)>>,
+    series: RefCell<FxHashMap<(Wire, usize), Counted>>,
 }
+
+/// A route and its counters.
+type Counted = (Option<Arc<Route>>, Arc<Series>);
 
 /// The most routes whose counters a worker remembers before it looks them up anew.
 const MAX_SERIES: usize = 4096;

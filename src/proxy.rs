@@ -198,14 +198,14 @@ impl Stream<'_> {
 
     async fn bridge<I: Inbound, O: Outbound>(
         &self,
-        mut head: RequestHead,
+        head: RequestHead,
         inbound: &mut I,
         mut outbound: O,
         early: Early,
         limits: Limits,
     ) -> Outcome {
         let node = &*self.worker.shared.node;
-        let stages = match self.stages(&mut head, inbound, &outbound) {
+        let stages = match self.stages(&head, inbound, &outbound) {
             Ok(stages) => stages,
             Err(end) => return refuse(inbound, end, node),
         };

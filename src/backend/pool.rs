@@ -23,6 +23,10 @@ use crate::{grpc, ttheader};
 const ATTEMPTS: usize = 3;
 
 /// A stream that was opened, on one of the wires.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once, from here into its bridge"
+)]
 pub(crate) enum Opened {
     /// On gRPC.
     Grpc(grpc::client::ClientStream),

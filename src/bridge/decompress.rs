@@ -46,7 +46,7 @@ impl Decompress {
     /// inflated.
     ///
     /// # Errors
-    /// An encoding that is not in [`ACCEPTED`].
+    /// An encoding that is neither `identity`, `gzip` nor `deflate`.
     pub fn new(encoding: Option<&str>, max_message: usize) -> Result<Self, StageError> {
         Ok(Self {
             encoding: Encoding::parse(encoding)?,

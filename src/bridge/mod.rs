@@ -213,7 +213,9 @@ impl Carry {
                 Poll::Ready(Received::Messages(run)) => self.response.push(run),
                 // What this hop decided does not wait for a slow caller; what the callee said, and
                 // the loss of its connection, come after all that it sent.
-                Poll::Ready(Received::End(end)) if end.is_own_decision() => return Poll::Ready(end),
+                Poll::Ready(Received::End(end)) if end.is_own_decision() => {
+                    return Poll::Ready(end);
+                }
                 Poll::Ready(Received::End(end)) => {
                     self.callee.offer(end);
                 }

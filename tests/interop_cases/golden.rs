@@ -162,7 +162,7 @@ fn prints(row: &Row, caller: Caller, lost: bool) -> Value {
 
 fn has_details(row: &Row, result: &Value) -> bool {
     let told = row.grpc.words.iter().any(|word| word == "details");
-    told == !result["details"].is_null()
+    told != result["details"].is_null()
 }
 
 fn check(row: &Row, caller: Caller, result: &Value, lost: bool) {
