@@ -92,8 +92,10 @@ async fn the_endpoints_follow_the_name() {
         assert!(Arc::ptr_eq(&kept, &cluster.pick(0).unwrap()));
     };
     tokio::select! {
-        () = run => panic!("ended"),
+        // The script first: it has to wait before the first answer comes.
+        biased;
         () = script => {}
+        () = run => panic!("ended"),
     }
     // At once, every 10 s, and after failures soon again: 100 ms, then 200 ms.
     assert_eq!(resolver.asked(), [0, 10_000, 20_000, 20_100, 20_300]);
@@ -115,8 +117,9 @@ async fn a_resolver_that_hangs_counts_as_failed() {
         }
     };
     tokio::select! {
-        () = run(Arc::downgrade(&cluster), lookup) => panic!("ended"),
+        biased;
         () = cluster.changed() => {}
+        () = run(Arc::downgrade(&cluster), lookup) => panic!("ended"),
     }
     assert_eq!((*asked.borrow(), ports(&cluster)), (2, vec![9]));
 }
