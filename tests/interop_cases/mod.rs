@@ -3,4 +3,6 @@
 mod cancels;
 mod ends;
 mod golden;
+mod hops;
+mod limits;
 mod payloads;
