@@ -9,10 +9,11 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
-use crate::grpc::{StreamConfig, end, metadata};
+use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, metadata};
 use crate::net::held::Held;
 use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
 use crate::stream::{
@@ -88,6 +89,7 @@ impl Client {
             phase: Phase::Head(response),
             sender: Sender::new(send),
             half_closed: false,
+            deadline: head.timeout.map(|timeout| Instant::now() + timeout),
             held: Rc::clone(&self.held),
             active: Rc::clone(&self.active),
             config: Rc::clone(&self.config),
@@ -102,6 +104,7 @@ pub struct ClientStream {
     phase: Phase,
     sender: Sender,
     half_closed: bool,
+    deadline: Option<Instant>,
     held: Rc<Held>,
     active: Rc<Cell<usize>>,
     config: Rc<StreamConfig>,
@@ -120,6 +123,10 @@ enum Phase {
 impl ClientStream {
     fn failed(&self, error: &h2::Error) -> End {
         match error.reason() {
+            Some(h2::Reason::CANCEL) if error.is_reset() && self.deadline_near() => End::hop(
+                HopKind::Deadline,
+                "stream timeout, the callee reset the stream at its deadline",
+            ),
             Some(reason) if error.is_reset() => end::from_callee_reset(reason.into()),
             _ => {
                 let mut end = end::connection_lost(Party::Callee, None, &error.to_string());
@@ -129,6 +136,12 @@ impl ClientStream {
                 end
             }
         }
+    }
+
+    /// A callee's own timer, which may be a moment ahead of this hop's, ends with RST_STREAM(CANCEL).
+    fn deadline_near(&self) -> bool {
+        self.deadline
+            .is_some_and(|at| Instant::now() + DEADLINE_SLACK >= at)
     }
 
     /// The callee is done with the stream; a request that it did not want to the end is closed.

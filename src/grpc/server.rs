@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -12,16 +11,12 @@ use tokio::time::Instant;
 
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
-use crate::grpc::{StreamConfig, end, metadata};
+use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, metadata};
 use crate::net::held::Held;
 use crate::net::http2::Control;
 use crate::stream::{
     End, Half, HopKind, Inbound, Party, Payload, Received, RequestHead, ResponseHead, Run,
 };
-
-/// A reset this close to the deadline is taken for the caller's own deadline: clocks start when a
-/// head is sent and when it is read, and gRPC has no other sign (PROTOCOL.md 4).
-const DEADLINE_SLACK: Duration = Duration::from_millis(25);
 
 /// One stream of a gRPC caller.
 #[derive(Debug)]

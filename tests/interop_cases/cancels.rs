@@ -84,12 +84,12 @@ fn callee_sees(pair: Pair, kind: Kind, phase: Phase) -> Value {
     }
     match (kind, phase) {
         (Kind::Server, _) => json!({ "ctx_err": all["ctx_err"] }),
-        // The peer half-closes after its cancel, and gRPC libraries may send both.
-        (Kind::Client, _) if !pair.caller.is_ttheader() => json!({ "ctx_err": all["ctx_err"] }),
+        // The peer half-closes after its cancel, and its library may send both.
+        (Kind::Client, Phase::Before | Phase::Middle) => json!({ "ctx_err": all["ctx_err"] }),
         (Kind::Bidi | Kind::Client, Phase::HalfClosed) => {
             json!({ "err": "EOF", "ctx_err": all["ctx_err"] })
         }
-        (Kind::Bidi | Kind::Client, Phase::Before | Phase::Middle) => all,
+        (Kind::Bidi, Phase::Before | Phase::Middle) => all,
     }
 }
 

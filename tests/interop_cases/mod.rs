@@ -1,6 +1,11 @@
 //! The cases, by what must hold.
 
 mod cancels;
+mod deadlines;
 mod ends;
+mod frames;
 mod golden;
+mod hops;
+mod limits;
 mod payloads;
+mod pingpong;

@@ -388,6 +388,11 @@ impl Running<'_> {
         }
     }
 
+    /// Waits for the callee's end.
+    pub(crate) fn seen_by_callee(&self) -> Value {
+        self.server.event("server_end", &self.id)
+    }
+
     /// Waits for the caller's end; the callee was not reached.
     pub(crate) fn result(self) -> Value {
         self.client.event("result", &self.id)

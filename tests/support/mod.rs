@@ -7,4 +7,5 @@ pub(crate) mod lab;
 pub(crate) mod process;
 pub(crate) mod ripcord;
 pub(crate) mod scenario;
+pub(crate) mod table;
 pub(crate) mod tt;

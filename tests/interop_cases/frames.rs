@@ -1,0 +1,302 @@
+//! What a ripcord must never do to a TTHeader peer: a second Header, a closed connection with live
+//! streams, silence. And the callee's cancel in every phase. The TTHeader callee is scripted.
+
+use bytes::Bytes;
+use ripcord::ttheader::frame::Kind as FrameKind;
+use serde_json::{Value, json};
+
+use super::golden::hop;
+use crate::support::h2peer::{H2Callee, Play};
+use crate::support::lab::{Caller, client, say};
+use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::support::tt::{Listener, Stream, Wire, message, said};
+
+const CALLERS: [Caller; 4] = [
+    Caller::Mux,
+    Caller::Short,
+    Caller::KitexGrpc,
+    Caller::GrpcGo,
+];
+
+/// How far the callee has come when it lets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Nothing,
+    Header,
+    Message,
+    HalfClosed,
+}
+
+fn canceled(caller: Caller, code: i64, status: i64, path: &str, text: &str) -> Value {
+    let text = format!(
+        "[ttstream error, code={code}] [client-side stream] [canceled path: {path}] {text}"
+    );
+    if caller.is_ttheader() {
+        json!({ "kind": "error", "code": code, "is": ["ErrStreamingCanceled"], "err": text })
+    } else {
+        json!({
+            "kind": "error", "code": status, "message": text,
+            "trailer": { "ripcord-code": [code.to_string()], "ripcord-path": [path.replace(" -> ", ",")] },
+        })
+    }
+}
+
+fn play(stream: &Stream<'_>, phase: Phase) {
+    match phase {
+        Phase::Nothing => {}
+        Phase::Header => stream.send(FrameKind::Header, &[], Bytes::new()),
+        Phase::Message => {
+            stream.send(FrameKind::Header, &[("h", "v")], Bytes::new());
+            stream.send(FrameKind::Data, &[], message(b"x"));
+        }
+        Phase::HalfClosed => {
+            stream.nth(FrameKind::Trailer, 0);
+        }
+    }
+}
+
+#[test]
+fn a_ttheader_callees_cancel_reaches_every_caller_in_every_phase() {
+    let listener = Listener::start();
+    let hop = hop("ttheader", &listener.address);
+    let mut wire = None;
+    let mut opened = 0;
+    for caller in CALLERS {
+        let Some(client) = client(caller, &hop.address) else {
+            return;
+        };
+        for kind in Kind::ALL {
+            for phase in [
+                Phase::Nothing,
+                Phase::Header,
+                Phase::Message,
+                Phase::HalfClosed,
+            ] {
+                let what = format!("{caller:?} {kind:?} {phase:?}");
+                let down = usize::from(phase == Phase::Message && kind != Kind::Client);
+                let close = if phase == Phase::HalfClosed {
+                    op("close_send")
+                } else {
+                    send(0, 0)
+                };
+                let ops = [send(1, 3), close, recv(down), json!({ "op": "recv" })];
+                let id = say(&client, &scenario("callee cancels", kind, [], ops));
+                let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+                let stream = wire.stream(opened);
+                opened += 1;
+                let phase = if kind == Kind::Client && phase == Phase::Message {
+                    Phase::Header
+                } else {
+                    phase
+                };
+                play(&stream, phase);
+                stream.rst(1204, "no longer", "B");
+                let seen = client.event("result", &id);
+                assert_like(
+                    &what,
+                    &seen,
+                    &canceled(caller, 1204, 1, "B -> hop", "no longer"),
+                );
+                assert_eq!(seen["recv"], json!(down), "{what}");
+                assert_eq!(
+                    stream.count(FrameKind::Rst),
+                    0,
+                    "{what}: a Rst was answered with a Rst"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_grpc_callees_reset_reaches_every_caller_also_behind_a_message() {
+    let callee = H2Callee::start(
+        |headers| match headers.get("x-case").map(|v| v.as_bytes()) {
+            Some(b"first") => Play::Reset(8),
+            _ => Play::MessageReset(message(b"x"), 8),
+        },
+    );
+    let hop = hop("grpc", &callee.address);
+    let text = "stream terminated by RST_STREAM with error code: CANCEL";
+    for caller in CALLERS {
+        let Some(client) = client(caller, &hop.address) else {
+            return;
+        };
+        for (case, down) in [("first", 0), ("second", 1)] {
+            let ops = [recv(down), send(1, 3), json!({ "op": "recv" })];
+            let case =
+                scenario(case, Kind::Bidi, [], ops).with("metadata", json!({ "x-case": case }));
+            let id = say(&client, &case);
+            let seen = client.event("result", &id);
+            let what = format!("{caller:?} {}", case.name);
+            assert_like(
+                &what,
+                &seen,
+                &canceled(caller, 12011, 1, "non-ttstream path -> hop", text),
+            );
+            assert_eq!(seen["recv"], json!(down), "{what}");
+        }
+    }
+}
+
+/// Every frame that a caller got, for one stream: the Header first and once, one end, nothing
+/// behind it.
+fn well_formed(wire: &Wire, id: i32) {
+    let kinds: Vec<_> = wire
+        .frames()
+        .iter()
+        .filter(|f| f.stream_id == id)
+        .map(|f| f.kind)
+        .collect();
+    let headers = kinds.iter().filter(|k| **k == FrameKind::Header).count();
+    let ends = kinds
+        .iter()
+        .filter(|k| matches!(k, FrameKind::Trailer | FrameKind::Rst))
+        .count();
+    assert!(headers <= 1 && ends == 1, "stream {id}: {kinds:?}");
+    if headers == 1 {
+        assert_eq!(kinds[0], FrameKind::Header, "stream {id}: {kinds:?}");
+    }
+    assert!(
+        matches!(kinds.last(), Some(FrameKind::Trailer | FrameKind::Rst)),
+        "stream {id}: {kinds:?}"
+    );
+}
+
+#[test]
+fn a_second_header_a_second_end_and_late_frames_of_a_callee_go_no_further() {
+    let listener = Listener::start();
+    let hop = hop("ttheader", &listener.address);
+    let caller = Wire::connect(&hop.address);
+    let first = caller.open(1, "Bidi", &[("isn", "Interop")]);
+    let callee = listener.accept();
+    let stream = callee.stream(0);
+    stream.send(FrameKind::Header, &[], Bytes::new());
+    first.nth(FrameKind::Header, 0);
+    stream.send(FrameKind::Header, &[], Bytes::new());
+    stream.send(FrameKind::Trailer, &[], Bytes::new());
+    stream.send(FrameKind::Trailer, &[], stream.exception(6, "late"));
+    stream.send(FrameKind::Data, &[], message(b"late"));
+    stream.rst(12007, "later still", "B");
+    // A stream that is opened afterwards ends after all of that.
+    let second = caller.open(2, "Bidi", &[("isn", "Interop")]);
+    let stream = callee.stream(1);
+    stream.send(FrameKind::Trailer, &[], Bytes::new());
+    second.nth(FrameKind::Trailer, 0);
+    well_formed(&caller, 1);
+    well_formed(&caller, 2);
+    assert!(!caller.is_closed() && !callee.is_closed());
+}
+
+#[test]
+fn a_bad_stream_does_not_take_its_callers_connection_along() {
+    let listener = Listener::start();
+    let hop = hop("ttheader", &listener.address);
+    let caller = Wire::connect(&hop.address);
+    let bad = caller.open(1, "Bidi", &[("isn", "Interop")]);
+    let good = caller.open(2, "Bidi", &[("isn", "Interop")]);
+    let callee = listener.accept();
+    let (one, two) = (callee.stream(0), callee.stream(1));
+    // A frame of a type that nobody knows, in the first stream.
+    let mut frame =
+        ripcord::ttheader::frame::Frame::new(FrameKind::Data, one.id, 0x10, Bytes::from("Bidi"));
+    frame.info.ints.retain(|(key, _)| *key != 27);
+    frame.info.ints.push((27, Bytes::from("9")));
+    callee.write(&frame);
+    let (exception, path) = said(&bad.nth(FrameKind::Rst, 0));
+    assert_eq!((exception.type_id, path.as_str()), (12004, "hop"));
+    two.send(FrameKind::Header, &[], Bytes::new());
+    two.send(FrameKind::Trailer, &[], Bytes::new());
+    good.nth(FrameKind::Trailer, 0);
+    well_formed(&caller, 1);
+    well_formed(&caller, 2);
+    assert!(!caller.is_closed());
+}
+
+#[test]
+fn a_lost_backend_leaves_the_callers_connection_and_its_other_streams() {
+    let (lost, kept) = (Listener::start(), Listener::start());
+    let table = format!(
+        "backends:
+  lost: {{ protocol: ttheader, endpoints: [\"{}\"] }}
+  kept: {{ protocol: ttheader, endpoints: [\"{}\"] }}
+routes:
+  - {{ name: lost, match: {{ service: Lost }}, backend: lost }}
+  - {{ name: kept, backend: kept }}
+",
+        lost.address, kept.address
+    );
+    let hop = crate::support::ripcord::Ripcord::start("hop", &table, "");
+    let caller = Wire::connect(&hop.address);
+    let streams: Vec<_> = (1..=5)
+        .map(|id| caller.open(id, "Bidi", &[("isn", "Lost")]))
+        .collect();
+    let other = caller.open(6, "Bidi", &[("isn", "Kept")]);
+    let (callee, healthy) = (lost.accept(), kept.accept());
+    callee.stream(4);
+    drop(callee);
+    for stream in &streams {
+        let (exception, path) = said(&stream.nth(FrameKind::Rst, 0));
+        assert_eq!((exception.type_id, path.as_str()), (12013, "hop"));
+        well_formed(&caller, stream.id);
+    }
+    let stream = healthy.stream(0);
+    stream.send(FrameKind::Trailer, &[], Bytes::new());
+    other.nth(FrameKind::Trailer, 0);
+    assert!(!caller.is_closed());
+}
+
+#[test]
+fn a_short_pool_callers_rst_is_read_although_it_closes_at_once() {
+    let listener = Listener::start();
+    let hop = hop("ttheader", &listener.address);
+    let mut callee = None;
+    for n in 0..20 {
+        let caller = Wire::connect(&hop.address);
+        let stream = caller.open(1, "Bidi", &[("isn", "Interop")]);
+        let callee: &Wire = callee.get_or_insert_with(|| listener.accept());
+        let seen = callee.stream(n);
+        stream.rst(12007, "short", "A");
+        drop(caller);
+        let (exception, path) = said(&seen.nth(FrameKind::Rst, 0));
+        assert_eq!(
+            (exception.type_id, exception.text.as_str(), path.as_str()),
+            (12007, "short", "A,hop")
+        );
+    }
+}
+
+#[test]
+fn two_callers_may_use_the_same_stream_ids() {
+    let listener = Listener::start();
+    let hop = hop("ttheader", &listener.address);
+    let (a, b) = (Wire::connect(&hop.address), Wire::connect(&hop.address));
+    let one = a.open(-5, "Bidi", &[("isn", "A")]);
+    let callee = listener.accept();
+    callee.stream(0);
+    let two = b.open(-5, "Bidi", &[("isn", "B")]);
+    let (first, second) = (callee.stream(0), callee.stream(1));
+    assert_ne!(first.id, second.id);
+    assert_eq!(second.header.info.string("isn").unwrap(), "B");
+    second.send(FrameKind::Trailer, &[], second.exception(6, "two"));
+    first.send(FrameKind::Trailer, &[], first.exception(6, "one"));
+    assert_eq!(said(&one.nth(FrameKind::Trailer, 0)).0.text, "one");
+    assert_eq!(said(&two.nth(FrameKind::Trailer, 0)).0.text, "two");
+}
+
+#[test]
+fn a_callers_cancel_overtakes_what_waits_for_a_slow_callee() {
+    // The callee reads nothing until the caller is gone.
+    let callee = H2Callee::start(|_| Play::Hold);
+    let hop = hop("grpc", &callee.address);
+    let Some(client) = client(Caller::Mux, &hop.address) else {
+        return;
+    };
+    let ops = [send(1, 3), barrier("go"), send(20, 100_000), op("cancel")];
+    let id = say(&client, &scenario("overtakes", Kind::Bidi, [], ops));
+    callee.opened();
+    client.event("barrier", &format!("{id}/go"));
+    client.say(&json!({ "go": format!("{id}/go") }));
+    assert_eq!(callee.ended(), crate::support::h2peer::Ended::Reset(8));
+    client.event("result", &id);
+}

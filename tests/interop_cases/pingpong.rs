@@ -1,0 +1,163 @@
+//! What passes beside TTHeader streams: Kitex's ping-pong calls through the same listener, and
+//! compressed gRPC messages.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::support::lab::{Callee, Caller, Via, address, go, lab, say};
+use crate::support::ripcord::Ripcord;
+use crate::support::scenario::{Kind, Scenario, assert_like, op, recv, ret, scenario, send};
+
+fn ping<const N: usize>(name: &str, script: [Value; N], ops: Vec<Value>) -> Scenario {
+    Scenario {
+        name: name.to_owned(),
+        value: json!({ "method": "Ping", "script": script.to_vec(), "ops": ops }),
+    }
+}
+
+#[test]
+fn ping_pong_calls_pass_untouched_through_the_same_listener() {
+    let Some(server) = go(&["kitex-server"]) else {
+        return;
+    };
+    let table = format!(
+        "backends: {{ kitex: {{ protocol: ttheader, endpoints: [\"{}\"] }} }}
+routes: [{{ name: all, backend: kitex }}]
+",
+        address(&server)
+    );
+    let hop = Ripcord::start("hop", &table, "");
+    let mut biz = ret("biz", 404, "nope");
+    biz["extra"] = json!({ "a": "b" });
+    let cases = [
+        (
+            ping(
+                "echo",
+                [recv(1), send(1, 7)],
+                vec![json!({ "op": "ping", "n": 3, "size": 10 })],
+            ),
+            json!({ "kind": "ok", "recv": 3, "recv_bytes": 21 }),
+        ),
+        (
+            ping(
+                "large",
+                [recv(1), send(1, 1 << 20)],
+                vec![json!({ "op": "ping", "size": 1 << 20 })],
+            ),
+            json!({ "kind": "ok", "recv_bytes": 1 << 20 }),
+        ),
+        (
+            ping(
+                "biz",
+                [recv(1), biz],
+                vec![json!({ "op": "ping", "size": 10 })],
+            ),
+            json!({ "kind": "biz", "biz": { "code": 404, "message": "nope", "extra": { "a": "b" } } }),
+        ),
+        (
+            ping(
+                "failure",
+                [recv(1), ret("failure", 3, "declared")],
+                vec![json!({ "op": "ping", "size": 10 })],
+            ),
+            json!({ "kind": "error", "code": 3, "code_kind": "failure", "message": "declared" }),
+        ),
+    ];
+    for (transport, pool) in [
+        ("pingpong", "mux"),
+        ("framed", "long"),
+        ("ttheader", "short"),
+    ] {
+        let arguments = [
+            "kitex-client",
+            "--transport",
+            transport,
+            "--pool",
+            pool,
+            "--addr",
+            &hop.address,
+        ];
+        let client = Arc::new(go(&arguments).unwrap());
+        let began: Vec<_> = cases
+            .iter()
+            .map(|(case, expected)| {
+                let case = case
+                    .clone()
+                    .with("transit", json!({ "TK": "one hop" }))
+                    .with("persist", json!({ "PK": "for ever" }));
+                (case.name.clone(), say(&client, &case), expected)
+            })
+            .collect();
+        // Streams beside them, on the same listener.
+        let beside = (transport == "ttheader").then(|| {
+            let case = scenario(
+                "beside",
+                Kind::Bidi,
+                [op("echo")],
+                [send(1, 5), recv(1), op("close_send")],
+            );
+            say(&client, &case)
+        });
+        for (name, id, expected) in began {
+            let what = format!("{transport} {name}");
+            assert_like(&what, &client.event("result", &id), expected);
+            let metainfo =
+                json!({ "transit": { "TK": "one hop" }, "persist": { "PK": "for ever" } });
+            assert_like(&what, &server.event("server_end", &id), &metainfo);
+        }
+        if let Some(id) = beside {
+            assert_like(
+                "beside",
+                &client.event("result", &id),
+                &json!({ "kind": "ok", "recv": 1 }),
+            );
+        }
+    }
+}
+
+#[test]
+fn compressed_messages_are_inflated_toward_ttheader_and_pass_to_grpc() {
+    let Some(lab) = lab() else { return };
+    let gzip = json!({ "op": "compress", "name": "gzip" });
+    let exchange = json!({ "op": "exchange", "n": 3, "size": 50_000 });
+    let case = scenario(
+        "gzip",
+        Kind::Bidi,
+        [op("echo")],
+        [gzip, exchange, op("close_send")],
+    );
+    let callers = [
+        Caller::GrpcGo,
+        Caller::GrpcRaw,
+        Caller::KitexGrpc,
+        Caller::Python,
+    ];
+    let callees = [
+        Callee::Kitex,
+        Callee::KitexGrpc,
+        Callee::GrpcGo,
+        Callee::Python,
+    ];
+    for pair in lab.pairs(&callers, &[Via::One, Via::TtHeader, Via::Grpc], &callees) {
+        let seen = lab.start_on(pair, &case).seen();
+        assert_like(
+            &seen.what,
+            &seen.caller,
+            &json!({ "kind": "ok", "recv": 3, "recv_bytes": 150_000 }),
+        );
+        assert_like(
+            &seen.what,
+            &seen.callee,
+            &json!({ "recv": 3, "recv_bytes": 150_000 }),
+        );
+        // It went as it came where gRPC is all the way.
+        if pair.caller == Caller::GrpcGo
+            && pair.callee == Callee::GrpcGo
+            && pair.via != Via::TtHeader
+        {
+            let line = lab.one.process.all();
+            assert!(!line.is_empty(), "{}", seen.what);
+        }
+    }
+}
