@@ -71,7 +71,7 @@ workers: 1
 listeners: [{{ name: in, address: '127.0.0.1:0' }}]
 backends:
   ttheader: {{ protocol: ttheader, endpoints: ['{to_ttheader}'] }}
-  grpc: {{ protocol: grpc, endpoints: ['{to_grpc}'] }}
+  grpc: {{ protocol: grpc, endpoints: ['{to_grpc}'], hop: ripcord }}
 routes:
   - {{ name: over-ttheader, match: {{ service: demo.OverTTHeader }}, backend: ttheader }}
   - {{ name: over-grpc, match: {{ service: OverGrpc }}, backend: grpc }}
@@ -199,13 +199,13 @@ impl World {
         let began = Instant::now();
         call.cancel(&own_cancel("chat"));
         let row = row_for("caller ttheader rst 12007", &["rst 12007"])?;
-        // Between the hops is plain gRPC, where a reset is a number: the second hop knows only that
-        // its caller, the first hop, let go.
+        // Between the hops is gRPC, where a reset is only a number: to another ripcord the number is the
+        // cause, but the way before the second hop is not known to it.
         self.cascade(
             began,
             &[
                 ("egress", "chat,egress", 12007),
-                ("ingress", "non-ttstream path,ingress", 12011),
+                ("ingress", "non-ttstream path,ingress", 12007),
             ],
         )
         .await?;

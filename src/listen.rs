@@ -172,6 +172,7 @@ pub(crate) fn grpc_config(
         slow_grace: limits.slow_grace,
         budget: Arc::clone(&shared.budget),
         slow_streams: Arc::clone(&shared.grpc_slow_streams),
+        to_ripcord: false,
         carried,
     }
 }

@@ -23,7 +23,7 @@ use crate::listen::{self, Listener};
 use crate::net::budget::Budget;
 use crate::stream::HopKind;
 use crate::telemetry::Telemetry;
-use crate::{Routes, ttheader};
+use crate::{Routes, grpc, ttheader};
 
 /// How often connections to endpoints that are gone are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -135,9 +135,14 @@ pub(crate) struct Worker {
 impl Worker {
     fn new(id: usize, shared: Arc<Shared>, connections: Arc<AtomicUsize>) -> Rc<Self> {
         let limits = &shared.limits;
+        let grpc = listen::grpc_config(&shared, limits, true);
         let pool = Pool::new(PoolConfig {
             http2: listen::http2_config(limits, None),
-            grpc: Rc::new(listen::grpc_config(&shared, limits, true)),
+            grpc_hop: Rc::new(grpc::StreamConfig {
+                to_ripcord: true,
+                ..grpc.clone()
+            }),
+            grpc: Rc::new(grpc),
             ttheader: Rc::new(listen::ttheader_config(&shared, limits, true)),
             metrics: Arc::clone(&shared.telemetry.metrics),
         });

@@ -12,7 +12,7 @@ use tokio::task::spawn_local;
 use tracing::{debug, warn};
 
 use crate::backend::{Cluster, Endpoint};
-use crate::config::{Connections, Protocol};
+use crate::config::{Connections, Hop, Protocol};
 use crate::net::http2::{ConnectionEnd, Http2Config};
 use crate::net::tcp;
 use crate::stream::{End, HopKind, RequestHead};
@@ -38,6 +38,8 @@ pub(crate) enum Opened {
 pub(crate) struct PoolConfig {
     pub(crate) http2: Http2Config,
     pub(crate) grpc: Rc<grpc::StreamConfig>,
+    /// The same, toward another ripcord.
+    pub(crate) grpc_hop: Rc<grpc::StreamConfig>,
     pub(crate) ttheader: Rc<ttheader::ConnConfig>,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -235,7 +237,10 @@ impl Pool {
                     http2.ping_interval = Some(ping.interval);
                     http2.ping_timeout = ping.timeout;
                 }
-                let grpc = Rc::clone(&self.config.grpc);
+                let grpc = match config.hop {
+                    Hop::None => Rc::clone(&self.config.grpc),
+                    Hop::Ripcord => Rc::clone(&self.config.grpc_hop),
+                };
                 let (client, driver) = grpc::client::Client::connect(socket, &http2, grpc)
                     .await
                     .map_err(|e| e.to_string())?;

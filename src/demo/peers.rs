@@ -32,6 +32,7 @@ fn grpc_config(node: &str) -> Rc<grpc::StreamConfig> {
         slow_grace: Duration::from_secs(1),
         budget: Budget::new(BUDGET),
         slow_streams: Arc::default(),
+        to_ripcord: false,
         carried: true,
     })
 }

@@ -20,6 +20,9 @@ use crate::stream::{
     Cancel, End, Half, HopKind, Outbound, Party, Processed, Received, RequestHead, Run,
 };
 
+/// Causes that a reset code can stand for without being taken for one of HTTP/2's own.
+const TTSTREAM_CODES: std::ops::RangeInclusive<u32> = 12_000..=12_999;
+
 /// One connection to a callee.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -153,6 +156,14 @@ impl ClientStream {
         Poll::Ready(Received::End(end))
     }
 
+    /// A plain gRPC peer is told CANCEL; another ripcord is told the cause (DESIGN.md, rule 7).
+    fn reset_code(&self, cause: i32) -> h2::Reason {
+        match u32::try_from(cause) {
+            Ok(cause) if self.config.to_ripcord && TTSTREAM_CODES.contains(&cause) => cause.into(),
+            _ => h2::Reason::CANCEL,
+        }
+    }
+
     fn finish_receiving(&mut self) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Over(None)) {
             Phase::Body(receiver) | Phase::Trailers(receiver) => Phase::Over(Some(receiver)),
@@ -257,11 +268,11 @@ impl Outbound for ClientStream {
         }
     }
 
-    fn cancel(&mut self, _cancel: &Cancel) {
+    fn cancel(&mut self, cancel: &Cancel) {
         self.control.urgent();
         self.phase = Phase::Over(None);
         self.half_closed = true;
-        self.sender.reset(h2::Reason::CANCEL);
+        self.sender.reset(self.reset_code(cancel.cause.code));
     }
 }
 

@@ -39,6 +39,8 @@ pub struct StreamConfig {
     pub budget: Arc<Budget>,
     /// Counts streams that were ended for being slow.
     pub slow_streams: Arc<AtomicU64>,
+    /// Whether the peer is another ripcord, which reads the cause of a cancel from the reset code.
+    pub to_ripcord: bool,
     /// Whether ends are written with the carried fields that only another ripcord reads.
     pub carried: bool,
 }
