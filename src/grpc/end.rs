@@ -42,9 +42,10 @@ pub enum ToCaller {
 #[must_use]
 pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     let (seen, said) = read_status(http_status, trailers);
-    let biz = business(trailers);
+    let biz = business(trailers).filter(|_| seen.code != 0);
+    let is_business = biz.is_some();
     let (mut reason, mut processed) = match biz {
-        Some((code, extra)) if seen.code != 0 => {
+        Some((code, extra)) => {
             let mut found = Business {
                 code,
                 text: seen.message.clone(),
@@ -61,12 +62,13 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
             }
             (Reason::Failed(Failure::Business(found)), Processed::Yes)
         }
-        Some(_) | None => of_status(seen.clone()),
+        None => of_status(seen.clone()),
     };
     if !said {
         processed = Processed::Maybe;
     }
-    if let Some(exact) = carried::exact(trailers, &seen) {
+    // A business error says all by itself: nothing carried renders to one.
+    if let Some(exact) = carried::exact(trailers, &seen).filter(|_| !is_business) {
         (reason, processed) = exact;
     }
     let claimed = trailers
