@@ -292,7 +292,7 @@ fn a_callers_cancel_overtakes_what_waits_for_a_slow_callee() {
     let Some(client) = client(Caller::Mux, &hop.address) else {
         return;
     };
-    let ops = [send(1, 3), barrier("go"), send(20, 100_000), op("cancel")];
+    let ops = [send(1, 3), barrier("go"), send(2, 80_000), op("cancel")];
     let id = say(&client, &scenario("overtakes", Kind::Bidi, [], ops));
     callee.opened();
     client.event("barrier", &format!("{id}/go"));
