@@ -41,6 +41,8 @@ pub struct App {
     admin: Option<SocketAddr>,
     config: Arc<Config>,
     tasks: JoinSet<()>,
+    /// Serves the admin pages to the end: while it drains, the process says that it is not ready.
+    pages: JoinSet<()>,
     ready: Arc<AtomicBool>,
     hup: Arc<Notify>,
     _telemetry: TelemetryGuard,
@@ -61,7 +63,7 @@ impl App {
     ) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let (telemetry, guard) = Telemetry::start(&setup::telemetry_settings(&config))?;
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut pages) = (JoinSet::new(), JoinSet::new());
         let routes = Arc::new(setup::routes(Arc::clone(&config)));
         let shared = Arc::new(Shared {
             node: Arc::from(config.node.as_str()),
@@ -119,7 +121,7 @@ impl App {
         let ready = Arc::new(AtomicBool::new(true));
         if let Some(socket) = admin_socket {
             let state = setup::admin_state(&shared, &ready);
-            tasks.spawn(admin::serve(socket, state, std::future::pending()));
+            pages.spawn(admin::serve(socket, state, std::future::pending()));
         }
         let hup = Arc::new(Notify::new());
         if let Some(file) = file {
@@ -142,6 +144,7 @@ impl App {
             admin: admin_address,
             config,
             tasks,
+            pages,
             ready,
             hup,
             _telemetry: guard,
@@ -207,6 +210,7 @@ impl App {
         for worker in self.workers.iter() {
             worker.join();
         }
+        self.pages.shutdown().await;
         info!("drained");
     }
 }

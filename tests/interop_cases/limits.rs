@@ -14,10 +14,10 @@ const CALLERS: [Caller; 3] = [Caller::Mux, Caller::GrpcGo, Caller::KitexGrpc];
 const CALLEES: [Callee; 3] = [Callee::Kitex, Callee::KitexGrpc, Callee::GrpcGo];
 
 /// A hop with one route for each limit and callee, and real peers around it.
-struct Rig {
+pub(crate) struct Rig {
     kitex: Process,
     grpc: Process,
-    hop: Ripcord,
+    pub(crate) hop: Ripcord,
     callers: Vec<(Caller, std::sync::Arc<Process>)>,
 }
 
@@ -32,7 +32,7 @@ const fn backend(callee: Callee) -> &'static str {
 
 impl Rig {
     /// `routes` are (name, what stands in every such route); the route is taken by `x-limit`.
-    fn start(routes: &[(&str, &str)], more: &str) -> Option<Self> {
+    pub(crate) fn start(routes: &[(&str, &str)], more: &str) -> Option<Self> {
         let (kitex, grpc) = (go(&["kitex-server"])?, go(&["grpc-server"])?);
         let (k, g) = (address(&kitex), address(&grpc));
         let mut table = format!(
@@ -78,7 +78,12 @@ routes:
     }
 
     /// Starts a scenario between every two peers.
-    fn start_all(&self, limit: &str, case: &Scenario, callees: &[Callee]) -> Vec<Running<'_>> {
+    pub(crate) fn start_all(
+        &self,
+        limit: &str,
+        case: &Scenario,
+        callees: &[Callee],
+    ) -> Vec<Running<'_>> {
         let mut out = Vec::new();
         for (caller, client) in &self.callers {
             for &callee in callees {

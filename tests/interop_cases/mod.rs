@@ -2,6 +2,7 @@
 
 mod cancels;
 mod deadlines;
+mod drain;
 mod ends;
 mod frames;
 mod golden;
@@ -9,3 +10,4 @@ mod hops;
 mod limits;
 mod payloads;
 mod pingpong;
+mod reload;

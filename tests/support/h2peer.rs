@@ -24,6 +24,8 @@ pub(crate) enum Play {
     Drop,
     /// Nothing; it is heard how the caller ends.
     Hold,
+    /// Nothing, and the body is not read either.
+    Stall,
 }
 
 /// How a caller ended a stream that the callee held.
@@ -140,6 +142,15 @@ async fn connection(socket: TcpStream, play: impl Fn(&HeaderMap) -> Play, heard:
                 });
             }
             Play::Drop => return,
+            Play::Stall => {
+                let heard = heard.clone();
+                tokio::spawn(async move {
+                    let _unread = request;
+                    let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+                    let ended = reset.map_or(Ended::Lost, |code| Ended::Reset(code.into()));
+                    let _ = heard.send(Heard::Ended(ended));
+                });
+            }
             Play::Hold => {
                 let heard = heard.clone();
                 tokio::spawn(async move {

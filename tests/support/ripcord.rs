@@ -69,17 +69,32 @@ impl Ripcord {
         self.process.signal("HUP");
     }
 
-    /// An admin page.
-    pub(crate) fn page(&self, path: &str) -> String {
+    /// The whole answer of an admin page.
+    pub(crate) fn ask(&self, path: &str) -> String {
         let address: SocketAddr = self.admin.parse().unwrap();
         let mut socket = TcpStream::connect_timeout(&address, LIMIT).unwrap();
         socket.set_read_timeout(Some(LIMIT)).unwrap();
         write!(socket, "GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n").unwrap();
         let mut text = String::new();
         socket.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        text
+    }
+
+    /// The body of an admin page.
+    pub(crate) fn page(&self, path: &str) -> String {
+        let answer = self.ask(path);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
         body.to_owned()
+    }
+
+    /// Waits for a line of its log.
+    pub(crate) fn logged(&self, message: &str) -> Value {
+        self.process.line(message, |line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|m| m.starts_with(message))
+        })
     }
 
     /// An admin page that is JSON.

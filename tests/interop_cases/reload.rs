@@ -1,0 +1,113 @@
+//! A configuration that changes while streams run.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::support::lab::{Caller, address, client, go, say};
+use crate::support::process::Process;
+use crate::support::ripcord::Ripcord;
+use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+
+/// A process named by what it says of a stream.
+struct Peers {
+    old: Process,
+    new: Process,
+}
+
+fn table(protocol: &str, callee: &str) -> String {
+    let service = if protocol == "grpc" {
+        "interop.Interop"
+    } else {
+        "Interop"
+    };
+    format!(
+        "backends: {{ callee: {{ protocol: {protocol}, endpoints: [\"{callee}\"] }} }}
+routes: [{{ name: all, backend: callee, rewrite: {{ service: {service} }} }}]
+"
+    )
+}
+
+/// An echo that waits in its middle.
+fn begin(client: &Process) -> String {
+    let ops = [
+        send(1, 5),
+        recv(1),
+        barrier("middle"),
+        send(1, 5),
+        recv(1),
+        op("close_send"),
+    ];
+    let id = say(client, &scenario("reload", Kind::Bidi, [op("echo")], ops));
+    client.event("barrier", &format!("{id}/middle"));
+    id
+}
+
+fn end(client: &Process, id: &str) -> Value {
+    client.say(&json!({ "go": format!("{id}/middle") }));
+    client.event("result", id)
+}
+
+fn reload(protocol: &str, server: &str) {
+    let start = || go(&[server]);
+    let (Some(old), Some(new)) = (start(), start()) else {
+        return;
+    };
+    let peers = Peers { old, new };
+    let hop = Ripcord::start("hop", &table(protocol, &address(&peers.old)), "");
+    let clients: Vec<Arc<Process>> = [Caller::Mux, Caller::GrpcGo]
+        .into_iter()
+        .map(|caller| Arc::new(client(caller, &hop.address).unwrap()))
+        .collect();
+    let first: Vec<_> = clients.iter().map(|client| begin(client)).collect();
+    assert_eq!(hop.json("/config")["version"], 1);
+
+    hop.reload(&table(protocol, &address(&peers.new)));
+    hop.logged("configuration reloaded");
+    assert_like(
+        "config",
+        &hop.json("/config"),
+        &json!({ "version": 2, "last_error": null }),
+    );
+    let second: Vec<_> = clients.iter().map(|client| begin(client)).collect();
+
+    hop.reload("backends: {}\nroutes: [{ name: all, backend: nowhere }]\n");
+    hop.logged("configuration refused");
+    let config = hop.json("/config");
+    assert_like(
+        "config",
+        &config,
+        &json!({ "version": 2, "last_error": { "faults": "~nowhere" } }),
+    );
+    let third: Vec<_> = clients.iter().map(|client| begin(client)).collect();
+
+    for (((client, first), second), third) in clients.iter().zip(first).zip(second).zip(third) {
+        for (id, server, other) in [
+            (first, &peers.old, &peers.new),
+            (second, &peers.new, &peers.old),
+            (third, &peers.new, &peers.old),
+        ] {
+            let ok = json!({ "kind": "ok", "sent": 2, "recv": 2 });
+            assert_like(&id, &end(client, &id), &ok);
+            assert_like(
+                &id,
+                &server.event("server_end", &id),
+                &json!({ "recv": 2, "err": "EOF" }),
+            );
+            assert!(
+                !other.has("server_start", &id),
+                "{id} was at the other backend"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stream_stays_where_it_began_toward_kitex() {
+    reload("ttheader", "kitex-server");
+}
+
+#[test]
+fn a_stream_stays_where_it_began_toward_grpc() {
+    reload("grpc", "grpc-server");
+}
