@@ -371,7 +371,7 @@ async fn serve_grpc(
                 Wire::Grpc,
                 peer,
                 head,
-                stream,
+                Box::new(stream),
             ));
         }
     };
@@ -404,7 +404,7 @@ async fn serve_ttheader(
             Wire::TtHeader,
             peer,
             head,
-            stream,
+            Box::new(stream),
         ));
     };
     ttheader::server::serve(

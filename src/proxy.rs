@@ -26,8 +26,8 @@ pub(crate) async fn carry<I: Inbound>(
     listener: Rc<Listener>,
     wire: Wire,
     peer: SocketAddr,
-    head: RequestHead,
-    mut inbound: I,
+    mut head: RequestHead,
+    mut inbound: Box<I>,
 ) {
     let received = Instant::now();
     let route = worker.shared.routes.load().table.find(&head);
@@ -52,7 +52,7 @@ pub(crate) async fn carry<I: Inbound>(
                 switch: &switch,
                 received,
             };
-            stream.carry(head, &mut inbound, &mut record).await
+            stream.carry(&mut head, &mut *inbound, &mut record).await
         }
         None => {
             let text = format!(
@@ -60,7 +60,7 @@ pub(crate) async fn carry<I: Inbound>(
                 head.service, head.method
             );
             refuse(
-                &mut inbound,
+                &mut *inbound,
                 End::hop(HopKind::NoRoute, text),
                 &worker.shared.node,
             )
@@ -115,24 +115,28 @@ struct Stream<'a> {
 impl Stream<'_> {
     async fn carry<I: Inbound>(
         &self,
-        mut head: RequestHead,
+        head: &mut RequestHead,
         inbound: &mut I,
         record: &mut StreamRecord,
     ) -> Outcome {
         let node = &*self.worker.shared.node;
         let limits = self.limits(&head);
-        if let Err(end) = self.prepare(&mut head) {
+        if let Err(end) = self.prepare(head) {
             return refuse(inbound, end, node);
         }
         let mut early = Early::default();
         let opened = {
-            let opening = self.open(&mut head, limits.deadline, record);
+            let opening = self.open(head, limits.deadline, record);
             listen_while(inbound, &mut early, self.switch, opening).await
         };
         match opened {
-            Ok(Opened::Grpc(outbound)) => self.bridge(head, inbound, outbound, early, limits).await,
-            Ok(Opened::TtHeader(outbound)) => {
-                self.bridge(head, inbound, outbound, early, limits).await
+            Ok(Opened::Grpc(mut outbound)) => {
+                self.bridge(head, inbound, &mut *outbound, early, limits)
+                    .await
+            }
+            Ok(Opened::TtHeader(mut outbound)) => {
+                self.bridge(head, inbound, &mut *outbound, early, limits)
+                    .await
             }
             Err(end) => refuse(inbound, end, node),
         }
@@ -198,27 +202,18 @@ impl Stream<'_> {
 
     async fn bridge<I: Inbound, O: Outbound>(
         &self,
-        head: RequestHead,
+        head: &RequestHead,
         inbound: &mut I,
-        mut outbound: O,
+        outbound: &mut O,
         early: Early,
         limits: Limits,
     ) -> Outcome {
         let node = &*self.worker.shared.node;
-        let stages = match self.stages(&head, inbound, &outbound) {
+        let stages = match self.stages(head, inbound, outbound) {
             Ok(stages) => stages,
             Err(end) => return refuse(inbound, end, node),
         };
-        bridge::run(
-            inbound,
-            &mut outbound,
-            early,
-            stages,
-            &limits,
-            node,
-            self.switch,
-        )
-        .await
+        bridge::run(inbound, outbound, early, stages, &limits, node, self.switch).await
     }
 
     /// The stages that this pair of halves needs.

@@ -22,16 +22,12 @@ use crate::{grpc, ttheader};
 /// How many endpoints are tried for one stream.
 const ATTEMPTS: usize = 3;
 
-/// A stream that was opened, on one of the wires.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once, from here into its bridge"
-)]
+/// A stream that was opened, on one of the wires; boxed, as it is moved through several futures.
 pub(crate) enum Opened {
     /// On gRPC.
-    Grpc(grpc::client::ClientStream),
+    Grpc(Box<grpc::client::ClientStream>),
     /// On TTHeader.
-    TtHeader(ttheader::client::ClientStream),
+    TtHeader(Box<ttheader::client::ClientStream>),
 }
 
 /// What every backend connection of a process has in common.
@@ -163,9 +159,12 @@ impl Pool {
                 changed.await;
             }
         };
-        tokio::time::timeout(cluster.config.connect_timeout, resolved)
-            .await
-            .ok()
+        Box::pin(tokio::time::timeout(
+            cluster.config.connect_timeout,
+            resolved,
+        ))
+        .await
+        .ok()
     }
 
     async fn open_at(
@@ -175,7 +174,7 @@ impl Pool {
         head: &RequestHead,
     ) -> Result<Opened, String> {
         if cluster.config.connections == Connections::PerStream {
-            let connection = self.connect(cluster, endpoint.address).await?;
+            let connection = Box::pin(self.connect(cluster, endpoint.address)).await?;
             let opened = open_on(&connection, head).await;
             connection.retire();
             return opened;
@@ -215,11 +214,12 @@ impl Pool {
         if let Some(connection) = slot.best(cluster.config.pool_size) {
             return Ok(connection);
         }
-        let connection = self.connect(cluster, slot.address).await?;
+        let connection = Box::pin(self.connect(cluster, slot.address)).await?;
         slot.connections.borrow_mut().push(connection.clone());
         Ok(connection)
     }
 
+    /// Rare, and its state is large: callers box it, so that not every stream's task carries it.
     async fn connect(
         &self,
         cluster: &Arc<Cluster>,
@@ -323,11 +323,11 @@ async fn open_on(connection: &Connection, head: &RequestHead) -> Result<Opened, 
         Connection::Grpc(client) => client
             .open(head)
             .await
-            .map(Opened::Grpc)
+            .map(|stream| Opened::Grpc(Box::new(stream)))
             .map_err(|e| e.to_string()),
         Connection::TtHeader(client) => client
             .open(head)
-            .map(Opened::TtHeader)
+            .map(|stream| Opened::TtHeader(Box::new(stream)))
             .map_err(|e| e.to_string()),
     }
 }
