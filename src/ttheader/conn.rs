@@ -39,6 +39,10 @@ const READS: usize = 4;
 /// unread would reset the connection and could take the last frames with it.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a connection stays open behind the last end that was written to it. A Kitex peer that
+/// sees the end of the connection before it came to read a Rst prints 12006 for its stream.
+const PARTING: Duration = Duration::from_millis(500);
+
 /// What a role does with what was decoded.
 pub(crate) trait Dispatch {
     /// A frame other than Data.
@@ -306,7 +310,8 @@ where
         let next = match self.phase {
             Phase::Open | Phase::Ending(_) => {
                 let idle = shared.closing.get() && shared.slots.borrow().is_empty();
-                idle.then(|| self.flushing())
+                let parted = self.parted_at().is_none_or(|at| at <= Instant::now());
+                (idle && parted).then(|| self.flushing())
             }
             Phase::Flushing(at) => {
                 let out = shared.out.borrow().len() == 0;
@@ -324,6 +329,14 @@ where
             self.phase = next;
         }
         next.is_some()
+    }
+
+    /// Until when the peer has time to read what ended its streams; `None` when it was told no end
+    /// or has closed its side.
+    fn parted_at(&self) -> Option<Instant> {
+        let told = self.shared.told.get().filter(|_| !self.eof)?;
+        let idle = self.shared.closing.get() && self.shared.slots.borrow().is_empty();
+        idle.then(|| told + PARTING)
     }
 
     /// Reads and drops; whether the peer is done.
@@ -349,12 +362,16 @@ where
             | Phase::Lingering(at) => Some(at),
             Phase::Open | Phase::Done => None,
         };
+        let parting = match self.phase {
+            Phase::Open | Phase::Ending(_) => self.parted_at(),
+            Phase::Flushing(_) | Phase::ShuttingDown(_) | Phase::Lingering(_) | Phase::Done => None,
+        };
         let stuck = self.stuck.map(|(_, at)| at);
         let pause = match (&mut self.pause, self.phase) {
             (Some(pause), Phase::Open) => pause.deadline(&self.shared),
             _ => None,
         };
-        let Some(next) = [phase, stuck, pause].into_iter().flatten().min() else {
+        let Some(next) = [phase, stuck, pause, parting].into_iter().flatten().min() else {
             self.timer = None;
             return Step::Wait;
         };

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
+use tokio::time::Instant;
 
 use crate::stream::{
     Cancel, Cause, Class, End, HopKind, How, Party, Path, Received, ResponseHead, Run, code,
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) closing: Cell<bool>,
     /// The peer is gone: nothing can be written.
     pub(crate) dead: Cell<bool>,
+    /// When the peer was last told the end of a stream.
+    pub(crate) told: Cell<Option<Instant>>,
     /// Reading is paused, so a release is worth telling.
     pub(crate) paused: Cell<bool>,
     /// Something was released since reading paused.
@@ -65,6 +68,7 @@ impl Shared {
             halves: Cell::new(0),
             closing: Cell::new(false),
             dead: Cell::new(false),
+            told: Cell::new(None),
             paused: Cell::new(false),
             progress: Cell::new(false),
         })
@@ -223,6 +227,7 @@ impl Shared {
         }
         if terminal {
             out.mark_terminal();
+            self.told.set(Some(Instant::now()));
         }
         drop(out);
         self.notify();
