@@ -4,34 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, watch};
 use crate::net::budget::Budget;
-use crate::stream::End;
+use crate::proxy::Tap;
 use crate::telemetry::{Telemetry, TelemetryGuard};
 use crate::worker::{Handle, Job, Shared};
 use crate::{admin, listen, setup, ttheader};
-
-/// A stream's end, as a hop observed it.
-#[derive(Debug)]
-pub struct Observed {
-    /// The hop's name.
-    pub node: Arc<str>,
-    /// When it had told both sides.
-    pub at: Instant,
-    /// The end, with the hop's name in a cancel's path.
-    pub end: End,
-}
-
-/// Where the ends of streams are told to an embedder.
-pub type Tap = mpsc::UnboundedSender<Observed>;
 
 /// A running proxy.
 pub struct App {

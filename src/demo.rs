@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use tokio::sync::mpsc;
 
-use crate::app::{App, Observed};
+use crate::app::App;
 use crate::config::{self, Config};
 use crate::explain;
+use crate::proxy::Observed;
 use crate::stream::{
     Cancel, Cause, Class, End, How, Party, Path, Payload, Reason, RequestHead, Status, code,
 };

@@ -29,7 +29,8 @@ pub mod testing;
 pub mod ttheader;
 mod worker;
 
-pub use app::{App, Observed, Tap};
+pub use app::App;
+pub use proxy::{Observed, Tap};
 pub use setup::init_logs;
 
 /// A route to a cluster of endpoints.

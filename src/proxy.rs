@@ -9,7 +9,6 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use crate::Route;
-use crate::app::Observed;
 use crate::backend::pool::Opened;
 use crate::bridge::{
     self, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle,
@@ -19,6 +18,20 @@ use crate::listen::Listener;
 use crate::stream::{End, HopKind, Inbound, Outbound, Payload, Received, RequestHead};
 use crate::telemetry::{self, Form, StreamInfo, StreamRecord, Traffic, Wire};
 use crate::worker::Worker;
+
+/// A stream's end, as a hop observed it.
+#[derive(Debug)]
+pub struct Observed {
+    /// The hop's name.
+    pub node: Arc<str>,
+    /// When it had told both sides.
+    pub at: std::time::Instant,
+    /// The end, with the hop's name in a cancel's path.
+    pub end: End,
+}
+
+/// Where the ends of streams are told to an embedder.
+pub type Tap = tokio::sync::mpsc::UnboundedSender<Observed>;
 
 /// Carries one stream that a caller opened to its end.
 pub(crate) async fn carry<I: Inbound>(
@@ -120,7 +133,7 @@ impl Stream<'_> {
         record: &mut StreamRecord,
     ) -> Outcome {
         let node = &*self.worker.shared.node;
-        let limits = self.limits(&head);
+        let limits = self.limits(head);
         if let Err(end) = self.prepare(head) {
             return refuse(inbound, end, node);
         }

@@ -15,12 +15,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
-use crate::app::Tap;
 use crate::backend::pool::{Pool, PoolConfig};
 use crate::bridge::Switch;
 use crate::config::Limits;
 use crate::listen::{self, Listener};
 use crate::net::budget::Budget;
+use crate::proxy::Tap;
 use crate::stream::HopKind;
 use crate::telemetry::Telemetry;
 use crate::{Routes, grpc, ttheader};

@@ -43,13 +43,12 @@ const BORNE: &str = "
 backend -> telemetry: the pool counts its connections with the guards that metrics own
 listen -> route: keeps the series of each route that its streams took
 listen -> worker: a socket is handed to a worker, a worker serves it by its listener
-proxy -> app: hands ended streams to the tap of the demo; `Observed` belongs into proxy
 proxy -> listen: a stream is told its listener's labels
 proxy -> worker: a stream uses the pool, routes and switch of its worker
 relay -> listen: reads the first bytes that the listener looked at
 relay -> ttheader: ping-pong is TTHeader's own and passes through untouched
 relay -> worker: as proxy
-worker -> app: as proxy, with `Tap`
+worker -> proxy: holds the tap that ended streams are told to
 worker -> grpc: holds the settings of the wires for the pool
 worker -> ttheader: as grpc
 ";
