@@ -24,7 +24,6 @@ pub struct App {
     workers: Arc<[Handle]>,
     listeners: Vec<(String, SocketAddr)>,
     admin: Option<SocketAddr>,
-    config: Arc<Config>,
     tasks: JoinSet<()>,
     /// Serves the admin pages to the end: while it drains, the process says that it is not ready.
     pages: JoinSet<()>,
@@ -127,7 +126,6 @@ impl App {
             workers,
             listeners,
             admin: admin_address,
-            config,
             tasks,
             pages,
             ready,
@@ -162,7 +160,8 @@ impl App {
         self.ready.store(false, Ordering::Relaxed);
         self.tasks.shutdown().await;
         let live = &self.shared.telemetry.live;
-        info!(streams = live.len(), timeout = ?self.config.drain.timeout, "draining");
+        let timeout = self.shared.routes.load().config.drain.timeout;
+        info!(streams = live.len(), ?timeout, "draining");
         for worker in self.workers.iter() {
             worker.give(Job::Drain);
         }
@@ -172,10 +171,7 @@ impl App {
                 look.tick().await;
             }
         };
-        if tokio::time::timeout(self.config.drain.timeout, over)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(timeout, over).await.is_err() {
             warn!(
                 streams = live.len(),
                 "draining took too long; the rest is ended"

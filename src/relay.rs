@@ -40,10 +40,15 @@ pub(crate) async fn ping_pong(
         Ok((mut backend, endpoint)) => {
             let _counted = metrics.connection(Side::Outbound, Wire::TtHeader);
             debug!(%peer, %endpoint, method = %request.head.method, "relaying a ping-pong connection");
-            if backend.write_all(&first).await.is_ok()
-                && let Err(error) = copy_bidirectional(&mut socket, &mut backend).await
-            {
-                debug!(%peer, %endpoint, %error, "ping-pong connection lost");
+            let relay = async {
+                backend.write_all(&first).await?;
+                copy_bidirectional(&mut socket, &mut backend).await
+            };
+            tokio::select! {
+                relayed = relay => if let Err(error) = relayed {
+                    debug!(%peer, %endpoint, %error, "ping-pong connection lost");
+                },
+                () = worker.closing() => debug!(%peer, %endpoint, "ping-pong connection closed by the drain"),
             }
         }
         Err(text) => {

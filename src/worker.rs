@@ -130,6 +130,8 @@ pub(crate) struct Worker {
     connections: Arc<AtomicUsize>,
     /// Told whenever a stream or a connection is over.
     less: Notify,
+    /// Told when the worker closes: for connections that it relays without knowing their calls.
+    closing: Notify,
 }
 
 impl Worker {
@@ -160,6 +162,7 @@ impl Worker {
             draining: Cell::new(false),
             connections,
             less: Notify::new(),
+            closing: Notify::new(),
             shared,
         })
     }
@@ -230,8 +233,14 @@ impl Worker {
         }
     }
 
+    /// Done when the worker closes.
+    pub(crate) async fn closing(&self) {
+        self.closing.notified().await;
+    }
+
     async fn close(&self) {
         self.drain();
+        self.closing.notify_waiters();
         for (_, switch) in self.switches.borrow().iter() {
             switch.end(HopKind::DrainOver, "the proxy is shutting down");
         }
