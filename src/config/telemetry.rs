@@ -181,9 +181,9 @@ fn otlp(walk: &mut Walk, spot: &Spot<'_>) -> Option<Otlp> {
             let text = w.label(at, 2048)?;
             let uri: Option<http::Uri> = text.parse().ok();
             let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
-            if !matches!(scheme, Some("http" | "https")) {
+            if !matches!(scheme, Some("http")) {
                 let message = format!(
-                    "bad URL {}; allowed: http:// or https://, a host and a port",
+                    "bad URL {}; allowed: http://, a host and a port (no TLS: the collector is beside this process)",
                     quote(&text)
                 );
                 w.error(at.node.place, &at.path, message);
