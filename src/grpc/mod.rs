@@ -20,7 +20,7 @@ pub mod status;
 
 /// A reset this close to the deadline is taken for the deadline: clocks start when a head is sent
 /// and when it is read, and gRPC has no other sign (PROTOCOL.md 4).
-const DEADLINE_SLACK: Duration = Duration::from_millis(25);
+const DEADLINE_SLACK: Duration = Duration::from_millis(100);
 
 /// What the streams of one listener or backend share.
 #[derive(Clone, Debug)]

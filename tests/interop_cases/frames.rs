@@ -6,7 +6,7 @@ use ripcord::ttheader::frame::Kind as FrameKind;
 use serde_json::{Value, json};
 
 use super::golden::hop;
-use crate::support::h2peer::{H2Callee, Play};
+use crate::support::h2peer::{Ended, H2Callee, H2Caller, Play, headers};
 use crate::support::lab::{Caller, client, say};
 use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
 use crate::support::tt::{Listener, Stream, Wire, message, said};
@@ -297,6 +297,50 @@ fn a_callers_cancel_overtakes_what_waits_for_a_slow_callee() {
     callee.opened();
     client.event("barrier", &format!("{id}/go"));
     client.say(&json!({ "go": format!("{id}/go") }));
-    assert_eq!(callee.ended(), crate::support::h2peer::Ended::Reset(8));
+    assert_eq!(callee.ended(), Ended::Reset(8));
     client.event("result", &id);
+}
+
+#[test]
+fn a_half_close_and_a_cancel_are_two_things_to_a_grpc_callee() {
+    let callee = H2Callee::start(|_| Play::Hold);
+    let hop = hop("grpc", &callee.address);
+    let caller = Wire::connect(&hop.address);
+    let stream = caller.open(1, "Bidi", &[("isn", "Interop")]);
+    callee.opened();
+    stream.send(FrameKind::Data, &[], message(b"x"));
+    stream.send(FrameKind::Trailer, &[], Bytes::new());
+    assert_eq!(callee.ended(), Ended::HalfClosed);
+    stream.rst(12007, "after all", "A");
+    assert_eq!(callee.ended(), Ended::Reset(8));
+    let stream = caller.open(2, "Bidi", &[("isn", "Interop")]);
+    callee.opened();
+    stream.send(FrameKind::Data, &[], message(b"x"));
+    stream.rst(12007, "at once", "A");
+    assert_eq!(callee.ended(), Ended::Reset(8));
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_message_is_a_cancel_and_no_end() {
+    let listener = Listener::start();
+    let hop = hop("ttheader", &listener.address);
+    let caller = H2Caller::connect(&hop.address);
+    caller.open("/interop.Interop/Bidi", headers(&[]));
+    // The first half of a message of 100 bytes.
+    caller.send(Bytes::from_static(b"\0\0\0\0\x64half"));
+    let callee = listener.accept();
+    let stream = callee.stream(0);
+    caller.reset(8);
+    let (exception, path) = said(&stream.nth(FrameKind::Rst, 0));
+    assert_eq!(
+        (exception.type_id, path.as_str()),
+        (12011, "non-ttstream path,hop")
+    );
+    assert_eq!(
+        (
+            stream.count(FrameKind::Data),
+            stream.count(FrameKind::Trailer)
+        ),
+        (0, 0)
+    );
 }

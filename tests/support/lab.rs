@@ -155,7 +155,7 @@ pub(crate) struct Lab {
     python: Option<Process>,
     pub(crate) one: Ripcord,
     pub(crate) egress: Ripcord,
-    ingress: Ripcord,
+    _ingress: Ripcord,
     callers: Mutex<HashMap<(Caller, bool), Arc<Process>>>,
 }
 
@@ -250,7 +250,7 @@ impl Lab {
             python,
             one,
             egress,
-            ingress,
+            _ingress: ingress,
             callers: Mutex::default(),
         })
     }

@@ -1,5 +1,4 @@
 //! What the interop tests stand on: real peers as processes, the built ripcord, scenarios.
-#![allow(dead_code)]
 
 pub(crate) mod build;
 pub(crate) mod h2peer;

@@ -66,10 +66,6 @@ impl Process {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Writes one line.
     pub(crate) fn say(&self, line: &Value) {
         let mut stdin = self.stdin.lock().unwrap();
@@ -164,11 +160,6 @@ impl Process {
         let mut child = self.child.lock().unwrap();
         let _ = child.kill();
         let _ = child.wait();
-    }
-
-    /// Closes its stdin: a peer ends by that.
-    pub(crate) fn hang_up(&self) {
-        self.stdin.lock().unwrap().take();
     }
 
     /// Waits for its end, the lines included, and gives the exit code.

@@ -155,17 +155,6 @@ impl Wire {
         self.heard.0.lock().unwrap().frames.clone()
     }
 
-    /// Waits until the peer closed it.
-    pub(crate) fn closed(&self) {
-        let end = Instant::now() + LIMIT;
-        let mut heard = self.heard.0.lock().unwrap();
-        while !heard.closed {
-            let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the connection stays open");
-            heard = self.heard.1.wait_timeout(heard, left).unwrap().0;
-        }
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         self.heard.0.lock().unwrap().closed
     }

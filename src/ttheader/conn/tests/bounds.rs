@@ -76,7 +76,7 @@ async fn fill(peer: &mut Peer, id: i32, payload: &[u8], most: usize) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn budget_pauses_reading() {
+async fn sabotage_budget_reading_stops_when_nobody_takes() {
     for (payload, stream, connection, process) in [
         (1000, 64 << 10, usize::MAX, usize::MAX / 2),
         (1000, usize::MAX, 64 << 10, usize::MAX / 2),
