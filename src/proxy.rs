@@ -92,7 +92,7 @@ pub(crate) async fn carry<I: Inbound>(
     record.finish(telemetry::Outcome {
         end: &outcome.end,
         traffic,
-        grpc_status: None,
+        grpc_status: outcome.told,
     });
 }
 
@@ -108,11 +108,13 @@ fn traffic(request: Moved, response: Moved) -> Traffic {
 /// Ends a stream for which no backend was opened.
 fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
     let verdict = settle(end, node, false);
-    if verdict.tell_caller {
-        inbound.finish(&verdict.end, node);
-    }
+    let told = verdict
+        .tell_caller
+        .then(|| inbound.finish(&verdict.end, node))
+        .flatten();
     Outcome {
         end: verdict.end,
+        told,
         request: Moved::default(),
         response: Moved::default(),
     }

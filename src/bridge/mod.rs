@@ -54,6 +54,8 @@ impl Moved {
 pub struct Outcome {
     /// The first end, with this hop's name in the path of a cancel.
     pub end: End,
+    /// The gRPC status that the caller was told, where its wire has one.
+    pub told: Option<u32>,
     /// From the caller.
     pub request: Moved,
     /// From the callee.
@@ -138,11 +140,13 @@ pub async fn run<I: Inbound, O: Outbound>(
     if let Some(cancel) = &verdict.to_callee {
         outbound.cancel(cancel);
     }
-    if verdict.tell_caller {
-        inbound.finish(&verdict.end, node);
-    }
+    let told = verdict
+        .tell_caller
+        .then(|| inbound.finish(&verdict.end, node))
+        .flatten();
     Outcome {
         end: verdict.end,
+        told,
         request: carry.request.moved,
         response: carry.response.moved,
     }

@@ -145,10 +145,12 @@ async fn handle<I: Inbound>(head: RequestHead, mut stream: I, heard: mpsc::Unbou
                 poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
             }
             Received::Messages(_) if head.method == "LetGo" => {
-                return stream.finish(&model_end(), "model");
+                stream.finish(&model_end(), "model");
+                return;
             }
             Received::HalfClose if head.method == "Echo" => {
-                return stream.finish(&End::complete(Metadata::new()), "model");
+                stream.finish(&End::complete(Metadata::new()), "model");
+                return;
             }
             Received::End(end) => {
                 let _ = heard.send(Seen {

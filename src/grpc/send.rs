@@ -61,14 +61,14 @@ impl Sender {
         let _ = self.stream.send_data(Bytes::new(), true);
     }
 
-    /// Ends the stream with trailers. Where a message is half written, that would be a lie: then
-    /// the stream is reset with INTERNAL_ERROR.
+    /// Ends the stream with trailers, behind all that was sent.
     pub(super) fn trailers(&mut self, trailers: HeaderMap) {
-        if self.boundary.at_boundary() {
-            let _ = self.stream.send_trailers(trailers);
-        } else {
-            self.stream.send_reset(h2::Reason::INTERNAL_ERROR);
-        }
+        let _ = self.stream.send_trailers(trailers);
+    }
+
+    /// Whether the last message sent is whole.
+    pub(super) fn at_boundary(&self) -> bool {
+        self.boundary.at_boundary()
     }
 
     pub(super) fn reset(&mut self, reason: h2::Reason) {

@@ -9,9 +9,10 @@ use h2::server::SendResponse;
 use http::Request;
 use tokio::time::Instant;
 
+use crate::grpc::end::ToCaller;
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
-use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, metadata};
+use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, keys, metadata};
 use crate::net::held::Held;
 use crate::net::http2::Control;
 use crate::stream::{
@@ -175,12 +176,24 @@ impl Inbound for ServerStream {
         }
     }
 
-    fn finish(&mut self, end: &End, node: &str) {
+    fn finish(&mut self, end: &End, node: &str) -> Option<u32> {
         if std::mem::replace(&mut self.over, true) {
-            return;
+            return None;
         }
         self.control.urgent();
-        let trailers = end::to_caller(end, node, self.config.carried);
+        let half_written = self.sender.as_ref().is_some_and(|s| !s.at_boundary());
+        let trailers = match end::finish(end, node, self.config.carried, half_written) {
+            ToCaller::Trailers(trailers) => trailers,
+            ToCaller::Reset(code) => {
+                if let Some(sender) = &mut self.sender {
+                    sender.reset(code.into());
+                }
+                return None;
+            }
+        };
+        let told = trailers
+            .get(keys::STATUS)
+            .and_then(|raw| raw.to_str().ok()?.parse().ok());
         let bare = self
             .held
             .as_ref()
@@ -192,6 +205,7 @@ impl Inbound for ServerStream {
         } else if let Some(sender) = self.sender() {
             sender.trailers(trailers);
         }
+        told
     }
 }
 

@@ -48,10 +48,11 @@ pub trait Inbound: Half {
     fn send_head(&mut self, head: ResponseHead);
 
     /// Tells the caller the end in its native form, after everything sent before, and closes the
-    /// half. At most once; not at all for a caller that let go itself.
+    /// half. At most once; not at all for a caller that let go itself. Returns the gRPC status that
+    /// the caller was told, where its wire has one.
     ///
     /// The path of a cancel already contains this hop's name; a hop's own end begins at `node`.
-    fn finish(&mut self, end: &End, node: &str);
+    fn finish(&mut self, end: &End, node: &str) -> Option<u32>;
 }
 
 /// The half that faces the callee: ripcord is the client there.

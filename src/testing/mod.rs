@@ -150,8 +150,9 @@ impl Inbound for MemoryHalf {
         self.0.borrow_mut().heard.heads.push(head);
     }
 
-    fn finish(&mut self, end: &End, _node: &str) {
+    fn finish(&mut self, end: &End, _node: &str) -> Option<u32> {
         self.0.borrow_mut().heard.ends.push(end.clone());
+        None
     }
 }
 

@@ -245,8 +245,9 @@ impl Inbound for ServerStream {
         self.shared.head(&self.slot, &head);
     }
 
-    fn finish(&mut self, end: &End, node: &str) {
+    fn finish(&mut self, end: &End, node: &str) -> Option<u32> {
         self.shared.finish(&self.slot, end, node);
+        None
     }
 }
 
