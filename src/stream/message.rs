@@ -88,7 +88,7 @@ impl Run {
 
     /// Appends a prefix whose payload the caller appends next with [`Run::push_bytes`].
     pub fn push_prefix(&mut self, compressed: bool, len: u32) {
-        self.tail.reserve(PREFIX);
+        self.grow_tail(PREFIX + (len as usize).min(GATHER_BELOW));
         self.tail.put_u8(u8::from(compressed));
         self.tail.put_u32(len);
         self.bytes += PREFIX;
@@ -119,6 +119,7 @@ impl Run {
     /// Appends small bytes by copying.
     pub fn push_slice(&mut self, piece: &[u8]) {
         self.bytes += piece.len();
+        self.grow_tail(piece.len());
         self.tail.extend_from_slice(piece);
         if self.tail.len() >= GATHERED {
             self.seal();
@@ -233,6 +234,14 @@ impl Run {
         self.tail = BytesMut::new();
         self.messages = 0;
         std::mem::take(&mut self.bytes)
+    }
+
+    /// Room for more than the next piece: a second one is likely to follow, and growing by doubling
+    /// would copy everything a few times.
+    fn grow_tail(&mut self, next: usize) {
+        if self.tail.capacity() - self.tail.len() < next {
+            self.tail.reserve((next * 8).clamp(64, GATHERED));
+        }
     }
 
     fn seal(&mut self) {
