@@ -167,10 +167,8 @@ fn a_ttheader_caller_is_refused_new_streams_and_keeps_the_old() {
     goaway(&mut socket).unwrap();
     let new = caller.open(2, "Bidi", &[("isn", "Interop")]);
     let refusal = said(&new.nth(FrameKind::Trailer, 0)).0;
-    assert_eq!(
-        (refusal.type_id, refusal.text.as_str()),
-        (12006, "draining")
-    );
+    assert_eq!(refusal.type_id, 12006);
+    assert!(refusal.text.ends_with("draining"), "{}", refusal.text);
     assert_eq!(new.count(FrameKind::Header), 1);
     assert!(!caller.is_closed());
     stream.send(FrameKind::Header, &[], Bytes::new());
