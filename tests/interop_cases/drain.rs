@@ -3,14 +3,18 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use bytes::Bytes;
+use ripcord::ttheader::frame::Kind as FrameKind;
 use serde_json::json;
 
-use super::golden::check;
+use super::golden::{check, hop};
 use super::limits::Rig;
 use crate::support::lab::Callee;
 use crate::support::process::LIMIT;
+use crate::support::ripcord::Ripcord;
 use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
 use crate::support::table::{callee_sees, rows};
+use crate::support::tt::{Listener, Wire, said};
 
 const ROUTE: [(&str, &str); 1] = [("drain", "backend: BACKEND, rewrite: { service: SERVICE }")];
 const CALLEES: [Callee; 3] = [Callee::Kitex, Callee::KitexGrpc, Callee::GrpcGo];
@@ -107,34 +111,68 @@ fn frame(socket: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
     Some((head[3], head[4], payload))
 }
 
-#[test]
-fn grpc_callers_get_goaway_in_two_steps() {
-    const SETTINGS: u8 = 4;
-    const PING: u8 = 6;
-    const GOAWAY: u8 = 7;
-    let Some(rig) = Rig::start(&ROUTE, "drain: { timeout: 20s }") else {
-        return;
-    };
-    let mut socket = TcpStream::connect(&rig.hop.address).unwrap();
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+
+/// An HTTP/2 connection without streams, behind its preface.
+fn idle_connection(hop: &Ripcord) -> TcpStream {
+    let mut socket = TcpStream::connect(&hop.address).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
-    socket
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-        .unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    socket.write_all(preface).unwrap();
     while frame(&mut socket).unwrap().0 != SETTINGS {}
-    rig.hop.process.signal("TERM");
-    let mut goaways = Vec::new();
-    while let Some((kind, flags, payload)) = frame(&mut socket) {
+    socket
+}
+
+/// The next GOAWAY: the last stream that it names, and its code. `None` at the end.
+fn goaway(socket: &mut TcpStream) -> Option<(u32, u32)> {
+    loop {
+        let (kind, flags, payload) = frame(socket)?;
         if kind == GOAWAY {
-            goaways.push((
-                u32::from_be_bytes(payload[..4].try_into().unwrap()),
-                payload[4..8].to_vec(),
-            ));
-        } else if kind == PING && flags == 0 {
+            let number = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
+            return Some((number(0), number(4)));
+        }
+        if kind == PING && flags == 0 {
             let mut answer = b"\0\0\x08\x06\x01\0\0\0\0".to_vec();
             answer.extend(payload);
             socket.write_all(&answer).unwrap();
         }
     }
-    assert_eq!(goaways, [(0x7fff_ffff, vec![0; 4]), (0, vec![0; 4])]);
+}
+
+#[test]
+fn grpc_callers_get_goaway_in_two_steps() {
+    let Some(rig) = Rig::start(&ROUTE, "drain: { timeout: 20s }") else {
+        return;
+    };
+    let mut socket = idle_connection(&rig.hop);
+    rig.hop.process.signal("TERM");
+    let goaways: Vec<_> = std::iter::from_fn(|| goaway(&mut socket)).collect();
+    assert_eq!(goaways, [(0x7fff_ffff, 0), (0, 0)]);
     assert_eq!(rig.hop.process.exit_code(), Some(0));
+}
+
+#[test]
+fn a_ttheader_caller_is_refused_new_streams_and_keeps_the_old() {
+    let listener = Listener::start();
+    let hop = hop("ttheader", &listener.address);
+    let caller = Wire::connect(&hop.address);
+    let old = caller.open(1, "Bidi", &[("isn", "Interop")]);
+    let callee = listener.accept();
+    let stream = callee.stream(0);
+    // TTHeader has no GOAWAY; this one says that the worker is draining.
+    let mut socket = idle_connection(&hop);
+    hop.process.signal("TERM");
+    goaway(&mut socket).unwrap();
+    let new = caller.open(2, "Bidi", &[("isn", "Interop")]);
+    let refusal = said(&new.nth(FrameKind::Trailer, 0)).0;
+    assert_eq!(refusal.type_id, 12006);
+    assert!(refusal.text.ends_with("draining"), "{}", refusal.text);
+    assert_eq!(new.count(FrameKind::Header), 1);
+    assert!(!caller.is_closed());
+    stream.send(FrameKind::Header, &[], Bytes::new());
+    stream.send(FrameKind::Trailer, &[], Bytes::new());
+    assert!(old.nth(FrameKind::Trailer, 0).payload.is_empty());
+    assert_eq!(hop.process.exit_code(), Some(0));
 }

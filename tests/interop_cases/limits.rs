@@ -7,7 +7,9 @@ use super::golden::check;
 use crate::support::lab::{Callee, Caller, Pair, Running, Via, address, client, go, say};
 use crate::support::process::Process;
 use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::support::scenario::{
+    Kind, Scenario, assert_like, barrier, op, recv, ret, scenario, send,
+};
 use crate::support::table::{Row, callee_sees, rows};
 
 const CALLERS: [Caller; 3] = [Caller::Mux, Caller::GrpcGo, Caller::KitexGrpc];
@@ -344,6 +346,29 @@ fn a_killed_callee_ends_its_callers_streams() {
         }
     }
     assert_eq!(rig.hop.json("/streams")["streams"], json!([]));
+}
+
+#[test]
+fn a_callee_that_drops_its_connection_ends_all_streams_on_it() {
+    let route = "backend: BACKEND, rewrite: { service: SERVICE }";
+    let Some(rig) = Rig::start(&[("lost", route)], "") else {
+        return;
+    };
+    let row = row("hop backend_lost to caller");
+    let running = in_the_middle(&rig, "lost", &[Callee::GrpcGo]);
+    let drops = scenario(
+        "drops",
+        Kind::Bidi,
+        [ret("drop_conn", 0, "")],
+        [json!({ "op": "recv" })],
+    );
+    let dropped = rig.start_all("lost", &drops, &[Callee::GrpcGo]).remove(0);
+    for running in running {
+        let caller = running.pair.caller;
+        check(&row, caller, &running.result(), true);
+    }
+    // Its own end went out with the connection, or was lost with it.
+    dropped.result();
 }
 
 #[test]
