@@ -285,7 +285,12 @@ where
     fn write(&mut self, cx: &mut Context<'_>) {
         let polled = {
             let mut out = self.shared.out.borrow_mut();
+            let flooded = out.is_flooded();
             let polled = out.poll_write(&mut self.io, cx);
+            if flooded && !out.is_flooded() {
+                // Reading stopped for it, and nothing else would begin it again.
+                self.shared.notify();
+            }
             if !out.holds_terminal() {
                 self.stuck = None;
             } else if self.stuck.is_none_or(|(then, _)| then != out.written()) {

@@ -293,3 +293,40 @@ async fn a_flood_of_refusals_is_bounded() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn reading_goes_on_after_a_flood_of_refusals() {
+    local(async {
+        let mut config = config();
+        config.max_streams = 0;
+        // Everything queued fits the pipe once it is empty: the write that ends the flood finishes.
+        let mut server = Server::with_pipe(config, 1 << 20);
+        let mut wire = BytesMut::new();
+        for id in 1..=20_000 {
+            frame(Kind::Header, id).encode(&mut wire).unwrap();
+        }
+        let Peer { io, decoder } = &mut server.peer;
+        let (mut reader, mut writer) = tokio::io::split(io);
+        let write = async { writer.write_all(&wire).await.unwrap() };
+        let read = async {
+            let mut refused = 0;
+            // The flood first.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            while refused < 20_000 {
+                while let Some(event) = decoder.next_event().unwrap() {
+                    refused +=
+                        usize::from(matches!(event, Event::Frame(f) if f.kind == Kind::Trailer));
+                }
+                if refused < 20_000 {
+                    assert_ne!(reader.read_buf(decoder.space()).await.unwrap(), 0);
+                }
+            }
+        };
+        let both = async { tokio::join!(write, read) };
+        let all = tokio::time::timeout(Duration::from_secs(60), both).await;
+        assert!(all.is_ok(), "the connection is not read any more");
+        assert_eq!(server.counters.grace_closes.load(Ordering::Relaxed), 0);
+        server.finish().await;
+    })
+    .await;
+}
