@@ -238,8 +238,9 @@ impl Half for ClientStream {
 impl Outbound for ClientStream {
     fn half_close(&mut self) {
         if self.slot.inner.borrow_mut().state.send_half_close() {
+            // Not an end: a callee that is slow to read the request has no grace to keep.
             let frame = self.shared.frame(&self.slot, Kind::Trailer);
-            self.shared.write(frame, true);
+            self.shared.write(frame, false);
         }
     }
 

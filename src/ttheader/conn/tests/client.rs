@@ -289,3 +289,23 @@ async fn a_cancel_overtakes_what_its_stream_queued() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_half_close_waits_for_a_slow_callee_as_its_data_do() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut stream = side.client.open(&request()).unwrap();
+        // The pipe holds 64 KiB; the half-close stays in the queue.
+        send(&mut stream, &[&[7; 60_000], &[8; 60_000]]).await;
+        stream.half_close();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(read(&side.counters.grace_closes), 0);
+        side.peer.expect(Kind::Header, 1).await;
+        side.peer.expect(Kind::Data, 1).await;
+        side.peer.expect(Kind::Data, 1).await;
+        side.peer.expect(Kind::Trailer, 1).await;
+        drop(stream);
+        side.finish().await;
+    })
+    .await;
+}
