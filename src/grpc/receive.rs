@@ -38,11 +38,14 @@ pub(super) struct Receiver {
     whole: Run,
     /// Pieces of a message that is not complete.
     partial: Run,
-    /// Bytes whose capacity was given back before their message was complete.
+    /// Bytes of whole messages whose capacity was given back before they were complete.
     prepaid: usize,
+    /// The same of `partial`.
+    prepaid_partial: usize,
     max_message: usize,
     /// Messages above this are received with their capacity given back on arrival, as the window
-    /// could not hold them.
+    /// could not hold them; but only while no more than this waits before them, or a receiver that
+    /// takes nothing would be sent one message after the other.
     prepay_above: usize,
     last: Option<Got>,
 }
@@ -61,6 +64,7 @@ impl Receiver {
             whole: Run::new(),
             partial: Run::new(),
             prepaid: 0,
+            prepaid_partial: 0,
             max_message,
             prepay_above: stream_window as usize / 2,
             last: None,
@@ -106,9 +110,25 @@ impl Receiver {
     pub(super) fn release(&mut self, bytes: usize) {
         let prepaid = self.prepaid.min(bytes);
         self.prepaid -= prepaid;
-        self.share.credit(bytes);
+        self.share.credit(bytes, prepaid);
         // An error means that the stream is gone, and its capacity with it.
         let _ = self.body.flow_control().release_capacity(bytes - prepaid);
+        self.prepay();
+    }
+
+    /// Gives back the capacity of a message that the window cannot hold.
+    fn prepay(&mut self) {
+        let waiting = self.share.held() - self.partial.len();
+        let announced = self.boundary.left() + self.partial.len();
+        if announced <= self.prepay_above + PREFIX || waiting > self.prepay_above {
+            return;
+        }
+        let bytes = self.partial.len() - self.prepaid_partial;
+        if bytes > 0 {
+            self.prepaid_partial += bytes;
+            self.share.prepay(bytes);
+            let _ = self.body.flow_control().release_capacity(bytes);
+        }
     }
 
     fn feed(&mut self, mut piece: Bytes) {
@@ -122,6 +142,7 @@ impl Receiver {
             let end = piece.split_to(whole);
             if !self.partial.is_empty() {
                 self.whole.append(&mut self.partial);
+                self.prepaid += std::mem::take(&mut self.prepaid_partial);
             }
             self.whole.push_bytes(end);
             self.whole.note_messages(found.messages);
@@ -131,12 +152,11 @@ impl Receiver {
             return;
         }
         if !piece.is_empty() {
-            if self.boundary.left() + self.partial.len() + piece.len() > self.prepay_above + PREFIX
-            {
-                self.prepaid += piece.len();
-                let _ = self.body.flow_control().release_capacity(piece.len());
-            }
             self.partial.push_bytes(piece);
+            self.prepay();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

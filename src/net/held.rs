@@ -31,6 +31,8 @@ pub struct Held {
     /// Streams that were ended for being slow.
     ended: Arc<AtomicU64>,
     held: Cell<usize>,
+    /// What of `held` gave its window capacity back already.
+    prepaid: Cell<usize>,
     /// What of `held` the process' budget knows.
     charged: Cell<usize>,
     streams: RefCell<Slab<Rc<Stream>>>,
@@ -40,6 +42,7 @@ pub struct Held {
 #[derive(Debug, Default)]
 struct Stream {
     held: Cell<usize>,
+    prepaid: Cell<usize>,
     /// Bytes ever taken: tells whether there was progress.
     taken: Cell<usize>,
     slow: Cell<bool>,
@@ -69,6 +72,7 @@ impl Held {
             budget,
             ended,
             held: Cell::new(0),
+            prepaid: Cell::new(0),
             charged: Cell::new(0),
             streams: RefCell::default(),
             watched: Cell::new(false),
@@ -93,8 +97,13 @@ impl Held {
         self.held.get()
     }
 
+    /// Bytes whose window capacity is withheld.
+    fn withheld(&self) -> usize {
+        self.held.get() - self.prepaid.get()
+    }
+
     fn is_crowded(&self) -> bool {
-        self.held.get() > self.limit / 4 * 3 || (self.held.get() > GRAIN && self.budget.is_over())
+        self.withheld() > self.limit / 4 * 3 || (self.held.get() > GRAIN && self.budget.is_over())
     }
 
     fn set(&self, held: usize) {
@@ -140,12 +149,12 @@ impl Held {
             .filter(|s| s.held.get() > 0 && !s.slow.get())
             .collect();
         stalled.sort_by_key(|s| std::cmp::Reverse(s.held.get()));
-        let mut left = self.held.get();
+        let mut left = self.withheld();
         for stream in stalled {
             if left <= self.limit / 2 && !self.budget.is_over() {
                 break;
             }
-            left = left.saturating_sub(stream.held.get());
+            left = left.saturating_sub(stream.held.get() - stream.prepaid.get());
             stream.slow.set(true);
             self.ended.fetch_add(1, Ordering::Relaxed);
             if let Some(waker) = stream.waker.borrow().as_ref() {
@@ -171,9 +180,30 @@ impl Share {
         }
     }
 
-    /// `bytes` were taken.
-    pub fn credit(&self, bytes: usize) {
+    /// Of what is held, `bytes` more give their window capacity back though nobody took them: they
+    /// stay in memory, but hold no other stream up.
+    pub fn prepay(&self, bytes: usize) {
+        let bytes = bytes.min(self.stream.held.get() - self.stream.prepaid.get());
+        self.add_prepaid(bytes.cast_signed());
+    }
+
+    fn add_prepaid(&self, bytes: isize) {
+        for of in [&self.stream.prepaid, &self.connection.prepaid] {
+            of.set(of.get().saturating_add_signed(bytes));
+        }
+    }
+
+    /// Bytes that this stream holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.stream.held.get()
+    }
+
+    /// `bytes` were taken, of which `prepaid` had given their capacity back before.
+    pub fn credit(&self, bytes: usize, prepaid: usize) {
         let bytes = bytes.min(self.stream.held.get());
+        let prepaid = prepaid.min(self.stream.prepaid.get());
+        self.add_prepaid(-prepaid.cast_signed());
         self.stream.held.set(self.stream.held.get() - bytes);
         self.stream
             .taken
@@ -198,6 +228,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.connection.streams.borrow_mut().try_remove(self.key);
         let held = self.stream.held.get();
+        self.add_prepaid(-self.stream.prepaid.get().cast_signed());
         self.connection.set(self.connection.held.get() - held);
     }
 }
@@ -242,7 +273,7 @@ mod tests {
             let progress = async {
                 loop {
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    live.credit(1);
+                    live.credit(1, 0);
                     live.charge(1);
                 }
             };
@@ -267,6 +298,32 @@ mod tests {
             share.charge(700);
             tokio::time::sleep(Duration::from_secs(60)).await;
             assert_eq!(ended.load(Ordering::Relaxed), 0);
+        });
+    }
+
+    #[test]
+    fn what_withholds_no_window_crowds_no_connection() {
+        local(async || {
+            let budget = Budget::new(1_000_000);
+            let (held, ended) = account(1000, &budget);
+            let share = held.share();
+            // A large message that takes its time to arrive.
+            share.charge(700);
+            share.prepay(700);
+            share.charge(700);
+            share.prepay(700);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(ended.load(Ordering::Relaxed), 0);
+            assert_eq!((held.bytes(), held.withheld()), (1400, 0));
+            // It counts for the process all the same.
+            share.charge(1_000_000);
+            share.prepay(1_000_000);
+            poll_fn(|cx| share.poll_slow(cx)).await;
+            share.credit(1_000_700, 1_000_700);
+            assert_eq!((held.bytes(), held.withheld()), (700, 0));
+            drop(share);
+            assert_eq!((held.bytes(), held.withheld()), (0, 0));
+            assert!(budget.used() < GRAIN, "{}", budget.used());
         });
     }
 

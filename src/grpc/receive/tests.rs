@@ -1,0 +1,112 @@
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use h2::SendStream;
+use http::Request;
+
+use super::*;
+use crate::net::budget::Budget;
+use crate::net::held::Held;
+use crate::stream::Message;
+
+const WINDOW: usize = 64 * 1024;
+const MESSAGE: usize = 100 * 1024;
+
+/// A receiver whose body the test writes; both connections are driven.
+async fn body() -> (SendStream<Bytes>, Receiver) {
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let client = h2::client::handshake(theirs);
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(WINDOW as u32)
+        .initial_connection_window_size(16 * WINDOW as u32);
+    let server = builder.handshake::<_, Bytes>(ours);
+    let (client, server) = tokio::join!(client, server);
+    let ((mut requests, client), mut server) = (client.unwrap(), server.unwrap());
+    tokio::task::spawn_local(client);
+    let request = Request::new(());
+    let (_response, send) = requests.send_request(request, false).unwrap();
+    let (request, respond) = server.accept().await.unwrap().unwrap();
+    tokio::task::spawn_local(async move {
+        let _open = (_response, respond, requests);
+        while server.accept().await.is_some() {}
+    });
+    let held = Held::new(
+        16 * WINDOW,
+        Duration::from_secs(1),
+        Budget::new(usize::MAX),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let body = request.into_body();
+    let receiver = Receiver::new(body, held.share(), 1 << 20, WINDOW as u32);
+    (send, receiver)
+}
+
+/// Sends messages of [`MESSAGE`] bytes for as long as it is let.
+async fn send_all(mut send: SendStream<Bytes>) {
+    let mut one = Run::new();
+    loop {
+        one.push_message(false, vec![7; MESSAGE].into());
+        while !one.is_empty() {
+            send.reserve_capacity(16 * 1024);
+            match poll_fn(|cx| send.poll_capacity(cx)).await {
+                Some(Ok(n)) => {
+                    let piece = one.take_piece(n).unwrap();
+                    send.send_data(piece, false).unwrap();
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Whole messages that come until nothing more does.
+async fn receive(receiver: &mut Receiver) -> usize {
+    let mut messages = 0;
+    while let Ok(got) =
+        tokio::time::timeout(Duration::from_millis(500), poll_fn(|cx| receiver.poll(cx))).await
+    {
+        let Got::Messages(mut run) = got else {
+            panic!("{got:?}");
+        };
+        while let Some(message) = run.pop_message(|_| {}) {
+            assert_eq!(
+                message,
+                Message {
+                    compressed: false,
+                    len: MESSAGE
+                }
+            );
+            messages += 1;
+        }
+        assert!(messages < 100, "no end of it");
+    }
+    messages
+}
+
+#[test]
+fn large_messages_wait_for_those_before_them() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build_local(tokio::runtime::LocalOptions::default())
+        .unwrap();
+    runtime.block_on(async {
+        let (send, mut receiver) = body().await;
+        tokio::task::spawn_local(send_all(send));
+        // The first is larger than the window, and comes. Nobody takes it: no more of them come.
+        assert_eq!(receive(&mut receiver).await, 1);
+        assert!(receiver.share.held() <= MESSAGE + PREFIX + WINDOW);
+        // It is taken bit by bit: the next one comes, and it is one again.
+        for _ in 0..5 {
+            for _ in 0..MESSAGE / 1024 {
+                receiver.release(1024);
+            }
+            receiver.release(PREFIX);
+            assert_eq!(receive(&mut receiver).await, 1);
+            assert!(receiver.share.held() <= MESSAGE + PREFIX + WINDOW);
+        }
+    });
+}
