@@ -30,6 +30,8 @@ pub struct Client {
     control: Control,
     held: Rc<Held>,
     active: Rc<Cell<usize>>,
+    /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
+    retired: Rc<Cell<bool>>,
     config: Rc<StreamConfig>,
 }
 
@@ -55,6 +57,7 @@ impl Client {
                 control,
                 held,
                 active: Rc::default(),
+                retired: Rc::default(),
                 config,
             },
             driver,
@@ -64,7 +67,7 @@ impl Client {
     /// Whether new streams can be opened on it: it is neither over nor going away.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        !self.control.is_over()
+        !self.control.is_over() && !self.retired.get()
     }
 
     /// Streams that live on it.
@@ -84,9 +87,17 @@ impl Client {
     /// # Errors
     /// The connection is going away or gone; nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, h2::Error> {
-        let mut requests = self.requests.clone().ready().await?;
+        // Its other streams may live on for long, and the connection with them.
+        let retire = |_: &h2::Error| self.retired.set(true);
+        let requests = self.requests.clone().ready().await;
+        let mut requests = requests.inspect_err(retire)?;
         let request = metadata::request(head);
-        let (response, send) = requests.send_request(request, false)?;
+        let sent = requests.send_request(request, false);
+        let (response, send) = sent.inspect_err(|e| {
+            if e.is_go_away() || e.is_io() {
+                retire(e);
+            }
+        })?;
         self.active.set(self.active.get() + 1);
         Ok(ClientStream {
             phase: Phase::Head(response),
@@ -282,3 +293,6 @@ impl Drop for ClientStream {
         self.active.set(self.active.get() - 1);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use super::*;
+use crate::net::budget::Budget;
+
+fn config() -> Rc<StreamConfig> {
+    Rc::new(StreamConfig {
+        node: "hop".into(),
+        max_message: 1 << 20,
+        stream_window: 1 << 16,
+        connection_window: 1 << 20,
+        slow_grace: Duration::from_secs(1),
+        budget: Budget::new(1 << 30),
+        slow_streams: Arc::new(AtomicU64::new(0)),
+        to_ripcord: false,
+        carried: true,
+    })
+}
+
+#[test]
+fn a_connection_that_is_going_away_is_not_used_again() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build_local(tokio::runtime::LocalOptions::default())
+        .unwrap();
+    runtime.block_on(async {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let http2 = Http2Config::default();
+        let callee = h2::server::handshake(theirs);
+        let caller = Client::connect(ours, &http2, config());
+        let (client, driver) = caller.await.unwrap();
+        tokio::task::spawn_local(driver);
+        let mut callee: h2::server::Connection<_, Bytes> = callee.await.unwrap();
+        let head = RequestHead {
+            service: "S".into(),
+            method: "M".into(),
+            ..RequestHead::default()
+        };
+        let mut living = client.open(&head).await.unwrap();
+        let _accepted = callee.accept().await.unwrap().unwrap();
+        assert!(client.is_usable());
+        callee.graceful_shutdown();
+        tokio::task::spawn_local(async move { while callee.accept().await.is_some() {} });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // A stream lives on it, so it is not over; but it takes no other.
+        assert!(client.open(&head).await.is_err());
+        assert!(!client.is_usable());
+        assert_eq!(client.active(), 1);
+        let polled = std::future::poll_fn(|cx| Poll::Ready(living.poll_recv(cx))).await;
+        assert!(polled.is_pending());
+    });
+}
