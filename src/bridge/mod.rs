@@ -229,6 +229,11 @@ impl Carry {
                 Poll::Pending => break,
             }
         }
+        if !self.callee.is_open() {
+            // What the caller still sends must not hold its connection up, or end the stream in
+            // another way than the callee did.
+            self.request.discard(inbound);
+        }
         match self.response.poll_flush(cx, outbound, inbound) {
             Poll::Ready(Ok(())) => match self.callee.take() {
                 Some(end) => Poll::Ready(end),

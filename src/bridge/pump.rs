@@ -110,6 +110,20 @@ impl Pump {
         }
     }
 
+    /// Drops what nobody will take any more, and gives its room back.
+    pub(super) fn discard(&mut self, from: &mut impl Half) {
+        let ready = self.ready.clear();
+        let ready = if self.stage.is_some() {
+            std::mem::take(&mut self.owed)
+        } else {
+            ready
+        };
+        let bytes = self.raw.clear() + ready;
+        if bytes > 0 {
+            from.release(bytes);
+        }
+    }
+
     /// Bytes that wait to be taken.
     pub(super) fn waiting(&self) -> usize {
         self.raw.len() + self.ready.len()

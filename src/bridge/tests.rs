@@ -1,3 +1,5 @@
+mod late;
+
 use std::rc::Rc;
 use std::time::Duration;
 
