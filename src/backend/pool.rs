@@ -17,6 +17,7 @@ use crate::net::http2::{ConnectionEnd, Http2Config};
 use crate::net::tcp;
 use crate::stream::{End, HopKind, RequestHead};
 use crate::telemetry::{ConnectionGuard, Metrics, Side, Wire};
+use crate::ttheader::client::OpenError;
 use crate::{grpc, ttheader};
 
 /// How many endpoints are tried for one stream.
@@ -63,6 +64,17 @@ struct Slot {
     connections: RefCell<Vec<Connection>>,
     /// Held while a connection is opened, so that a burst of streams opens one and not many.
     opening: tokio::sync::Mutex<()>,
+    /// How many attempts to open one failed, and why the last did: the others of the burst need not
+    /// find out one after the other.
+    failed: RefCell<(u64, String)>,
+}
+
+/// Why a stream could not be opened.
+enum Failure {
+    /// The endpoint did not let it.
+    Endpoint(String),
+    /// Its head cannot be written on this wire: no endpoint would do.
+    Head(String),
 }
 
 #[derive(Clone)]
@@ -132,7 +144,11 @@ impl Pool {
                     endpoint.report_success();
                     return Ok((opened, endpoint.address));
                 }
-                Err(error) => {
+                Err(Failure::Head(error)) => {
+                    let text = format!("the request cannot be written: {error}");
+                    return Err(End::hop(HopKind::OverLimit, text));
+                }
+                Err(Failure::Endpoint(error)) => {
                     debug!(backend = %cluster.name, endpoint = %endpoint.address, %error, "cannot open a stream");
                     endpoint.report_failure();
                     last = format!("{}: {error}", endpoint.address);
@@ -172,9 +188,10 @@ impl Pool {
         cluster: &Arc<Cluster>,
         endpoint: &Arc<Endpoint>,
         head: &RequestHead,
-    ) -> Result<Opened, String> {
+    ) -> Result<Opened, Failure> {
         if cluster.config.connections == Connections::PerStream {
-            let connection = Box::pin(self.connect(cluster, endpoint.address)).await?;
+            let connection = Box::pin(self.connect(cluster, endpoint.address)).await;
+            let connection = connection.map_err(Failure::Endpoint)?;
             let opened = open_on(&connection, head).await;
             connection.retire();
             return opened;
@@ -183,14 +200,14 @@ impl Pool {
         // A connection may turn out to be going away only when it is used: then once more.
         let mut error = String::new();
         for _ in 0..2 {
-            let connection = self.connection(cluster, &slot).await?;
-            match open_on(&connection, head).await {
-                Ok(opened) => return Ok(opened),
-                Err(e) => error = e,
+            let connection = self.connection(cluster, &slot).await;
+            match open_on(&connection.map_err(Failure::Endpoint)?, head).await {
+                Err(Failure::Endpoint(e)) => error = e,
+                done => return done,
             }
             slot.discard_unusable();
         }
-        Err(error)
+        Err(Failure::Endpoint(error))
     }
 
     fn slot(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Rc<Slot> {
@@ -210,13 +227,31 @@ impl Pool {
         if let Some(connection) = slot.best(cluster.config.pool_size) {
             return Ok(connection);
         }
-        let _opening = slot.opening.lock().await;
+        let failures = slot.failed.borrow().0;
+        let _opening = match slot.opening.try_lock() {
+            Ok(opening) => opening,
+            Err(_) => match slot.least().filter(|c| !c.is_full()) {
+                // One more is on its way; until then those that are there do.
+                Some(connection) => return Ok(connection),
+                None => slot.opening.lock().await,
+            },
+        };
         if let Some(connection) = slot.best(cluster.config.pool_size) {
             return Ok(connection);
         }
-        let connection = Box::pin(self.connect(cluster, slot.address)).await?;
-        slot.connections.borrow_mut().push(connection.clone());
-        Ok(connection)
+        if slot.failed.borrow().0 != failures {
+            return Err(slot.failed.borrow().1.clone());
+        }
+        match Box::pin(self.connect(cluster, slot.address)).await {
+            Ok(connection) => {
+                slot.connections.borrow_mut().push(connection.clone());
+                Ok(connection)
+            }
+            Err(error) => {
+                *slot.failed.borrow_mut() = (failures + 1, error.clone());
+                slot.least().ok_or(error)
+            }
+        }
     }
 
     /// Rare, and its state is large: callers box it, so that not every stream's task carries it.
@@ -318,17 +353,18 @@ impl Pool {
     }
 }
 
-async fn open_on(connection: &Connection, head: &RequestHead) -> Result<Opened, String> {
+async fn open_on(connection: &Connection, head: &RequestHead) -> Result<Opened, Failure> {
     match connection {
-        Connection::Grpc(client) => client
-            .open(head)
-            .await
-            .map(|stream| Opened::Grpc(Box::new(stream)))
-            .map_err(|e| e.to_string()),
-        Connection::TtHeader(client) => client
-            .open(head)
-            .map(|stream| Opened::TtHeader(Box::new(stream)))
-            .map_err(|e| e.to_string()),
+        Connection::Grpc(client) => match client.open(head).await {
+            Ok(stream) => Ok(Opened::Grpc(Box::new(stream))),
+            Err(e) if client.is_usable() => Err(Failure::Head(e.to_string())),
+            Err(e) => Err(Failure::Endpoint(e.to_string())),
+        },
+        Connection::TtHeader(client) => match client.open(head) {
+            Ok(stream) => Ok(Opened::TtHeader(Box::new(stream))),
+            Err(e @ OpenError::Head(_)) => Err(Failure::Head(e.to_string())),
+            Err(e @ (OpenError::Closed | OpenError::NoId)) => Err(Failure::Endpoint(e.to_string())),
+        },
     }
 }
 
@@ -339,6 +375,7 @@ impl Slot {
             address,
             connections: RefCell::default(),
             opening: tokio::sync::Mutex::new(()),
+            failed: RefCell::default(),
         }
     }
 
@@ -350,6 +387,13 @@ impl Slot {
         let more = connections.len() < pool_size && best.active() > 0;
         let full = best.is_full() && connections.len() < pool_size.max(MAX_FULL);
         (!more && !full).then(|| best.clone())
+    }
+
+    /// The usable connection with the fewest streams.
+    fn least(&self) -> Option<Connection> {
+        self.discard_unusable();
+        let connections = self.connections.borrow();
+        connections.iter().min_by_key(|c| c.active()).cloned()
     }
 
     fn discard_unusable(&self) {
@@ -384,3 +428,6 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
