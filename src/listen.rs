@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -70,12 +70,13 @@ pub(crate) struct Listener {
     grpc: Rc<grpc::StreamConfig>,
     ttheader: Rc<ttheader::ConnConfig>,
     tcp: tcp::TcpOptions,
-    /// The counters of each route, found once; the route is kept so that its address stays its own.
+    /// The counters of each route, found once. A route that is known here weakly keeps its address
+    /// its own, but not its backend's connections.
     series: RefCell<FxHashMap<(Wire, usize), Counted>>,
 }
 
 /// A route and its counters.
-type Counted = (Option<Arc<Route>>, Arc<Series>);
+type Counted = (Option<Weak<Route>>, Arc<Series>);
 
 /// The most routes whose counters a worker remembers before it looks them up anew.
 const MAX_SERIES: usize = 4096;
@@ -116,7 +117,7 @@ impl Listener {
                     .telemetry
                     .metrics
                     .series(&self.shared.name, name, wire, outbound);
-            (route.cloned(), series)
+            (route.map(Arc::downgrade), series)
         });
         Arc::clone(series)
     }
