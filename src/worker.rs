@@ -28,6 +28,9 @@ use crate::{Routes, grpc, ttheader};
 /// How often connections to endpoints that are gone are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// What streams are told that the drain ended.
+const OVER: &str = "the proxy is shutting down";
+
 /// What all workers share; nothing in it is behind a lock on the data path.
 pub(crate) struct Shared {
     /// This hop's name.
@@ -127,6 +130,8 @@ pub(crate) struct Worker {
     /// The inbound connections, to be drained.
     drains: RefCell<Slab<Box<dyn Fn()>>>,
     draining: Cell<bool>,
+    /// Every stream is being ended, those too that come now.
+    ending: Cell<bool>,
     connections: Arc<AtomicUsize>,
     /// Told whenever a stream or a connection is over.
     less: Notify,
@@ -160,6 +165,7 @@ impl Worker {
             switches: RefCell::default(),
             drains: RefCell::default(),
             draining: Cell::new(false),
+            ending: Cell::new(false),
             connections,
             less: Notify::new(),
             closing: Notify::new(),
@@ -206,6 +212,10 @@ impl Worker {
     /// A switch for a new stream; it is known to the worker until it is dropped.
     pub(crate) fn switch(self: &Rc<Self>) -> Registered {
         let switch = Rc::new(Switch::default());
+        if self.ending.get() {
+            // Opened while GOAWAY was under way: nobody would end it before the thread does.
+            switch.end(HopKind::DrainOver, OVER);
+        }
         let key = self.switches.borrow_mut().insert(Rc::clone(&switch));
         Registered {
             worker: Rc::clone(self),
@@ -235,14 +245,17 @@ impl Worker {
 
     /// Done when the worker closes.
     pub(crate) async fn closing(&self) {
-        self.closing.notified().await;
+        if !self.ending.get() {
+            self.closing.notified().await;
+        }
     }
 
     async fn close(&self) {
         self.drain();
+        self.ending.set(true);
         self.closing.notify_waiters();
         for (_, switch) in self.switches.borrow().iter() {
-            switch.end(HopKind::DrainOver, "the proxy is shutting down");
+            switch.end(HopKind::DrainOver, OVER);
         }
         let grace = self.shared.limits.cancel_grace;
         let flushed = async {
@@ -307,3 +320,6 @@ impl Drop for Counted {
         self.0.less.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;
