@@ -132,6 +132,21 @@ impl<IO: AsyncWrite + Unpin> GatherHandle<IO> {
     }
 }
 
+impl<IO: AsyncRead + Unpin> GatherHandle<IO> {
+    /// Reads and drops what the peer still sends; ready when it has closed its side.
+    pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let inner = &mut *self.0.borrow_mut();
+        let mut sink = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut sink);
+            match ready!(Pin::new(&mut inner.io).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
 impl<IO: AsyncRead + Unpin> AsyncRead for Gather<IO> {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -19,6 +19,10 @@ use tokio::time::{Instant, Sleep};
 
 use crate::net::gather::{Gather, GatherHandle, gather};
 
+/// How long a peer has to close its side after this one did: closing a socket with bytes unread
+/// resets the connection, and could take the ends of its last streams with it.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// HTTP/2 settings and bounds of one connection.
 #[derive(Clone, Debug)]
 pub struct Http2Config {
@@ -190,6 +194,10 @@ where
     })
     .await;
     control.0.over.set(true);
+    if end == ConnectionEnd::Closed {
+        let gone = poll_fn(|cx| driver.handle.poll_discard(cx));
+        let _ = tokio::time::timeout(LINGER, gone).await;
+    }
     end
 }
 
@@ -347,3 +355,6 @@ impl Keepalive {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;
