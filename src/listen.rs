@@ -293,7 +293,13 @@ pub(crate) async fn connection(
     tcp::tune(&socket, &listener.tcp);
     let mut first = BytesMut::with_capacity(4096);
     let limit = listener.shared.config.limits.handshake_timeout;
-    let spoken = match tokio::time::timeout(limit, sniff(&mut socket, &mut first)).await {
+    let sniffed = tokio::time::timeout(limit, sniff(&mut socket, &mut first));
+    let sniffed = tokio::select! {
+        biased;
+        sniffed = sniffed => sniffed,
+        () = worker.closing() => return,
+    };
+    let spoken = match sniffed {
         Ok(Ok(spoken)) => spoken,
         Ok(Err(error)) => return debug!(%peer, %error, "connection lost before it said anything"),
         Err(_) => Spoken::Foreign("nothing within the handshake timeout"),

@@ -20,7 +20,7 @@ routes: [{{ name: r, backend: b }}]
 
 fn local(test: impl AsyncFnOnce(Rc<Worker>)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .start_paused(true)
         .build_local(tokio::runtime::LocalOptions::default())
         .unwrap();
@@ -92,6 +92,26 @@ fn the_counters_of_a_route_do_not_keep_its_backend() {
         assert!(
             backend.upgrade().is_none(),
             "its connections would never be closed"
+        );
+    });
+}
+
+#[test]
+fn a_connection_that_says_nothing_holds_no_drain_up() {
+    local(async |worker| {
+        let acceptor = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let _silent = std::net::TcpStream::connect(acceptor.local_addr().unwrap()).unwrap();
+        let (socket, peer) = acceptor.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        worker.serve(socket, peer, 0);
+        tokio::task::yield_now().await;
+        let start = tokio::time::Instant::now();
+        worker.close().await;
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            start.elapsed()
         );
     });
 }
