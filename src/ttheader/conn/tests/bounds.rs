@@ -330,3 +330,42 @@ async fn reading_goes_on_after_a_flood_of_refusals() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn messages_on_their_way_stay_within_the_process_budget() {
+    local(async {
+        let budget = Budget::new(400_000);
+        let mut servers = Vec::new();
+        for _ in 0..10 {
+            let mut config = config();
+            config.budget = Arc::clone(&budget);
+            let mut server = Server::start(config);
+            let half = server.open(1).await;
+            servers.push((server, half));
+        }
+        let mut wire = BytesMut::new();
+        data(1, &[1; 300_000]).encode(&mut wire).unwrap();
+        wire.truncate(250_000);
+        let mut most = 0;
+        for (server, _) in &mut servers {
+            let all = server.peer.io.write_all(&wire);
+            let _ = tokio::time::timeout(Duration::from_millis(1), all).await;
+            most = most.max(budget.used());
+        }
+        assert!(most < 2 * 400_000, "{most}");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(budget.used() < 400_000);
+        let mut ended = 0;
+        for (_, half) in &mut servers {
+            let polled = poll_fn(|cx| std::task::Poll::Ready(half.poll_recv(cx))).await;
+            ended += usize::from(polled.is_ready());
+        }
+        assert!((1..=10).contains(&ended), "{ended}");
+        for (server, half) in servers {
+            drop((server.peer, half));
+            server.done.await.unwrap();
+        }
+        assert_eq!(budget.used(), 0);
+    })
+    .await;
+}
