@@ -132,13 +132,6 @@ where
             if self.eof {
                 return self.on_eof();
             }
-            if self.decoder.assembling() > 0 {
-                self.pause = Pause::when_full(&self.shared);
-                self.poll_pause(cx);
-                if self.pause.is_some() {
-                    return;
-                }
-            }
             let poll = pin!(self.io.read_buf(self.decoder.space())).poll(cx);
             self.charge_assembling();
             match poll {
@@ -238,16 +231,6 @@ where
                     code::FOREIGN,
                     "the receiver did not keep up",
                 );
-            } else if let Some(id) = self.decoder.give_up() {
-                // What keeps the memory is a message that is still on its way.
-                count(&self.shared.config.counters.slow_streams);
-                self.shared.owe(-(self.assembling as isize));
-                self.assembling = 0;
-                let text = "the process has no room for a message of this length";
-                if let Some(slot) = self.shared.find(id) {
-                    let kind = HopKind::MessageTooLarge;
-                    self.shared.break_off(&slot, kind, code::FOREIGN, text);
-                }
             }
             // Another stream may be the next; without one, others have to give room.
             pause.restart();

@@ -339,17 +339,6 @@ impl Decoder {
         }
     }
 
-    /// Passes over a large frame that is not whole yet, and lets go of what there is of it. Returns
-    /// whose it was.
-    pub fn give_up(&mut self) -> Option<i32> {
-        if self.assembling() == 0 {
-            return None;
-        }
-        let fixed = Fixed::parse(self.buf.first_chunk::<META>()?).ok()?;
-        self.pass_over(&fixed);
-        Some(fixed.seq)
-    }
-
     fn bad(&mut self, fixed: &Fixed, error: BlockError) -> Event {
         self.pass_over(fixed);
         Event::Bad {

@@ -42,24 +42,14 @@ impl Pause {
         } else {
             return None;
         };
-        Some(Self::new(shared, cause))
-    }
-
-    /// Whether a message that is not whole yet has to wait for room in the process.
-    pub(crate) fn when_full(shared: &Shared) -> Option<Self> {
-        let full = shared.config.budget.is_over();
-        full.then(|| Self::new(shared, Cause::Process))
-    }
-
-    fn new(shared: &Shared, cause: Cause) -> Self {
         count(&shared.config.counters.paused_reads);
         shared.progress.set(false);
         shared.paused.set(true);
-        Self {
+        Some(Self {
             cause,
             since: Instant::now(),
             shared: is_shared(shared),
-        }
+        })
     }
 
     /// Whether there is room again: half of what is allowed, so that a pause is not per message.
