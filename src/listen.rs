@@ -178,6 +178,10 @@ pub(crate) fn grpc_config(
     }
 }
 
+/// How many times `slow_grace` a stream may stop a TTHeader connection that has no other stream.
+/// Its caller's death is not seen before.
+const LONE: u32 = 30;
+
 /// The TTHeader connection settings that `limits` mean.
 pub(crate) fn ttheader_config(
     shared: &worker::Shared,
@@ -196,6 +200,7 @@ pub(crate) fn ttheader_config(
     config.connection_budget = limits.connection_buffer;
     config.max_streams = limits.max_streams_per_connection;
     config.slow_grace = limits.slow_grace;
+    config.lone_grace = limits.slow_grace * LONE;
     config.cancel_grace = limits.cancel_grace;
     config
 }
@@ -361,6 +366,7 @@ async fn serve_grpc(
     let remote = control.clone();
     let _drain = worker.on_drain(move || remote.drain());
     let held = listener.grpc.held();
+    control.account(Rc::clone(&held));
     let (on_worker, on_listener, on_control) =
         (Rc::clone(&worker), Rc::clone(&listener), control.clone());
     let on_request = move |request, respond| {

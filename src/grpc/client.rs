@@ -50,6 +50,7 @@ impl Client {
     {
         let control = Control::default();
         let held = config.held();
+        control.account(Rc::clone(&held));
         let (requests, driver) = http2::connect(io, http2, control.clone()).await?;
         Ok((
             Self {

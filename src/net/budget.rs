@@ -13,6 +13,8 @@ use std::task::{Context, Poll, Waker};
 pub struct Budget {
     limit: usize,
     used: AtomicUsize,
+    /// What of `used` belongs to streams that are being ended for it.
+    ending: AtomicUsize,
     waiting: AtomicBool,
     wakers: Mutex<Vec<Waker>>,
 }
@@ -24,6 +26,7 @@ impl Budget {
         Arc::new(Self {
             limit,
             used: AtomicUsize::new(0),
+            ending: AtomicUsize::new(0),
             waiting: AtomicBool::new(false),
             wakers: Mutex::new(Vec::new()),
         })
@@ -34,13 +37,14 @@ impl Budget {
         self.used.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    /// Counts `bytes` that left it, and wakes who waits if there is room now.
+    /// Counts `bytes` that left it, and wakes who waits if an eighth is free now: waking everyone
+    /// for a few bytes would wake them for nothing.
     pub fn credit(&self, bytes: usize) {
         if bytes == 0 {
             return;
         }
         self.used.fetch_sub(bytes, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) && !self.is_over() {
+        if self.waiting.load(Ordering::SeqCst) && !self.is_above_wake() {
             let woken = {
                 let mut wakers = self.lock();
                 self.waiting.store(false, Ordering::SeqCst);
@@ -68,6 +72,35 @@ impl Budget {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.used() >= self.limit
+    }
+
+    /// Whether someone waits for room and is not about to get it.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.is_over() || (self.waiting.load(Ordering::SeqCst) && self.is_above_wake())
+    }
+
+    fn is_above_wake(&self) -> bool {
+        self.used() > self.limit - self.limit / 8
+    }
+
+    /// How much has to go so that a quarter is free again, streams that are being ended left out.
+    #[must_use]
+    pub fn excess(&self) -> usize {
+        let going = self.ending.load(Ordering::SeqCst);
+        self.used()
+            .saturating_sub(going)
+            .saturating_sub(self.limit / 4 * 3)
+    }
+
+    /// A stream that holds `bytes` is being ended, so that nobody else ends one for the same bytes.
+    pub fn begin_end(&self, bytes: usize) {
+        self.ending.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// It is gone, with what it held.
+    pub fn finish_end(&self, bytes: usize) {
+        self.ending.fetch_sub(bytes, Ordering::SeqCst);
     }
 
     /// Ready when there is room.

@@ -15,6 +15,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::held::Held;
+
 /// Slices below this many bytes are copied into the gathered buffer. It is the size of a full DATA
 /// frame: a message of 16 KiB or more leaves in full frames, which are not copied, while copying up
 /// to 8 KiB of merged small messages costs a tenth of the system call that it saves (1 KiB messages,
@@ -38,6 +40,8 @@ struct Inner<IO> {
     /// Bytes read before the protocol was known; given to the reader first.
     first: BytesMut,
     out: BytesMut,
+    /// Says whether to read, and counts what was.
+    gate: Option<Rc<Held>>,
     /// Bytes read since the driver last asked; tells keepalive that the peer lives.
     read: u64,
     /// Bytes that the socket took.
@@ -51,6 +55,7 @@ pub fn gather<IO>(io: IO, first: BytesMut) -> (Gather<IO>, GatherHandle<IO>) {
         io,
         first,
         out,
+        gate: None,
         read: 0,
         written: 0,
     }));
@@ -104,6 +109,11 @@ impl<IO: AsyncWrite + Unpin> Inner<IO> {
 }
 
 impl<IO> GatherHandle<IO> {
+    /// From now on `held` is asked before each read, and told of it.
+    pub fn set_gate(&self, held: Rc<Held>) {
+        self.0.borrow_mut().gate = Some(held);
+    }
+
     /// Bytes read since the last call.
     pub fn take_read(&self) -> u64 {
         std::mem::take(&mut self.0.borrow_mut().read)
@@ -163,9 +173,16 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Gather<IO> {
             inner.read += n as u64;
             return Poll::Ready(Ok(()));
         }
+        if let Some(gate) = &inner.gate {
+            ready!(gate.poll_gate(cx));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut inner.io).poll_read(cx, buf))?;
-        inner.read += (buf.filled().len() - before) as u64;
+        let bytes = buf.filled().len() - before;
+        if let Some(gate) = &inner.gate {
+            gate.arrived(bytes);
+        }
+        inner.read += bytes as u64;
         Poll::Ready(Ok(()))
     }
 }

@@ -1,9 +1,10 @@
 //! What the streams of one HTTP/2 connection hold: bytes received and not yet taken by the other
 //! side, whose window capacity is withheld.
 //!
-//! Stalled streams share a connection's window with live ones. When most of it (or of the process'
-//! budget) is held, the streams that took nothing for `slow_grace` are ended, the largest first,
-//! until half is free again; the others go on.
+//! Stalled streams share a connection's window with live ones. When most of it is held, the streams
+//! that took nothing for `slow_grace` are ended, the largest first, until half is free again; the
+//! others go on. The same when the process' budget is used up; meanwhile a connection that holds
+//! anything is not read ([`Held::poll_gate`]), since windows bound each connection but not all.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,15 +18,20 @@ use tokio::task::spawn_local;
 
 use crate::net::budget::Budget;
 
-/// How far the process' budget may lag behind one connection: an atomic that all threads write
-/// would cost more per message than the message.
-const GRAIN: usize = 64 * 1024;
+/// How far the process' budget may lag behind one connection (an atomic that all threads write
+/// would cost more per message than the message), and what a connection may hold however full the
+/// process is.
+const GRAIN: usize = 16 * 1024;
+
+/// How often within `slow_grace` the streams of a connection are looked at.
+const TICKS: u32 = 4;
 
 /// The account of one connection.
 #[derive(Debug)]
 pub struct Held {
     /// The connection's window, in bytes.
     limit: usize,
+    grain: usize,
     slow_grace: Duration,
     budget: Arc<Budget>,
     /// Streams that were ended for being slow.
@@ -33,10 +39,14 @@ pub struct Held {
     held: Cell<usize>,
     /// What of `held` gave its window capacity back already.
     prepaid: Cell<usize>,
-    /// What of `held` the process' budget knows.
+    /// Bytes read from the socket that no stream has charged yet.
+    arrived: Cell<usize>,
+    /// What of both the process' budget knows.
     charged: Cell<usize>,
     streams: RefCell<Slab<Rc<Stream>>>,
     watched: Cell<bool>,
+    /// The connection's task, when its reading waits for the budget.
+    gate: RefCell<Option<Waker>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +55,11 @@ struct Stream {
     prepaid: Cell<usize>,
     /// Bytes ever taken: tells whether there was progress.
     taken: Cell<usize>,
-    slow: Cell<bool>,
+    /// `taken` at the last look, and at how many looks in a row it held bytes and took none.
+    seen: Cell<usize>,
+    stalled: Cell<u32>,
+    /// It is being ended for being slow; what it held then.
+    slow: Cell<Option<usize>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -68,14 +82,17 @@ impl Held {
     ) -> Rc<Self> {
         Rc::new(Self {
             limit,
+            grain: GRAIN.min(budget.limit() / 64),
             slow_grace,
             budget,
             ended,
             held: Cell::new(0),
             prepaid: Cell::new(0),
+            arrived: Cell::new(0),
             charged: Cell::new(0),
             streams: RefCell::default(),
             watched: Cell::new(false),
+            gate: RefCell::default(),
         })
     }
 
@@ -102,60 +119,123 @@ impl Held {
         self.held.get() - self.prepaid.get()
     }
 
+    /// Whether the connection may be read. Not while the process' budget is used up and this
+    /// connection holds a good part of it; one that holds little is read, for its windows and ends
+    /// and so that its live streams go on.
+    pub fn poll_gate(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let held = self.held.get() > self.grain;
+        if !held && self.arrived.get() <= self.grain || !self.budget.is_over() {
+            return Poll::Ready(());
+        }
+        if !held {
+            // The streams charge what arrived when their tasks run, before this one runs again.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        *self.gate.borrow_mut() = Some(cx.waker().clone());
+        self.budget.poll_room(cx)
+    }
+
+    /// `bytes` were read from the socket, for whatever stream.
+    pub fn arrived(&self, bytes: usize) {
+        self.arrived.set(self.arrived.get() + bytes);
+        self.settle();
+    }
+
+    /// Whether so much arrived that the connection's task is to run again after the streams' tasks.
+    #[must_use]
+    pub fn is_lagging(&self) -> bool {
+        self.arrived.get() >= self.grain
+    }
+
+    /// Every stream's task had its turn: what is not charged now was no message.
+    pub fn begin_poll(&self) {
+        if self.arrived.take() > 0 {
+            self.settle();
+        }
+    }
+
     fn is_crowded(&self) -> bool {
-        self.withheld() > self.limit / 4 * 3 || (self.held.get() > GRAIN && self.budget.is_over())
+        self.withheld() > self.limit / 4 * 3 || self.budget.is_pressed()
     }
 
     fn set(&self, held: usize) {
         self.held.set(held);
-        let charged = self.charged.get();
-        if held >= charged + GRAIN {
-            self.budget.charge(held - charged);
-            self.charged.set(held);
-        } else if charged >= held + GRAIN {
-            self.budget.credit(charged - held);
-            self.charged.set(held);
+        if held == 0 {
+            // What else arrived is charged by its stream, or was no message.
+            self.arrived.set(0);
         }
+        if held <= self.grain
+            && let Some(waker) = self.gate.take()
+        {
+            waker.wake();
+        }
+        self.settle();
     }
 
+    fn settle(&self) {
+        let now = self.held.get() + self.arrived.get();
+        let charged = self.charged.get();
+        if now >= charged + self.grain {
+            self.budget.charge(now - charged);
+        } else if charged >= now + self.grain || now == 0 {
+            self.budget.credit(charged - now);
+        } else {
+            return;
+        }
+        self.charged.set(now);
+    }
+
+    /// Looks at the streams for as long as anything is held: whoever stalls while there is room is
+    /// in the way once there is none.
     fn watch(self: &Rc<Self>) {
         if self.watched.replace(true) {
             return;
         }
         let held = Rc::clone(self);
         spawn_local(async move {
-            while held.is_crowded() {
-                let before: Vec<(usize, usize)> = held
-                    .streams
-                    .borrow()
-                    .iter()
-                    .map(|(key, s)| (key, s.taken.get()))
-                    .collect();
-                tokio::time::sleep(held.slow_grace).await;
+            while held.held.get() > 0 {
+                tokio::time::sleep(held.slow_grace / TICKS).await;
+                held.look();
                 if held.is_crowded() {
-                    held.end_slow(&before);
+                    held.end_slow();
                 }
             }
             held.watched.set(false);
         });
     }
 
-    /// Ends the streams that took nothing since `before`, the largest first.
-    fn end_slow(&self, before: &[(usize, usize)]) {
+    fn look(&self) {
+        for (_, stream) in self.streams.borrow().iter() {
+            let taken = stream.taken.get();
+            let stalls = stream.held.get() > 0 && stream.seen.replace(taken) == taken;
+            let stalled = if stalls { stream.stalled.get() + 1 } else { 0 };
+            stream.stalled.set(stalled);
+        }
+    }
+
+    /// Ends the streams that took nothing for the grace, the largest first.
+    fn end_slow(&self) {
         let streams = self.streams.borrow();
-        let mut stalled: Vec<&Rc<Stream>> = before
+        let mut stalled: Vec<&Rc<Stream>> = streams
             .iter()
-            .filter_map(|(key, taken)| streams.get(*key).filter(|s| s.taken.get() == *taken))
-            .filter(|s| s.held.get() > 0 && !s.slow.get())
+            .map(|(_, stream)| stream)
+            // The first look says only where it stood.
+            .filter(|s| s.stalled.get() > TICKS && s.slow.get().is_none())
             .collect();
         stalled.sort_by_key(|s| std::cmp::Reverse(s.held.get()));
-        let mut left = self.withheld();
+        let full = self.withheld() > self.limit / 4 * 3;
+        let (mut left, mut withheld) = (self.held.get(), self.withheld());
         for stream in stalled {
-            if left <= self.limit / 2 && !self.budget.is_over() {
+            let crowded = full && withheld > self.limit / 2;
+            if !crowded && (left <= self.grain || self.budget.excess() == 0) {
                 break;
             }
-            left = left.saturating_sub(stream.held.get() - stream.prepaid.get());
-            stream.slow.set(true);
+            let held = stream.held.get();
+            left = left.saturating_sub(held);
+            withheld = withheld.saturating_sub(held - stream.prepaid.get());
+            stream.slow.set(Some(held));
+            self.budget.begin_end(held);
             self.ended.fetch_add(1, Ordering::Relaxed);
             if let Some(waker) = stream.waker.borrow().as_ref() {
                 waker.wake_by_ref();
@@ -173,10 +253,13 @@ impl Drop for Held {
 impl Share {
     /// `bytes` were received.
     pub fn charge(&self, bytes: usize) {
+        let connection = &self.connection;
         self.stream.held.set(self.stream.held.get() + bytes);
-        self.connection.set(self.connection.held.get() + bytes);
-        if self.connection.is_crowded() {
-            self.connection.watch();
+        let arrived = connection.arrived.get();
+        connection.arrived.set(arrived.saturating_sub(bytes));
+        connection.set(connection.held.get() + bytes);
+        if bytes > 0 {
+            connection.watch();
         }
     }
 
@@ -213,7 +296,7 @@ impl Share {
 
     /// Ready when the stream is to be ended for being slow.
     pub fn poll_slow(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.stream.slow.get() {
+        if self.stream.slow.get().is_some() {
             return Poll::Ready(());
         }
         let mut waker = self.stream.waker.borrow_mut();
@@ -230,6 +313,9 @@ impl Drop for Share {
         let held = self.stream.held.get();
         self.add_prepaid(-self.stream.prepaid.get().cast_signed());
         self.connection.set(self.connection.held.get() - held);
+        if let Some(ending) = self.stream.slow.get() {
+            self.connection.budget.finish_end(ending);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use crate::net::gather::{Gather, GatherHandle, gather};
+use crate::net::held::Held;
 
 /// How long a peer has to close its side after this one did: closing a socket with bytes unread
 /// resets the connection, and could take the ends of its last streams with it.
@@ -95,6 +96,7 @@ struct ControlState {
     drain: Cell<bool>,
     urgent: Cell<bool>,
     over: Cell<bool>,
+    account: RefCell<Option<Rc<Held>>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -103,6 +105,11 @@ impl Control {
     pub fn drain(&self) {
         self.0.drain.set(true);
         self.wake();
+    }
+
+    /// Has the connection read only while `held` allows it. To be said before it begins.
+    pub fn account(&self, held: Rc<Held>) {
+        *self.0.account.borrow_mut() = Some(held);
     }
 
     /// An end was queued: from now the peer has `cancel_grace` to read.
@@ -177,7 +184,7 @@ where
     let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
     let mut goaway = false;
     let end = poll_fn(|cx| {
-        driver.control.register(cx);
+        driver.begin(cx);
         if driver.control.is_draining() && !goaway {
             goaway = true;
             connection.graceful_shutdown();
@@ -236,7 +243,7 @@ where
     let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
     let drive = async move {
         let end = poll_fn(|cx| {
-            driver.control.register(cx);
+            driver.begin(cx);
             match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(ConnectionEnd::Closed),
                 Poll::Ready(Err(e)) => return Poll::Ready(failed(&e)),
@@ -262,6 +269,7 @@ struct Driver<IO> {
     keepalive: Option<Keepalive>,
     cancel_grace: Duration,
     grace: Option<(Pin<Box<Sleep>>, u64)>,
+    account: Option<Rc<Held>>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
@@ -281,16 +289,32 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             }),
             _ => None,
         };
+        let account = control.0.account.take();
+        if let Some(held) = &account {
+            handle.set_gate(Rc::clone(held));
+        }
         Self {
             handle,
             control,
             keepalive,
             cancel_grace: config.cancel_grace,
             grace: None,
+            account,
+        }
+    }
+
+    /// Before the connection itself is polled.
+    fn begin(&self, cx: &Context<'_>) {
+        self.control.register(cx);
+        if let Some(held) = &self.account {
+            held.begin_poll();
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        if self.account.as_ref().is_some_and(|held| held.is_lagging()) {
+            cx.waker().wake_by_ref();
+        }
         if let Some(keepalive) = &mut self.keepalive
             && keepalive.poll(cx, &self.handle).is_ready()
         {

@@ -132,6 +132,12 @@ where
             if self.eof {
                 return self.on_eof();
             }
+            if self.decoder.assembling() > 0 {
+                self.pause = Pause::when_assembling(&self.shared);
+                if self.pause.is_some() {
+                    continue;
+                }
+            }
             let poll = pin!(self.io.read_buf(self.decoder.space())).poll(cx);
             self.charge_assembling();
             match poll {
@@ -223,14 +229,34 @@ where
             .deadline(&self.shared)
             .is_some_and(|at| at <= Instant::now())
         {
-            if let Some(slot) = pause.slowest(&self.shared) {
+            if pause.is_helped(&self.shared) {
+                pause.restart();
+                return;
+            }
+            let abandoned = if pause.is_assembling() {
+                self.decoder.abandon()
+            } else {
+                None
+            };
+            let slot = match abandoned {
+                Some(stream_id) => self.shared.find(stream_id),
+                None => pause.slowest(&self.shared),
+            };
+            if let Some(slot) = slot {
                 count(&self.shared.config.counters.slow_streams);
+                self.shared.condemn(&slot);
                 self.shared.break_off(
                     &slot,
                     HopKind::SlowReceiver,
                     code::FOREIGN,
                     "the receiver did not keep up",
                 );
+            }
+            if abandoned.is_some() {
+                let now = self.decoder.assembling();
+                self.shared.owe(now as isize - self.assembling as isize);
+                self.assembling = now;
+                self.shared.settle();
             }
             // Another stream may be the next; without one, others have to give room.
             pause.restart();
@@ -373,7 +399,14 @@ where
         };
         let stuck = self.stuck.map(|(_, at)| at);
         let pause = match (&mut self.pause, self.phase) {
-            (Some(pause), Phase::Open) => pause.deadline(&self.shared),
+            (Some(pause), Phase::Open) => {
+                let again = Instant::now() + self.shared.config.slow_grace;
+                Some(
+                    pause
+                        .deadline(&self.shared)
+                        .map_or(again, |at| at.min(again)),
+                )
+            }
             _ => None,
         };
         let Some(next) = [phase, stuck, pause, parting].into_iter().flatten().min() else {

@@ -243,6 +243,19 @@ impl Decoder {
         }
     }
 
+    /// Gives a half-received frame up: what there is of it is dropped and the rest passed over.
+    /// Returns whose it is.
+    pub fn abandon(&mut self) -> Option<i32> {
+        let fixed = Fixed::parse(self.buf.first_chunk::<META>()?).ok()?;
+        self.pass_over(&fixed);
+        let now = self.skip.min(self.buf.len());
+        self.skip -= now;
+        // Nothing behind the frame has arrived, or it would be whole.
+        self.buf = BytesMut::new();
+        self.chunk = 0;
+        Some(fixed.seq)
+    }
+
     /// Whether an end of the input here would cut a frame.
     #[must_use]
     pub fn in_frame(&self) -> bool {

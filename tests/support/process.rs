@@ -66,6 +66,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Writes one line.
     pub(crate) fn say(&self, line: &Value) {
         let mut stdin = self.stdin.lock().unwrap();

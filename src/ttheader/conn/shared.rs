@@ -185,6 +185,14 @@ impl Shared {
         }
     }
 
+    /// A stream is about to be ended for what it holds.
+    pub(crate) fn condemn(&self, slot: &Slot) {
+        let mut inner = slot.inner.borrow_mut();
+        let more = inner.pinned.saturating_sub(inner.ending);
+        inner.ending += more;
+        self.config.budget.begin_end(more);
+    }
+
     /// The connection is lost: every stream hears it.
     pub(crate) fn lose_all(&self, text: &str) {
         let slots: Vec<_> = self.slots.borrow_mut().drain().map(|(_, s)| s).collect();
@@ -380,6 +388,9 @@ impl Shared {
             inner.run.clear();
             let all = inner.held;
             self.credit(&mut inner, all);
+            self.config
+                .budget
+                .finish_end(std::mem::take(&mut inner.ending));
         }
         self.owe(-(slot.cost() as isize));
         self.halves.set(self.halves.get().saturating_sub(1));

@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) held: usize,
     /// The memory that those keep.
     pub(crate) pinned: usize,
+    /// What of it the process' budget was told to be on its way out.
+    pub(crate) ending: usize,
     /// It is in the connection's list of waiters.
     pub(crate) waiting: bool,
     /// It came up in that list and may write now.
@@ -62,6 +64,7 @@ impl Slot {
                 end: None,
                 held: 0,
                 pinned: 0,
+                ending: 0,
                 waiting: false,
                 granted: false,
                 recv_waker: None,
