@@ -13,9 +13,9 @@ use crate::backend::pool::Opened;
 use crate::bridge::{
     self, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle,
 };
-use crate::config::PayloadKind;
+use crate::config::{PayloadKind, Protocol};
 use crate::listen::Listener;
-use crate::stream::{End, HopKind, Inbound, Outbound, Payload, Received, RequestHead};
+use crate::stream::{End, HopKind, Inbound, Payload, Received, RequestHead};
 use crate::telemetry::{self, Form, StreamInfo, StreamRecord, Traffic, Wire};
 use crate::worker::Worker;
 
@@ -136,22 +136,40 @@ impl Stream<'_> {
     ) -> Outcome {
         let node = &*self.worker.shared.node;
         let limits = self.limits(head);
-        if let Err(end) = self.prepare(head) {
-            return refuse(inbound, end, node);
-        }
+        let stages = match self.prepare(head).and_then(|()| self.stages(head, inbound)) {
+            Ok(stages) => stages,
+            Err(end) => return refuse(inbound, end, node),
+        };
         let mut early = Early::default();
         let opened = {
             let opening = self.open(head, limits.deadline, record);
             listen_while(inbound, &mut early, self.switch, opening).await
         };
+        let switch = self.switch;
         match opened {
             Ok(Opened::Grpc(mut outbound)) => {
-                self.bridge(head, inbound, &mut *outbound, early, limits)
-                    .await
+                bridge::run(
+                    inbound,
+                    &mut *outbound,
+                    early,
+                    stages,
+                    &limits,
+                    node,
+                    switch,
+                )
+                .await
             }
             Ok(Opened::TtHeader(mut outbound)) => {
-                self.bridge(head, inbound, &mut *outbound, early, limits)
-                    .await
+                bridge::run(
+                    inbound,
+                    &mut *outbound,
+                    early,
+                    stages,
+                    &limits,
+                    node,
+                    switch,
+                )
+                .await
             }
             Err(end) => refuse(inbound, end, node),
         }
@@ -215,52 +233,34 @@ impl Stream<'_> {
         Ok(opened.0)
     }
 
-    async fn bridge<I: Inbound, O: Outbound>(
-        &self,
-        head: &RequestHead,
-        inbound: &mut I,
-        outbound: &mut O,
-        early: Early,
-        limits: Limits,
-    ) -> Outcome {
-        let node = &*self.worker.shared.node;
-        let stages = match self.stages(head, inbound, outbound) {
-            Ok(stages) => stages,
-            Err(end) => return refuse(inbound, end, node),
-        };
-        bridge::run(inbound, outbound, early, stages, &limits, node, self.switch).await
-    }
-
-    /// The stages that this pair of halves needs.
-    fn stages(
-        &self,
-        head: &RequestHead,
-        inbound: &impl Inbound,
-        outbound: &impl Outbound,
-    ) -> Result<Stages, End> {
+    /// The stages that messages between these wires need.
+    fn stages(&self, head: &RequestHead, inbound: &impl Inbound) -> Result<Stages, End> {
         let max = self.worker.shared.limits.max_message;
         let inflate = |encoding: Option<&str>| {
             Decompress::new(encoding, max)
                 .map(|stage| Some(Box::new(stage) as Box<dyn Stage>))
                 .map_err(|e| End::hop(e.kind, e.text))
         };
-        let request = match &head.encoding {
-            Some(encoding) if !outbound.takes_compressed() => inflate(Some(encoding))?,
-            _ => None,
+        let outbound_takes_compressed = match self.route.backend.config.protocol {
+            Protocol::Grpc => true,
+            Protocol::TtHeader => false,
         };
-        let response = if outbound.takes_compressed() && !inbound.takes_compressed() {
-            inflate(None)?
-        } else {
-            None
+        let request = match &head.encoding {
+            Some(encoding) if !outbound_takes_compressed => inflate(Some(encoding))?,
+            Some(_) | None => None,
+        };
+        let response = match outbound_takes_compressed && !inbound.takes_compressed() {
+            true => inflate(None)?,
+            false => None,
         };
         Ok(Stages { request, response })
     }
 }
 
-fn form(protocol: crate::config::Protocol) -> Form {
+fn form(protocol: Protocol) -> Form {
     match protocol {
-        crate::config::Protocol::Grpc => Form::Grpc,
-        crate::config::Protocol::TtHeader => Form::TtHeader,
+        Protocol::Grpc => Form::Grpc,
+        Protocol::TtHeader => Form::TtHeader,
     }
 }
 

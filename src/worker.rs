@@ -98,10 +98,16 @@ impl Handle {
 
     /// Gives it something to do; false when it is gone.
     pub(crate) fn give(&self, job: Job) -> bool {
-        if matches!(job, Job::Serve(..)) {
-            self.connections.fetch_add(1, Ordering::Relaxed);
+        let serve = matches!(job, Job::Serve(..));
+        // Before the worker can count it down.
+        self.connections
+            .fetch_add(usize::from(serve), Ordering::Relaxed);
+        let given = self.jobs.send(job).is_ok();
+        if !given {
+            self.connections
+                .fetch_sub(usize::from(serve), Ordering::Relaxed);
         }
-        self.jobs.send(job).is_ok()
+        given
     }
 
     /// Waits for its thread.

@@ -233,6 +233,10 @@ impl Carry {
             // What the caller still sends must not hold its connection up, or end the stream in
             // another way than the callee did.
             self.request.discard(inbound);
+            if outbound.poll_slow(cx).is_ready() {
+                let text = "the caller did not take the callee's messages";
+                return Poll::Ready(End::hop(HopKind::SlowReceiver, text));
+            }
         }
         match self.response.poll_flush(cx, outbound, inbound) {
             Poll::Ready(Ok(())) => match self.callee.take() {

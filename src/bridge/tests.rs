@@ -343,6 +343,23 @@ fn a_caller_that_takes_nothing_after_the_callees_end_does_not_keep_the_stream() 
 }
 
 #[test]
+fn a_slow_caller_of_a_finished_stream_gives_way_to_the_connections_other_streams() {
+    local(async || {
+        let rig = start(4, usize::MAX, Limits::default());
+        rig.callee.sends(b"a message");
+        rig.callee
+            .does(Received::End(End::complete(Metadata::new())));
+        settled().await;
+        rig.callee.is_held_up();
+        rig.caller.takes(1);
+        let outcome = rig.outcome().await;
+        assert!(
+            matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::SlowReceiver)
+        );
+    });
+}
+
+#[test]
 fn the_switch_ends_a_stream_from_outside() {
     local(async || {
         let rig = start(usize::MAX, usize::MAX, Limits::default());

@@ -267,13 +267,18 @@ impl Half for ClientStream {
     fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
         self.sender.poll_send(cx, run)
     }
-
-    fn takes_compressed(&self) -> bool {
-        true
-    }
 }
 
 impl Outbound for ClientStream {
+    fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.phase {
+            Phase::Over(Some(receiver)) => receiver.poll_slow(cx),
+            Phase::Head(_) | Phase::Body(_) | Phase::Trailers(_) | Phase::Over(None) => {
+                Poll::Pending
+            }
+        }
+    }
+
     fn half_close(&mut self) {
         if !std::mem::replace(&mut self.half_closed, true) {
             self.sender.half_close();

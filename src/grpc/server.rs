@@ -161,13 +161,13 @@ impl Half for ServerStream {
             }
         }
     }
-
-    fn takes_compressed(&self) -> bool {
-        true
-    }
 }
 
 impl Inbound for ServerStream {
+    fn takes_compressed(&self) -> bool {
+        true
+    }
+
     fn send_head(&mut self, head: ResponseHead) {
         let explicit = head.explicit;
         self.held = Some(head);

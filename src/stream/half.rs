@@ -36,13 +36,13 @@ pub trait Half {
     /// `Pending` when something was left, with the task woken when there is room again. On a half
     /// whose peer is gone it swallows everything: the end comes by `poll_recv`.
     fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()>;
-
-    /// Whether this half can write messages whose compressed flag is set.
-    fn takes_compressed(&self) -> bool;
 }
 
 /// The half that faces the caller: ripcord is the server there.
 pub trait Inbound: Half {
+    /// Whether this half can write messages whose compressed flag is set.
+    fn takes_compressed(&self) -> bool;
+
     /// Writes the callee's head. At most once, before any message. A half whose wire needs a head
     /// and got none writes an empty one itself before the first message or a Trailer.
     fn send_head(&mut self, head: ResponseHead);
@@ -57,6 +57,10 @@ pub trait Inbound: Half {
 
 /// The half that faces the callee: ripcord is the client there.
 pub trait Outbound: Half {
+    /// After the callee's end: ready when its messages, which the caller does not take, hold up
+    /// the other streams of its connection, so that the stream is to be ended.
+    fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
     /// Half-closes: the request is complete. At most once.
     fn half_close(&mut self);
 

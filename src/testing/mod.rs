@@ -25,6 +25,7 @@ struct Shared {
     /// Bytes that may still be sent to the peer.
     room: usize,
     heard: Heard,
+    slow: bool,
 }
 
 /// All that a half did to its peer.
@@ -84,6 +85,11 @@ impl Remote {
         }
     }
 
+    /// The peer's messages hold up its connection; seen at the half's next poll.
+    pub fn is_held_up(&self) {
+        self.0.borrow_mut().slow = true;
+    }
+
     /// What the peer heard so far.
     #[must_use]
     pub fn heard(&self) -> std::cell::Ref<'_, Heard> {
@@ -139,13 +145,13 @@ impl Half for MemoryHalf {
         shared.send_waker = Some(cx.waker().clone());
         Poll::Pending
     }
-
-    fn takes_compressed(&self) -> bool {
-        true
-    }
 }
 
 impl Inbound for MemoryHalf {
+    fn takes_compressed(&self) -> bool {
+        true
+    }
+
     fn send_head(&mut self, head: ResponseHead) {
         self.0.borrow_mut().heard.heads.push(head);
     }
@@ -157,6 +163,14 @@ impl Inbound for MemoryHalf {
 }
 
 impl Outbound for MemoryHalf {
+    fn poll_slow(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        if self.0.borrow().slow {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
     fn half_close(&mut self) {
         self.0.borrow_mut().heard.half_closes += 1;
     }

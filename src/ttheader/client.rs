@@ -229,13 +229,14 @@ impl Half for ClientStream {
     fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
         self.shared.poll_send(&self.slot, cx, run)
     }
-
-    fn takes_compressed(&self) -> bool {
-        false
-    }
 }
 
 impl Outbound for ClientStream {
+    /// The connection itself ends such streams while they live; afterwards they hold nothing of it.
+    fn poll_slow(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
     fn half_close(&mut self) {
         if self.slot.inner.borrow_mut().state.send_half_close() {
             // Not an end: a callee that is slow to read the request has no grace to keep.

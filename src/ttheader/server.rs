@@ -234,13 +234,13 @@ impl Half for ServerStream {
     fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
         self.shared.poll_send(&self.slot, cx, run)
     }
-
-    fn takes_compressed(&self) -> bool {
-        false
-    }
 }
 
 impl Inbound for ServerStream {
+    fn takes_compressed(&self) -> bool {
+        false
+    }
+
     fn send_head(&mut self, head: ResponseHead) {
         self.shared.head(&self.slot, &head);
     }

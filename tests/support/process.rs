@@ -66,6 +66,7 @@ impl Process {
         }
     }
 
+    #[allow(dead_code, reason = "only some of the test binaries measure")]
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
