@@ -15,6 +15,8 @@
 //! queue, which they cannot fill. The kernel's buffers do not count.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+// What only the interop suite uses.
+#[allow(dead_code)]
 mod support;
 
 use std::future::poll_fn;
@@ -98,6 +100,7 @@ fn grpc_config() -> Rc<grpc::StreamConfig> {
         budget: Budget::new(usize::MAX),
         slow_streams: Arc::default(),
         carried: true,
+        to_ripcord: false,
     })
 }
 
@@ -194,7 +197,8 @@ async fn handle<I: Inbound>(head: RequestHead, mut stream: I) {
                     poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
                 }
                 Received::HalfClose => {
-                    return stream.finish(&End::complete(Metadata::new()), "peer");
+                    stream.finish(&End::complete(Metadata::new()), "peer");
+                    return;
                 }
                 Received::End(_) => return,
                 Received::Head(_) => {}
