@@ -66,6 +66,7 @@ impl Process {
         }
     }
 
+    #[allow(dead_code)] // only tests/memory.rs measures it
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
