@@ -1,0 +1,323 @@
+//! The peers of `tests/memory.rs`: the crate's own halves, with limits that are never in the way, and
+//! callers that are raw sockets on which nothing is read.
+
+use std::future::poll_fn;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use ripcord::net::budget::Budget;
+use ripcord::net::http2::{self, Control, Http2Config};
+use ripcord::stream::{
+    End, Half, Inbound, Metadata, Outbound, Payload, Reason, Received, RequestHead, ResponseHead,
+    Run,
+};
+use ripcord::ttheader::frame::{Frame, Kind};
+use ripcord::ttheader::metadata;
+use ripcord::{grpc, ttheader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+
+use crate::Wire::{self, Grpc, TtHeader};
+
+/// How long a stream may take that has nothing to do with the stalled ones.
+const LIVE: Duration = Duration::from_secs(8);
+
+const NEVER: Duration = Duration::from_secs(3600);
+
+fn http2_config() -> Http2Config {
+    Http2Config {
+        stream_window: 16 << 10,
+        connection_window: 256 << 20,
+        ..Http2Config::default()
+    }
+}
+
+fn grpc_config() -> Rc<grpc::StreamConfig> {
+    Rc::new(grpc::StreamConfig {
+        node: Rc::from("peer"),
+        max_message: 4 << 20,
+        stream_window: 16 << 10,
+        connection_window: 256 << 20,
+        slow_grace: NEVER,
+        budget: Budget::new(usize::MAX),
+        slow_streams: Arc::default(),
+        carried: true,
+        to_ripcord: false,
+    })
+}
+
+fn ttheader_config() -> Rc<ttheader::ConnConfig> {
+    let budget = Budget::new(usize::MAX);
+    let mut config = ttheader::ConnConfig::new("peer", budget, ttheader::Counters::new());
+    (config.slow_grace, config.lone_grace) = (NEVER, NEVER);
+    config.connection_budget = usize::MAX;
+    Rc::new(config)
+}
+
+/// Runs `run` on a thread and a runtime of its own.
+pub(crate) fn on_thread<T: Send + 'static, F: Future<Output = T>>(
+    run: impl FnOnce() -> F + Send + 'static,
+) -> std::thread::JoinHandle<T> {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default());
+        runtime.unwrap().block_on(run())
+    })
+}
+
+/// A callee, and how many streams it was asked for.
+pub(crate) struct Callee {
+    pub(crate) address: SocketAddr,
+    opened: Arc<AtomicUsize>,
+}
+
+impl Callee {
+    pub(crate) fn start(wire: Wire) -> Self {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let opened = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&opened);
+        on_thread(move || async move {
+            let socket = TcpListener::from_std(socket).unwrap();
+            while let Ok((socket, _)) = socket.accept().await {
+                spawn_local(serve(wire, socket, Arc::clone(&counted)));
+            }
+        });
+        Self { address, opened }
+    }
+
+    pub(crate) fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+async fn serve(wire: Wire, socket: TcpStream, opened: Arc<AtomicUsize>) {
+    match wire {
+        Grpc => {
+            let (config, control) = (grpc_config(), Control::default());
+            let (held, streams) = (config.held(), control.clone());
+            let on_request = move |request, respond| {
+                let (config, control) = (Rc::clone(&config), streams.clone());
+                let made = grpc::server::accept(request, respond, config, control, &held);
+                if let Some((head, stream)) = made {
+                    opened.fetch_add(1, Ordering::Relaxed);
+                    spawn_local(handle(head, stream));
+                }
+            };
+            let first = BytesMut::new();
+            http2::serve(socket, first, &http2_config(), control, on_request).await;
+        }
+        TtHeader => {
+            let on_stream = move |head, stream| {
+                opened.fetch_add(1, Ordering::Relaxed);
+                spawn_local(handle(head, stream));
+            };
+            let handle = ttheader::server::ServerHandle::new();
+            let first = BytesMut::new();
+            ttheader::server::serve(socket, first, ttheader_config(), handle, on_stream).await;
+        }
+    }
+}
+
+async fn handle<I: Inbound>(head: RequestHead, mut stream: I) {
+    stream.send_head(ResponseHead {
+        explicit: true,
+        ..ResponseHead::default()
+    });
+    match head.method.as_str() {
+        "Flood" => {
+            flood(&mut stream).await;
+        }
+        // Takes nothing, ever.
+        "Hold" => std::future::pending().await,
+        _ => loop {
+            match poll_fn(|cx| stream.poll_recv(cx)).await {
+                Received::Messages(mut run) => {
+                    stream.release(run.len());
+                    poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
+                }
+                Received::HalfClose => {
+                    stream.finish(&End::complete(Metadata::new()), "peer");
+                    return;
+                }
+                Received::End(_) => return,
+                Received::Head(_) => {}
+            }
+        },
+    }
+}
+
+/// Sends 1 KiB to 64 KiB without end, as fast as it may, until the stream is ended.
+async fn flood(half: &mut impl Half) -> End {
+    let bytes = Bytes::from(vec![7; 64 << 10]);
+    let mut sizes = [1 << 10, 4 << 10, 16 << 10, 64 << 10].into_iter().cycle();
+    let mut run = Run::new();
+    poll_fn(|cx| {
+        loop {
+            match half.poll_recv(cx) {
+                Poll::Ready(Received::End(end)) => return Poll::Ready(end),
+                Poll::Ready(Received::Messages(run)) => half.release(run.len()),
+                Poll::Ready(_) => {}
+                Poll::Pending => break,
+            }
+        }
+        for size in sizes.by_ref().take(8) {
+            if run.is_empty() {
+                run.push_message(false, bytes.slice(..size));
+            }
+            if half.poll_send(cx, &mut run).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+pub(crate) fn head(service: &str, method: &str) -> RequestHead {
+    RequestHead {
+        service: service.to_owned(),
+        method: method.to_owned(),
+        payload: Payload::Thrift,
+        to: Some("callee".to_owned()),
+        ..RequestHead::default()
+    }
+}
+
+/// What a caller does with its stream.
+pub(crate) trait Use {
+    type Output;
+    async fn with(self, stream: impl Outbound) -> Self::Output;
+}
+
+pub(crate) async fn call<U: Use>(
+    wire: Wire,
+    address: SocketAddr,
+    head: &RequestHead,
+    what: U,
+) -> U::Output {
+    let socket = TcpStream::connect(address).await.unwrap();
+    match wire {
+        Grpc => {
+            let http2 = http2_config();
+            let connecting = grpc::client::Client::connect(socket, &http2, grpc_config());
+            let (client, driver) = connecting.await.unwrap();
+            spawn_local(driver);
+            what.with(client.open(head).await.unwrap()).await
+        }
+        TtHeader => {
+            let (client, driver) = ttheader::client::Client::new(socket, ttheader_config());
+            spawn_local(driver);
+            what.with(client.open(head).unwrap()).await
+        }
+    }
+}
+
+pub(crate) struct Flood;
+impl Use for Flood {
+    type Output = End;
+    async fn with(self, mut stream: impl Outbound) -> End {
+        flood(&mut stream).await
+    }
+}
+
+/// Ten messages there and back, one after the other.
+struct Echo;
+impl Use for Echo {
+    type Output = ();
+    async fn with(self, mut stream: impl Outbound) {
+        for _ in 0..10 {
+            let mut run = Run::new();
+            run.push_message(false, Bytes::from_static(&[1; 1000]));
+            poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
+            loop {
+                match poll_fn(|cx| stream.poll_recv(cx)).await {
+                    Received::Messages(run) => break stream.release(run.len()),
+                    Received::End(end) => panic!("a live stream was ended: {end:?}"),
+                    Received::Head(_) | Received::HalfClose => {}
+                }
+            }
+        }
+        stream.half_close();
+        loop {
+            if let Received::End(end) = poll_fn(|cx| stream.poll_recv(cx)).await {
+                assert!(matches!(end.reason, Reason::Complete), "{end:?}");
+                return;
+            }
+        }
+    }
+}
+
+/// A stream on a connection of its own; how long it took.
+pub(crate) fn live(wire: Wire, address: SocketAddr, service: &'static str) -> Duration {
+    let start = Instant::now();
+    let stream = on_thread(move || async move {
+        let head = head(service, "Echo");
+        tokio::time::timeout(LIVE, call(wire, address, &head, Echo)).await
+    });
+    let done = stream.join().unwrap();
+    assert!(
+        done.is_ok(),
+        "a live stream to {service} took over {LIVE:?}"
+    );
+    start.elapsed()
+}
+
+/// A caller's connection with one stream to `method`, on which nothing is ever read.
+pub(crate) fn silent(wire: Wire, address: SocketAddr, method: &str) -> std::net::TcpStream {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    // The kernel's buffers are not what is measured, and there are a thousand of them.
+    socket.set_recv_buffer_size(8 << 10).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut socket = std::net::TcpStream::from(socket);
+    socket.write_all(&opening(wire, method)).unwrap();
+    socket
+}
+
+fn opening(wire: Wire, method: &str) -> Vec<u8> {
+    match wire {
+        TtHeader => {
+            let (info, protocol) = metadata::request_info(&head("Main", method));
+            let frame = Frame {
+                info,
+                ..Frame::new(Kind::Header, 1, protocol, Bytes::new())
+            };
+            let mut out = BytesMut::new();
+            frame.encode(&mut out).unwrap();
+            out.to_vec()
+        }
+        Grpc => {
+            let mut block = vec![0x83, 0x86]; // :method POST, :scheme http
+            let mut literal = |name: &[u8], value: &str| {
+                block.extend_from_slice(name);
+                block.push(value.len() as u8);
+                block.extend_from_slice(value.as_bytes());
+            };
+            literal(&[0x04], &format!("/Main/{method}")); // :path
+            literal(&[0x01], "callee"); // :authority
+            literal(&[0x0f, 0x10], "application/grpc+thrift"); // content-type
+            literal(b"\0\x02te", "trailers");
+            let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+                let mut out = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream];
+                out.extend_from_slice(payload);
+                out
+            };
+            let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+            // All the window that there is, of the stream and of the connection.
+            out.extend(frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
+            out.extend(frame(8, 0, 0, &[0x7f, 0xff, 0, 0]));
+            out.extend(frame(1, 4, 1, &block));
+            out
+        }
+    }
+}
