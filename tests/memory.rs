@@ -49,7 +49,7 @@ const WRITE_QUEUE: u64 = 128 * KIB;
 const FIXED: u64 = 128 * KIB;
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long the memory is watched while it still grows.
 const SETTLE: Duration = Duration::from_secs(3);
