@@ -329,6 +329,7 @@ impl Shared {
         while !run.is_empty() {
             let others_first = turn == 0 && !waiters.is_empty();
             if out.len() >= self.config.high_water || others_first {
+                inner.wants = run.len();
                 if !std::mem::replace(&mut inner.waiting, true) {
                     waiters.push_back(Rc::clone(slot));
                 }
@@ -369,7 +370,8 @@ impl Shared {
             inner.waiting = false;
             inner.granted = true;
             inner.wake_send();
-            room = room.saturating_sub(TURN);
+            // By what it wants, not by a whole turn: many streams with little each are to share a write.
+            room = room.saturating_sub(inner.wants.clamp(1, TURN));
         }
         if !waiters.is_empty() && self.out.borrow().len() == 0 {
             // Those woken may have nothing to write any more, and nothing else comes here then.

@@ -37,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) ending: usize,
     /// It is in the connection's list of waiters.
     pub(crate) waiting: bool,
+    /// Bytes that it had to send when it began to wait.
+    pub(crate) wants: usize,
     /// It came up in that list and may write now.
     pub(crate) granted: bool,
     recv_waker: Option<Waker>,
@@ -66,6 +68,7 @@ impl Slot {
                 pinned: 0,
                 ending: 0,
                 waiting: false,
+                wants: 0,
                 granted: false,
                 recv_waker: None,
                 send_waker: None,
