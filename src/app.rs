@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, watch};
 use crate::net::budget::Budget;
+use crate::net::tcp;
 use crate::proxy::Tap;
 use crate::telemetry::{Telemetry, TelemetryGuard};
 use crate::worker::{Handle, Job, Shared};
@@ -69,7 +70,7 @@ impl App {
         let mut sockets = Vec::new();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            let socket = TcpListener::bind(listener.address).await.with_context(|| {
+            let socket = tcp::listen(listener.address).with_context(|| {
                 format!(
                     "listener {}: cannot bind {}",
                     listener.name, listener.address
@@ -80,8 +81,7 @@ impl App {
         }
         let admin_socket = match &config.admin {
             Some(admin) => Some(
-                TcpListener::bind(admin.address)
-                    .await
+                tcp::listen(admin.address)
                     .with_context(|| format!("admin: cannot bind {}", admin.address))?,
             ),
             None => None,

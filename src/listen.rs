@@ -215,8 +215,10 @@ pub(crate) async fn accept(
     loop {
         let (connection, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
+            // It died in the queue.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                // Out of descriptors or memory, or a connection that died in the queue.
+                // Out of descriptors or memory.
                 warn!(listener = %listener.name, %error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;

@@ -299,12 +299,7 @@ cases! {
     callers_that_never_read_ttheader_to_grpc: callers_that_never_read(TtHeader, Grpc);
     callers_that_never_read_ttheader_to_ttheader: callers_that_never_read(TtHeader, TtHeader);
     a_callee_that_never_reads_grpc_to_grpc: a_callee_that_never_reads(Grpc, Grpc);
+    a_callee_that_never_reads_grpc_to_ttheader: a_callee_that_never_reads(Grpc, TtHeader);
     a_callee_that_never_reads_ttheader_to_grpc: a_callee_that_never_reads(TtHeader, Grpc);
     a_callee_that_never_reads_ttheader_to_ttheader: a_callee_that_never_reads(TtHeader, TtHeader);
-}
-
-#[test]
-#[ignore = "failed in two whole runs of this file, once because not all callers were ever connected; alone 15 of 15 passed; not understood yet"]
-fn a_callee_that_never_reads_grpc_to_ttheader() {
-    a_callee_that_never_reads(Grpc, TtHeader);
 }

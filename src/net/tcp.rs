@@ -1,11 +1,16 @@
-//! TCP socket options and connecting.
+//! TCP socket options, listening and connecting.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// How many connections may wait to be accepted; the kernel caps it (`net.core.somaxconn`). Past
+/// it, a connection waits for a lost SYN to be sent again, seconds long: with the library's 128 a
+/// thousand callers that reconnect at once do.
+const BACKLOG: u32 = 4096;
 
 /// What makes a dead peer's connection fail in bounded time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +36,21 @@ pub fn tune(socket: &TcpStream, options: &TcpOptions) {
     }
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(options.user_timeout);
+}
+
+/// Listens at `address`.
+///
+/// # Errors
+/// The system's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Connects within `timeout` and tunes the socket.
