@@ -10,6 +10,7 @@ use h2::RecvStream;
 use http::HeaderMap;
 
 use crate::net::held::Share;
+use crate::net::signal::Signal;
 use crate::stream::{Boundary, PREFIX, Run};
 
 /// What was found in a body.
@@ -33,6 +34,8 @@ pub(super) enum Got {
 #[derive(Debug)]
 pub(super) struct Receiver {
     body: RecvStream,
+    /// Whether `body` has anything new.
+    signal: Signal,
     share: Share,
     boundary: Boundary,
     whole: Run,
@@ -59,6 +62,7 @@ impl Receiver {
     ) -> Self {
         Self {
             body,
+            signal: Signal::default(),
             share,
             boundary: Boundary::default(),
             whole: Run::new(),
@@ -73,6 +77,25 @@ impl Receiver {
 
     /// Reads all that is there. After anything but [`Got::Messages`] it must not be polled again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
+        self.read(cx);
+        if !self.whole.is_empty() {
+            return Poll::Ready(Got::Messages(std::mem::take(&mut self.whole)));
+        }
+        match self.last.take() {
+            Some(got) => Poll::Ready(got),
+            None => self.share.poll_slow(cx).map(|()| Got::Slow),
+        }
+    }
+
+    fn read(&mut self, cx: &Context<'_>) {
+        let mut signal = std::mem::take(&mut self.signal);
+        if let Some(waker) = signal.take(cx) {
+            self.read_all(&mut Context::from_waker(waker));
+        }
+        self.signal = signal;
+    }
+
+    fn read_all(&mut self, cx: &mut Context<'_>) {
         while self.last.is_none() {
             match self.body.poll_data(cx) {
                 Poll::Ready(Some(Ok(piece))) => self.feed(piece),
@@ -83,13 +106,6 @@ impl Receiver {
                 }
                 Poll::Pending => break,
             }
-        }
-        if !self.whole.is_empty() {
-            return Poll::Ready(Got::Messages(std::mem::take(&mut self.whole)));
-        }
-        match self.last.take() {
-            Some(got) => Poll::Ready(got),
-            None => self.share.poll_slow(cx).map(|()| Got::Slow),
         }
     }
 

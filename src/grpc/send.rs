@@ -30,11 +30,8 @@ impl Sender {
     /// See [`crate::stream::Half::poll_send`].
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
         while !run.is_empty() {
-            let mut room = self.stream.capacity();
-            if room == 0 {
-                self.stream.reserve_capacity(run.len().min(RESERVE));
-                room = self.stream.capacity();
-            }
+            self.stream.reserve_capacity(run.len().min(RESERVE));
+            let room = self.stream.capacity();
             if room == 0 {
                 match self.stream.poll_capacity(cx) {
                     Poll::Ready(Some(Ok(_))) => continue,

@@ -6,4 +6,5 @@ pub mod budget;
 pub mod gather;
 pub mod held;
 pub mod http2;
+pub mod signal;
 pub mod tcp;

@@ -1,0 +1,98 @@
+//! A waker that remembers that it woke.
+//!
+//! One task polls several sources; whoever wakes it, all of them would be asked. A [`Signal`] stands
+//! between the task and one source, so that a source that said nothing is not asked (with `h2` each
+//! question takes a lock and a lookup).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+
+#[derive(Debug)]
+struct Inner {
+    woken: AtomicBool,
+    task: Waker,
+}
+
+impl Wake for Inner {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.task.wake_by_ref();
+    }
+}
+
+/// Stands between a task and one source that wakes it.
+#[derive(Debug, Default)]
+pub struct Signal(Option<(Arc<Inner>, Waker)>);
+
+impl Signal {
+    /// The waker to poll the source with, if it has to be polled: at first, when it woke since, or
+    /// when another task asks. `None` when a poll would find nothing.
+    ///
+    /// The source has to be polled until it is pending, or its waker is not registered.
+    pub fn take(&mut self, cx: &Context<'_>) -> Option<&Waker> {
+        let known = self
+            .0
+            .as_ref()
+            .is_some_and(|(inner, _)| inner.task.will_wake(cx.waker()));
+        if !known {
+            let inner = Arc::new(Inner {
+                woken: AtomicBool::new(true),
+                task: cx.waker().clone(),
+            });
+            self.0 = Some((Arc::clone(&inner), Waker::from(inner)));
+        }
+        let (inner, waker) = self.0.as_ref()?;
+        // One writer at a time clears it: a load is cheaper than a swap when nothing came.
+        let woken = inner.woken.load(Ordering::Acquire);
+        if woken {
+            inner.woken.store(false, Ordering::Relaxed);
+        }
+        woken.then_some(waker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_source_is_asked_at_first_and_when_it_woke() {
+        let task = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&task));
+        let cx = Context::from_waker(&waker);
+        let mut signal = Signal::default();
+        let source = signal.take(&cx).cloned().unwrap();
+        assert!(signal.take(&cx).is_none());
+        source.wake_by_ref();
+        source.wake();
+        assert_eq!(task.0.load(Ordering::SeqCst), 2);
+        assert!(signal.take(&cx).is_some());
+        assert!(signal.take(&cx).is_none());
+    }
+
+    #[test]
+    fn another_task_asks_anew() {
+        let (one, two) = (
+            Waker::from(Arc::new(Count(AtomicUsize::new(0)))),
+            Waker::from(Arc::new(Count(AtomicUsize::new(0)))),
+        );
+        let mut signal = Signal::default();
+        assert!(signal.take(&Context::from_waker(&one)).is_some());
+        assert!(signal.take(&Context::from_waker(&two)).is_some());
+        assert!(signal.take(&Context::from_waker(&two)).is_none());
+    }
+}
