@@ -48,6 +48,15 @@ const WRITE_QUEUE: u64 = 128 * KIB;
 /// its stream cost without any message.
 const FIXED: u64 = 128 * KIB;
 
+/// Streams of one connection.
+const STREAMS: u32 = 3000;
+
+/// What waits for the socket of one connection with many streams, and for its backend's.
+const CONNECTION_QUEUE: u64 = 2 * (1 * MIB + WRITE_QUEUE);
+
+/// What a stream costs without any message: its task, its halves, and `h2`'s records of them.
+const PER_STREAM: u64 = 20 * KIB;
+
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -195,7 +204,7 @@ fn callers_that_never_read(inbound: Wire, outbound: Wire) {
     let case = format!("never read, {inbound:?} to {outbound:?}");
     let rig = Rig::start("unread", outbound, LIMITS);
     let callers: Vec<_> = (0..CALLERS)
-        .map(|_| silent(inbound, rig.address(), "Flood"))
+        .map(|_| silent(inbound, rig.address(), "Flood", 1))
         .collect();
     rig.wait("the callee has not every stream", || {
         rig.main.opened() == CALLERS
@@ -206,6 +215,24 @@ fn callers_that_never_read(inbound: Wire, outbound: Wire) {
     rig.report(&case, &[("elsewhere", elsewhere), ("beside", beside)]);
     rig.assert_below(PROCESS_BUFFER + CALLERS as u64 * (WRITE_QUEUE + FIXED));
     drop(callers);
+    rig.empty();
+}
+
+/// One connection with many streams that never reads: its write queue has a bound of its own, and
+/// not one for each stream.
+fn one_connection_that_never_reads(inbound: Wire, outbound: Wire) {
+    let _alone = alone();
+    let case = format!("one connection, {inbound:?} to {outbound:?}");
+    let rig = Rig::start("streams", outbound, LIMITS);
+    let caller = silent(inbound, rig.address(), "Flood", STREAMS);
+    rig.wait("the callee has not every stream", || {
+        rig.main.opened() == STREAMS as usize
+    });
+    let elsewhere = live(inbound, rig.address(), "Other");
+    rig.settled();
+    rig.report(&case, &[("elsewhere", elsewhere)]);
+    rig.assert_below(PROCESS_BUFFER + CONNECTION_QUEUE + u64::from(STREAMS) * PER_STREAM);
+    drop(caller);
     rig.empty();
 }
 
@@ -298,6 +325,10 @@ cases! {
     callers_that_never_read_grpc_to_ttheader: callers_that_never_read(Grpc, TtHeader);
     callers_that_never_read_ttheader_to_grpc: callers_that_never_read(TtHeader, Grpc);
     callers_that_never_read_ttheader_to_ttheader: callers_that_never_read(TtHeader, TtHeader);
+    one_connection_that_never_reads_grpc_to_grpc: one_connection_that_never_reads(Grpc, Grpc);
+    one_connection_that_never_reads_grpc_to_ttheader: one_connection_that_never_reads(Grpc, TtHeader);
+    one_connection_that_never_reads_ttheader_to_grpc: one_connection_that_never_reads(TtHeader, Grpc);
+    one_connection_that_never_reads_ttheader_to_ttheader: one_connection_that_never_reads(TtHeader, TtHeader);
     a_callee_that_never_reads_grpc_to_grpc: a_callee_that_never_reads(Grpc, Grpc);
     a_callee_that_never_reads_grpc_to_ttheader: a_callee_that_never_reads(Grpc, TtHeader);
     a_callee_that_never_reads_ttheader_to_grpc: a_callee_that_never_reads(TtHeader, Grpc);

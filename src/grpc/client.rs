@@ -102,7 +102,7 @@ impl Client {
         self.active.set(self.active.get() + 1);
         Ok(ClientStream {
             phase: Phase::Head(response),
-            sender: Sender::new(send),
+            sender: Sender::new(send, self.control.desk()),
             half_closed: false,
             deadline: head.timeout.map(|timeout| Instant::now() + timeout),
             held: Rc::clone(&self.held),

@@ -1,5 +1,5 @@
 //! Messages into an HTTP/2 body, never more than the capacity that the peer granted, so that
-//! what `h2` holds can always be written.
+//! what `h2` holds can always be written, nor more than the connection may have waiting.
 
 use std::task::{Context, Poll};
 
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use h2::SendStream;
 use http::HeaderMap;
 
+use crate::net::outbox::Desk;
 use crate::stream::{Boundary, Run};
 
 /// The most capacity asked for at once.
@@ -16,13 +17,15 @@ const RESERVE: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Sender {
     stream: SendStream<Bytes>,
+    desk: Desk,
     boundary: Boundary,
 }
 
 impl Sender {
-    pub(super) fn new(stream: SendStream<Bytes>) -> Self {
+    pub(super) fn new(stream: SendStream<Bytes>, desk: Desk) -> Self {
         Self {
             stream,
+            desk,
             boundary: Boundary::default(),
         }
     }
@@ -30,6 +33,9 @@ impl Sender {
     /// See [`crate::stream::Half::poll_send`].
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
         while !run.is_empty() {
+            if self.desk.poll_room(cx).is_pending() {
+                return Poll::Pending;
+            }
             self.stream.reserve_capacity(run.len().min(RESERVE));
             let room = self.stream.capacity();
             if room == 0 {
@@ -46,6 +52,7 @@ impl Sender {
                 break;
             };
             self.boundary.advance(&piece);
+            self.desk.queue(piece.len());
             if self.stream.send_data(piece, false).is_err() {
                 run.clear();
             }

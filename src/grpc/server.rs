@@ -95,7 +95,7 @@ impl ServerStream {
                 .respond
                 .send_response(response, false)
                 .ok()
-                .map(Sender::new);
+                .map(|stream| Sender::new(stream, self.control.desk()));
         }
         self.sender.as_mut()
     }

@@ -64,6 +64,8 @@ struct Inner<IO> {
     read: u64,
     /// Bytes that the socket took.
     written: u64,
+    /// A write was refused since the driver last asked: `h2` has more.
+    refused: bool,
 }
 
 /// Wraps `io`; `first` holds bytes that were already read from it.
@@ -77,6 +79,7 @@ pub fn gather<IO>(io: IO, first: BytesMut) -> (Gather<IO>, GatherHandle<IO>) {
         gate: None,
         read: 0,
         written: 0,
+        refused: false,
     }));
     (Gather(Rc::clone(&inner)), GatherHandle(inner))
 }
@@ -178,6 +181,11 @@ impl<IO> GatherHandle<IO> {
         self.0.borrow().written
     }
 
+    /// Whether a write was refused since the last call.
+    pub fn take_refused(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().refused)
+    }
+
     /// Whether the socket still owes the writing of gathered bytes.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
@@ -262,7 +270,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Gather<IO> {
         let inner = &mut *self.0.borrow_mut();
         let len: usize = bufs.iter().map(|b| b.len()).sum();
         if len >= GATHER_BELOW || inner.out.len() + len > GATHER_MAX {
-            return inner.poll_through(cx, bufs);
+            let polled = inner.poll_through(cx, bufs);
+            inner.refused |= polled.is_pending();
+            return polled;
         }
         for buf in bufs {
             inner.out.extend_from_slice(buf);

@@ -2,7 +2,7 @@
 //! grace after which a peer that does not read loses its connection. Shared by every wire that
 //! runs on HTTP/2; knows nothing of what the streams carry.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,10 +19,15 @@ use tokio::time::{Instant, Sleep};
 
 use crate::net::gather::{Gather, GatherHandle, gather};
 use crate::net::held::Held;
+use crate::net::outbox::{Desk, Outbox};
 
 /// How long a peer has to close its side after this one did: closing a socket with bytes unread
 /// resets the connection, and could take the ends of its last streams with it.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// What all streams of a connection may have queued for its socket, in bytes, give or take one
+/// piece: as much as a socket takes at once.
+const QUEUED: usize = 1024 * 1024;
 
 /// HTTP/2 settings and bounds of one connection.
 #[derive(Clone, Debug)]
@@ -97,6 +102,7 @@ struct ControlState {
     urgent: Cell<bool>,
     over: Cell<bool>,
     account: RefCell<Option<Rc<Held>>>,
+    outbox: OnceCell<Rc<Outbox>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -110,6 +116,13 @@ impl Control {
     /// Has the connection read only while `held` allows it. To be said before it begins.
     pub fn account(&self, held: Rc<Held>) {
         *self.0.account.borrow_mut() = Some(held);
+    }
+
+    /// Access to what waits to be written on this connection, for a stream of it.
+    #[must_use]
+    pub fn desk(&self) -> Desk {
+        let outbox = self.0.outbox.get_or_init(|| Outbox::new(QUEUED));
+        outbox.desk()
     }
 
     /// An end was queued: from now the peer has `cancel_grace` to read.
@@ -320,8 +333,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         {
             return Poll::Ready(ConnectionEnd::Keepalive);
         }
+        let refused = self.handle.take_refused();
         match self.handle.poll_flush(cx) {
             Poll::Ready(Ok(())) => {
+                if !refused && self.control.0.outbox.get().is_some_and(|o| o.written()) {
+                    cx.waker().wake_by_ref();
+                }
                 self.grace = None;
                 self.control.0.urgent.set(false);
                 Poll::Pending

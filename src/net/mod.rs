@@ -6,5 +6,6 @@ pub mod budget;
 pub mod gather;
 pub mod held;
 pub mod http2;
+pub mod outbox;
 pub mod signal;
 pub mod tcp;

@@ -277,28 +277,35 @@ pub(crate) fn live(wire: Wire, address: SocketAddr, service: &'static str) -> Du
     start.elapsed()
 }
 
-/// A caller's connection with one stream to `method`, on which nothing is ever read.
-pub(crate) fn silent(wire: Wire, address: SocketAddr, method: &str) -> std::net::TcpStream {
+/// A caller's connection with `streams` streams to `method`, on which nothing is ever read.
+pub(crate) fn silent(
+    wire: Wire,
+    address: SocketAddr,
+    method: &str,
+    streams: u32,
+) -> std::net::TcpStream {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     // As in `call`.
     socket.set_recv_buffer_size(8 << 10).unwrap();
     socket.connect(&address.into()).unwrap();
     let mut socket = std::net::TcpStream::from(socket);
-    socket.write_all(&opening(wire, method)).unwrap();
+    socket.write_all(&opening(wire, method, streams)).unwrap();
     socket
 }
 
-fn opening(wire: Wire, method: &str) -> Vec<u8> {
+fn opening(wire: Wire, method: &str, streams: u32) -> Vec<u8> {
     match wire {
         TtHeader => {
-            let (info, protocol) = metadata::request_info(&head("Main", method));
-            let frame = Frame {
-                info,
-                ..Frame::new(Kind::Header, 1, protocol, Bytes::new())
-            };
             let mut out = BytesMut::new();
-            frame.encode(&mut out).unwrap();
+            for id in 1..=streams {
+                let (info, protocol) = metadata::request_info(&head("Main", method));
+                let frame = Frame {
+                    info,
+                    ..Frame::new(Kind::Header, id.cast_signed(), protocol, Bytes::new())
+                };
+                frame.encode(&mut out).unwrap();
+            }
             out.to_vec()
         }
         Grpc => {
@@ -312,8 +319,9 @@ fn opening(wire: Wire, method: &str) -> Vec<u8> {
             literal(&[0x01], "callee"); // :authority
             literal(&[0x0f, 0x10], "application/grpc+thrift"); // content-type
             literal(b"\0\x02te", "trailers");
-            let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
-                let mut out = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream];
+            let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+                let mut out = vec![0, 0, payload.len() as u8, kind, flags];
+                out.extend_from_slice(&stream.to_be_bytes());
                 out.extend_from_slice(payload);
                 out
             };
@@ -321,7 +329,9 @@ fn opening(wire: Wire, method: &str) -> Vec<u8> {
             // All the window that there is, of the stream and of the connection.
             out.extend(frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
             out.extend(frame(8, 0, 0, &[0x7f, 0xff, 0, 0]));
-            out.extend(frame(1, 4, 1, &block));
+            for stream in 0..streams {
+                out.extend(frame(1, 4, stream * 2 + 1, &block));
+            }
             out
         }
     }
