@@ -52,7 +52,7 @@ const FIXED: u64 = 128 * KIB;
 const STREAMS: u32 = 3000;
 
 /// What waits for the socket of one connection with many streams, and for its backend's.
-const CONNECTION_QUEUE: u64 = 2 * (1 * MIB + WRITE_QUEUE);
+const CONNECTION_QUEUE: u64 = 2 * (MIB + WRITE_QUEUE);
 
 /// What a stream costs without any message: its task, its halves, and `h2`'s records of them.
 const PER_STREAM: u64 = 20 * KIB;
