@@ -137,10 +137,7 @@ impl<IO> Inner<IO> {
         buf.put_slice(self.first.get(..n).unwrap_or_default());
         self.first.advance(n);
         if self.first.is_empty() {
-            let spare = std::mem::take(&mut self.first);
-            if spare.capacity() >= AHEAD / 2 {
-                SPARE.set(spare);
-            }
+            SPARE.set(std::mem::take(&mut self.first));
         }
     }
 }
