@@ -85,7 +85,12 @@ impl Client {
     #[must_use]
     pub fn capacity(&self) -> usize {
         let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
-        self.requests.current_max_send_streams() - own
+        self.requests.current_max_send_streams().saturating_sub(own)
+    }
+
+    #[cfg(test)]
+    pub(in crate::grpc) fn hop(&self) -> Option<&Hop> {
+        self.hop.as_deref()
     }
 
     /// Opens a stream.
@@ -182,6 +187,11 @@ impl ClientStream {
             self.sender.reset(h2::Reason::NO_ERROR);
         }
         Poll::Ready(Received::End(end))
+    }
+
+    #[cfg(test)]
+    pub(in crate::grpc) fn name(&self) -> Option<u64> {
+        self.hop.as_ref().map(|(_, stream)| *stream)
     }
 
     fn finish_receiving(&mut self) {

@@ -104,13 +104,6 @@ impl Note {
             path: Path::parse(text(PATH)?),
         })
     }
-
-    /// Bytes that it holds, about.
-    fn size(&self) -> usize {
-        let names = self.path.names().iter();
-        let name = |name: &String| name.len() + size_of::<String>();
-        size_of::<Self>() + self.cause.text.len() + names.map(name).sum::<usize>()
-    }
 }
 
 /// As much of `text` as a note holds.

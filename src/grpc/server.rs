@@ -102,7 +102,8 @@ impl Connection {
         let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or(NON_TTSTREAM));
         let hops = said.unwrap_or_else(origin);
         head.hops = Some(hops.clone());
-        self.notes.enter();
+        let noted = hop::named(&parts.headers).filter(|_| config.carried);
+        self.notes.enter(noted);
         let stream = ServerStream {
             receiver: Receiver::new(
                 body,
@@ -115,7 +116,7 @@ impl Connection {
             held: None,
             payload: head.payload.clone(),
             hops,
-            noted: hop::named(&parts.headers).filter(|_| config.carried),
+            noted,
             notes: Rc::clone(&self.notes),
             deadline: head.timeout.map(|timeout| Instant::now() + timeout),
             request_over: false,
@@ -280,6 +281,6 @@ impl Drop for ServerStream {
             let node = Rc::clone(&self.config);
             self.finish(&End::hop(HopKind::Panic, "the proxy failed"), &node.node);
         }
-        self.notes.leave();
+        self.notes.leave(self.noted);
     }
 }

@@ -4,6 +4,7 @@ mod cancels;
 mod deadlines;
 mod drain;
 mod ends;
+mod foreign;
 mod frames;
 mod golden;
 mod hops;

@@ -1,7 +1,7 @@
 //! The receiving side of the control stream: a connection from another ripcord.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -16,12 +16,7 @@ use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::status::Code;
 use crate::net::held::Held;
 use crate::net::http2::Control;
-use crate::stream::Run;
-
-/// The most notes that wait for their stream's reset, and the most bytes of them: about what one
-/// flush of a peer can hold. The oldest give way, first of all those of streams that were over.
-const MAX_NOTES: usize = 4096;
-const MAX_BYTES: usize = 512 * 1024;
+use crate::stream::{Message, PREFIX, Run};
 
 /// What the callers of one connection said of their cancels.
 #[derive(Debug)]
@@ -40,9 +35,19 @@ struct Inner {
     input: Option<Receiver>,
     /// The task that waits for it.
     task: Option<Waker>,
-    notes: HashMap<u64, Note>,
-    /// Their streams in the order in which they came, and some whose note was taken.
-    order: VecDeque<u64>,
+    /// The live streams that can be spoken of, and what was said before its reset was seen.
+    notes: HashMap<u64, Option<Noted>>,
+    /// Bytes of all notes as they were received. Their window capacity is withheld, so that they are
+    /// charged to the connection and to the process.
+    bytes: usize,
+    /// The most of them.
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Noted {
+    note: Note,
+    /// As it was received.
     bytes: usize,
 }
 
@@ -55,14 +60,20 @@ impl Notes {
         })
     }
 
-    /// A stream was opened.
-    pub(in crate::grpc) fn enter(&self) {
+    /// A stream was opened; its name, if another ripcord gave it one.
+    pub(in crate::grpc) fn enter(&self, stream: Option<u64>) {
         self.streams.set(self.streams.get() + 1);
+        if let Some(stream) = stream {
+            self.inner.borrow_mut().notes.entry(stream).or_default();
+        }
     }
 
-    /// A stream is over.
-    pub(in crate::grpc) fn leave(&self) {
+    /// That stream is over.
+    pub(in crate::grpc) fn leave(&self, stream: Option<u64>) {
         self.streams.set(self.streams.get() - 1);
+        if let Some(stream) = stream {
+            self.inner.borrow_mut().remove(stream);
+        }
         if self.is_done()
             && let Some(task) = self.inner.borrow_mut().task.take()
         {
@@ -85,6 +96,7 @@ impl Notes {
             return;
         }
         inner.input = Some(Receiver::new(body, held.share(), MAX_NOTE, stream_window));
+        inner.limit = stream_window as usize;
         let notes = Rc::clone(self);
         spawn_local(async move {
             poll_fn(|cx| notes.poll(cx)).await;
@@ -98,23 +110,20 @@ impl Notes {
     /// received is looked at.
     pub(in crate::grpc) fn take(&self, stream: u64) -> Option<Note> {
         let inner = &mut *self.inner.borrow_mut();
-        if !inner.notes.contains_key(&stream) {
+        if let Some(None) = inner.notes.get(&stream) {
             let task = inner.task.clone();
             let mut cx = Context::from_waker(task.as_ref().unwrap_or(Waker::noop()));
             // The control stream's task finds its end for itself.
             let _ = inner.receive(&mut cx);
         }
-        let note = inner.notes.remove(&stream)?;
-        inner.bytes -= note.size();
-        Some(note)
+        inner.remove(stream)
     }
 
     /// How many notes wait, and bytes of them.
     #[cfg(test)]
     pub(super) fn held(&self) -> (usize, usize) {
         let inner = self.inner.borrow();
-        assert!(inner.order.len() <= MAX_NOTES);
-        (inner.notes.len(), inner.bytes)
+        (inner.notes.values().flatten().count(), inner.bytes)
     }
 
     fn is_done(&self) -> bool {
@@ -141,10 +150,7 @@ impl Inner {
                 return Poll::Ready(());
             };
             match input.poll(cx) {
-                Poll::Ready(Got::Messages(run)) => {
-                    input.release(run.len());
-                    self.read(run);
-                }
+                Poll::Ready(Got::Messages(run)) => self.read(run),
                 Poll::Ready(
                     Got::Eof | Got::TooLarge(_) | Got::Slow | Got::Broken(_) | Got::Failed(_),
                 ) => {
@@ -159,28 +165,31 @@ impl Inner {
     }
 
     fn read(&mut self, mut run: Run) {
-        let mut message = BytesMut::new();
-        while run.pop_message_into(&mut message).is_some() {
-            if let Some(note) = Note::decode(message.split().freeze()) {
-                self.keep(note);
+        let (mut message, mut unused) = (BytesMut::new(), 0);
+        while let Some(Message { len, .. }) = run.pop_message_into(&mut message) {
+            let bytes = PREFIX + len;
+            let note = Note::decode(message.split().freeze());
+            // Of a stream that lives, the first one, if there is room.
+            let place = note.as_ref().and_then(|n| self.notes.get_mut(&n.stream));
+            match (place, note) {
+                (Some(place @ None), Some(note)) if self.bytes + bytes <= self.limit => {
+                    *place = Some(Noted { note, bytes });
+                    self.bytes += bytes;
+                }
+                _ => unused += bytes,
             }
+        }
+        if let Some(input) = &mut self.input {
+            input.release(unused);
         }
     }
 
-    fn keep(&mut self, note: Note) {
-        let stream = note.stream;
-        self.bytes += note.size();
-        if let Some(before) = self.notes.insert(stream, note) {
-            self.bytes -= before.size();
+    fn remove(&mut self, stream: u64) -> Option<Note> {
+        let Noted { note, bytes } = self.notes.remove(&stream)??;
+        self.bytes -= bytes;
+        if let Some(input) = &mut self.input {
+            input.release(bytes);
         }
-        self.order.push_back(stream);
-        while self.order.len() > MAX_NOTES || self.bytes > MAX_BYTES {
-            let Some(oldest) = self.order.pop_front() else {
-                break;
-            };
-            if let Some(gone) = self.notes.remove(&oldest) {
-                self.bytes -= gone.size();
-            }
-        }
+        Some(note)
     }
 }

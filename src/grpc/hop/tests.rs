@@ -17,9 +17,11 @@ use crate::grpc::server::{Connection, ServerStream};
 use crate::net::budget::Budget;
 use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
 use crate::stream::{
-    Class, End, Half, Hops, How, Inbound, Outbound, Reason, Received, RequestHead, ResponseHead,
-    Run,
+    Class, End, Half, HopKind, Hops, How, Inbound, Outbound, Reason, Received, RequestHead,
+    ResponseHead, Run,
 };
+
+mod peers;
 
 fn config(to_ripcord: bool, carried: bool) -> Rc<StreamConfig> {
     Rc::new(StreamConfig {
@@ -290,143 +292,6 @@ fn a_control_stream_holds_neither_a_drain_nor_an_idle_connection() {
     });
 }
 
-/// A peer that takes the control stream and never reads it, or answers it in some way.
-async fn foreign(io: DuplexStream, answer: Option<u16>, resets: Rc<RefCell<Vec<u32>>>) {
-    let mut builder = h2::server::Builder::new();
-    builder.initial_window_size(1000);
-    let mut connection: h2::server::Connection<_, Bytes> = builder.handshake(io).await.unwrap();
-    let mut held = Vec::new();
-    while let Some(Ok((request, mut respond))) = connection.accept().await {
-        if request.uri().path() == CONTROL {
-            if let Some(status) = answer {
-                let mut response = Response::new(());
-                *response.status_mut() = status.try_into().unwrap();
-                let _ = respond.send_response(response, true);
-            }
-            held.push((request, respond));
-            continue;
-        }
-        let resets = Rc::clone(&resets);
-        spawn_local(async move {
-            let _request = request;
-            let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
-            resets.borrow_mut().push(reset.unwrap().into());
-        });
-    }
-}
-
-#[test]
-fn a_blocked_or_refused_control_stream_delays_nothing() {
-    for answer in [None, Some(404), Some(200)] {
-        local(async {
-            let (ours, theirs) = tokio::io::duplex(1 << 16);
-            let resets: Rc<RefCell<Vec<u32>>> = Rc::default();
-            spawn_local(foreign(theirs, answer, Rc::clone(&resets)));
-            let (client, _driven) = connect(ours, true).await;
-            for n in 1..=2000 {
-                let mut stream = client.open(&head()).await.unwrap();
-                stream.cancel(&cancel(12007, "why"));
-                drop(stream);
-                while resets.borrow().len() < n {
-                    tokio::task::yield_now().await;
-                }
-            }
-            assert!(resets.borrow().iter().all(|code| *code == 12007));
-        });
-    }
-}
-
-/// A caller that writes what it likes onto the control stream.
-#[test]
-fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
-    local(async {
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let connection = Connection::new(config(false, true));
-        let control = connection.control();
-        let streams: Rc<RefCell<Vec<_>>> = Rc::default();
-        let opened = Rc::clone(&streams);
-        spawn_local(async move {
-            let on_request = |request, respond| {
-                opened
-                    .borrow_mut()
-                    .extend(connection.accept(request, respond));
-            };
-            let http2 = Http2Config::default();
-            http2::serve(theirs, BytesMut::new(), &http2, control, on_request).await
-        });
-        let (requests, driver) = h2::client::handshake(ours).await.unwrap();
-        spawn_local(async move { driver.await.unwrap() });
-        let open = async |path: &str, stream: Option<u64>| {
-            let mut request = Request::new(());
-            *request.method_mut() = http::Method::POST;
-            *request.uri_mut() = format!("http://x{path}").parse().unwrap();
-            metadata::put_payload(request.headers_mut(), &Payload::Protobuf);
-            stream.map(|stream| name(&mut request, stream));
-            let mut requests = requests.clone().ready().await.unwrap();
-            requests.send_request(request, false).unwrap()
-        };
-        let (_answer, mut stream) = open("/S/M", Some(7)).await;
-        let (_, mut notes) = open(CONTROL, None).await;
-        let (second, _) = open(CONTROL, None).await;
-        let refused = second.await.unwrap();
-        assert_eq!(refused.headers()["grpc-status"], "8");
-        let note = |stream, code, text: &str| Note {
-            stream,
-            cause: Cause {
-                code,
-                text: text.to_owned(),
-            },
-            path: Path::parse("forged"),
-        };
-        // Not a note; other streams; a code that is not the reset's.
-        notes
-            .send_data(Bytes::from_static(b"\0\0\0\0\x03abc"), false)
-            .unwrap();
-        for other in 1000..9000 {
-            notes
-                .send_data(note(other, 12007, &"x".repeat(300)).encode(), false)
-                .unwrap();
-        }
-        notes
-            .send_data(note(7, 12015, "no").encode(), false)
-            .unwrap();
-        // All of it was read: the window is there again.
-        notes.reserve_capacity(32 * 1024);
-        while notes.capacity() < 32 * 1024 {
-            std::future::poll_fn(|cx| notes.poll_capacity(cx))
-                .await
-                .unwrap()
-                .unwrap();
-        }
-        let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
-        let (count, bytes) = theirs.notes().held();
-        assert!(count <= 4096 && bytes <= 512 * 1024, "{count} {bytes}");
-        assert!(count > 500, "{count}");
-        stream.send_reset(12007.into());
-        let (code, _, path) = heard(&mut theirs).await;
-        assert_eq!((code, path.as_str()), (12007, "non-ttstream path"));
-        // What is too large ends the control stream alone.
-        notes
-            .send_data(Bytes::from_static(b"\0\xff\xff\xff\xff"), false)
-            .unwrap();
-        let (_answer, mut stream) = open("/S/M", Some(8)).await;
-        std::future::poll_fn(|cx| notes.poll_reset(cx))
-            .await
-            .unwrap();
-        let (_, mut notes) = open(CONTROL, None).await;
-        notes
-            .send_data(note(8, 12007, "honest").encode(), false)
-            .unwrap();
-        stream.send_reset(12007.into());
-        while streams.borrow().is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
-        let said = (12007, "honest".to_owned(), "forged".to_owned());
-        assert_eq!(heard(&mut theirs).await, said);
-    });
-}
-
 #[test]
 fn notes_are_read_as_they_were_written_and_nothing_else_is_one() {
     let note = |text: &str, path: &str| Note {
@@ -470,4 +335,67 @@ fn a_request_says_its_streams_name() {
         .headers_mut()
         .insert(keys::STREAM, "no".parse().unwrap());
     assert_eq!(named(request.headers()), None);
+}
+
+#[test]
+fn notes_of_living_streams_are_bounded_by_a_window() {
+    local(async {
+        let pair = Pair::new(true, true, 1000).await;
+        let mut streams = Vec::new();
+        for _ in 0..100 {
+            streams.push(pair.open().await);
+        }
+        let hop = pair.client.hop().unwrap();
+        // Said, but never followed by a reset.
+        let text = "x".repeat(2000);
+        for (ours, _) in &streams {
+            hop.note(ours.name().unwrap(), &cancel(12007, &text), 1);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (count, bytes) = streams[0].1.notes().held();
+        assert!(bytes <= 1 << 16, "{bytes}");
+        assert!((10..40).contains(&count), "{count}");
+        streams.truncate(1);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(streams[0].1.notes().held().0, 1);
+        drop(streams);
+        let (mut ours, mut theirs) = pair.open().await;
+        assert_eq!(theirs.notes().held(), (0, 0));
+        ours.cancel(&cancel(12007, "there is room"));
+        assert_eq!(heard(&mut theirs).await, exact(12007, "there is room"));
+    });
+}
+
+/// Toward the caller an end rides in trailers, but where a message is half written.
+#[test]
+fn a_reset_toward_the_caller_says_its_cause() {
+    for (to_ripcord, kind, code) in [
+        (true, HopKind::Deadline, 12015),
+        (true, HopKind::Idle, 12014),
+        (true, HopKind::DrainOver, 12013),
+        (false, HopKind::Deadline, 12011),
+    ] {
+        local(async {
+            let pair = Pair::new(to_ripcord, true, 100).await;
+            let (mut ours, mut theirs) = pair.open().await;
+            let mut run = Run::new();
+            // More than the window of a stream that nobody reads.
+            run.push_message(false, Bytes::from(vec![0; 900_000]));
+            let sent = std::future::poll_fn(|cx| Poll::Ready(theirs.poll_send(cx, &mut run))).await;
+            assert!(sent.is_pending());
+            theirs.finish(&End::hop(kind, "over"), "b");
+            let end = loop {
+                match std::future::poll_fn(|cx| ours.poll_recv(cx)).await {
+                    Received::End(end) => break end,
+                    Received::Head(_) | Received::Messages(_) | Received::HalfClose => {}
+                }
+            };
+            let (seen, _, path) = told(&end);
+            assert_eq!(
+                (seen, path.as_str()),
+                (code, "non-ttstream path"),
+                "{kind:?}"
+            );
+        });
+    }
 }
