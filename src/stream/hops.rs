@@ -1,9 +1,17 @@
 //! The names by which a stream came, for the path of a cancel that brings none of its own.
 
+use std::borrow::Cow;
+
 use crate::stream::Path;
 
 /// The most bytes of the wire form; beyond it the middle is cut.
 const MAX_BYTES: usize = 512;
+
+/// What is not longer has neither too long nor too many names.
+const SHORT: usize = 60;
+
+/// Room for the next hop's name.
+const ROOM: usize = 32;
 
 /// The caller's name, then that of each hop: what the path of the caller's cancel is when nobody
 /// says better. Said by hops, believed as far as `source-service` is.
@@ -16,7 +24,10 @@ impl Hops {
     /// A stream that came from its caller without a hop between.
     #[must_use]
     pub fn from_origin(name: &str) -> Self {
-        Self(Path::from_origin(name).to_wire())
+        let name = cleaned(name, false);
+        let mut wire = String::with_capacity(name.len() + ROOM);
+        wire.push_str(&name);
+        Self(wire)
     }
 
     /// What the hop before said, cleaned and bounded; `None` if it said nothing.
@@ -25,7 +36,7 @@ impl Hops {
         if wire.is_empty() {
             return None;
         }
-        let mut hops = Self(Path::parse(wire).to_wire());
+        let mut hops = Self(cleaned(wire, true).into_owned());
         hops.bound();
         Some(hops)
     }
@@ -33,7 +44,7 @@ impl Hops {
     /// Appends the name of a hop that passes the stream on.
     pub fn append(&mut self, node: &str) {
         self.0.push(',');
-        self.0.push_str(&Path::from_origin(node).to_wire());
+        self.0.push_str(&cleaned(node, false));
         self.bound();
     }
 
@@ -54,6 +65,20 @@ impl Hops {
             self.0 = self.path().shortened(MAX_BYTES).to_wire();
         }
     }
+}
+
+/// A name, or a list of them, as a path has it. Nearly all are clean already.
+fn cleaned(names: &str, list: bool) -> Cow<'_, str> {
+    let plain = |b: &u8| (b' '..=b'~').contains(b) && (*b != b',' || list);
+    if names.len() <= SHORT && names.as_bytes().iter().all(plain) {
+        return Cow::Borrowed(names);
+    }
+    let path = if list {
+        Path::parse(names)
+    } else {
+        Path::from_origin(names)
+    };
+    Cow::Owned(path.to_wire())
 }
 
 #[cfg(test)]
