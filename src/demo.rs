@@ -201,12 +201,12 @@ impl World {
         call.cancel(&own_cancel("chat"));
         let row = row_for("caller ttheader rst 12007", &["rst 12007"])?;
         // Between the hops is gRPC, where a reset is only a number: to another ripcord the number is the
-        // cause, but the way before the second hop is not known to it.
+        // cause, and text and path ride on a control stream.
         self.cascade(
             began,
             &[
                 ("egress", "chat,egress", 12007),
-                ("ingress", "non-ttstream path,ingress", 12007),
+                ("ingress", "chat,egress,ingress", 12007),
             ],
         )
         .await?;
@@ -215,9 +215,9 @@ impl World {
             bail!("the callee heard {:?}", heard.end.reason)
         };
         ensure!(
-            cancel.path.to_wire().ends_with(",ingress"),
-            "the callee saw the path {}",
-            cancel.path
+            cancel.path.to_wire() == "chat,egress,ingress"
+                && cancel.cause == own_cancel("chat").cause,
+            "the callee saw {cancel:?}"
         );
         show(
             began,

@@ -16,7 +16,7 @@ use tokio::task::spawn_local;
 use tracing::{debug, warn};
 
 use crate::config::{self, Carried, Limits, Sniff};
-use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
+use crate::net::http2::{self, ConnectionEnd, Http2Config};
 use crate::net::tcp;
 use crate::telemetry::{Series, Side, Wire};
 use crate::worker::{self, Job, Worker};
@@ -364,22 +364,12 @@ async fn serve_grpc(
         .telemetry
         .metrics
         .connection(Side::Inbound, Wire::Grpc);
-    let control = Control::default();
-    let remote = control.clone();
+    let connection = grpc::server::Connection::new(Rc::clone(&listener.grpc));
+    let (control, remote) = (connection.control(), connection.control());
     let _drain = worker.on_drain(move || remote.drain());
-    let held = listener.grpc.held();
-    control.account(Rc::clone(&held));
-    let (on_worker, on_listener, on_control) =
-        (Rc::clone(&worker), Rc::clone(&listener), control.clone());
+    let (on_worker, on_listener) = (Rc::clone(&worker), Rc::clone(&listener));
     let on_request = move |request, respond| {
-        let accepted = grpc::server::accept(
-            request,
-            respond,
-            Rc::clone(&on_listener.grpc),
-            on_control.clone(),
-            &held,
-        );
-        if let Some((head, stream)) = accepted {
+        if let Some((head, stream)) = connection.accept(request, respond) {
             spawn_local(proxy::carry(
                 Rc::clone(&on_worker),
                 Rc::clone(&on_listener),

@@ -202,6 +202,9 @@ impl Stream<'_> {
             return Err(End::hop(HopKind::PayloadMismatch, text));
         }
         self.route.apply(head);
+        if let Some(hops) = &mut head.hops {
+            hops.append(&self.worker.shared.node);
+        }
         if let Some(service) = &backend.config.service {
             head.to = Some(service.clone());
         }

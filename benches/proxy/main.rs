@@ -7,6 +7,7 @@
 mod arguments;
 mod callee;
 mod configs;
+mod foreign;
 mod gather;
 mod grpc_echo;
 mod grpc_load;

@@ -1,5 +1,5 @@
 //! The proxies that are compared: how each is found and started. Their configurations, with the
-//! settings without which they break or mislead, are in `configs`.
+//! settings without which they break or mislead, are in `foreign` and `configs`.
 //!
 //! A proxy that is not there, or does not come up, is reported as missing and never an error.
 
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::configs;
 use crate::load::{Target, Wire};
 use crate::procfs;
+use crate::{configs, foreign};
 
 /// What can stand between the load generator and the echo servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -178,24 +178,24 @@ impl Bed {
                     format!("{ttheader}={}", self.ttheader_echo),
                 ],
             ),
-            Peer::Nghttpx => ("nghttpx".into(), configs::nghttpx(grpc, echo)),
+            Peer::Nghttpx => ("nghttpx".into(), foreign::nghttpx(grpc, echo)),
             Peer::Haproxy => (
                 "haproxy".into(),
                 vec![
                     "-f".to_owned(),
-                    config("cfg", configs::haproxy(grpc, echo))?,
+                    config("cfg", foreign::haproxy(grpc, echo))?,
                 ],
             ),
             Peer::Nginx => {
-                let text = configs::nginx(grpc, echo, &self.directory);
+                let text = foreign::nginx(grpc, echo, &self.directory);
                 let directory = self.directory.display().to_string();
                 let arguments = ["-c", &config("conf", text)?, "-p", &directory];
                 ("nginx".into(), arguments.map(str::to_owned).to_vec())
             }
             Peer::Envoy => {
-                let text = configs::envoy(grpc, echo);
+                let text = foreign::envoy(grpc, echo);
                 let path = config("yaml", text)?;
-                (self.envoy.clone(), configs::envoy_arguments(path))
+                (self.envoy.clone(), foreign::envoy_arguments(path))
             }
             Peer::Ripcord => {
                 let text = configs::ripcord(grpc, ttheader, echo, self.ttheader_echo);

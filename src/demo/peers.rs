@@ -15,7 +15,7 @@ use tokio::task::spawn_local;
 
 use crate::demo::model_end;
 use crate::net::budget::Budget;
-use crate::net::http2::{self, Control, Http2Config};
+use crate::net::http2::{self, Http2Config};
 use crate::stream::{
     Cancel, End, Inbound, Metadata, Outbound, Received, RequestHead, ResponseHead, Run,
 };
@@ -62,17 +62,10 @@ impl Callee {
     /// One that speaks gRPC.
     pub(super) async fn grpc() -> anyhow::Result<Self> {
         Self::listen(|socket, heard| async move {
-            let (config, control) = (grpc_config("model"), Control::default());
-            let held = config.held();
-            let streams = control.clone();
+            let connection = grpc::server::Connection::new(grpc_config("model"));
+            let control = connection.control();
             let on_request = move |request, respond| {
-                if let Some((head, stream)) = grpc::server::accept(
-                    request,
-                    respond,
-                    Rc::clone(&config),
-                    streams.clone(),
-                    &held,
-                ) {
+                if let Some((head, stream)) = connection.accept(request, respond) {
                     spawn_local(handle(head, stream, heard.clone()));
                 }
             };

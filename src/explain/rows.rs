@@ -10,7 +10,7 @@ use http::HeaderMap;
 
 use super::show::{show, show_terminal, show_trailers};
 use crate::grpc::status::{Code, encode_message, reset};
-use crate::stream::{End, HopEnd, HopKind, Party, Reason, TtCode, TypeId};
+use crate::stream::{End, HopEnd, HopKind, NON_TTSTREAM, Party, Path, Reason, TtCode, TypeId};
 use crate::ttheader::end::EndContext;
 use crate::ttheader::header::Info;
 use crate::ttheader::{exception, keys};
@@ -136,7 +136,7 @@ fn callee_grpc(out: &mut Vec<Row>) {
         let end = grpc::end::from_callee_reset(n);
         out.push(to_caller(format!("callee grpc reset={n}"), &end));
     }
-    let end = grpc::end::connection_lost(Party::Callee, None, TEXT);
+    let end = grpc::end::connection_lost(Party::Callee, Path::new(), TEXT);
     out.push(to_caller("callee grpc connection lost".into(), &end));
 }
 
@@ -172,21 +172,26 @@ fn caller_ttheader(out: &mut Vec<Row>) {
 
 fn caller_grpc(out: &mut Vec<Row>) {
     for n in resets().chain([12007, 12015]) {
-        let end = grpc::end::from_caller_reset(n, None, false);
+        let end = grpc::end::from_caller_reset(n, unnamed(), false);
         out.push(to_callee(format!("caller grpc reset={n}"), &end));
     }
-    let end = grpc::end::from_caller_reset(reset::CANCEL, Some(PEER), false);
+    let end = grpc::end::from_caller_reset(reset::CANCEL, Path::from_origin(PEER), false);
     out.push(to_callee(
         format!("caller grpc reset=8 source-service={PEER}"),
         &end,
     ));
-    let end = grpc::end::from_caller_reset(reset::CANCEL, None, true);
+    let end = grpc::end::from_caller_reset(reset::CANCEL, unnamed(), true);
     out.push(to_callee(
         "caller grpc reset=8 at its deadline".into(),
         &end,
     ));
-    let end = grpc::end::connection_lost(Party::Caller, None, TEXT);
+    let end = grpc::end::connection_lost(Party::Caller, unnamed(), TEXT);
     out.push(to_callee("caller grpc connection lost".into(), &end));
+}
+
+/// The way of a caller without a name.
+fn unnamed() -> Path {
+    Path::from_origin(NON_TTSTREAM)
 }
 
 /// Every ttstream code, and one that no table knows.

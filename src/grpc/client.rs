@@ -11,17 +11,15 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use crate::grpc::hop::outbound::Hop;
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
-use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, metadata};
+use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, hop, metadata};
 use crate::net::held::Held;
 use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
 use crate::stream::{
-    Cancel, End, Half, HopKind, Outbound, Party, Processed, Received, RequestHead, Run,
+    Cancel, End, Half, HopKind, Outbound, Party, Path, Processed, Received, RequestHead, Run,
 };
-
-/// Causes that a reset code can stand for without being taken for one of HTTP/2's own.
-const TTSTREAM_CODES: std::ops::RangeInclusive<u32> = 12_000..=12_999;
 
 /// One connection to a callee.
 #[derive(Debug, Clone)]
@@ -33,6 +31,8 @@ pub struct Client {
     /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
     retired: Rc<Cell<bool>>,
     config: Rc<StreamConfig>,
+    /// Toward another ripcord: the way to say more of a cancel than its number.
+    hop: Option<Rc<Hop>>,
 }
 
 impl Client {
@@ -52,6 +52,9 @@ impl Client {
         let held = config.held();
         control.account(Rc::clone(&held));
         let (requests, driver) = http2::connect(io, http2, control.clone()).await?;
+        let hop = config.to_ripcord.then(|| Hop::new(requests.clone()));
+        let parting = hop.as_ref().map(|hop| hop.parting()).unwrap_or_default();
+        let driver = parting.drive(driver, http2.cancel_grace);
         Ok((
             Self {
                 requests,
@@ -60,6 +63,7 @@ impl Client {
                 active: Rc::default(),
                 retired: Rc::default(),
                 config,
+                hop,
             },
             driver,
         ))
@@ -80,7 +84,13 @@ impl Client {
     /// Streams that the callee allows at once.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.requests.current_max_send_streams()
+        let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
+        self.requests.current_max_send_streams().saturating_sub(own)
+    }
+
+    #[cfg(test)]
+    pub(in crate::grpc) fn hop(&self) -> Option<&Hop> {
+        self.hop.as_deref()
     }
 
     /// Opens a stream.
@@ -92,7 +102,11 @@ impl Client {
         let retire = |_: &h2::Error| self.retired.set(true);
         let requests = self.requests.clone().ready().await;
         let mut requests = requests.inspect_err(retire)?;
-        let request = metadata::request(head);
+        let mut request = metadata::request(head);
+        let hop = self.hop.as_ref().map(|hop| (Rc::clone(hop), hop.next()));
+        if let Some((_, stream)) = &hop {
+            hop::name(&mut request, *stream);
+        }
         let sent = requests.send_request(request, false);
         let (response, send) = sent.inspect_err(|e| {
             if e.is_go_away() || e.is_io() {
@@ -109,6 +123,7 @@ impl Client {
             active: Rc::clone(&self.active),
             config: Rc::clone(&self.config),
             control: self.control.clone(),
+            hop,
         })
     }
 }
@@ -124,6 +139,8 @@ pub struct ClientStream {
     active: Rc<Cell<usize>>,
     config: Rc<StreamConfig>,
     control: Control,
+    /// Toward another ripcord: where to say more of a cancel, and this stream's name there.
+    hop: Option<(Rc<Hop>, u64)>,
 }
 
 #[derive(Debug)]
@@ -142,9 +159,13 @@ impl ClientStream {
                 HopKind::Deadline,
                 "stream timeout, the callee reset the stream at its deadline",
             ),
-            Some(reason) if error.is_reset() => end::from_callee_reset(reason.into()),
+            Some(reason) if error.is_reset() => self
+                .hop
+                .as_ref()
+                .and_then(|_| end::from_ripcord_reset(reason.into()))
+                .unwrap_or_else(|| end::from_callee_reset(reason.into())),
             _ => {
-                let mut end = end::connection_lost(Party::Callee, None, &error.to_string());
+                let mut end = end::connection_lost(Party::Callee, Path::new(), &error.to_string());
                 if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
                     end.processed = Processed::No;
                 }
@@ -168,12 +189,9 @@ impl ClientStream {
         Poll::Ready(Received::End(end))
     }
 
-    /// A plain gRPC peer is told CANCEL; another ripcord is told the cause (DESIGN.md, rule 7).
-    fn reset_code(&self, cause: i32) -> h2::Reason {
-        match u32::try_from(cause) {
-            Ok(cause) if self.config.to_ripcord && TTSTREAM_CODES.contains(&cause) => cause.into(),
-            _ => h2::Reason::CANCEL,
-        }
+    #[cfg(test)]
+    pub(in crate::grpc) fn name(&self) -> Option<u64> {
+        self.hop.as_ref().map(|(_, stream)| *stream)
     }
 
     fn finish_receiving(&mut self) {
@@ -289,7 +307,16 @@ impl Outbound for ClientStream {
         self.control.urgent();
         self.phase = Phase::Over(None);
         self.half_closed = true;
-        self.sender.reset(self.reset_code(cancel.cause.code));
+        // A plain gRPC peer is told CANCEL; another ripcord the cause, and the rest beside it
+        // (DESIGN.md, rule 7).
+        let code = match &self.hop {
+            Some((hop, stream)) => {
+                hop.note(*stream, cancel, self.active.get());
+                end::reset_of_cause(cancel.cause.code).into()
+            }
+            None => h2::Reason::CANCEL,
+        };
+        self.sender.reset(code);
     }
 }
 

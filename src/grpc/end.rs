@@ -29,14 +29,8 @@ pub const MAX_TRAILERS: usize = 8 * 1024 - 256;
 /// The domain of the `google.rpc.ErrorInfo` beside an end that has no gRPC status of its own.
 pub const ERROR_DOMAIN: &str = "ripcord.dev";
 
-/// How a gRPC caller is told an end.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ToCaller {
-    /// Trailers (or a Trailers-Only block, to which the wire adds `:status` and `content-type`).
-    Trailers(HeaderMap),
-    /// A RST_STREAM, where a message is half written.
-    Reset(u32),
-}
+/// Causes that a reset code can stand for.
+const TTSTREAM_CODES: std::ops::RangeInclusive<u32> = 12_000..=12_999;
 
 /// A callee's trailers, or its Trailers-Only headers.
 #[must_use]
@@ -121,10 +115,28 @@ pub fn from_callee_reset(reason: u32) -> End {
     end
 }
 
-/// A caller's RST_STREAM. A ripcord that knows it talks to another one resets with the cause's
-/// number, which is then the cause.
+/// Another ripcord's RST_STREAM toward its caller, where the code is the cause; `None` where it is one
+/// of HTTP/2's own.
 #[must_use]
-pub fn from_caller_reset(reason: u32, caller: Option<&str>, deadline_near: bool) -> End {
+pub fn from_ripcord_reset(reason: u32) -> Option<End> {
+    let known = TtCode::from_number(i32::try_from(reason).ok()?);
+    let cancel = Cancel {
+        cause: Cause {
+            code: known.number(),
+            text: known.text()?.to_owned(),
+        },
+        path: Path::from_origin(NON_TTSTREAM),
+        class: Class::Foreign,
+        how: How::Reset(reason),
+        status: None,
+    };
+    Some(End::canceled(Party::Callee, cancel))
+}
+
+/// A caller's RST_STREAM. A ripcord that knows it talks to another one resets with the cause's
+/// number, which is then the cause. `path` is the way by which the stream came.
+#[must_use]
+pub fn from_caller_reset(reason: u32, path: Path, deadline_near: bool) -> End {
     let (cause, text) = match i32::try_from(reason).map(TtCode::from_number) {
         Ok(known) if known.text().is_some() => {
             (known.number(), known.text().unwrap_or_default().to_owned())
@@ -141,32 +153,61 @@ pub fn from_caller_reset(reason: u32, caller: Option<&str>, deadline_near: bool)
             ),
         ),
     };
-    by_caller(cause, text, caller, How::Reset(reason))
+    by_caller(Cause { code: cause, text }, path, How::Reset(reason))
 }
 
-/// A peer's connection is gone.
+/// A caller's RST_STREAM beside which another ripcord said more. It counts only if that ripcord would
+/// have sent this code.
 #[must_use]
-pub fn connection_lost(by: Party, caller: Option<&str>, text: &str) -> End {
+pub fn from_noted_reset(reason: u32, cause: Cause, path: Path) -> Option<End> {
+    (reset_of_cause(cause.code) == reason).then(|| by_caller(cause, path, How::Reset(reason)))
+}
+
+/// The code by which another ripcord is told that a stream was canceled: the cause itself, where it
+/// cannot be taken for one of HTTP/2's own.
+#[must_use]
+pub fn reset_of_cause(cause: i32) -> u32 {
+    u32::try_from(cause)
+        .ok()
+        .filter(|cause| TTSTREAM_CODES.contains(cause))
+        .unwrap_or(status::reset::CANCEL)
+}
+
+/// A peer's connection is gone; `path` is the way by which a caller's stream came.
+#[must_use]
+pub fn connection_lost(by: Party, path: Path, text: &str) -> End {
     match by {
-        Party::Caller => by_caller(code::FOREIGN, text.to_owned(), caller, How::ConnectionLost),
+        Party::Caller => {
+            let cause = Cause {
+                code: code::FOREIGN,
+                text: text.to_owned(),
+            };
+            by_caller(cause, path, How::ConnectionLost)
+        }
         Party::Callee | Party::Hop => End::hop(HopKind::BackendLost, text),
     }
 }
 
-/// The trailers that tell a caller the end: status, text, details, trailers, code and path.
+/// The trailers (or the Trailers-Only block, to which the wire adds `:status` and `content-type`) that
+/// tell a caller the end: status, text, details, trailers, code and path.
 #[must_use]
 pub fn to_caller(end: &End, node: &str, carried: bool) -> HeaderMap {
     render::trailers(end, node, carried, MAX_TRAILERS)
 }
 
-/// As [`to_caller`], where a message may be half written: then a reset is the only honest end.
+/// The RST_STREAM that tells a caller the end where a message is half written: then a reset is the
+/// only honest end. Another ripcord is told the cause, where that says no less than the status.
 #[must_use]
-pub fn finish(end: &End, node: &str, carried: bool, half_written: bool) -> ToCaller {
-    if half_written {
-        let code = Code::from_number(Face::of(&end.reason, node).status.code);
-        ToCaller::Reset(status::to_reset(code))
-    } else {
-        ToCaller::Trailers(to_caller(end, node, carried))
+pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> u32 {
+    let code = Code::from_number(Face::of(&end.reason, node).status.code);
+    let cause = match &end.reason {
+        Reason::Canceled(cancel) => Some(cancel.cause.code),
+        Reason::Hop(hop) => Some(hop.as_cancel(node).cause.code),
+        Reason::Complete | Reason::Failed(_) => None,
+    };
+    match cause.filter(|cause| to_ripcord && status_of_cause(*cause) == code) {
+        Some(cause) if reset_of_cause(cause) != status::reset::CANCEL => reset_of_cause(cause),
+        Some(_) | None => status::to_reset(code),
     }
 }
 
@@ -319,12 +360,12 @@ fn business(trailers: &HeaderMap) -> Option<(i32, Option<Bytes>)> {
     Some((code, Some(carried::exact_extra(trailers, extra))))
 }
 
-fn by_caller(cause: i32, text: String, caller: Option<&str>, how: How) -> End {
+fn by_caller(cause: Cause, path: Path, how: How) -> End {
     End::canceled(
         Party::Caller,
         Cancel {
-            cause: Cause { code: cause, text },
-            path: Path::from_origin(caller.unwrap_or(NON_TTSTREAM)),
+            cause,
+            path,
             class: Class::Foreign,
             how,
             status: None,

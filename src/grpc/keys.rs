@@ -20,6 +20,15 @@ pub const BIZ_EXTRA: &str = "biz-extra";
 /// The caller's service name, from Kitex's HTTP2 meta handler and from other ripcords.
 pub const SOURCE_SERVICE: &str = "source-service";
 
+/// The names by which a request came, the caller's first, each hop's behind it: as [`PATH`], at
+/// most about 512 bytes. On every request that ripcord sends, so that the path of a cancel survives
+/// what carries none: RST_STREAM, and proxies that are not ripcord.
+pub const HOPS: &str = "ripcord-hops";
+
+/// The stream's name in the notes of the control stream (`grpc/hop.rs`), 16 hex digits: on requests
+/// to a backend that is marked `hop: ripcord` only.
+pub const STREAM: &str = "ripcord-stream";
+
 /// Metainfo of the whole chain; matched without case, `-` for `_`.
 pub const PREFIX_PERSIST: &str = "rpc-persist-";
 /// Metainfo of one hop.
@@ -95,6 +104,6 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 pub(crate) fn is_carried(name: &str) -> bool {
     matches!(
         name,
-        END | CODE | PATH | CLASS | TEXT | PROCESSED | META | EXTRA | CUT
+        HOPS | STREAM | END | CODE | PATH | CLASS | TEXT | PROCESSED | META | EXTRA | CUT
     )
 }

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use crate::grpc::keys;
 use crate::grpc::metadata::refusal::Refused;
 use crate::grpc::status::{self, Code};
-use crate::stream::{Payload, RequestHead, ResponseHead};
+use crate::stream::{Hops, Payload, RequestHead, ResponseHead};
 
 mod refusal;
 pub use refusal::Refusal;
@@ -74,6 +74,9 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
             .get(keys::SOURCE_SERVICE)
             .map(lossy)
             .filter(|name| !name.is_empty()),
+        hops: headers
+            .get(keys::HOPS)
+            .and_then(|raw| Hops::parse(&status::decode_message(raw.as_bytes()))),
         payload,
         encoding: encoding(headers),
         timeout,
@@ -108,6 +111,10 @@ pub fn request(head: &RequestHead) -> Request<()> {
             HeaderName::from_static(keys::SOURCE_SERVICE),
             caller,
         );
+    }
+    if let Some(hops) = &head.hops {
+        let hops = status::encode_message(hops.as_wire());
+        put(headers, HeaderName::from_static(keys::HOPS), &hops);
     }
     write_exact(&head.metadata, Place::Request, headers);
     request

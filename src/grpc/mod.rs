@@ -11,6 +11,7 @@ use crate::net::held::Held;
 
 pub mod client;
 pub mod end;
+mod hop;
 pub mod keys;
 pub mod metadata;
 mod receive;

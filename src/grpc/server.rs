@@ -9,14 +9,16 @@ use h2::server::SendResponse;
 use http::Request;
 use tokio::time::Instant;
 
-use crate::grpc::end::ToCaller;
+use crate::grpc::hop::inbound::Notes;
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
-use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, keys, metadata};
+use crate::grpc::status::Code;
+use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, hop, keys, metadata};
 use crate::net::held::Held;
 use crate::net::http2::Control;
 use crate::stream::{
-    End, Half, HopKind, Inbound, Party, Payload, Received, RequestHead, ResponseHead, Run,
+    End, Half, HopKind, Hops, Inbound, NON_TTSTREAM, Party, Payload, Received, RequestHead,
+    ResponseHead, Run,
 };
 
 /// One stream of a gRPC caller.
@@ -28,7 +30,11 @@ pub struct ServerStream {
     /// A head that waits for the first message or the end.
     held: Option<ResponseHead>,
     payload: Payload,
-    caller: Option<String>,
+    /// By which way it came, for a cancel that does not say.
+    hops: Hops,
+    /// Its name on the control stream, if another ripcord sent it.
+    noted: Option<u64>,
+    notes: Rc<Notes>,
     deadline: Option<Instant>,
     request_over: bool,
     /// Nothing more may be said: the end was told, or the caller is gone.
@@ -37,36 +43,89 @@ pub struct ServerStream {
     control: Control,
 }
 
-/// Makes a stream of a request, or answers a request that is not gRPC and returns `None`.
-pub fn accept(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+/// One connection of callers.
+#[derive(Debug)]
+pub struct Connection {
     config: Rc<StreamConfig>,
     control: Control,
-    held: &Rc<Held>,
-) -> Option<(RequestHead, ServerStream)> {
-    let (parts, body) = request.into_parts();
-    let head = match metadata::request_head(&parts) {
-        Ok(head) => head,
-        Err(refusal) => {
-            let _ = respond.send_response(refusal.response(), true);
+    held: Rc<Held>,
+    notes: Rc<Notes>,
+}
+
+impl Connection {
+    /// A connection that is to be served with [`Connection::control`].
+    #[must_use]
+    pub fn new(config: Rc<StreamConfig>) -> Self {
+        let (control, held) = (Control::default(), config.held());
+        control.account(Rc::clone(&held));
+        Self {
+            notes: Notes::new(control.clone()),
+            config,
+            control,
+            held,
+        }
+    }
+
+    /// Its driver's remote control.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Makes a stream of a request. Returns `None` for what is none: a request that is not gRPC is
+    /// answered, another ripcord's control stream is served.
+    pub fn accept(
+        &self,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+    ) -> Option<(RequestHead, ServerStream)> {
+        let config = &self.config;
+        let (parts, body) = request.into_parts();
+        if parts.uri.path() == hop::CONTROL {
+            // Never a backend's: it is about this connection.
+            if config.carried {
+                self.notes
+                    .serve(body, respond, &self.held, config.stream_window);
+            } else {
+                let _ = respond.send_response(hop::answer(Code::Unimplemented), true);
+            }
             return None;
         }
-    };
-    let stream = ServerStream {
-        receiver: Receiver::new(body, held.share(), config.max_message, config.stream_window),
-        respond,
-        sender: None,
-        held: None,
-        payload: head.payload.clone(),
-        caller: head.caller.clone(),
-        deadline: head.timeout.map(|timeout| Instant::now() + timeout),
-        request_over: false,
-        over: false,
-        config,
-        control,
-    };
-    Some((head, stream))
+        let mut head = match metadata::request_head(&parts) {
+            Ok(head) => head,
+            Err(refusal) => {
+                let _ = respond.send_response(refusal.response(), true);
+                return None;
+            }
+        };
+        let said = head.hops.take().filter(|_| config.carried);
+        let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or(NON_TTSTREAM));
+        let hops = said.unwrap_or_else(origin);
+        head.hops = Some(hops.clone());
+        let noted = hop::named(&parts.headers).filter(|_| config.carried);
+        self.notes.enter(noted);
+        let stream = ServerStream {
+            receiver: Receiver::new(
+                body,
+                self.held.share(),
+                config.max_message,
+                config.stream_window,
+            ),
+            respond,
+            sender: None,
+            held: None,
+            payload: head.payload.clone(),
+            hops,
+            noted,
+            notes: Rc::clone(&self.notes),
+            deadline: head.timeout.map(|timeout| Instant::now() + timeout),
+            request_over: false,
+            over: false,
+            config: Rc::clone(config),
+            control: self.control.clone(),
+        };
+        Some((head, stream))
+    }
 }
 
 impl ServerStream {
@@ -74,16 +133,26 @@ impl ServerStream {
         self.over = true;
         match error.reason() {
             Some(reason) if error.is_reset() => self.reset_by_caller(reason),
-            _ => end::connection_lost(Party::Caller, self.caller.as_deref(), &error.to_string()),
+            _ => end::connection_lost(Party::Caller, self.hops.path(), &error.to_string()),
         }
     }
 
     fn reset_by_caller(&mut self, reason: h2::Reason) -> End {
         self.over = true;
+        let reason = u32::from(reason);
+        let note = self.noted.and_then(|stream| self.notes.take(stream));
+        if let Some(end) = note.and_then(|n| end::from_noted_reset(reason, n.cause, n.path)) {
+            return end;
+        }
         let near = self
             .deadline
             .is_some_and(|at| Instant::now() + DEADLINE_SLACK >= at);
-        end::from_caller_reset(reason.into(), self.caller.as_deref(), near)
+        end::from_caller_reset(reason, self.hops.path(), near)
+    }
+
+    #[cfg(test)]
+    pub(in crate::grpc) fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// The sending side, with the head written before it.
@@ -181,16 +250,12 @@ impl Inbound for ServerStream {
             return None;
         }
         self.control.urgent();
-        let half_written = self.sender.as_ref().is_some_and(|s| !s.at_boundary());
-        let trailers = match end::finish(end, node, self.config.carried, half_written) {
-            ToCaller::Trailers(trailers) => trailers,
-            ToCaller::Reset(code) => {
-                if let Some(sender) = &mut self.sender {
-                    sender.reset(code.into());
-                }
-                return None;
-            }
-        };
+        if let Some(sender) = self.sender.as_mut().filter(|s| !s.at_boundary()) {
+            let code = end::reset_to_caller(end, node, self.noted.is_some());
+            sender.reset(code.into());
+            return None;
+        }
+        let trailers = end::to_caller(end, node, self.config.carried);
         let told = trailers
             .get(keys::STATUS)
             .and_then(|raw| raw.to_str().ok()?.parse().ok());
@@ -216,5 +281,6 @@ impl Drop for ServerStream {
             let node = Rc::clone(&self.config);
             self.finish(&End::hop(HopKind::Panic, "the proxy failed"), &node.node);
         }
+        self.notes.leave(self.noted);
     }
 }

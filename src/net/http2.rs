@@ -104,6 +104,8 @@ struct ControlState {
     account: RefCell<Option<Rc<Held>>>,
     outbox: OnceCell<Rc<Outbox>>,
     waker: RefCell<Option<Waker>>,
+    /// Who waits for the drain beside the driver.
+    waiting: RefCell<Option<Waker>>,
 }
 
 impl Control {
@@ -111,6 +113,18 @@ impl Control {
     pub fn drain(&self) {
         self.0.drain.set(true);
         self.wake();
+        if let Some(waiting) = self.0.waiting.take() {
+            waiting.wake();
+        }
+    }
+
+    /// Ready when the connection is draining. One task may wait for it.
+    pub fn poll_draining(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_draining() {
+            return Poll::Ready(());
+        }
+        *self.0.waiting.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Has the connection read only while `held` allows it. To be said before it begins.

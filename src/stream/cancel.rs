@@ -165,6 +165,28 @@ impl Path {
         self.names.push(clean(name));
     }
 
+    /// The path within about `max` bytes: the originator, `...`, and as many of the newest names
+    /// as fit. The same when all of them do.
+    #[must_use]
+    pub fn shortened(&self, max: usize) -> Self {
+        let Some((origin, rest)) = self.names.split_first() else {
+            return Self::new();
+        };
+        let mut left = max.saturating_sub(origin.len());
+        let fits = |name: &&String| {
+            let fits = left > name.len();
+            left = left.saturating_sub(name.len() + 1);
+            fits
+        };
+        let newest: Vec<_> = rest.iter().rev().take_while(fits).cloned().collect();
+        if newest.len() == rest.len() {
+            return self.clone();
+        }
+        let mut names = vec![origin.clone(), CUT.to_owned()];
+        names.extend(newest.into_iter().rev().filter(|name| name != CUT));
+        Self { names }
+    }
+
     /// The names, the originator first.
     #[must_use]
     pub fn names(&self) -> &[String] {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stream::Metadata;
+use crate::stream::{Hops, Metadata};
 
 /// What the bytes of a message are, as far as the wire says.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -27,6 +27,8 @@ pub struct RequestHead {
     pub to: Option<String>,
     /// The caller's service name: `source-service`, or int key 3 (from-service).
     pub caller: Option<String>,
+    /// By which way it came (`ripcord-hops`); a wire's server role always says it.
+    pub hops: Option<Hops>,
     /// The payload's kind.
     pub payload: Payload,
     /// `grpc-encoding`: how messages whose flag is 1 are compressed.

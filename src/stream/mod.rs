@@ -10,6 +10,7 @@ mod codes;
 mod end;
 mod half;
 mod head;
+mod hops;
 mod message;
 mod metadata;
 mod pack;
@@ -21,5 +22,6 @@ pub use end::{
 };
 pub use half::{Half, Inbound, Outbound, Received};
 pub use head::{Payload, RequestHead, ResponseHead};
+pub use hops::Hops;
 pub use message::{Advance, Boundary, GATHER_BELOW, Message, PREFIX, Run};
 pub use metadata::{Entry, Metadata, Scope};

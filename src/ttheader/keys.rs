@@ -70,6 +70,9 @@ pub const CARRIED_PROCESSED: &str = "ripcord-processed";
 pub const CARRIED_META: &str = "ripcord-meta";
 /// Carried: the full service name, of which [`IDL_SERVICE`] is the last part.
 pub const CARRIED_SERVICE: &str = "ripcord-service";
+/// Carried, in a request: the names by which it came, the caller's first, each hop's behind it, as
+/// in [`CANCELED_PATH`]. A Rst has a path of its own; this one is for gRPC hops further on.
+pub const CARRIED_HOPS: &str = "ripcord-hops";
 /// Carried, with protocol id 0x11: a gRPC content subtype other than protobuf.
 pub const CARRIED_SUBTYPE: &str = "ripcord-subtype";
 /// What was cut to keep a frame's strings within bounds; informative.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::stream::{Metadata, Payload, RequestHead, ResponseHead, Scope};
+use crate::stream::{Hops, Metadata, Payload, RequestHead, ResponseHead, Scope};
 use crate::ttheader::header::Info;
 use crate::ttheader::keys;
 
@@ -69,6 +69,9 @@ pub fn request_head(info: &Info, protocol: u8) -> Result<RequestHead, HeadError>
         method,
         to: name(info.int(keys::TO_SERVICE)),
         caller: name(info.int(keys::FROM_SERVICE)),
+        hops: info
+            .string(keys::CARRIED_HOPS)
+            .and_then(|raw| Hops::parse(&String::from_utf8_lossy(raw))),
         payload,
         encoding: None,
         timeout: info.int(keys::RPC_TIMEOUT).and_then(timeout),
@@ -112,6 +115,9 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
     write_exact(&head.metadata, Place::Request, &mut info.strings);
     if service != head.service {
         push(&mut info.strings, keys::CARRIED_SERVICE, &head.service);
+    }
+    if let Some(hops) = &head.hops {
+        push(&mut info.strings, keys::CARRIED_HOPS, hops.as_wire());
     }
     let protocol = match &head.payload {
         Payload::Thrift => keys::PROTOCOL_THRIFT_STRUCT,

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
-    End, Half, HopKind, Inbound, Party, Received, RequestHead, ResponseHead, Run, code,
+    End, Half, HopKind, Hops, Inbound, Party, Received, RequestHead, ResponseHead, Run, code,
 };
 use crate::ttheader::conn::config::{ConnConfig, count};
 use crate::ttheader::conn::shared::{DROPPED, Shared};
@@ -139,7 +139,13 @@ impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
             return refusal(HopKind::OverLimit, "too many streams on this connection");
         }
         let head = match metadata::request_head(&frame.info, frame.protocol) {
-            Ok(head) if head.method.len() <= MAX_METHOD => head,
+            Ok(mut head) if head.method.len() <= MAX_METHOD => {
+                // A Kitex service without a name is an empty one in a path.
+                let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or_default());
+                let said = head.hops.take().filter(|_| config.carried);
+                head.hops = Some(said.unwrap_or_else(origin));
+                head
+            }
             Ok(_) => {
                 count(&config.counters.bad_frames);
                 return refusal(HopKind::BadRequest, "the method's name is too long");

@@ -34,7 +34,6 @@ const PHASES: [Phase; 3] = [Phase::Before, Phase::Middle, Phase::HalfClosed];
 const CANCELED: &str = "user code invoking stream RPC with context processed by context.WithCancel \
                         or context.WithTimeout, then invoking cancel() actively";
 const RESET: &str = "the caller reset the stream with error code: CANCEL";
-const FOREIGN: &str = "internal canceled";
 
 fn case(act: Act, kind: Kind, phase: Phase) -> Option<Scenario> {
     let last = match act {
@@ -107,20 +106,14 @@ fn told(pair: Pair) -> (i32, &'static str, String) {
         (12011, RESET)
     };
     match pair.via {
-        Via::One | Via::TtHeader => (code, text, nodes.join(" -> ")),
-        Via::Grpc | Via::PlainGrpc => {
-            // RST_STREAM has a number and nothing else; the caller's name was in the request.
-            let origin = if pair.caller.is_ttheader() {
-                "non-ttstream path"
-            } else {
-                pair.caller.origin()
-            };
-            let path = format!("{origin} -> ingress");
-            if pair.via == Via::PlainGrpc {
-                (12011, RESET, path)
-            } else {
-                (code, if code == 12007 { text } else { FOREIGN }, path)
+        Via::One | Via::TtHeader | Via::Grpc => (code, text, nodes.join(" -> ")),
+        Via::PlainGrpc => {
+            // RST_STREAM has a number and nothing else; the names were in the request, as far as
+            // anyone said them: a Kitex caller of TTHeader does only in its Rst.
+            if pair.caller.is_ttheader() {
+                nodes[0] = "";
             }
+            (12011, RESET, nodes.join(" -> "))
         }
     }
 }

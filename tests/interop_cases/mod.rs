@@ -1,9 +1,11 @@
 //! The cases, by what must hold.
 
 mod cancels;
+mod control;
 mod deadlines;
 mod drain;
 mod ends;
+mod foreign;
 mod frames;
 mod golden;
 mod hops;

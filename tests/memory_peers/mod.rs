@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ripcord::net::budget::Budget;
-use ripcord::net::http2::{self, Control, Http2Config};
+use ripcord::net::http2::{self, Http2Config};
 use ripcord::stream::{
     End, Half, Inbound, Metadata, Outbound, Payload, Reason, Received, RequestHead, ResponseHead,
     Run,
@@ -102,12 +102,10 @@ impl Callee {
 async fn serve(wire: Wire, socket: TcpStream, opened: Arc<AtomicUsize>) {
     match wire {
         Grpc => {
-            let (config, control) = (grpc_config(), Control::default());
-            let (held, streams) = (config.held(), control.clone());
+            let connection = grpc::server::Connection::new(grpc_config());
+            let control = connection.control();
             let on_request = move |request, respond| {
-                let (config, control) = (Rc::clone(&config), streams.clone());
-                let made = grpc::server::accept(request, respond, config, control, &held);
-                if let Some((head, stream)) = made {
+                if let Some((head, stream)) = connection.accept(request, respond) {
                     opened.fetch_add(1, Ordering::Relaxed);
                     spawn_local(handle(head, stream));
                 }

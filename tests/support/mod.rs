@@ -1,6 +1,7 @@
 //! What the interop tests stand on: real peers as processes, the built ripcord, scenarios.
 
 pub(crate) mod build;
+pub(crate) mod foreign;
 pub(crate) mod h2peer;
 pub(crate) mod lab;
 pub(crate) mod process;

@@ -12,7 +12,7 @@ use super::face::Face;
 use crate::grpc::keys;
 use crate::grpc::metadata::{self, Place, put};
 use crate::grpc::status::{encode_bin, encode_message};
-use crate::stream::{Cancel, End, Failure, Metadata, Path, Reason};
+use crate::stream::{Cancel, End, Failure, Metadata, Reason};
 
 /// Bytes of a path that is cut.
 const SHORT_PATH: usize = 512;
@@ -185,23 +185,9 @@ fn shorten_path(end: &mut Cow<'_, End>) -> bool {
     let Reason::Canceled(Cancel { path, .. }) = &end.reason else {
         return false;
     };
-    let Some((origin, rest)) = path.names().split_first() else {
+    let short = path.shortened(SHORT_PATH);
+    if short == *path {
         return false;
-    };
-    let mut left = SHORT_PATH.saturating_sub(origin.len());
-    let fits = |name: &&String| {
-        let fits = left > name.len();
-        left = left.saturating_sub(name.len() + 1);
-        fits
-    };
-    let newest: Vec<_> = rest.iter().rev().take_while(fits).cloned().collect();
-    if newest.len() == rest.len() {
-        return false;
-    }
-    let mut short = Path::from_origin(origin);
-    short.append("...");
-    for name in newest.iter().rev() {
-        short.append(name);
     }
     if let Reason::Canceled(cancel) = &mut end.to_mut().reason {
         cancel.path = short;

@@ -100,17 +100,55 @@ fn the_specification_decides_where_the_callee_said_nothing() {
 
 #[test]
 fn a_half_written_message_ends_in_a_reset() {
-    assert_eq!(finish(&rst("", ""), "hop", true, true), ToCaller::Reset(8));
-    let late = End::hop(HopKind::Deadline, "");
-    assert_eq!(finish(&late, "hop", true, true), ToCaller::Reset(8));
-    let slow = End::hop(HopKind::SlowReceiver, "");
-    assert_eq!(finish(&slow, "hop", true, true), ToCaller::Reset(11));
-    let lost = End::hop(HopKind::BackendLost, "");
-    assert_eq!(finish(&lost, "hop", true, true), ToCaller::Reset(2));
-    assert!(matches!(
-        finish(&lost, "hop", true, false),
-        ToCaller::Trailers(_)
-    ));
+    let let_go = rst("", "");
+    let hop = |kind| End::hop(kind, "");
+    for (end, plain, to_ripcord) in [
+        (&let_go, 8, 12007),
+        (&hop(HopKind::Deadline), 8, 12015),
+        // Its cause, 12011, would be CANCELLED.
+        (&hop(HopKind::SlowReceiver), 11, 11),
+        (&hop(HopKind::BackendLost), 2, 12013),
+    ] {
+        assert_eq!(reset_to_caller(end, "hop", false), plain);
+        assert_eq!(reset_to_caller(end, "hop", true), to_ripcord);
+        let read = from_ripcord_reset(to_ripcord);
+        assert_eq!(read.is_some(), to_ripcord > 12_000);
+        if let Some(Reason::Canceled(cancel)) = read.map(|end| end.reason) {
+            let face = Face::of(&end.reason, "hop").status.code;
+            assert_eq!(status_of_cause(cancel.cause.code).number(), face);
+        }
+    }
+}
+
+#[test]
+fn what_stands_beside_a_reset_counts_only_if_it_agrees() {
+    let noted = |code, reason| {
+        let cause = Cause {
+            code,
+            text: "why".into(),
+        };
+        from_noted_reset(reason, cause, Path::parse("a,b"))
+    };
+    let Some(End {
+        reason: Reason::Canceled(cancel),
+        by: Party::Caller,
+        ..
+    }) = noted(12007, 12007)
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (cancel.cause.code, cancel.cause.text.as_str()),
+        (12007, "why")
+    );
+    assert_eq!(cancel.path.names(), ["a", "b"]);
+    // Causes that no reset code can be.
+    for code in [1204, 8, 0, -5, i32::MAX] {
+        assert!(noted(code, 8).is_some());
+    }
+    assert_eq!(noted(12007, 8), None);
+    assert_eq!(noted(8, 12007), None);
+    assert_eq!(noted(12015, 12007), None);
 }
 
 #[test]

@@ -27,7 +27,8 @@ fn a_request_is_read_and_written() {
             .header("connection", "close")
             .header("a", "1")
             .header("a", "2")
-            .header("ripcord-hops", "n1")
+            .header("ripcord-hops", "n1,n%20%C3%BC")
+            .header("ripcord-stream", "7")
     });
     let head = request_head(&parts).unwrap();
     assert_eq!(
@@ -39,6 +40,7 @@ fn a_request_is_read_and_written() {
     assert_eq!(head.timeout, Some(Duration::from_secs(2)));
     assert_eq!(head.encoding.as_deref(), Some("gzip"));
     assert_eq!(head.payload, Payload::Protobuf);
+    assert_eq!(head.hops.as_ref().unwrap().as_wire(), "n1,n ü");
     let seen: Vec<_> = head
         .metadata
         .iter()
@@ -53,11 +55,12 @@ fn a_request_is_read_and_written() {
             (Scope::Plain, b"blob-bin", b"Zm8"),
             (Scope::Plain, b"a", b"1"),
             (Scope::Plain, b"a", b"2"),
-            (Scope::Plain, b"ripcord-hops", b"n1"),
         ]
     );
     let again = request(&head);
     assert_eq!(again.uri(), "http://chat:80/chat.v1.Chat/Talk");
+    assert_eq!(again.headers()["ripcord-hops"], "n1,n %C3%BC");
+    assert!(!again.headers().contains_key("ripcord-stream"));
     assert!(!again.headers().contains_key(keys::META));
     let (parts, ()) = again.into_parts();
     let read = request_head(&parts).unwrap();

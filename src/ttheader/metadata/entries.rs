@@ -40,7 +40,7 @@ pub(super) fn read(strings: &[(Bytes, Bytes)], place: Place, out: &mut Metadata)
             (Scope::Plain, 0)
         };
         if scope == Scope::Plain {
-            // What only the proxy reads (`ripcord-hops`, ...) stays in a request.
+            // What only the proxy reads (`ripcord-int-N`, ...) stays in a request.
             let ours = keys::starts_with_no_case(key, keys::PREFIX_RIPCORD);
             let kept = ours && place == Place::Request && !is_carried(key);
             if !kept && (is_foreign(key) || keys::is_reserved(key)) {
@@ -237,6 +237,7 @@ fn is_carried(key: &[u8]) -> bool {
         keys::CARRIED_META,
         keys::CARRIED_SERVICE,
         keys::CARRIED_SUBTYPE,
+        keys::CARRIED_HOPS,
         keys::CUT,
     ]
     .iter()

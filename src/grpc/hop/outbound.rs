@@ -1,0 +1,199 @@
+//! The sending side of the control stream: a connection to another ripcord.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request;
+use tokio::time::Sleep;
+
+use super::{CONTROL, Note};
+use crate::grpc::metadata;
+use crate::stream::{Cancel, RequestHead};
+
+/// Bytes of notes that are given to `h2` before the control stream has capacity: it has none before
+/// it is written for the first time, and a storm begins with many cancels.
+const UNASSIGNED: usize = 256 * 1024;
+
+/// One connection's way to say more of a cancel than its number. No task of its own: it does
+/// something only when a stream is canceled. It goes with the last stream of the connection, so that it
+/// does not keep an idle one open.
+#[derive(Debug)]
+pub(in crate::grpc) struct Hop {
+    requests: SendRequest<Bytes>,
+    /// The next stream's name: begins anywhere, so that no two connections have the same.
+    next: Cell<u64>,
+    control: RefCell<ControlStream>,
+    parting: Parting,
+}
+
+#[derive(Debug)]
+enum ControlStream {
+    /// Nothing was canceled yet.
+    None,
+    Open(Open),
+    /// The peer does not serve it, or no longer.
+    Over,
+}
+
+#[derive(Debug)]
+struct Open {
+    answer: ResponseFuture,
+    body: SendStream<Bytes>,
+    /// What is left of [`UNASSIGNED`].
+    unassigned: usize,
+}
+
+impl Hop {
+    pub(in crate::grpc) fn new(requests: SendRequest<Bytes>) -> Rc<Self> {
+        Rc::new(Self {
+            requests,
+            next: Cell::new(RandomState::new().build_hasher().finish()),
+            control: RefCell::new(ControlStream::None),
+            parting: Parting::default(),
+        })
+    }
+
+    /// What the connection's driver has to do for it.
+    pub(in crate::grpc) fn parting(&self) -> Parting {
+        self.parting.clone()
+    }
+
+    /// A name for a new stream.
+    pub(in crate::grpc) fn next(&self) -> u64 {
+        self.next.replace(self.next.get().wrapping_add(1))
+    }
+
+    /// How many of the connection's streams it takes itself.
+    pub(in crate::grpc) fn streams(&self) -> usize {
+        match &*self.control.borrow() {
+            ControlStream::Open(_) => 1,
+            ControlStream::None | ControlStream::Over => 0,
+        }
+    }
+
+    /// Says what the reset that the caller of this sends next is about, if it can be said at once.
+    /// `active` streams live on the connection.
+    pub(in crate::grpc) fn note(&self, stream: u64, cancel: &Cancel, active: usize) {
+        let control = &mut *self.control.borrow_mut();
+        if let ControlStream::None = control {
+            // Not in the place of a stream.
+            if active >= self.requests.current_max_send_streams() {
+                return;
+            }
+            *control = self.open().map_or(ControlStream::Over, ControlStream::Open);
+        }
+        if let ControlStream::Open(open) = control
+            && open.send(&Note::new(stream, cancel)).is_err()
+        {
+            *control = ControlStream::Over;
+        }
+    }
+
+    fn open(&self) -> Option<Open> {
+        let head = RequestHead::default();
+        let mut request: Request<()> = metadata::request(&head);
+        *request.uri_mut() = format!("http://localhost{CONTROL}").parse().ok()?;
+        let (answer, body) = self.requests.clone().send_request(request, false).ok()?;
+        Some(Open {
+            answer,
+            body,
+            unassigned: UNASSIGNED,
+        })
+    }
+}
+
+/// The peer ended the control stream.
+struct Ended;
+
+impl Open {
+    fn send(&mut self, note: &Note) -> Result<(), Ended> {
+        // There is no answer before the end: whatever it is, it is over.
+        let mut nobody = Context::from_waker(Waker::noop());
+        if Pin::new(&mut self.answer).poll(&mut nobody).is_ready() {
+            return Err(Ended);
+        }
+        let note = note.encode();
+        self.body.reserve_capacity(note.len());
+        if self.body.capacity() < note.len() {
+            if self.unassigned < note.len() {
+                // Blocked. What comes behind the reset is of no use.
+                self.body.reserve_capacity(0);
+                return Ok(());
+            }
+            self.unassigned -= note.len();
+        }
+        self.body.send_data(note, false).map_err(|_| Ended)
+    }
+}
+
+/// The connection and its last stream were let go of: what was said last is still to be written.
+impl Drop for Hop {
+    fn drop(&mut self) {
+        let control = std::mem::replace(self.control.get_mut(), ControlStream::Over);
+        if let ControlStream::Open(mut open) = control
+            && open.body.send_data(Bytes::new(), true).is_ok()
+        {
+            self.parting.0.borrow_mut().open = Some(open);
+            if let Some(driver) = self.parting.0.borrow_mut().driver.take() {
+                driver.wake();
+            }
+        }
+    }
+}
+
+/// A control stream that is waited for by its connection's driver: dropping its handles would
+/// take back what is not yet written.
+#[derive(Clone, Debug, Default)]
+pub(in crate::grpc) struct Parting(Rc<RefCell<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    open: Option<Open>,
+    /// The peer has so long to answer that it read all.
+    timer: Option<Pin<Box<Sleep>>>,
+    driver: Option<Waker>,
+}
+
+impl Parting {
+    /// Drives the connection, which is not over before the control stream is.
+    pub(in crate::grpc) async fn drive<T>(
+        self,
+        driver: impl Future<Output = T>,
+        grace: Duration,
+    ) -> T {
+        let mut driver = std::pin::pin!(driver);
+        poll_fn(|cx| {
+            self.0.borrow_mut().poll(cx, grace);
+            driver.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
+impl Waiting {
+    fn poll(&mut self, cx: &mut Context<'_>, grace: Duration) {
+        let Some(open) = &mut self.open else {
+            if !self
+                .driver
+                .as_ref()
+                .is_some_and(|w| w.will_wake(cx.waker()))
+            {
+                self.driver = Some(cx.waker().clone());
+            }
+            return;
+        };
+        let timer = || Box::pin(tokio::time::sleep(grace));
+        let timer = self.timer.get_or_insert_with(timer);
+        if Pin::new(&mut open.answer).poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready() {
+            (self.open, self.timer) = (None, None);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Peers of the control stream that are no ripcords, or bad ones.
+
+use super::*;
+
+/// A peer that takes the control stream and never reads it, or answers it in some way.
+async fn foreign(io: DuplexStream, answer: Option<u16>, resets: Rc<RefCell<Vec<u32>>>) {
+    let mut builder = h2::server::Builder::new();
+    builder.initial_window_size(1000);
+    let mut connection: h2::server::Connection<_, Bytes> = builder.handshake(io).await.unwrap();
+    let mut held = Vec::new();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        if request.uri().path() == CONTROL {
+            if let Some(status) = answer {
+                let mut response = Response::new(());
+                *response.status_mut() = status.try_into().unwrap();
+                let _ = respond.send_response(response, true);
+            }
+            held.push((request, respond));
+            continue;
+        }
+        let resets = Rc::clone(&resets);
+        spawn_local(async move {
+            let _request = request;
+            let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+            resets.borrow_mut().push(reset.unwrap().into());
+        });
+    }
+}
+
+#[test]
+fn a_blocked_or_refused_control_stream_delays_nothing() {
+    for answer in [None, Some(404), Some(200)] {
+        local(async {
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            let resets: Rc<RefCell<Vec<u32>>> = Rc::default();
+            spawn_local(foreign(theirs, answer, Rc::clone(&resets)));
+            let (client, _driven) = connect(ours, true).await;
+            for n in 1..=2000 {
+                let mut stream = client.open(&head()).await.unwrap();
+                stream.cancel(&cancel(12007, "why"));
+                drop(stream);
+                while resets.borrow().len() < n {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert!(resets.borrow().iter().all(|code| *code == 12007));
+        });
+    }
+}
+
+/// A caller that writes what it likes onto the control stream.
+#[test]
+fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
+    local(async {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let connection = Connection::new(config(false, true));
+        let control = connection.control();
+        let streams: Rc<RefCell<Vec<_>>> = Rc::default();
+        let opened = Rc::clone(&streams);
+        spawn_local(async move {
+            let on_request = |request, respond| {
+                opened
+                    .borrow_mut()
+                    .extend(connection.accept(request, respond));
+            };
+            let http2 = Http2Config::default();
+            http2::serve(theirs, BytesMut::new(), &http2, control, on_request).await
+        });
+        let (requests, driver) = h2::client::handshake(ours).await.unwrap();
+        spawn_local(async move { driver.await.unwrap() });
+        let open = async |path: &str, stream: Option<u64>| {
+            let mut request = Request::new(());
+            *request.method_mut() = http::Method::POST;
+            *request.uri_mut() = format!("http://x{path}").parse().unwrap();
+            metadata::put_payload(request.headers_mut(), &Payload::Protobuf);
+            if let Some(stream) = stream {
+                name(&mut request, stream);
+            }
+            let mut requests = requests.clone().ready().await.unwrap();
+            requests.send_request(request, false).unwrap()
+        };
+        let (_answer, mut stream) = open("/S/M", Some(7)).await;
+        let (_, mut notes) = open(CONTROL, None).await;
+        let (second, _) = open(CONTROL, None).await;
+        let refused = second.await.unwrap();
+        assert_eq!(refused.headers()["grpc-status"], "8");
+        let note = |stream, code, text: &str| Note {
+            stream,
+            cause: Cause {
+                code,
+                text: text.to_owned(),
+            },
+            path: Path::parse("forged"),
+        };
+        // Not a note; other streams; a code that is not the reset's.
+        notes
+            .send_data(Bytes::from_static(b"\0\0\0\0\x03abc"), false)
+            .unwrap();
+        for other in 1000..9000 {
+            notes
+                .send_data(note(other, 12007, &"x".repeat(300)).encode(), false)
+                .unwrap();
+        }
+        notes
+            .send_data(note(7, 12015, "no").encode(), false)
+            .unwrap();
+        let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
+        // Of streams that do not live nothing is kept.
+        while theirs.notes().held().0 == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(theirs.notes().held().1 < 1024);
+        stream.send_reset(12007.into());
+        let (code, _, path) = heard(&mut theirs).await;
+        assert_eq!((code, path.as_str()), (12007, "non-ttstream path"));
+        // What is too large ends the control stream alone.
+        notes
+            .send_data(Bytes::from_static(b"\0\xff\xff\xff\xff"), false)
+            .unwrap();
+        let (_answer, mut stream) = open("/S/M", Some(8)).await;
+        std::future::poll_fn(|cx| notes.poll_reset(cx))
+            .await
+            .unwrap();
+        let (_, mut notes) = open(CONTROL, None).await;
+        notes
+            .send_data(note(8, 12007, "honest").encode(), false)
+            .unwrap();
+        stream.send_reset(12007.into());
+        while streams.borrow().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
+        let said = (12007, "honest".to_owned(), "forged".to_owned());
+        assert_eq!(heard(&mut theirs).await, said);
+    });
+}

@@ -1,0 +1,144 @@
+//! The control stream between two real ripcords: on a connection just opened, and that nobody but they
+//! notices it.
+
+use serde_json::json;
+
+use crate::support::lab::{Caller, KITEX_CALLER, address, client, go, say};
+use crate::support::process::Process;
+use crate::support::ripcord::Ripcord;
+use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::support::tt::{Listener, Wire, said};
+use ripcord::ttheader::frame::Kind as Frame;
+
+/// Far longer than a test may take: whoever holds a drain fails it.
+const LONG: &str = "drain: { timeout: 1h }";
+
+/// Two hops; each stream has a connection of its own between them, or all share one.
+fn hops(callee: &str, connections: &str) -> [Ripcord; 2] {
+    let table = format!(
+        "backends: {{ kt: {{ protocol: ttheader, endpoints: [\"{callee}\"] }} }}
+routes: [{{ name: kt, backend: kt, rewrite: {{ service: Interop }} }}]
+"
+    );
+    let ingress = Ripcord::start("ingress", &table, LONG);
+    let table = format!(
+        "backends: {{ in: {{ protocol: grpc, hop: ripcord, connections: {connections}, endpoints: [\"{}\"] }} }}
+routes: [{{ name: in, backend: in }}]
+",
+        ingress.address
+    );
+    [Ripcord::start("egress", &table, LONG), ingress]
+}
+
+/// Canceled in each phase, one stream after the other. How many there were.
+fn canceled_in_each_phase(kitex: &Process, egress: &Ripcord) -> usize {
+    let client = client(Caller::Mux, &egress.address).unwrap();
+    let phases = ["before", "middle", "half-closed"];
+    for phase in phases {
+        let middle = usize::from(phase != "before");
+        let close = match phase {
+            "half-closed" => op("close_send"),
+            _ => send(0, 0),
+        };
+        let script = [
+            recv(middle),
+            send(middle, 5),
+            barrier("ready"),
+            op("wait_cancel"),
+        ];
+        let ops = [
+            send(middle, 5),
+            recv(middle),
+            close,
+            barrier("now"),
+            op("cancel"),
+        ];
+        let id = say(&client, &scenario(phase, Kind::Bidi, script, ops));
+        for (peer, gate) in [(kitex, "ready"), (&client, "now")] {
+            peer.event("barrier", &format!("{id}/{gate}"));
+            peer.say(&json!({ "go": format!("{id}/{gate}") }));
+        }
+        let printed = format!(
+            "[ttstream error, code=12007] [server-side stream] [canceled path: {KITEX_CALLER} -> egress -> ingress] user code"
+        );
+        let seen = kitex.event("server_end", &id);
+        let wanted = json!({ "ctx_err": format!("~{printed}") });
+        assert_like(phase, &seen, &wanted);
+    }
+    phases.len()
+}
+
+fn streams_counted(hop: &Ripcord) -> usize {
+    let page = hop.page("/metrics");
+    let counts = page
+        .lines()
+        .filter(|line| line.starts_with("ripcord_streams_total{"));
+    counts
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
+        .sum()
+}
+
+fn on(connections: &str) {
+    let Some(kitex) = go(&["kitex-server"]) else {
+        return;
+    };
+    let [egress, ingress] = hops(&address(&kitex), connections);
+    let streams = canceled_in_each_phase(&kitex, &egress);
+    for hop in [&egress, &ingress] {
+        // One line of the access log for each, and no other.
+        hop.process
+            .lines("access log", streams, |line| !line["route"].is_null());
+        assert_eq!(streams_counted(hop), streams);
+        assert_eq!(hop.json("/streams")["streams"], json!([]));
+    }
+    // The control stream is open on a shared connection, and holds neither.
+    for hop in [ingress, egress] {
+        hop.process.signal("TERM");
+        assert_eq!(hop.process.exit_code(), Some(0));
+        let late = |line: &serde_json::Value| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message.contains("did not take their ends")
+        };
+        assert!(!hop.process.all().iter().any(late));
+    }
+}
+
+#[test]
+fn cause_text_and_path_arrive_on_a_shared_connection_and_nothing_else_is_seen_of_it() {
+    on("shared");
+}
+
+#[test]
+fn cause_text_and_path_arrive_on_connections_just_opened() {
+    on("per_stream");
+}
+
+/// What no Kitex caller says: any number, any text, any path.
+#[test]
+fn whatever_a_rst_says_arrives() {
+    let callee = Listener::start();
+    let [egress, _ingress] = hops(&callee.address, "shared");
+    let caller = Wire::connect(&egress.address);
+    let long = "é".repeat(3000);
+    let many = vec!["n"; 62].join(",");
+    let cases = [
+        (12007, "why", "A"),
+        (12015, "", "A,B"),
+        (1204, "a proxy's own\nnumber ü", ",B"),
+        (0, "zero", "A"),
+        (-7, "negative", "A"),
+        (12999, &long, "A"),
+        (12007, "way", &many),
+    ];
+    let mut wire = None;
+    for (n, (code, text, path)) in cases.into_iter().enumerate() {
+        let id = i32::try_from(n).unwrap() + 1;
+        let stream = caller.open(id, "Bidi", &[("isn", "Interop")]);
+        let wire = wire.get_or_insert_with(|| callee.accept());
+        let opened = wire.stream(n);
+        stream.rst(code, text, path);
+        let (exception, seen) = said(&opened.nth(Frame::Rst, 0));
+        assert_eq!((exception.type_id, exception.text.as_str()), (code, text));
+        assert_eq!(seen, format!("{path},egress,ingress"));
+    }
+}

@@ -1,0 +1,254 @@
+//! A foreign HTTP/2 proxy between two ripcords, and peers that are not ripcord where one was expected:
+//! the path of a cancel survives, nobody is told another stream's cause, nobody waits.
+
+use serde_json::json;
+
+use crate::support::foreign::Kind as Proxy;
+use crate::support::h2peer::{Ended, H2Callee, Play};
+use crate::support::lab::{Caller, GRPC_CALLER, KITEX_CALLER, address, client, go, say};
+use crate::support::ripcord::Ripcord;
+use crate::support::scenario::{Kind, assert_like, barrier, op, recv, ret, scenario, send};
+use crate::support::tt::{Listener, Wire, said};
+use ripcord::ttheader::frame::Kind as Frame;
+
+/// An egress with two backends at `address`: one that is said to be a ripcord, one that is not.
+fn egress(node: &str, address: &str) -> Ripcord {
+    let table = format!(
+        "backends:
+  plain: {{ protocol: grpc, endpoints: [\"{address}\"] }}
+  marked: {{ protocol: grpc, hop: ripcord, endpoints: [\"{address}\"] }}
+routes:
+  - {{ name: marked, match: {{ metadata: {{ x-via: marked }} }}, backend: marked }}
+  - {{ name: plain, backend: plain }}
+"
+    );
+    Ripcord::start(node, &table, "")
+}
+
+/// One that sends all to a TTHeader callee.
+fn ingress(node: &str, callee: &str) -> Ripcord {
+    let table = format!(
+        "backends: {{ kt: {{ protocol: ttheader, endpoints: [\"{callee}\"] }} }}
+routes: [{{ name: kt, backend: kt, rewrite: {{ service: Interop }} }}]
+"
+    );
+    Ripcord::start(node, &table, "")
+}
+
+/// Kitex's callee prints the whole path, whoever calls and in whatever phase; through a proxy that is
+/// said to be a ripcord too, which is a mistake of whoever wrote the file.
+fn the_path_survives(proxy: Proxy) {
+    let Some(kitex) = go(&["kitex-server"]) else {
+        return;
+    };
+    let ingress = ingress("ingress", &address(&kitex));
+    let Some(proxy) = proxy.start(&ingress.address) else {
+        return;
+    };
+    let egress = egress("egress", &proxy.address);
+    for (caller, name) in [(Caller::GrpcGo, GRPC_CALLER), (Caller::Mux, KITEX_CALLER)] {
+        let client = client(caller, &egress.address).unwrap();
+        for via in ["plain", "marked"] {
+            let mut running = Vec::new();
+            for phase in ["before", "middle", "half-closed"] {
+                let middle = usize::from(phase != "before");
+                let close = if phase == "half-closed" {
+                    op("close_send")
+                } else {
+                    send(0, 0)
+                };
+                let script = [
+                    recv(middle),
+                    send(middle, 5),
+                    barrier("ready"),
+                    op("wait_cancel"),
+                ];
+                let ops = [
+                    send(middle, 5),
+                    recv(middle),
+                    close,
+                    barrier("now"),
+                    op("cancel"),
+                ];
+                // A Kitex caller does not say its name on streams, unless it is made to.
+                let case = scenario(format!("{via} {phase}"), Kind::Bidi, script, ops)
+                    .with("metadata", json!({ "x-via": via }))
+                    .with("int_header", json!({ "3": name }));
+                running.push((case.name.clone(), say(&client, &case)));
+            }
+            for (_, id) in &running {
+                for (peer, gate) in [(&kitex, "ready"), (&client, "now")] {
+                    peer.event("barrier", &format!("{id}/{gate}"));
+                    peer.say(&json!({ "go": format!("{id}/{gate}") }));
+                }
+            }
+            for (what, id) in running {
+                let what = format!("{caller:?} {what}");
+                let seen = kitex.event("server_end", &id);
+                let path = format!("~[canceled path: {name} -> egress -> ingress]");
+                assert_like(&what, &seen, &json!({ "ctx_err": path }));
+            }
+        }
+    }
+    assert_eq!(ingress.json("/streams")["streams"], json!([]));
+}
+
+#[test]
+fn the_path_survives_nginx() {
+    the_path_survives(Proxy::Nginx);
+}
+
+#[test]
+fn the_path_survives_haproxy() {
+    the_path_survives(Proxy::Haproxy);
+}
+
+#[test]
+fn the_path_survives_envoy() {
+    the_path_survives(Proxy::Envoy);
+}
+
+#[test]
+fn the_path_survives_nghttpx() {
+    the_path_survives(Proxy::Nghttpx);
+}
+
+/// Streams of two egresses, both of which take the proxy for a ripcord, and which it may mix into one
+/// connection with ids of its own.
+fn nobody_is_told_anothers_cause(proxy: Proxy) {
+    const STREAMS: usize = 30;
+    let callee = Listener::start();
+    let ingress = ingress("ingress", &callee.address);
+    let Some(proxy) = proxy.start(&ingress.address) else {
+        return;
+    };
+    let hops = ["e0", "e1"].map(|node| egress(node, &proxy.address));
+    let callers = hops.each_ref().map(|hop| Wire::connect(&hop.address));
+    let mut streams = Vec::new();
+    for n in 0..STREAMS {
+        for (e, caller) in callers.iter().enumerate() {
+            let (who, id) = (format!("{e}.{n}"), i32::try_from(n).unwrap() + 1);
+            let strings = [("isn", "Interop"), ("x-via", "marked"), ("x-who", &who)];
+            streams.push((e, who.clone(), caller.open(id, "Bidi", &strings)));
+        }
+    }
+    let wire = callee.accept();
+    let opened: Vec<_> = (0..streams.len()).map(|n| wire.stream(n)).collect();
+    for (_, who, stream) in streams.iter().rev() {
+        stream.rst(12007, &format!("I am {who}"), &format!("caller {who}"));
+    }
+    for stream in opened {
+        let who = stream.header.info.string("x-who").unwrap();
+        let who = std::str::from_utf8(who).unwrap();
+        let (said, path) = said(&stream.nth(Frame::Rst, 0));
+        let (e, _) = who.split_once('.').unwrap();
+        let own = format!("I am {who}");
+        if said.text == own {
+            assert_eq!(path, format!("caller {who},e{e},ingress"));
+        } else {
+            assert!(!said.text.starts_with("I am"), "{who}: {said:?}");
+            assert_eq!(path, format!(",e{e},ingress"), "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn nobody_is_told_anothers_cause_through_a_proxy() {
+    for proxy in [Proxy::Nginx, Proxy::Haproxy, Proxy::Envoy, Proxy::Nghttpx] {
+        nobody_is_told_anothers_cause(proxy);
+    }
+}
+
+#[test]
+fn a_callee_that_is_no_ripcord_sees_plain_grpc_only() {
+    let callee = H2Callee::start(|_| Play::Hold);
+    let hop = egress("egress", &callee.address);
+    let caller = Wire::connect(&hop.address);
+    for n in 1..4 {
+        let stream = caller.open(n, "Bidi", &[("isn", "Interop")]);
+        let headers = callee.opened();
+        let ours: Vec<_> = headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("ripcord-"))
+            .collect();
+        assert_eq!(ours, ["ripcord-hops"]);
+        assert_eq!(headers["ripcord-hops"], ",egress");
+        stream.rst(12007, "why", "caller");
+        // And no other stream: it would be heard before.
+        assert_eq!(callee.ended(), Ended::Reset(8));
+    }
+}
+
+#[test]
+fn a_grpc_server_that_is_taken_for_a_ripcord_works_on() {
+    let Some(server) = go(&["grpc-server"]) else {
+        return;
+    };
+    let hop = egress("egress", &address(&server));
+    let client = client(Caller::Mux, &hop.address).unwrap();
+    let marked = |case: crate::support::scenario::Scenario| {
+        say(
+            &client,
+            &case.with("metadata", json!({ "x-via": "marked" })),
+        )
+    };
+    for n in 0..5 {
+        let script = [barrier("ready"), op("wait_cancel")];
+        let ops = [barrier("now"), op("cancel")];
+        let id = marked(scenario(format!("cancel {n}"), Kind::Bidi, script, ops));
+        for (peer, gate) in [(&server, "ready"), (&client, "now")] {
+            peer.event("barrier", &format!("{id}/{gate}"));
+            peer.say(&json!({ "go": format!("{id}/{gate}") }));
+        }
+        let seen = server.event("server_end", &id);
+        assert_like("cancel", &seen, &json!({ "ctx_err": "context canceled" }));
+        let script = [op("echo"), ret("ok", 0, "")];
+        let id = marked(scenario(
+            format!("echo {n}"),
+            Kind::Bidi,
+            script,
+            [send(3, 5), op("close_send"), json!({ "op": "recv" })],
+        ));
+        let seen = client.event("result", &id);
+        assert_like("echo", &seen, &json!({ "kind": "ok", "recv": 3 }));
+    }
+}
+
+/// The names cross TTHeader too, for a hop behind it that hears a bare reset.
+#[test]
+fn names_cross_ttheader_between_two_grpc_hops() {
+    let Some(kitex) = go(&["kitex-server"]) else {
+        return;
+    };
+    let c = ingress("c", &address(&kitex));
+    let b = egress("b", &c.address);
+    let table = format!(
+        "backends: {{ b: {{ protocol: ttheader, endpoints: [\"{}\"] }} }}
+routes: [{{ name: b, backend: b }}]
+",
+        b.address
+    );
+    let a = Ripcord::start("a", &table, "");
+    for (caller, name) in [
+        (Caller::GrpcGo, GRPC_CALLER),
+        (Caller::KitexGrpc, KITEX_CALLER),
+    ] {
+        let client = client(caller, &a.address).unwrap();
+        for via in ["plain", "marked"] {
+            let script = [barrier("ready"), op("wait_cancel")];
+            let ops = [barrier("now"), op("cancel")];
+            let case =
+                scenario(via, Kind::Bidi, script, ops).with("metadata", json!({ "x-via": via }));
+            let id = say(&client, &case);
+            for (peer, gate) in [(&kitex, "ready"), (&client, "now")] {
+                peer.event("barrier", &format!("{id}/{gate}"));
+                peer.say(&json!({ "go": format!("{id}/{gate}") }));
+            }
+            let seen = kitex.event("server_end", &id);
+            let printed = format!(
+                "~code=12011] [server-side stream] [canceled path: {name} -> a -> b -> c] "
+            );
+            assert_like(via, &seen, &json!({ "ctx_err": printed }));
+        }
+    }
+}
