@@ -8,6 +8,7 @@ mod frames;
 mod golden;
 mod hops;
 mod limits;
+mod official;
 mod payloads;
 mod pingpong;
 mod reload;
