@@ -159,6 +159,31 @@ pub(crate) fn http2_config(limits: &Limits, ping: Option<&config::Ping>) -> Http
     }
 }
 
+/// Bytes of a gRPC callee's head or end that are read, whatever `metadata_size` says: about as many
+/// as a TTHeader block can have. An end that is longer than its caller takes is cut here, in its
+/// order; a callee that were told less would reset the stream instead of saying its status
+/// (grpc-go, Kitex), or would not care (grpcio), for which `h2` gives up the whole connection.
+const CALLEE_SAYS: u32 = 256 * 1024;
+
+/// The HTTP/2 settings toward a callee.
+pub(crate) fn callee_http2_config(limits: &Limits) -> Http2Config {
+    Http2Config {
+        header_list: CALLEE_SAYS,
+        ..http2_config(limits, None)
+    }
+}
+
+/// The TTHeader connection settings toward a callee: every legal block is read.
+pub(crate) fn callee_ttheader_config(
+    shared: &worker::Shared,
+    limits: &Limits,
+) -> ttheader::ConnConfig {
+    ttheader::ConnConfig {
+        max_header: ttheader::header::MAX_BLOCK,
+        ..ttheader_config(shared, limits, true)
+    }
+}
+
 /// The gRPC stream settings that `limits` mean.
 pub(crate) fn grpc_config(
     shared: &worker::Shared,

@@ -12,3 +12,4 @@ mod official;
 mod payloads;
 mod pingpong;
 mod reload;
+mod sizes;
