@@ -14,8 +14,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Callee, Caller, Pair, Seen, Via, lab};
+use super::golden::hop;
+use crate::support::lab::{Callee, Caller, Pair, Seen, Via, client, lab, say};
 use crate::support::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::support::tt::{Listener, Wire};
 
 /// Bytes of trailers that a gRPC caller is sent, as HPACK counts them.
 const TRAILERS: usize = 8 * 1024 - 256;
@@ -363,4 +365,59 @@ fn an_end_that_is_not_read_is_an_internal_error() {
             assert_like(&seen.what, &seen.caller, &expected);
         },
     );
+}
+
+/// A cancel's text and path stand in the message, in the trailers and in the details.
+#[test]
+fn a_long_path_loses_names_in_its_middle_and_not_its_cancel() {
+    let listener = Listener::start();
+    let hop = hop("ttheader", &listener.address);
+    let names: Vec<_> = (0..60).map(|i| format!("{i:0>100}")).collect();
+    let (mut wire, mut opened) = (None, 0);
+    for caller in [
+        Caller::Mux,
+        Caller::KitexGrpc,
+        Caller::GrpcGo,
+        Caller::Python,
+    ] {
+        let Some(client) = client(caller, &hop.address) else {
+            continue;
+        };
+        for (bytes, cut) in [(10, "details,path"), (50_000, "details,path,text")] {
+            let what = format!("{caller:?}, {bytes} bytes of text");
+            let ops = [send(1, 3), json!({ "op": "recv" })];
+            let id = say(&client, &scenario("long path", Kind::Bidi, [], ops));
+            let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+            wire.stream(opened)
+                .rst(12007, &"m".repeat(bytes), &names.join(","));
+            opened += 1;
+            let seen = client.event("result", &id);
+            let text = if caller.is_ttheader() {
+                "err"
+            } else {
+                "message"
+            };
+            let text = seen[text].as_str().unwrap();
+            if caller.is_ttheader() {
+                let path = format!("[canceled path: {} -> hop] ", names.join(" -> "));
+                assert!(text.contains(&path), "{what}: {text}");
+                assert!(text.ends_with(&"m".repeat(bytes)), "{what}: {text}");
+                assert_eq!(seen["code"], 12007, "{what}");
+                continue;
+            }
+            assert_like(
+                &what,
+                &seen,
+                &json!({ "kind": "error", "code": 1, "trailer": { "ripcord-code": ["12007"] } }),
+            );
+            assert_eq!(mark(&seen), cut, "{what}");
+            let path = seen["trailer"]["ripcord-path"][0].as_str().unwrap();
+            let left: Vec<_> = path.split(',').collect();
+            assert_eq!(left[..2], [&names[0], "..."], "{what}");
+            assert_eq!(left[left.len() - 2..], [&names[59], "hop"], "{what}");
+            assert!(text.contains(&left.join(" -> ")), "{what}: {text}");
+            let marked = text.ends_with(" ...[cut]");
+            assert_eq!(marked, cut.contains("text"), "{what}: {text}");
+        }
+    }
 }
