@@ -135,6 +135,11 @@ pub(crate) fn wire_of(protocol: config::Protocol) -> Wire {
 /// only within the window that the peer granted.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// How many times `metadata_size` of a request's headers is read, so that a caller with too many is
+/// told so: what `h2` does not read it answers with HTTP status 431, and a caller that sends even
+/// more, as grpcio does whatever it is told, loses its connection.
+const HEADER_LIST: usize = 4;
+
 /// A buffer size as an HTTP/2 window (at most 2^31 - 1 bytes).
 pub(crate) fn window(bytes: usize) -> u32 {
     u32::try_from(bytes)
@@ -150,7 +155,7 @@ pub(crate) fn http2_config(limits: &Limits, ping: Option<&config::Ping>) -> Http
         connection_window: window(limits.connection_buffer),
         send_buffer: limits.stream_buffer.min(SEND_BUFFER),
         max_streams: u32::try_from(limits.max_streams_per_connection).unwrap_or(u32::MAX),
-        header_list: u32::try_from(limits.metadata_size).unwrap_or(u32::MAX),
+        header_list: window(limits.metadata_size.saturating_mul(HEADER_LIST)),
         pending_resets: limits.max_resets,
         ping_interval: ping.map(|p| p.interval),
         ping_timeout: ping.map_or(default.ping_timeout, |p| p.timeout),
@@ -193,6 +198,7 @@ pub(crate) fn grpc_config(
     grpc::StreamConfig {
         node: Rc::from(&*shared.node),
         max_message: limits.max_message,
+        max_metadata: limits.metadata_size,
         stream_window: window(limits.stream_buffer),
         connection_window: window(limits.connection_buffer),
         slow_grace: limits.slow_grace,

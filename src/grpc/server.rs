@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::Request;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::time::Instant;
 
 use crate::grpc::end::ToCaller;
@@ -37,7 +37,7 @@ pub struct ServerStream {
     control: Control,
 }
 
-/// Makes a stream of a request, or answers a request that is not gRPC and returns `None`.
+/// Makes a stream of a request, or answers a request that is not gRPC, or too long, and returns `None`.
 pub fn accept(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
@@ -53,7 +53,7 @@ pub fn accept(
             return None;
         }
     };
-    let stream = ServerStream {
+    let mut stream = ServerStream {
         receiver: Receiver::new(body, held.share(), config.max_message, config.stream_window),
         respond,
         sender: None,
@@ -66,7 +66,20 @@ pub fn accept(
         config,
         control,
     };
+    let (size, limit) = (size(&parts.headers), stream.config.max_metadata);
+    if size > limit {
+        let text = format!("request metadata of {size} bytes is over the limit of {limit}");
+        let node = Rc::clone(&stream.config.node);
+        stream.finish(&End::hop(HopKind::OverLimit, text), &node);
+        return None;
+    }
     Some((head, stream))
+}
+
+/// Bytes of names and values.
+fn size(headers: &HeaderMap) -> usize {
+    let one = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    headers.iter().map(one).sum()
 }
 
 impl ServerStream {

@@ -421,3 +421,63 @@ fn a_long_path_loses_names_in_its_middle_and_not_its_cancel() {
         }
     }
 }
+
+/// A request with so many bytes of metadata, and its script.
+fn request(bytes: usize) -> Scenario {
+    let metadata: serde_json::Map<_, _> = (0..bytes / VALUE)
+        .map(|i| (format!("m-{i:04}"), json!("x".repeat(VALUE))))
+        .collect();
+    let ops = [send(1, 5), recv(1), op("close_send")];
+    scenario(
+        format!("{bytes} of metadata"),
+        Kind::Bidi,
+        [op("echo")],
+        ops,
+    )
+    .with("metadata", Value::Object(metadata))
+}
+
+/// `metadata_size` is 16 KiB. Four times as much is read, to say that it is too much; a TTHeader
+/// caller may say 64 KiB.
+#[test]
+fn a_caller_that_says_too_much_is_told_so_and_keeps_its_other_streams() {
+    let Some(lab) = lab() else { return };
+    let beside = scenario(
+        "beside",
+        Kind::Bidi,
+        [op("echo")],
+        [send(1, 5), recv(1), barrier("end"), op("close_send")],
+    );
+    let ok = json!({ "kind": "ok", "recv": 1 });
+    let mut callers = GRPC_CALLERS.to_vec();
+    callers.push(Caller::Mux);
+    for pair in lab.pairs(&callers, &[Via::One], &[Callee::GrpcGo]) {
+        let others = lab.start_on(pair, &beside);
+        others.started();
+        for bytes in [15_000, 17_000, 40_000, 60_000, 70_000, 100_000] {
+            let running = lab.start_on(pair, &request(bytes));
+            let what = running.what.clone();
+            let seen = running.result();
+            let too_much = json!({
+                "kind": "error", "code": 8, "message": "~request metadata of ",
+                "trailer": { "ripcord-end": ["over_limit"] },
+            });
+            let expected = match (pair.caller, bytes) {
+                (_, 15_000) => ok.clone(),
+                (Caller::Mux, ..=60_000) => ok.clone(),
+                (Caller::Mux, _) => json!({ "code": 12004, "err": "~is over the limit" }),
+                (_, ..=60_000) => too_much,
+                // It does not send that much.
+                (Caller::GrpcGo, _) => {
+                    json!({ "code": 13, "message": "~(65536 bytes) set by server" })
+                }
+                // HTTP status 431, or a reset.
+                _ => json!({ "kind": "error" }),
+            };
+            assert_like(&what, &seen, &expected);
+        }
+        others.caller_passes("end");
+        let seen = others.seen();
+        assert_like(&seen.what, &seen.caller, &ok);
+    }
+}
