@@ -135,6 +135,11 @@ pub(crate) fn wire_of(protocol: config::Protocol) -> Wire {
 /// only within the window that the peer granted.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// How many times `metadata_size` of a request's headers is read, so that a caller with too many is
+/// told so: what `h2` does not read it answers with HTTP status 431, and a caller that sends even
+/// more, as grpcio does whatever it is told, loses its connection.
+const HEADER_LIST: usize = 4;
+
 /// A buffer size as an HTTP/2 window (at most 2^31 - 1 bytes).
 pub(crate) fn window(bytes: usize) -> u32 {
     u32::try_from(bytes)
@@ -150,12 +155,37 @@ pub(crate) fn http2_config(limits: &Limits, ping: Option<&config::Ping>) -> Http
         connection_window: window(limits.connection_buffer),
         send_buffer: limits.stream_buffer.min(SEND_BUFFER),
         max_streams: u32::try_from(limits.max_streams_per_connection).unwrap_or(u32::MAX),
-        header_list: u32::try_from(limits.metadata_size).unwrap_or(u32::MAX),
+        header_list: window(limits.metadata_size.saturating_mul(HEADER_LIST)),
         pending_resets: limits.max_resets,
         ping_interval: ping.map(|p| p.interval),
         ping_timeout: ping.map_or(default.ping_timeout, |p| p.timeout),
         cancel_grace: limits.cancel_grace,
         handshake_timeout: limits.handshake_timeout,
+    }
+}
+
+/// Bytes of a gRPC callee's head or end that are read, whatever `metadata_size` says: about as many
+/// as a TTHeader block can have. An end that is longer than its caller takes is cut here, in its
+/// order; a callee that were told less would reset the stream instead of saying its status
+/// (grpc-go, Kitex), or would not care (grpcio), for which `h2` gives up the whole connection.
+const CALLEE_SAYS: u32 = 256 * 1024;
+
+/// The HTTP/2 settings toward a callee.
+pub(crate) fn callee_http2_config(limits: &Limits) -> Http2Config {
+    Http2Config {
+        header_list: CALLEE_SAYS,
+        ..http2_config(limits, None)
+    }
+}
+
+/// The TTHeader connection settings toward a callee: every legal block is read.
+pub(crate) fn callee_ttheader_config(
+    shared: &worker::Shared,
+    limits: &Limits,
+) -> ttheader::ConnConfig {
+    ttheader::ConnConfig {
+        max_header: ttheader::header::MAX_BLOCK,
+        ..ttheader_config(shared, limits, true)
     }
 }
 
@@ -168,6 +198,7 @@ pub(crate) fn grpc_config(
     grpc::StreamConfig {
         node: Rc::from(&*shared.node),
         max_message: limits.max_message,
+        max_metadata: limits.metadata_size,
         stream_window: window(limits.stream_buffer),
         connection_window: window(limits.connection_buffer),
         slow_grace: limits.slow_grace,

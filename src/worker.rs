@@ -150,13 +150,13 @@ impl Worker {
         let limits = &shared.limits;
         let grpc = listen::grpc_config(&shared, limits, true);
         let pool = Pool::new(PoolConfig {
-            http2: listen::http2_config(limits, None),
+            http2: listen::callee_http2_config(limits),
             grpc_hop: Rc::new(grpc::StreamConfig {
                 to_ripcord: true,
                 ..grpc.clone()
             }),
             grpc: Rc::new(grpc),
-            ttheader: Rc::new(listen::ttheader_config(&shared, limits, true)),
+            ttheader: Rc::new(listen::callee_ttheader_config(&shared, limits)),
             metrics: Arc::clone(&shared.telemetry.metrics),
         });
         let listeners = shared

@@ -52,8 +52,9 @@ pub struct Limits {
     /// accepted (default 1000); over it the connection is closed. A caller that cancels many
     /// streams at once needs it high, an attacker low.
     pub max_resets: usize,
-    /// Bytes of keys and values in one head or in one set of trailers (default 16 KiB, at most
-    /// 255 KiB: a TTHeader header ends there).
+    /// Bytes of keys and values in one head of a caller (default 16 KiB, at most 255 KiB: a TTHeader
+    /// header ends there; a TTHeader caller may always say 64 KiB). Over it, RESOURCE_EXHAUSTED. Of
+    /// a callee's head or end 256 KiB are read, whatever this says.
     pub metadata_size: usize,
     /// How long one stream whose receiver does not read may hold up the connection that it shares
     /// (default 1 s); then that stream is ended and the others go on.

@@ -27,6 +27,7 @@ fn grpc_config(node: &str) -> Rc<grpc::StreamConfig> {
     Rc::new(grpc::StreamConfig {
         node: Rc::from(node),
         max_message: 1 << 20,
+        max_metadata: 16 * 1024,
         stream_window: 256 << 10,
         connection_window: 16 << 20,
         slow_grace: Duration::from_secs(1),

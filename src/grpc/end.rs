@@ -73,6 +73,7 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
         processed: claimed.unwrap_or(processed),
         reason,
         trailers: metadata::exact(trailers, Place::Response),
+        cut: face::cut(trailers),
     }
 }
 

@@ -30,6 +30,8 @@ pub struct StreamConfig {
     pub node: Rc<str>,
     /// The largest message, in bytes.
     pub max_message: usize,
+    /// Bytes of names and values that a request's headers may have.
+    pub max_metadata: usize,
     /// The stream window that the connection announces, in bytes.
     pub stream_window: u32,
     /// The window of the whole connection, in bytes.

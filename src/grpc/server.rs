@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::Request;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::time::Instant;
 
 use crate::grpc::hop::inbound::Notes;
@@ -73,7 +73,7 @@ impl Connection {
     }
 
     /// Makes a stream of a request. Returns `None` for what is none: a request that is not gRPC is
-    /// answered, another ripcord's control stream is served.
+    /// answered, and so is one with too much metadata; another ripcord's control stream is served.
     pub fn accept(
         &self,
         request: Request<RecvStream>,
@@ -104,7 +104,7 @@ impl Connection {
         head.hops = Some(hops.clone());
         let noted = hop::named(&parts.headers).filter(|_| config.carried);
         self.notes.enter(noted);
-        let stream = ServerStream {
+        let mut stream = ServerStream {
             receiver: Receiver::new(
                 body,
                 self.held.share(),
@@ -124,8 +124,20 @@ impl Connection {
             config: Rc::clone(config),
             control: self.control.clone(),
         };
+        let (size, limit) = (size(&parts.headers), config.max_metadata);
+        if size > limit {
+            let text = format!("request metadata of {size} bytes is over the limit of {limit}");
+            stream.finish(&End::hop(HopKind::OverLimit, text), &config.node);
+            return None;
+        }
         Some((head, stream))
     }
+}
+
+/// Bytes of names and values.
+fn size(headers: &HeaderMap) -> usize {
+    let one = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    headers.iter().map(one).sum()
 }
 
 impl ServerStream {

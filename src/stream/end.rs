@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::stream::{Cancel, Metadata};
+use crate::stream::{Cancel, Cut, Metadata};
 
 /// Who brought the end about, as this hop sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,8 @@ pub struct End {
     pub reason: Reason,
     /// The callee's trailers, without what `reason` already says.
     pub trailers: Metadata,
+    /// What hops before this one had to cut of it.
+    pub cut: Cut,
 }
 
 /// What an end was.
@@ -208,6 +210,7 @@ impl End {
             processed: Processed::Yes,
             reason: Reason::Complete,
             trailers,
+            cut: Cut::default(),
         }
     }
 
@@ -219,6 +222,7 @@ impl End {
             processed: Processed::Yes,
             reason: Reason::Failed(failure),
             trailers,
+            cut: Cut::default(),
         }
     }
 
@@ -230,6 +234,7 @@ impl End {
             processed: Processed::Maybe,
             reason: Reason::Canceled(cancel),
             trailers: Metadata::new(),
+            cut: Cut::default(),
         }
     }
 
@@ -258,6 +263,7 @@ impl End {
                 text: text.into(),
             }),
             trailers: Metadata::new(),
+            cut: Cut::default(),
         }
     }
 }

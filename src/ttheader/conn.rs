@@ -198,7 +198,7 @@ where
                 count(&shared.config.counters.oversized_messages);
                 let text = format!(
                     "{kind:?} of {len} bytes is over the limit of {}",
-                    shared.config.max_message
+                    shared.config.limits().of(kind)
                 );
                 match shared.find(stream_id) {
                     Some(slot) => {

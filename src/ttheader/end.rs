@@ -6,20 +6,24 @@
 
 mod carried;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
 
 use crate::stream::{
-    Business, Cancel, Cause, Class, Code, End, Exception, Failure, HopKind, How, Party, Path,
-    Processed, Reason, Status, code,
+    Business, Cancel, Cause, Class, Code, Cut, End, Exception, Failure, HopKind, How, Part, Party,
+    Path, Processed, Reason, Status, code,
 };
 use crate::ttheader::header::Info;
 use crate::ttheader::{exception, keys, metadata};
 use carried::Carried;
 
-/// The longest text that is written into an exception.
-const MAX_TEXT: usize = 64 * 1024;
+/// The longest text that is written, into an exception or as a string (which holds no more).
+const MAX_TEXT: usize = metadata::MAX_VALUE;
+
+/// Stands where text was cut.
+const MARK: &str = " ...[cut]";
 
 /// What a Rst without a (readable) payload reads as (Kitex's `defaultRstException`).
 const DEFAULT_RST: (i32, &str) = (13, "rst");
@@ -91,6 +95,7 @@ pub fn from_trailer(info: &Info, payload: &Bytes) -> End {
         processed: carried.processed.unwrap_or(processed),
         reason,
         trailers,
+        cut: carried.cut,
     }
 }
 
@@ -167,6 +172,7 @@ pub fn from_rst(by: Party, info: &Info, payload: &Bytes) -> End {
             let mut end = End::canceled(by, carried.cancel(cancel));
             end.trailers = metadata::unpacked(info).unwrap_or_default();
             end.processed = carried.processed.unwrap_or(end.processed);
+            end.cut = carried.cut;
             end
         }
     }
@@ -196,26 +202,27 @@ pub fn connection_lost(by: Party, text: &str) -> End {
 /// What a caller is told.
 #[must_use]
 pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
+    let mut cut = end.cut;
     let mut out = match &end.reason {
         Reason::Complete => trailer(Bytes::new()),
         Reason::Failed(Failure::Status(status)) => {
             let (type_id, text) = status_exception(status);
-            trailer(encode(ctx, type_id, &text))
+            trailer(encode(ctx, &mut cut, type_id, &text))
         }
         Reason::Failed(Failure::Exception(exception)) => {
-            trailer(encode(ctx, exception.type_id, &exception.text))
+            trailer(encode(ctx, &mut cut, exception.type_id, &exception.text))
         }
         Reason::Failed(Failure::Business(found)) => {
             let mut out = trailer(Bytes::new());
-            write_business(found, &mut out.strings);
+            write_business(found, &mut cut, &mut out.strings);
             out
         }
-        Reason::Canceled(cancel) => rst(cancel, ctx),
+        Reason::Canceled(cancel) => rst(cancel, ctx, &mut cut),
         Reason::Hop(hop) if hop.kind.before_backend() => {
             let text = format!("{}{}", status_prefix(hop.kind.status()), hop.text);
-            trailer(encode(ctx, hop.kind.code(), &text))
+            trailer(encode(ctx, &mut cut, hop.kind.code(), &text))
         }
-        Reason::Hop(hop) => rst(&hop.as_cancel(ctx.node), ctx),
+        Reason::Hop(hop) => rst(&hop.as_cancel(ctx.node), ctx, &mut cut),
     };
     let exact = match out.kind {
         TerminalKind::Trailer => {
@@ -224,16 +231,19 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
         TerminalKind::Rst => end.trailers.is_empty(),
     };
     if ctx.carried {
-        carried::write(end, ctx.node, exact, &mut out);
+        carried::write(end, ctx.node, exact, &mut cut, &mut out.strings);
     }
-    carried::bound(&mut out.strings, ctx.carried);
+    carried::bound(&mut out.strings, &mut cut);
+    if ctx.carried && !cut.is_empty() {
+        metadata::push(&mut out.strings, keys::CUT, &cut.to_string());
+    }
     out
 }
 
 /// What a callee is told: always a Rst.
 #[must_use]
 pub fn to_callee(cancel: &Cancel, ctx: &EndContext<'_>) -> Terminal {
-    rst(cancel, ctx)
+    rst(cancel, ctx, &mut Cut::default())
 }
 
 /// The exception that stands for a gRPC status; the text names the status, since it is all that
@@ -283,7 +293,7 @@ fn trailer(payload: Bytes) -> Terminal {
     }
 }
 
-fn rst(cancel: &Cancel, ctx: &EndContext<'_>) -> Terminal {
+fn rst(cancel: &Cancel, ctx: &EndContext<'_>, cut: &mut Cut) -> Terminal {
     let mut strings = Vec::new();
     if !cancel.path.is_empty() {
         metadata::push(&mut strings, keys::CANCELED_PATH, &cancel.path.to_wire());
@@ -291,20 +301,25 @@ fn rst(cancel: &Cancel, ctx: &EndContext<'_>) -> Terminal {
     Terminal {
         kind: TerminalKind::Rst,
         strings,
-        payload: encode(ctx, cancel.cause.code, &cancel.cause.text),
+        payload: encode(ctx, cut, cancel.cause.code, &cancel.cause.text),
     }
 }
 
-fn encode(ctx: &EndContext<'_>, type_id: i32, text: &str) -> Bytes {
+fn encode(ctx: &EndContext<'_>, cut: &mut Cut, type_id: i32, text: &str) -> Bytes {
+    exception::encode(ctx.method, ctx.stream_id, type_id, &short(text, cut))
+}
+
+/// A text that is not too long, whole or with a mark at its end.
+fn short<'a>(text: &'a str, cut: &mut Cut) -> Cow<'a, str> {
     if text.len() <= MAX_TEXT {
-        return exception::encode(ctx.method, ctx.stream_id, type_id, text);
+        return Cow::Borrowed(text);
     }
-    let mut end = MAX_TEXT;
+    cut.insert(Part::Text);
+    let mut end = MAX_TEXT - MARK.len();
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let text = format!("{} ...[cut]", text.get(..end).unwrap_or_default());
-    exception::encode(ctx.method, ctx.stream_id, type_id, &text)
+    Cow::Owned(format!("{}{MARK}", text.get(..end).unwrap_or_default()))
 }
 
 /// Kitex's `ParseBizStatusErr`: what is not a number is no business error; an unreadable extra
@@ -340,18 +355,16 @@ fn readable_extra(raw: &Bytes) -> bool {
     serde_json::from_slice::<Option<HashMap<String, Option<String>>>>(raw).is_ok()
 }
 
-fn write_business(found: &Business, out: &mut Vec<(Bytes, Bytes)>) {
+fn write_business(found: &Business, cut: &mut Cut, out: &mut Vec<(Bytes, Bytes)>) {
     metadata::push(out, keys::BIZ_STATUS, &found.code.to_string());
-    metadata::push(out, keys::BIZ_MESSAGE, &found.text);
-    if let Some(extra) = found
-        .extra
-        .as_ref()
-        .filter(|e| e.len() <= metadata::MAX_VALUE)
-    {
-        out.push((
-            Bytes::from_static(keys::BIZ_EXTRA.as_bytes()),
-            extra.clone(),
-        ));
+    metadata::push(out, keys::BIZ_MESSAGE, &short(&found.text, cut));
+    match &found.extra {
+        Some(extra) if extra.len() <= metadata::MAX_VALUE => {
+            let key = Bytes::from_static(keys::BIZ_EXTRA.as_bytes());
+            out.push((key, extra.clone()));
+        }
+        Some(_) => cut.insert(Part::Extra),
+        None => {}
     }
 }
 

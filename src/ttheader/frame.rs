@@ -154,6 +154,17 @@ pub struct Limits {
     pub control: usize,
 }
 
+impl Limits {
+    /// The longest payload of such a frame.
+    #[must_use]
+    pub const fn of(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Data => self.message,
+            Kind::Meta | Kind::Header | Kind::Trailer | Kind::Rst => self.control,
+        }
+    }
+}
+
 /// What the decoder found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
@@ -298,11 +309,7 @@ impl Decoder {
             Err(error) => return Ok(Some(self.bad(&fixed, error))),
         };
         let len = fixed.payload;
-        let limit = match kind {
-            Kind::Data => self.limits.message,
-            Kind::Meta | Kind::Header | Kind::Trailer | Kind::Rst => self.limits.control,
-        };
-        if len > limit {
+        if len > self.limits.of(kind) {
             self.pass_over(&fixed);
             return Ok(Some(Event::Oversized {
                 stream_id,

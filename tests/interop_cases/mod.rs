@@ -10,6 +10,8 @@ mod frames;
 mod golden;
 mod hops;
 mod limits;
+mod official;
 mod payloads;
 mod pingpong;
 mod reload;
+mod sizes;

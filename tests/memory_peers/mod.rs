@@ -42,6 +42,7 @@ fn grpc_config() -> Rc<grpc::StreamConfig> {
     Rc::new(grpc::StreamConfig {
         node: Rc::from("peer"),
         max_message: 4 << 20,
+        max_metadata: 16 * 1024,
         stream_window: 16 << 10,
         connection_window: 256 << 20,
         slow_grace: NEVER,

@@ -12,7 +12,20 @@ use std::sync::OnceLock;
 /// The Go peer.
 pub(crate) fn go_peer() -> Option<&'static Path> {
     static PEER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PEER.get_or_init(|| found(build())).as_deref()
+    PEER.get_or_init(|| found(build("go", "peer", ".")))
+        .as_deref()
+}
+
+/// grpc-go's own interop client and server, in that order.
+#[allow(dead_code, reason = "only one of the test binaries runs them")]
+pub(crate) fn official() -> Option<&'static (PathBuf, PathBuf)> {
+    static OFFICIAL: OnceLock<Option<(PathBuf, PathBuf)>> = OnceLock::new();
+    let one = |name: &str| {
+        let package = format!("google.golang.org/grpc/interop/{name}");
+        build("official", &format!("official-{name}"), &package)
+    };
+    let both = || Ok((one("client")?, one("server")?));
+    OFFICIAL.get_or_init(|| found(both())).as_ref()
 }
 
 /// A Python that has grpcio, and the peer's script.
@@ -25,28 +38,29 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn build() -> Result<PathBuf, String> {
+/// Builds a package as `target/interop/NAME`, with the module in that folder of `tests/interop`.
+fn build(folder: &str, name: &str, package: &str) -> Result<PathBuf, String> {
     let version = Command::new("go").arg("version").output();
     if !version.is_ok_and(|v| v.status.success()) {
         return Err("no `go` on the PATH, so no Kitex and no grpc-go peer".to_owned());
     }
     let out = root().join("target/interop");
     std::fs::create_dir_all(&out).map_err(|e| e.to_string())?;
-    let peer = out.join("peer");
+    let peer = out.join(name);
     // Several test processes may come at once; the second finds all of it in Go's cache.
     let built = Command::new("flock")
         .arg(out.join("lock"))
         .args(["go", "build", "-o"])
         .arg(&peer)
-        .arg(".")
-        .current_dir(root().join("tests/interop/go"))
+        .arg(package)
+        .current_dir(root().join("tests/interop").join(folder))
         .output()
         .map_err(|e| format!("flock (util-linux): {e}"))?;
     if built.status.success() {
         Ok(peer)
     } else {
         let text = String::from_utf8_lossy(&built.stderr).into_owned();
-        Err(format!("the Go peer does not build (offline?):\n{text}"))
+        Err(format!("{name} does not build (offline?):\n{text}"))
     }
 }
 

@@ -241,9 +241,11 @@ impl Lab {
         let python = python(&["grpc-server"]);
         let python_address = python.as_ref().map(address);
         let table = callee_table(&address(&kitex), &address(&grpc), python_address.as_deref());
-        let one = Ripcord::start("one", &table, "");
-        let ingress = Ripcord::start("ingress", &table, "");
-        let egress = Ripcord::start("egress", &egress_table(&ingress.address), "");
+        // All tests share these peers: on a busy machine one that is not run for a second is not slow.
+        let patient = "limits: { slow_grace: 20s }";
+        let one = Ripcord::start("one", &table, patient);
+        let ingress = Ripcord::start("ingress", &table, patient);
+        let egress = Ripcord::start("egress", &egress_table(&ingress.address), patient);
         Some(Self {
             kitex,
             grpc,

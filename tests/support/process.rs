@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take. Longer than any limit that a test sets a peer.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Lines kept for a failure's report.
 const TAIL: usize = 40;
@@ -121,6 +121,14 @@ impl Process {
     /// The first line that `wanted` takes; waits for it.
     pub(crate) fn line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.lines(what, 1, wanted).remove(0)
+    }
+
+    /// What `wanted` finds in a line that is no JSON; waits for it.
+    #[allow(dead_code, reason = "only some of the test binaries read logs")]
+    pub(crate) fn text<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        self.wait(what, |heard| {
+            heard.noise.iter().find_map(|line| wanted(line))
+        })
     }
 
     /// Every line up to now.

@@ -12,6 +12,7 @@ fn pool() -> Rc<Pool> {
     let grpc = Rc::new(grpc::StreamConfig {
         node: "n".into(),
         max_message: 1 << 20,
+        max_metadata: 16 * 1024,
         stream_window: 1 << 16,
         connection_window: 1 << 20,
         slow_grace: Duration::from_secs(1),

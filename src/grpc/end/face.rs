@@ -9,7 +9,7 @@ use super::{ERROR_DOMAIN, status_of_cause, status_of_exception};
 use crate::grpc::keys;
 use crate::grpc::status::{ErrorInfo, encode_details};
 use crate::stream::{
-    Business, Cancel, Code, Exception, Failure, How, Path, Reason, Status, TtCode, code,
+    Business, Cancel, Code, Cut, Exception, Failure, How, Part, Path, Reason, Status, TtCode, code,
     default_text,
 };
 
@@ -108,16 +108,17 @@ impl Face {
             && self.status.code == seen.status.code
             && self.status.message == seen.status.message
             && (self.status.details == seen.status.details
-                || (seen.status.details.is_none() && was_cut(trailers, "details")))
+                || (seen.status.details.is_none() && cut(trailers).contains(Part::Details)))
     }
 }
 
-/// Whether `part` was cut from these trailers.
-pub(super) fn was_cut(trailers: &HeaderMap, part: &str) -> bool {
+/// What was cut from these trailers.
+pub(super) fn cut(trailers: &HeaderMap) -> Cut {
     trailers
         .get(keys::CUT)
         .and_then(|raw| raw.to_str().ok())
-        .is_some_and(|raw| raw.split(',').any(|cut| cut == part))
+        .map(Cut::parse)
+        .unwrap_or_default()
 }
 
 /// What Kitex prints before the text of an error that its caller received.

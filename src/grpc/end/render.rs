@@ -1,7 +1,6 @@
 //! An end as trailers that a peer takes: within a number of bytes, cut in a fixed order.
 //!
-//! The order: the exact forms that only ripcord reads, trailers from the last one, details,
-//! `biz-extra`, the middle of the path, the text. What was cut is named in `ripcord-cut`.
+//! The order is that of [`Part`]. What was cut, here or by a hop before, is named in `ripcord-cut`.
 
 use std::borrow::Cow;
 
@@ -12,7 +11,7 @@ use super::face::Face;
 use crate::grpc::keys;
 use crate::grpc::metadata::{self, Place, put};
 use crate::grpc::status::{encode_bin, encode_message};
-use crate::stream::{Cancel, End, Failure, Metadata, Reason};
+use crate::stream::{Cancel, Cut, End, Failure, Metadata, Part, Reason};
 
 /// Bytes of a path that is cut.
 const SHORT_PATH: usize = 512;
@@ -23,46 +22,14 @@ const MARK: &str = " ...[cut]";
 /// What HPACK adds to every header's size.
 const PER_HEADER: usize = 32;
 
-/// The parts that can be cut, in that order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Exact,
-    Trailers,
-    Details,
-    Extra,
-    Path,
-    Text,
-}
-
-impl Part {
-    const ORDER: [Self; 6] = [
-        Self::Exact,
-        Self::Trailers,
-        Self::Details,
-        Self::Extra,
-        Self::Path,
-        Self::Text,
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Trailers => "trailers",
-            Self::Details => "details",
-            Self::Extra => "extra",
-            Self::Path => "path",
-            Self::Text => "text",
-        }
-    }
-}
-
 /// Renders within `limit` bytes.
 pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> HeaderMap {
     let mut end = Cow::Borrowed(end);
-    let mut cut: Vec<Part> = Vec::new();
+    let mut cut = Cut::default();
     // What can never fit is not rendered even once.
     if end.trailers.size() + end.trailers.len() * PER_HEADER > limit * 4 {
-        cut.extend([Part::Exact, Part::Trailers]);
+        cut.insert(Part::Exact);
+        cut.insert(Part::Trailers);
         let mut left = limit;
         end.to_mut().trailers.retain(|entry| {
             let size = entry.key.len() + entry.value.len() + PER_HEADER;
@@ -80,17 +47,15 @@ pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> He
         let short = format!("{}{MARK}", whole.get(..at).unwrap_or_default());
         set_text(&mut end.to_mut().reason, &short);
     }
-    let early = cut.clone();
-    let mut out = render(&end, node, carried, &cut);
+    let early = cut;
+    let mut out = render(&end, node, carried, cut);
     for part in Part::ORDER {
         if size(&out) <= limit {
             break;
         }
-        if !cut.contains(&part) {
-            cut.push(part);
-        }
+        cut.insert(part);
         // The mark takes room of its own.
-        let marked = render(&end, node, carried, &cut);
+        let marked = render(&end, node, carried, cut);
         let over = size(&marked).saturating_sub(limit);
         let changed = match part {
             Part::Exact | Part::Details | Part::Extra => size(&marked) < size(&out),
@@ -98,15 +63,15 @@ pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> He
             Part::Path => shorten_path(&mut end),
             Part::Text => shorten_text(&mut end, node, over),
         };
-        if !changed {
-            cut.retain(|done| *done != part || early.contains(done));
+        if !changed && !early.contains(part) {
+            cut.remove(part);
         }
-        out = render(&end, node, carried, &cut);
+        out = render(&end, node, carried, cut);
     }
     out
 }
 
-fn render(end: &End, node: &str, carried: bool, cut: &[Part]) -> HeaderMap {
+fn render(end: &End, node: &str, carried: bool, cut: Cut) -> HeaderMap {
     let face = Face::of(&end.reason, node);
     let mut out = HeaderMap::new();
     say(&mut out, keys::STATUS, &face.status.code.to_string());
@@ -118,28 +83,28 @@ fn render(end: &End, node: &str, carried: bool, cut: &[Part]) -> HeaderMap {
         );
     }
     if let Some(details) = &face.status.details
-        && !cut.contains(&Part::Details)
+        && !cut.contains(Part::Details)
     {
         say(&mut out, keys::DETAILS, &encode_bin(details));
     }
     if let Some((code, extra)) = &face.biz {
         say(&mut out, keys::BIZ_STATUS, &code.to_string());
         if let Some(extra) = extra
-            && !cut.contains(&Part::Extra)
+            && !cut.contains(Part::Extra)
         {
             say(&mut out, keys::BIZ_EXTRA, extra);
         }
     }
     let plain = metadata::write(&end.trailers, Place::Response, &mut out);
     if carried {
-        let exact = !cut.contains(&Part::Exact);
+        let exact = !cut.contains(Part::Exact);
         carried::write(&end.reason, end.processed, node, exact, &mut out);
         if exact && !plain {
             say(&mut out, keys::META, &encode_bin(&end.trailers.pack()));
         }
-        if !cut.is_empty() {
-            let names: Vec<_> = cut.iter().map(|part| part.name()).collect();
-            say(&mut out, keys::CUT, &names.join(","));
+        let all = cut.and(end.cut);
+        if !all.is_empty() {
+            say(&mut out, keys::CUT, &all.to_string());
         }
     }
     out

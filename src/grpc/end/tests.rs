@@ -183,7 +183,10 @@ fn trailers_are_cut_in_order_and_marked() {
     let read = from_trailers(200, &trailers);
     assert_eq!(read.reason, end.reason);
     assert_eq!(read.trailers.len(), 2);
-    assert!(size(&to_caller(&read, "hop", true)) <= MAX_TRAILERS);
+    let next = to_caller(&read, "hop", true);
+    assert!(size(&next) <= MAX_TRAILERS);
+    // What a hop before has cut is still said.
+    assert_eq!(get(&next, "ripcord-cut"), "exact,trailers");
 }
 
 #[test]

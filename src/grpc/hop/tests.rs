@@ -27,6 +27,7 @@ fn config(to_ripcord: bool, carried: bool) -> Rc<StreamConfig> {
     Rc::new(StreamConfig {
         node: "hop".into(),
         max_message: 1 << 20,
+        max_metadata: 16 * 1024,
         stream_window: 1 << 16,
         connection_window: 1 << 20,
         slow_grace: Duration::from_secs(1),

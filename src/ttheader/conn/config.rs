@@ -41,6 +41,10 @@ pub struct ConnConfig {
     pub counters: Arc<Counters>,
 }
 
+/// The longest payload but a message: an exception's. Longer than any text that is passed on, and
+/// not bound to `max_message`, since how a stream ended is said however short its messages are.
+const MAX_CONTROL: usize = 256 * 1024;
+
 impl ConnConfig {
     /// The defaults.
     #[must_use]
@@ -66,8 +70,7 @@ impl ConnConfig {
         Limits {
             header: self.max_header,
             message: self.max_message,
-            // An exception's text and a Header; neither is ever as large as a message may be.
-            control: self.max_message.min(256 * 1024),
+            control: MAX_CONTROL,
         }
     }
 }

@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 
-use super::{Terminal, status_exception, status_prefix};
+use super::{status_exception, status_prefix};
 use crate::stream::{
-    Business, Cancel, Class, Code, End, Exception, Failure, HopEnd, HopKind, How, Processed,
-    Reason, Status, UNKNOWN_METHOD, code,
+    Business, Cancel, Class, Code, Cut, End, Entry, Exception, Failure, HopEnd, HopKind, How, Part,
+    Processed, Reason, Status, UNKNOWN_METHOD, code,
 };
 use crate::ttheader::header::Info;
 use crate::ttheader::{keys, metadata};
@@ -25,6 +25,8 @@ pub(super) struct Carried {
     end: Option<HopKind>,
     /// Whether the callee may have processed the call. Nothing native beside it can contradict.
     pub(super) processed: Option<Processed>,
+    /// What a hop before has cut.
+    pub(super) cut: Cut,
 }
 
 impl Carried {
@@ -40,6 +42,7 @@ impl Carried {
                 .map(Bytes::from),
             end: text(keys::CARRIED_END).and_then(HopKind::from_name),
             processed: text(keys::CARRIED_PROCESSED).and_then(Processed::from_name),
+            cut: text(keys::CUT).map(Cut::parse).unwrap_or_default(),
         }
     }
 
@@ -109,87 +112,89 @@ impl Carried {
     }
 }
 
-/// Adds what the frame of `end` does not say; `exact` if that is not its trailers.
-pub(super) fn write(end: &End, node: &str, exact: bool, out: &mut Terminal) {
+/// Adds what the frame of `end` does not say; `exact` if that is not its trailers. What is too long
+/// for a string is cut.
+pub(super) fn write(
+    end: &End,
+    node: &str,
+    exact: bool,
+    cut: &mut Cut,
+    out: &mut Vec<(Bytes, Bytes)>,
+) {
     let mut usual = Processed::Yes;
     match &end.reason {
         Reason::Complete | Reason::Failed(Failure::Exception(_)) => {}
-        Reason::Failed(Failure::Status(status)) => write_status(status, out),
+        Reason::Failed(Failure::Status(status)) => write_status(status, cut, out),
         Reason::Failed(Failure::Business(found)) => {
             if let Some(status) = &found.status {
-                write_status(status, out);
+                write_status(status, cut, out);
             }
         }
         Reason::Canceled(cancel) => {
             usual = Processed::Maybe;
-            write_cancel(cancel, out);
+            write_cancel(cancel, cut, out);
         }
         Reason::Hop(hop) if hop.kind.before_backend() => {
             usual = Processed::No;
-            metadata::push(&mut out.strings, keys::CARRIED_END, hop.kind.name());
+            metadata::push(out, keys::CARRIED_END, hop.kind.name());
         }
         Reason::Hop(hop) => {
             usual = Processed::Maybe;
-            write_cancel(&hop.as_cancel(node), out);
+            write_cancel(&hop.as_cancel(node), cut, out);
         }
     }
     if end.processed != usual {
-        metadata::push(
-            &mut out.strings,
-            keys::CARRIED_PROCESSED,
-            end.processed.name(),
-        );
+        metadata::push(out, keys::CARRIED_PROCESSED, end.processed.name());
     }
-    if !exact && let Some(pack) = metadata::pack(&end.trailers) {
-        metadata::push(&mut out.strings, keys::CARRIED_META, &pack);
+    if exact {
+        return;
+    }
+    if let Some(pack) = metadata::pack(&end.trailers) {
+        metadata::push(out, keys::CARRIED_META, &pack);
+        return;
+    }
+    cut.insert(Part::Exact);
+    let lost = |entry: &Entry| entry.value.len().max(entry.key.len()) > metadata::MAX_VALUE;
+    if matches!(end.reason, Reason::Canceled(_) | Reason::Hop(_)) || end.trailers.iter().any(lost) {
+        cut.insert(Part::Trailers);
     }
 }
 
-fn write_cancel(cancel: &Cancel, out: &mut Terminal) {
+fn write_cancel(cancel: &Cancel, cut: &mut Cut, out: &mut Vec<(Bytes, Bytes)>) {
     if let Some(status) = &cancel.status {
-        write_status(status, out);
+        write_status(status, cut, out);
     }
 }
 
-fn write_status(status: &Status, out: &mut Terminal) {
-    metadata::push(
-        &mut out.strings,
-        keys::CARRIED_STATUS,
-        &status.code.to_string(),
-    );
+fn write_status(status: &Status, cut: &mut Cut, out: &mut Vec<(Bytes, Bytes)>) {
+    metadata::push(out, keys::CARRIED_STATUS, &status.code.to_string());
     if let Some(details) = &status.details {
         let details = STANDARD_NO_PAD.encode(details);
         if details.len() <= metadata::MAX_VALUE {
-            metadata::push(&mut out.strings, keys::CARRIED_DETAILS, &details);
+            metadata::push(out, keys::CARRIED_DETAILS, &details);
         } else {
-            metadata::push(&mut out.strings, keys::CUT, "details");
+            cut.insert(Part::Details);
         }
     }
 }
 
-/// Cuts strings down to [`MAX_STRINGS`]: the carried pack first, then the details, then whatever
-/// stands last.
-pub(super) fn bound(strings: &mut Vec<(Bytes, Bytes)>, mark: bool) {
-    let mut total: usize = strings.iter().map(|(k, v)| k.len() + v.len() + 4).sum();
-    if total <= MAX_STRINGS {
-        return;
-    }
-    let mut without = |gone: (Bytes, Bytes)| {
-        total -= gone.0.len() + gone.1.len() + 4;
-        total <= MAX_STRINGS
-    };
-    let mut fits = false;
-    for key in [keys::CARRIED_META, keys::CARRIED_DETAILS] {
-        let at = strings.iter().position(|(k, _)| k == key.as_bytes());
-        if let Some(at) = at.filter(|_| !fits) {
-            fits = without(strings.remove(at));
+/// Cuts strings down to [`MAX_STRINGS`], in the order of [`Part`]: the carried pack, trailers from
+/// the last one, the details, the extra. What is left then (the code, the text, the path) fits.
+pub(super) fn bound(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
+    let size = |(key, value): &(Bytes, Bytes)| key.len() + value.len() + 4;
+    let mut total: usize = strings.iter().map(size).sum();
+    let mut drop_last = |part: Part, is_it: &dyn Fn(&[u8]) -> bool| {
+        while total > MAX_STRINGS
+            && let Some(at) = strings.iter().rposition(|(key, _)| is_it(key))
+        {
+            total -= size(&strings.remove(at));
+            cut.insert(part);
         }
-    }
-    while !fits {
-        let Some(last) = strings.pop() else { break };
-        fits = without(last);
-    }
-    if mark {
-        metadata::push(strings, keys::CUT, "strings");
-    }
+    };
+    drop_last(Part::Exact, &|key| key == keys::CARRIED_META.as_bytes());
+    drop_last(Part::Trailers, &|key| !keys::is_reserved(key));
+    drop_last(Part::Details, &|key| {
+        key == keys::CARRIED_DETAILS.as_bytes()
+    });
+    drop_last(Part::Extra, &|key| key == keys::BIZ_EXTRA.as_bytes());
 }

@@ -175,3 +175,60 @@ fn strings_stay_within_a_block() {
     assert!(total < 200_000);
     assert!(terminal.strings.iter().any(|(k, _)| k == keys::CUT));
 }
+
+/// A status with so many bytes of text and details, and trailers of 40,000 bytes.
+fn long_status(text: usize, details: usize, trailers: usize) -> End {
+    let mut all = crate::stream::Metadata::new();
+    for i in 0..trailers {
+        let value = vec![b'x'; 40_000];
+        all.push(crate::stream::Scope::Plain, format!("k{i}"), value);
+    }
+    let status = Status {
+        code: 5,
+        message: "m".repeat(text),
+        details: Some(Bytes::from(vec![7; details])),
+    };
+    End::failed(Failure::Status(status), all)
+}
+
+#[test]
+fn what_is_missed_the_least_is_cut_first_and_the_status_never() {
+    for (end, cut, kept) in [
+        (long_status(10, 40_000, 3), "", 3),
+        (long_status(10, 40_000, 4), "trailers", 3),
+        (long_status(10, 40_000, 9), "trailers", 3),
+        (long_status(10, 50_000, 4), "details", 4),
+        (long_status(70_000, 50_000, 9), "trailers,details,text", 4),
+    ] {
+        let terminal = to_caller(&end, &ctx());
+        let read = read(&terminal);
+        assert_eq!(read.cut.to_string(), cut);
+        assert_eq!(read.trailers.len(), kept);
+        let Reason::Failed(Failure::Status(status)) = &read.reason else {
+            panic!("{:?}", read.reason);
+        };
+        assert_eq!(status.code, 5);
+        assert_eq!(status.details.is_none(), cut.contains("details"));
+        assert_eq!(status.message.ends_with(MARK), cut.contains("text"));
+        // The next hop says it too.
+        assert_eq!(self::read(&to_caller(&read, &ctx())).cut, read.cut);
+    }
+}
+
+#[test]
+fn a_business_error_is_cut_and_marked_as_any_other() {
+    let found = Business {
+        code: 7,
+        text: "é".repeat(40_000),
+        extra: Some(Bytes::from(format!("{{\"k\":\"{}\"}}", "v".repeat(70_000)))),
+        status: None,
+    };
+    let end = End::failed(Failure::Business(found), crate::stream::Metadata::new());
+    let read = read(&to_caller(&end, &ctx()));
+    assert_eq!(read.cut.to_string(), "extra,text");
+    let Reason::Failed(Failure::Business(found)) = read.reason else {
+        panic!("{:?}", read.reason);
+    };
+    assert!(found.extra.is_none());
+    assert!(found.text.len() <= MAX_TEXT && found.text.ends_with(MARK));
+}

@@ -177,10 +177,10 @@ func (s *grpcServerStream) Finish(op *Op) error {
 	return errors.New(op.Message)
 }
 
-func grpcStatus(code codes.Code, msg string, details bool) error {
+func grpcStatus(code codes.Code, msg string, d details) error {
 	st := status.New(code, msg)
-	if details {
-		st, _ = st.WithDetails(errorInfo())
+	if d > 0 {
+		st, _ = st.WithDetails(errorInfo(d))
 	}
 	return st.Err()
 }

@@ -158,7 +158,7 @@ func (s *kitexServerStream) Finish(op *Op) error {
 	case "", "ok":
 		return nil
 	case "biz":
-		if op.Details || op.Status != 0 {
+		if op.Details > 0 || op.Status != 0 {
 			biz := kerrors.NewGRPCBizStatusErrorWithExtra(op.Code, op.Message, op.Extra)
 			biz.(kerrors.GRPCStatusIface).SetGRPCStatus(kitexStatus(op.Status, op.Message, op.Details))
 			return biz
@@ -181,19 +181,20 @@ func (s *kitexServerStream) Finish(op *Op) error {
 	return errors.New(op.Message)
 }
 
-func kitexStatus(code int32, msg string, details bool) *status.Status {
+func kitexStatus(code int32, msg string, d details) *status.Status {
 	if code == 0 {
 		code = int32(codes.Internal)
 	}
 	st := status.New(codes.Code(code), msg)
-	if details {
-		st, _ = st.WithDetails(errorInfo())
+	if d > 0 {
+		st, _ = st.WithDetails(errorInfo(d))
 	}
 	return st
 }
 
-func errorInfo() *errdetails.ErrorInfo {
-	return &errdetails.ErrorInfo{Reason: "INTEROP", Domain: "interop.test", Metadata: map[string]string{"k": "v"}}
+func errorInfo(d details) *errdetails.ErrorInfo {
+	value := strings.Repeat("v", int(d))
+	return &errdetails.ErrorInfo{Reason: "INTEROP", Domain: "interop.test", Metadata: map[string]string{"k": value}}
 }
 
 func (s *kitexServerStream) Describe(m map[string]any, err error) {

@@ -41,7 +41,7 @@ type Op struct {
 	Status  int32             `json:"status"`
 	Message string            `json:"message"`
 	Extra   map[string]string `json:"extra"`
-	Details bool              `json:"details"`
+	Details details           `json:"details"`
 	Script  json.RawMessage   `json:"script"` // relay: the next hop's script
 }
 
@@ -52,10 +52,37 @@ func (o *Op) count(def int) int {
 	return *o.N
 }
 
+// filled is KV and n more, t-0000 and so on, of size bytes each.
+func (o *Op) filled() map[string]values {
+	kv := map[string]values{}
+	for k, v := range o.KV {
+		kv[k] = v
+	}
+	for i := range o.count(0) {
+		kv[fmt.Sprintf("t-%04d", i)] = values{strings.Repeat("t", o.Size)}
+	}
+	return kv
+}
+
 // Script is what travels to the server.
 type Script struct {
 	ID  string          `json:"id"`
 	Ops json.RawMessage `json:"ops"`
+}
+
+// details says whether a status has an ErrorInfo, and how many bytes its one metadata value has.
+type details int
+
+func (d *details) UnmarshalJSON(b []byte) error {
+	switch string(b) {
+	case "false", "null":
+		*d = 0
+		return nil
+	case "true":
+		*d = 1
+		return nil
+	}
+	return json.Unmarshal(b, (*int)(d))
 }
 
 // values is a metadata value: one string or a list of them.

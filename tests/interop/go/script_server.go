@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -55,6 +56,7 @@ func serve(id, method string, ops []Op, st serverStream) error {
 	for i := range ops {
 		op := &ops[i]
 		if op.Op == "return" {
+			op.Message += strings.Repeat("m", op.Size)
 			ret := st.Finish(op) // may panic: see the recover above
 			end(ret)
 			return ret
@@ -87,7 +89,7 @@ func (r *serverRun) step(op *Op) {
 	case "send_header":
 		r.note(r.st.SendHeader(op.KV))
 	case "trailer":
-		r.note(r.st.SetTrailer(op.KV))
+		r.note(r.st.SetTrailer(op.filled()))
 	case "recv":
 		for n := op.count(-1); n != 0 && r.err == nil; n-- {
 			b, _, err := r.st.Recv()

@@ -179,7 +179,8 @@ class ServerRun:
                 # grpcio has no buffered form: they go out at once
                 self.ctx.send_initial_metadata(pairs(op.get("kv")))
             elif kind == "trailer":
-                self.trailer += pairs(op.get("kv"))
+                filled = [(f"t-{i:04d}", "t" * op.get("size", 0)) for i in range(op.get("n", 0))]
+                self.trailer += pairs(op.get("kv")) + filled
                 self.ctx.set_trailing_metadata(tuple(self.trailer))
             elif kind in ("recv", "echo"):
                 n = op.get("n", -1)
@@ -212,7 +213,7 @@ class ServerRun:
                 self.err = "peer: unknown server op " + kind
 
     def finish(self, op):
-        kind, code, msg = op.get("kind", "ok"), op.get("code", 2), op.get("message", "")
+        kind, code, msg = op.get("kind", "ok"), op.get("code", 2), op.get("message", "") + "m" * op.get("size", 0)
         if kind == "ok":
             return
         if kind == "biz":  # as a Kitex gRPC server writes it

@@ -1,0 +1,128 @@
+//! What had to be cut of an end to keep it within what a peer takes: the parts, their order, the
+//! mark that says so.
+//!
+//! Each wire knows its own sizes (`grpc/end/render.rs`, `ttheader/end/carried.rs`).
+
+use std::fmt;
+
+/// A part of an end that can be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The exact forms that only ripcord reads.
+    Exact,
+    /// Trailers, from the last one.
+    Trailers,
+    /// The status' details.
+    Details,
+    /// A business error's extra.
+    Extra,
+    /// The names in the middle of a canceled path.
+    Path,
+    /// The end of the text; ` ...[cut]` stands there.
+    Text,
+}
+
+impl Part {
+    /// The order of cutting: first what is missed the least.
+    pub const ORDER: [Self; 6] = [
+        Self::Exact,
+        Self::Trailers,
+        Self::Details,
+        Self::Extra,
+        Self::Path,
+        Self::Text,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Trailers => "trailers",
+            Self::Details => "details",
+            Self::Extra => "extra",
+            Self::Path => "path",
+            Self::Text => "text",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// The parts that this hop or one before it has cut. Shown as names, in the order of cutting,
+/// comma separated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut(u8);
+
+impl Cut {
+    /// Reads the mark; names that are not known are passed over.
+    #[must_use]
+    pub fn parse(mark: &str) -> Self {
+        let mut out = Self::default();
+        for part in Part::ORDER {
+            if mark.split(',').any(|name| name == part.name()) {
+                out.insert(part);
+            }
+        }
+        out
+    }
+
+    /// Adds a part.
+    pub const fn insert(&mut self, part: Part) {
+        self.0 |= part.bit();
+    }
+
+    /// Takes a part away.
+    pub const fn remove(&mut self, part: Part) {
+        self.0 &= !part.bit();
+    }
+
+    /// Whether the part was cut.
+    #[must_use]
+    pub const fn contains(self, part: Part) -> bool {
+        self.0 & part.bit() != 0
+    }
+
+    /// The parts of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether nothing was cut.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut comma = "";
+        for part in Part::ORDER.into_iter().filter(|part| self.contains(*part)) {
+            write!(f, "{comma}{}", part.name())?;
+            comma = ",";
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_reads_as_it_was_written() {
+        let mut cut = Cut::default();
+        assert!(cut.is_empty());
+        for part in Part::ORDER.into_iter().rev() {
+            cut.insert(part);
+            assert!(cut.contains(part));
+            assert_eq!(Cut::parse(&cut.to_string()), cut);
+        }
+        assert_eq!(cut.to_string(), "exact,trailers,details,extra,path,text");
+        cut.remove(Part::Path);
+        assert_eq!(cut.to_string(), "exact,trailers,details,extra,text");
+        assert_eq!(Cut::parse("text,what,,details").to_string(), "details,text");
+    }
+}
