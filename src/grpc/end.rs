@@ -17,8 +17,8 @@ use http::HeaderMap;
 use crate::grpc::metadata::{self, Place};
 use crate::grpc::{keys, status};
 use crate::stream::{
-    Business, Cancel, Cause, Class, Code, End, Failure, HopKind, How, NON_TTSTREAM, Party, Path,
-    Processed, Reason, Status, TtCode, TypeId, UNKNOWN_METHOD, code,
+    Business, Cancel, Cause, Class, Code, End, Failure, HopKind, How, Metadata, NON_TTSTREAM,
+    Party, Path, Processed, Reason, Scope, Status, TtCode, TypeId, UNKNOWN_METHOD, code,
 };
 use face::Face;
 
@@ -28,6 +28,9 @@ pub const MAX_TRAILERS: usize = 8 * 1024 - 256;
 
 /// The domain of the `google.rpc.ErrorInfo` beside an end that has no gRPC status of its own.
 pub const ERROR_DOMAIN: &str = "ripcord.dev";
+
+/// What may stand beside status OK and is not part of the reason then.
+const BESIDE_OK: [&str; 2] = [keys::MESSAGE, keys::DETAILS];
 
 /// How a gRPC caller is told an end.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,11 +77,28 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     let claimed = trailers
         .get(keys::PROCESSED)
         .and_then(|raw| Processed::from_name(raw.to_str().ok()?));
+    let mut rest = metadata::exact(trailers, Place::Response);
+    if reason == Reason::Complete {
+        keep_beside_ok(trailers, &mut rest);
+    }
     End {
         by: Party::Callee,
         processed: claimed.unwrap_or(processed),
         reason,
-        trailers: metadata::exact(trailers, Place::Response),
+        trailers: rest,
+    }
+}
+
+/// A success has a place for neither text nor details, but a callee may send them and a gRPC
+/// library show them (grpcio does): they go with the trailers, under their names, and a gRPC
+/// caller is told them.
+fn keep_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
+    for name in BESIDE_OK {
+        if let Some(value) = trailers.get(name).filter(|value| !value.is_empty())
+            && rest.get(Scope::Plain, name).is_none()
+        {
+            rest.push(Scope::Plain, name, value.as_bytes().to_vec());
+        }
     }
 }
 
@@ -111,7 +131,7 @@ pub fn from_callee_reset(reason: u32) -> End {
             message: text,
             details: None,
         }),
-        crate::stream::Metadata::new(),
+        Metadata::new(),
     );
     end.processed = if reason == status::reset::REFUSED_STREAM {
         Processed::No

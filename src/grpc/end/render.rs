@@ -7,12 +7,12 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::carried;
 use super::face::Face;
+use super::{BESIDE_OK, carried};
 use crate::grpc::keys;
 use crate::grpc::metadata::{self, Place, put};
 use crate::grpc::status::{encode_bin, encode_message};
-use crate::stream::{Cancel, End, Failure, Metadata, Path, Reason};
+use crate::stream::{Cancel, End, Failure, Metadata, Path, Reason, Scope};
 
 /// Bytes of a path that is cut.
 const SHORT_PATH: usize = 512;
@@ -128,6 +128,14 @@ fn render(end: &End, node: &str, carried: bool, cut: &[Part]) -> HeaderMap {
             && !cut.contains(&Part::Extra)
         {
             say(&mut out, keys::BIZ_EXTRA, extra);
+        }
+    }
+    if end.reason == Reason::Complete && !cut.contains(&Part::Details) {
+        for name in BESIDE_OK {
+            let value = end.trailers.get(Scope::Plain, name);
+            if let Some(Ok(value)) = value.map(|raw| HeaderValue::from_bytes(raw)) {
+                let _ = out.try_insert(HeaderName::from_static(name), value);
+            }
         }
     }
     let plain = metadata::write(&end.trailers, Place::Response, &mut out);
