@@ -9,7 +9,7 @@
 mod loss_free_cases;
 
 use loss_free_cases::world::Runner;
-use loss_free_cases::{ends, make};
+use loss_free_cases::{ends, forge, make};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -58,5 +58,17 @@ fn ttheader_comes_through_grpc_as_it_was() {
 fn a_callers_cancel_comes_through_both_ways() {
     check(make::cancel(), |world, batch| {
         world.all(batch, ends::cancel)
+    });
+}
+
+#[test]
+fn a_callee_cannot_forge_an_end() {
+    check(forge::lie(), |world, batch| world.all(batch, forge::lied));
+}
+
+#[test]
+fn a_caller_cannot_forge_a_request() {
+    check(forge::lying_call(), |world, batch| {
+        world.all(batch, forge::lied_in_request)
     });
 }

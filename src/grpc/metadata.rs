@@ -215,6 +215,15 @@ pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
+/// Removes every header that only ripcord knows.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    let ours = |name: &&HeaderName| name.as_str().starts_with(keys::PREFIX_RIPCORD);
+    let names: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 fn path(service: &str, method: &str) -> String {
     format!(
         "/{}/{}",

@@ -45,7 +45,10 @@ pub fn accept(
     control: Control,
     held: &Rc<Held>,
 ) -> Option<(RequestHead, ServerStream)> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if !config.carried {
+        metadata::strip(&mut parts.headers);
+    }
     let head = match metadata::request_head(&parts) {
         Ok(head) => head,
         Err(refusal) => {
@@ -90,7 +93,10 @@ impl ServerStream {
     fn sender(&mut self) -> Option<&mut Sender> {
         if self.sender.is_none() {
             let head = self.held.take().unwrap_or_default();
-            let response = metadata::response(&head, &self.payload);
+            let mut response = metadata::response(&head, &self.payload);
+            if !self.config.carried {
+                metadata::strip(response.headers_mut());
+            }
             self.sender = self
                 .respond
                 .send_response(response, false)

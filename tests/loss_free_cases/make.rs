@@ -69,7 +69,7 @@ fn raw(max: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..max)
 }
 
-pub(crate) fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> BoxedStrategy<String> {
     prop_oneof![
         6 => any::<String>().prop_map(|text| text.chars().take(40).collect()),
         4 => "[ -~]{0,60}",
@@ -82,6 +82,7 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
         1 => Just("[ttstream error, code=12007] [client-side stream] x".to_owned()),
         1 => "[a-zA-Z ]{1000,1500}",
     ]
+    .boxed()
 }
 
 fn messages() -> impl Strategy<Value = Vec<Bytes>> {
@@ -102,7 +103,7 @@ fn header_value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Headers of an application: names repeated, also apart from each other.
-pub(crate) fn headers(request: bool) -> impl Strategy<Value = Pairs> {
+pub(crate) fn headers(request: bool) -> BoxedStrategy<Pairs> {
     let name = prop_oneof![
         8 => "[a-z0-9][a-z0-9_.!#$&'*+^`|~-]{0,12}",
         1 => Just("x-bin".to_owned()),
@@ -114,25 +115,27 @@ pub(crate) fn headers(request: bool) -> impl Strategy<Value = Pairs> {
     ]
     .prop_filter("trace context, which hops write", |name| !["b3", "baggage", "te"].contains(&name.as_str()));
     let entry = (name, vec((header_value(), any::<bool>()), 1..3));
-    vec(entry, 0..5).prop_map(move |entries| {
-        let mut out = Pairs::new();
-        for (name, values) in entries {
-            for (mut value, padded) in values {
-                if name.ends_with("-bin") {
-                    value = encode_bin(&value).into_bytes();
-                    while padded && value.len() % 4 != 0 {
-                        value.push(b'=');
+    vec(entry, 0..5)
+        .prop_map(move |entries| {
+            let mut out = Pairs::new();
+            for (name, values) in entries {
+                for (mut value, padded) in values {
+                    if name.ends_with("-bin") {
+                        value = encode_bin(&value).into_bytes();
+                        while padded && value.len() % 4 != 0 {
+                            value.push(b'=');
+                        }
                     }
+                    // Metainfo without a value is none.
+                    if request && name.starts_with("rpc-") && value.is_empty() {
+                        value.push(b'v');
+                    }
+                    out.push((name.clone().into_bytes(), value));
                 }
-                // Metainfo without a value is none.
-                if request && name.starts_with("rpc-") && value.is_empty() {
-                    value.push(b'v');
-                }
-                out.push((name.clone().into_bytes(), value));
             }
-        }
-        out
-    })
+            out
+        })
+        .boxed()
 }
 
 fn status() -> impl Strategy<Value = Pairs> {
@@ -181,13 +184,13 @@ fn status() -> impl Strategy<Value = Pairs> {
         })
 }
 
-fn grpc_end() -> impl Strategy<Value = grpc::End> {
+pub(crate) fn grpc_end() -> BoxedStrategy<grpc::End> {
     let trailers = (status(), headers(false)).prop_map(|(mut out, more)| {
         out.extend(more);
         grpc::End::Trailers(out)
     });
     let reset = prop_oneof![0u32..=13, Just(1000), Just(77)].prop_map(grpc::End::Reset);
-    prop_oneof![8 => trailers, 1 => reset]
+    prop_oneof![8 => trailers, 1 => reset].boxed()
 }
 
 /// What stands behind the method's name in a path.
@@ -243,7 +246,7 @@ const HOP_ONLY: [&str; 9] = [
 ];
 
 /// The strings of a TTHeader application: any bytes.
-pub(crate) fn strings(request: bool) -> impl Strategy<Value = Pairs> {
+pub(crate) fn strings(request: bool) -> BoxedStrategy<Pairs> {
     let words = vec![
         "te",
         "grpc-status",
@@ -287,27 +290,29 @@ pub(crate) fn strings(request: bool) -> impl Strategy<Value = Pairs> {
             && !HOP_ONLY.iter().any(|name| key == name.as_bytes())
     });
     let value = prop_oneof![4 => raw(20), 3 => "[ -~]{0,20}".prop_map(String::into_bytes), 1 => Just(b"a, b".to_vec())];
-    btree_map(key, value, 0..6).prop_map(move |map| {
-        map.into_iter()
-            .map(|(mut key, mut value)| {
-                // Metainfo without a name or a value is none.
-                if request && key.starts_with(b"RPC_") {
-                    if key.ends_with(b"_") {
-                        key.push(b'K');
+    btree_map(key, value, 0..6)
+        .prop_map(move |map| {
+            map.into_iter()
+                .map(|(mut key, mut value)| {
+                    // Metainfo without a name or a value is none.
+                    if request && key.starts_with(b"RPC_") {
+                        if key.ends_with(b"_") {
+                            key.push(b'K');
+                        }
+                        if value.is_empty() {
+                            value.push(b'v');
+                        }
                     }
-                    if value.is_empty() {
-                        value.push(b'v');
-                    }
-                }
-                (key, value)
-            })
-            .collect::<std::collections::BTreeMap<_, _>>()
-            .into_iter()
-            .collect()
-    })
+                    (key, value)
+                })
+                .collect::<std::collections::BTreeMap<_, _>>()
+                .into_iter()
+                .collect()
+        })
+        .boxed()
 }
 
-fn number() -> impl Strategy<Value = i32> {
+pub(crate) fn number() -> impl Strategy<Value = i32> {
     prop_oneof![
         3 => 0i32..=21,
         4 => 12001i32..=12015,
@@ -355,7 +360,7 @@ fn rst() -> impl Strategy<Value = tt::End> {
     (path(), number(), text()).prop_map(|(path, cause, text)| tt::End::Rst(path, cause, text))
 }
 
-fn tt_end() -> impl Strategy<Value = tt::End> {
+pub(crate) fn tt_end() -> BoxedStrategy<tt::End> {
     let complete = strings(false).prop_map(|strings| tt::End::Trailer(strings, None));
     let exception = (strings(false), number(), text())
         .prop_map(|(strings, type_id, text)| tt::End::Trailer(strings, Some((type_id, text))));
@@ -363,7 +368,7 @@ fn tt_end() -> impl Strategy<Value = tt::End> {
         out.extend(more);
         tt::End::Trailer(out, None)
     });
-    prop_oneof![2 => complete, 3 => exception, 3 => business, 4 => rst()]
+    prop_oneof![2 => complete, 3 => exception, 3 => business, 4 => rst()].boxed()
 }
 
 pub(crate) fn tt_case() -> impl Strategy<Value = TtCase> {

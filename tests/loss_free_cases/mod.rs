@@ -1,6 +1,7 @@
 //! What the tests of loss-free ends stand on: two ripcords in this process, raw peers around them.
 
 pub(crate) mod ends;
+pub(crate) mod forge;
 pub(crate) mod grpc;
 pub(crate) mod make;
 pub(crate) mod tt;

@@ -32,6 +32,21 @@ pub(crate) fn exception(method: &[u8], id: i32, type_id: i32, text: &str) -> Byt
     out.freeze()
 }
 
+/// Type and text of an EXCEPTION message as ripcord and Kitex write it; `None` for no payload.
+pub(crate) fn said(payload: &[u8]) -> Option<(i32, String)> {
+    let u32_at = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap()) as usize;
+    if payload.is_empty() {
+        return None;
+    }
+    let text = 4 + 4 + u32_at(4) + 4 + 3 + 4;
+    let end = text + u32_at(text - 4);
+    let type_id = u32_at(end + 3) as i32;
+    Some((
+        type_id,
+        String::from_utf8(payload[text..end].to_vec()).unwrap(),
+    ))
+}
+
 /// How a stream ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
