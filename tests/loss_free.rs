@@ -9,7 +9,7 @@
 mod loss_free_cases;
 
 use loss_free_cases::world::Runner;
-use loss_free_cases::{ends, forge, make};
+use loss_free_cases::{checked, ends, forge, make};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -71,4 +71,11 @@ fn a_caller_cannot_forge_a_request() {
     check(forge::lying_call(), |world, batch| {
         world.all(batch, forge::lied_in_request)
     });
+}
+
+#[test]
+fn a_checked_route_passes_structs_and_ends_other_streams_on_both_sides() {
+    Runner::start()
+        .all(checked::cases(), checked::checked)
+        .unwrap();
 }

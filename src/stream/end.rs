@@ -136,13 +136,17 @@ pub enum HopKind {
     Undecodable,
     /// The caller sent what cannot be decoded.
     BadRequest,
+    /// A message of the caller's is not what the route says that it is.
+    InvalidRequest,
+    /// A message of the callee's is not what the route says that it is.
+    InvalidResponse,
     /// A panic in this stream's task.
     Panic,
 }
 
 impl HopKind {
     /// Every kind, for tables.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::NoRoute,
         Self::PayloadMismatch,
         Self::OverLimit,
@@ -156,6 +160,8 @@ impl HopKind {
         Self::MessageTooLarge,
         Self::Undecodable,
         Self::BadRequest,
+        Self::InvalidRequest,
+        Self::InvalidResponse,
         Self::Panic,
     ];
 
@@ -176,6 +182,8 @@ impl HopKind {
             Self::MessageTooLarge => "message_too_large",
             Self::Undecodable => "undecodable",
             Self::BadRequest => "bad_request",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidResponse => "invalid_response",
             Self::Panic => "panic",
         }
     }
@@ -194,6 +202,8 @@ impl HopKind {
             | Self::MessageTooLarge
             | Self::Undecodable
             | Self::BadRequest
+            | Self::InvalidRequest
+            | Self::InvalidResponse
             | Self::Panic => false,
         }
     }

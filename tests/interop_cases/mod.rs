@@ -11,3 +11,4 @@ mod limits;
 mod payloads;
 mod pingpong;
 mod reload;
+mod validate;

@@ -244,7 +244,7 @@ async fn play(
 }
 
 async fn finish(out: &mut SendStream<Bytes>, messages: &[Bytes], end: End) {
-    send(out, messages).await;
+    send(out, frame(messages)).await;
     match end {
         End::Trailers(trailers) => {
             let _ = out.send_trailers(header_map(&trailers));
@@ -254,8 +254,7 @@ async fn finish(out: &mut SendStream<Bytes>, messages: &[Bytes], end: End) {
 }
 
 /// Messages, when there is room for them: a reset discards what is queued.
-async fn send(out: &mut SendStream<Bytes>, messages: &[Bytes]) {
-    let mut bytes = frame(messages);
+async fn send(out: &mut SendStream<Bytes>, mut bytes: Bytes) {
     while !bytes.is_empty() {
         out.reserve_capacity(bytes.len());
         let room = soon("room", std::future::poll_fn(|cx| out.poll_capacity(cx))).await;
@@ -298,7 +297,12 @@ impl Caller {
 
 impl Call {
     pub(crate) async fn send(&mut self, messages: &[Bytes], half_close: bool) {
-        send(&mut self.out, messages).await;
+        self.send_raw(frame(messages), half_close).await;
+    }
+
+    /// Bytes that are framed already.
+    pub(crate) async fn send_raw(&mut self, bytes: Bytes, half_close: bool) {
+        send(&mut self.out, bytes).await;
         if half_close {
             self.out.send_data(Bytes::new(), true).unwrap();
         }

@@ -1,5 +1,6 @@
 //! What the tests of loss-free ends stand on: two ripcords in this process, raw peers around them.
 
+pub(crate) mod checked;
 pub(crate) mod ends;
 pub(crate) mod forge;
 pub(crate) mod grpc;

@@ -74,6 +74,8 @@ routes:
   - {{ name: over-grpc, match: {{ service: Tt }}, backend: over-grpc }}
   - {{ name: to-grpc, match: {{ service: ToGrpc }}, backend: grpc }}
   - {{ name: to-tt, match: {{ service: ToTt }}, backend: tt }}
+  - {{ name: checked-grpc, match: {{ service: CheckedGrpc }}, backend: grpc, validate: thrift }}
+  - {{ name: checked-tt, match: {{ service: CheckedTt }}, backend: tt, validate: thrift }}
 telemetry: {{ access_log: off }}
 "
         ))
