@@ -4,6 +4,7 @@ pub(crate) mod checked;
 pub(crate) mod ends;
 pub(crate) mod forge;
 pub(crate) mod grpc;
+pub(crate) mod lies;
 pub(crate) mod make;
 pub(crate) mod tt;
 pub(crate) mod world;
