@@ -29,9 +29,6 @@ pub const MAX_TRAILERS: usize = 8 * 1024 - 256;
 /// The domain of the `google.rpc.ErrorInfo` beside an end that has no gRPC status of its own.
 pub const ERROR_DOMAIN: &str = "ripcord.dev";
 
-/// What may stand beside status OK and is not part of the reason then.
-const BESIDE_OK: [&str; 2] = [keys::MESSAGE, keys::DETAILS];
-
 /// How a gRPC caller is told an end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToCaller {
@@ -79,7 +76,7 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
         .and_then(|raw| Processed::from_name(raw.to_str().ok()?));
     let mut rest = metadata::exact(trailers, Place::Response);
     if reason == Reason::Complete {
-        keep_beside_ok(trailers, &mut rest);
+        keep_text_beside_ok(trailers, &mut rest);
     }
     End {
         by: Party::Callee,
@@ -89,16 +86,16 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     }
 }
 
-/// A success has a place for neither text nor details, but a callee may send them and a gRPC
-/// library show them (grpcio does): they go with the trailers, under their names, and a gRPC
-/// caller is told them.
-fn keep_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
-    for name in BESIDE_OK {
-        if let Some(value) = trailers.get(name).filter(|value| !value.is_empty())
-            && rest.get(Scope::Plain, name).is_none()
-        {
-            rest.push(Scope::Plain, name, value.as_bytes().to_vec());
-        }
+/// A success has no place for a text, but a callee may send one and a gRPC library show it (grpcio
+/// does): it goes with the trailers, under its name and encoded, and a gRPC caller is told it.
+/// Details do not: beside OK they would turn success into failure (grpc-go).
+fn keep_text_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
+    if let Some(value) = trailers
+        .get(keys::MESSAGE)
+        .filter(|value| !value.is_empty())
+        && rest.get(Scope::Plain, keys::MESSAGE).is_none()
+    {
+        rest.push(Scope::Plain, keys::MESSAGE, value.as_bytes().to_vec());
     }
 }
 

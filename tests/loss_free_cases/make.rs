@@ -122,7 +122,7 @@ pub(crate) fn headers(request: bool) -> BoxedStrategy<Pairs> {
                 for (mut value, padded) in values {
                     if name.ends_with("-bin") {
                         value = encode_bin(&value).into_bytes();
-                        while padded && value.len() % 4 != 0 {
+                        while padded && !value.len().is_multiple_of(4) {
                             value.push(b'=');
                         }
                     }
@@ -169,7 +169,7 @@ fn status() -> impl Strategy<Value = Pairs> {
             }
             if let Some((details, padded)) = details {
                 let mut details = encode_bin(&details).into_bytes();
-                while padded && details.len() % 4 != 0 {
+                while padded && !details.len().is_multiple_of(4) {
                     details.push(b'=');
                 }
                 say("grpc-status-details-bin", details);

@@ -44,8 +44,8 @@ fn skip(bytes: &[u8], kind: u8, depth: usize) -> Option<&[u8]> {
                 depth.checked_sub(1)?;
             }
             for _ in 0..count {
-                for t in 0..types {
-                    at = skip(at, bytes[t], depth.saturating_sub(1))?;
+                for of in &bytes[..types] {
+                    at = skip(at, *of, depth.saturating_sub(1))?;
                 }
             }
             Some(at)

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::carried;
 use super::face::Face;
-use super::{BESIDE_OK, carried};
 use crate::grpc::keys;
 use crate::grpc::metadata::{self, Place, put};
 use crate::grpc::status::{encode_bin, encode_message};
@@ -130,13 +130,11 @@ fn render(end: &End, node: &str, carried: bool, cut: &[Part]) -> HeaderMap {
             say(&mut out, keys::BIZ_EXTRA, extra);
         }
     }
-    if end.reason == Reason::Complete && !cut.contains(&Part::Details) {
-        for name in BESIDE_OK {
-            let value = end.trailers.get(Scope::Plain, name);
-            if let Some(Ok(value)) = value.map(|raw| HeaderValue::from_bytes(raw)) {
-                let _ = out.try_insert(HeaderName::from_static(name), value);
-            }
-        }
+    if end.reason == Reason::Complete
+        && let Some(text) = end.trailers.get(Scope::Plain, keys::MESSAGE)
+        && let Ok(value) = HeaderValue::from_bytes(text)
+    {
+        let _ = out.try_insert(HeaderName::from_static(keys::MESSAGE), value);
     }
     let plain = metadata::write(&end.trailers, Place::Response, &mut out);
     if carried {
