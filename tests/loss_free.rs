@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 /// Batches, and streams in each on the average.
-const BATCHES: u32 = 10;
+const BATCHES: u32 = 8;
 const TOGETHER: usize = 64;
 
 /// The same streams in every run.
