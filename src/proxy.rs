@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use crate::Route;
 use crate::backend::pool::Opened;
 use crate::bridge::{
-    self, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle,
+    self, Check, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle,
 };
-use crate::config::{PayloadKind, Protocol};
+use crate::config::{PayloadKind, Protocol, Validate};
 use crate::listen::Listener;
 use crate::stream::{End, HopKind, Inbound, Payload, Received, RequestHead};
 use crate::telemetry::{self, Form, StreamInfo, StreamRecord, Traffic, Wire};
@@ -201,6 +201,13 @@ impl Stream<'_> {
             );
             return Err(End::hop(HopKind::PayloadMismatch, text));
         }
+        if self.route.validate == Validate::Thrift && head.payload != Payload::Thrift {
+            let text = format!(
+                "route {} takes thrift structs, not {:?}",
+                self.route.name, head.payload
+            );
+            return Err(End::hop(HopKind::PayloadMismatch, text));
+        }
         self.route.apply(head);
         if let Some(hops) = &mut head.hops {
             hops.append(&self.worker.shared.node);
@@ -237,7 +244,7 @@ impl Stream<'_> {
     }
 
     /// The stages that messages between these wires need.
-    fn stages(&self, head: &RequestHead, inbound: &impl Inbound) -> Result<Stages, End> {
+    fn stages(&self, head: &mut RequestHead, inbound: &impl Inbound) -> Result<Stages, End> {
         let max = self.worker.shared.limits.max_message;
         let inflate = |encoding: Option<&str>| {
             Decompress::new(encoding, max)
@@ -248,15 +255,32 @@ impl Stream<'_> {
             Protocol::Grpc => true,
             Protocol::TtHeader => false,
         };
+        let check = match self.route.validate {
+            Validate::Off => None,
+            Validate::Thrift => Some(Check::ThriftStruct),
+        };
+        // What is checked passes decompressed, so nobody is asked to compress it.
+        let checked = check.is_some();
+        if checked {
+            head.metadata
+                .retain(|entry| *entry.key != *b"grpc-accept-encoding");
+        }
         let request = match &head.encoding {
-            Some(encoding) if !outbound_takes_compressed => inflate(Some(encoding))?,
+            Some(encoding) if checked || !outbound_takes_compressed => inflate(Some(encoding))?,
             Some(_) | None => None,
         };
-        let response = match outbound_takes_compressed && !inbound.takes_compressed() {
+        if checked {
+            head.encoding = None;
+        }
+        let response = match outbound_takes_compressed && (checked || !inbound.takes_compressed()) {
             true => inflate(None)?,
             false => None,
         };
-        Ok(Stages { request, response })
+        Ok(Stages {
+            request,
+            response,
+            check,
+        })
     }
 }
 

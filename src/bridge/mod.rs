@@ -4,21 +4,25 @@
 //! so an end on either side is seen by both at once. In reading order: [`run`], `pump` (one
 //! direction), `settle` (what each side is told).
 
+mod check;
 mod clock;
 mod decompress;
 mod pump;
 mod settle;
+pub mod thrift;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
+pub use check::Check;
 pub use clock::Limits;
 pub use decompress::Decompress;
 pub use pump::{Stage, StageError};
 pub use settle::{FirstEnd, Verdict, settle};
 
 use crate::stream::{End, HopKind, Inbound, Outbound, Received, Run};
+use check::Checker;
 use clock::Clock;
 use pump::Pump;
 
@@ -98,6 +102,8 @@ pub struct Stages {
     pub request: Option<Box<dyn Stage>>,
     /// Callee to caller.
     pub response: Option<Box<dyn Stage>>,
+    /// What messages must be, either way, behind the stages.
+    pub check: Option<Check>,
 }
 
 /// Carries the stream to its end and tells both sides.
@@ -110,20 +116,24 @@ pub async fn run<I: Inbound, O: Outbound>(
     node: &str,
     switch: &Switch,
 ) -> Outcome {
+    let checker = |kind| stages.check.map(|check| Checker::new(check, kind));
     let clock = Clock::new(limits);
     let mut clock = std::pin::pin!(clock);
     let mut carry = Carry {
-        request: Pump::new(stages.request),
-        response: Pump::new(stages.response),
+        request: Pump::new(stages.request, checker(HopKind::InvalidRequest)),
+        response: Pump::new(stages.response, checker(HopKind::InvalidResponse)),
         half_close: HalfClose::No,
         callee: FirstEnd::default(),
         answered: false,
     };
-    carry.request.push(early.messages);
+    let mut refused = carry.request.push(early.messages).err();
     if early.half_closed {
         carry.half_close = HalfClose::Seen;
     }
     let end = poll_fn(|cx| {
+        if let Some(end) = refused.take() {
+            return Poll::Ready(end);
+        }
         if let Poll::Ready(end) = carry.poll(cx, inbound, outbound) {
             return Poll::Ready(end);
         }
@@ -184,7 +194,11 @@ impl Carry {
     ) -> Poll<End> {
         loop {
             match inbound.poll_recv(cx) {
-                Poll::Ready(Received::Messages(run)) => self.request.push(run),
+                Poll::Ready(Received::Messages(run)) => {
+                    if let Err(end) = self.request.push(run) {
+                        return Poll::Ready(end);
+                    }
+                }
                 Poll::Ready(Received::HalfClose) => self.half_close = HalfClose::Seen,
                 // The caller's end overtakes everything that it sent.
                 Poll::Ready(Received::End(end)) => return Poll::Ready(end),
@@ -214,7 +228,11 @@ impl Carry {
                     }
                     inbound.send_head(head);
                 }
-                Poll::Ready(Received::Messages(run)) => self.response.push(run),
+                Poll::Ready(Received::Messages(run)) => {
+                    if let Err(end) = self.response.push(run) {
+                        return Poll::Ready(end);
+                    }
+                }
                 // What this hop decided does not wait for a slow caller; what the callee said, and
                 // the loss of its connection, come after all that it sent.
                 Poll::Ready(Received::End(end)) if end.is_own_decision() => {

@@ -3,12 +3,14 @@
 //! What is queued here is bounded by the receiving half, which gets its room back
 //! ([`Half::release`]) only for what the other half took. A stage sees messages one at a time and
 //! only when the other half took what was before, so what a stage makes is bounded by one message.
+//! A check sees whole runs, behind the stage: as they are to be passed on.
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
 use crate::bridge::Moved;
+use crate::bridge::check::Checker;
 use crate::stream::{End, Half, HopKind, Message, ResponseHead, Run};
 
 /// Looks at, or changes, every message of one direction; may refuse one. A direction without a
@@ -43,6 +45,7 @@ pub struct StageError {
 
 pub(super) struct Pump {
     stage: Option<Box<dyn Stage>>,
+    check: Option<Box<Checker>>,
     /// Reused between messages.
     pieces: Vec<Bytes>,
     /// Received, not yet through the stage. Always empty without a stage.
@@ -55,9 +58,10 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    pub(super) fn new(stage: Option<Box<dyn Stage>>) -> Self {
+    pub(super) fn new(stage: Option<Box<dyn Stage>>, check: Option<Checker>) -> Self {
         Self {
             stage,
+            check: check.map(Box::new),
             pieces: Vec::new(),
             raw: Run::new(),
             ready: Run::new(),
@@ -66,14 +70,22 @@ impl Pump {
         }
     }
 
-    pub(super) fn push(&mut self, mut run: Run) {
+    /// Queues what was received.
+    ///
+    /// # Errors
+    /// A message that must not pass.
+    pub(super) fn push(&mut self, mut run: Run) -> Result<(), End> {
         self.moved.messages += run.messages();
         self.moved.bytes += run.len() as u64;
         if self.stage.is_some() {
             self.raw.append(&mut run);
         } else {
+            if let Some(check) = &mut self.check {
+                check.look(&run).map_err(end)?;
+            }
             self.ready.append(&mut run);
         }
+        Ok(())
     }
 
     /// Hands over what the other half takes. Ready when nothing is left.
@@ -89,7 +101,7 @@ impl Pump {
                     from.release(std::mem::take(&mut self.owed));
                 }
                 if let Err(e) = self.next_through_stage() {
-                    return Poll::Ready(Err(End::hop(e.kind, e.text)));
+                    return Poll::Ready(Err(end(e)));
                 }
             }
             if self.ready.is_empty() {
@@ -132,7 +144,7 @@ impl Pump {
     /// Shows the stage the head of this direction.
     pub(super) fn head(&mut self, head: &mut ResponseHead) -> Result<(), End> {
         match &mut self.stage {
-            Some(stage) => stage.head(head).map_err(|e| End::hop(e.kind, e.text)),
+            Some(stage) => stage.head(head).map_err(end),
             None => Ok(()),
         }
     }
@@ -147,7 +159,14 @@ impl Pump {
             self.owed = before - self.raw.len();
             stage.apply(message, pieces, &mut self.ready)?;
             pieces.clear();
+            if let Some(check) = &mut self.check {
+                check.look(&self.ready)?;
+            }
         }
         Ok(())
     }
+}
+
+fn end(error: StageError) -> End {
+    End::hop(error.kind, error.text)
 }

@@ -75,7 +75,10 @@ fn own_cancel(hop: &HopEnd, node: &str) -> Option<Cancel> {
         HopKind::Deadline => code::STREAM_TIMEOUT,
         HopKind::Idle | HopKind::FirstResponse => code::RECV_TIMEOUT,
         HopKind::SlowReceiver | HopKind::MessageTooLarge | HopKind::Panic => code::FOREIGN,
-        HopKind::Undecodable | HopKind::BadRequest => code::ILLEGAL_FRAME,
+        HopKind::Undecodable
+        | HopKind::BadRequest
+        | HopKind::InvalidRequest
+        | HopKind::InvalidResponse => code::ILLEGAL_FRAME,
     };
     Some(Cancel {
         cause: Cause {

@@ -1,3 +1,4 @@
+mod check;
 mod late;
 
 mod loss_free;
@@ -407,7 +408,7 @@ fn a_stage_sees_one_message_at_a_time_and_its_refusal_ends_both_sides() {
         caller.sends(b"bad!");
         let stages = Stages {
             request: Some(Box::new(Refuse)),
-            response: None,
+            ..Stages::default()
         };
         let switch = Switch::default();
         let outcome = run(

@@ -31,14 +31,14 @@ pub enum Sniff {
     TtHeader,
 }
 
-/// What becomes of the fields that only ripcord understands and that came with a caller's cancel
-/// or request.
+/// What becomes of the fields that only ripcord understands: those that come with a caller's
+/// request, and those that it would be told with heads and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Carried {
-    /// Believed, if they agree with the native end beside them.
+    /// Believed, if they agree with what stands beside them, and written.
     #[default]
     Keep,
-    /// Removed unread: for callers that are not trusted.
+    /// Removed unread, and not written: for callers that are not trusted.
     Strip,
 }
 

@@ -30,7 +30,7 @@ pub use backend::{
 pub use fault::{Fault, Faults, Place, Severity};
 pub use limits::{Drain, Limits};
 pub use listener::{Carried, Listener, Sniff};
-pub use route::{Match, Pattern, Rewrite, Route, Timeouts};
+pub use route::{Match, Pattern, Rewrite, Route, Timeouts, Validate};
 pub use telemetry::{AccessLog, Level, Log, LogFormat, Otlp, OtlpProtocol, Secret, Telemetry};
 
 /// One whole, checked configuration.

@@ -18,6 +18,7 @@ pub(super) const KEYS: &[&str] = &[
     "rewrite",
     "timeouts",
     "metadata_to_transit",
+    "validate",
 ];
 pub(super) const MATCH_KEYS: &[&str] = &["service", "method", "to", "caller", "metadata"];
 pub(super) const REWRITE_KEYS: &[&str] = &["service", "method", "to"];
@@ -39,6 +40,19 @@ pub struct Route {
     /// Plain metadata that a Kitex handler is to see: its key -> the name after `RPC_TRANSIT_`
     /// (default: none). The plain entry stays; a transit entry that the caller sent wins.
     pub metadata_to_transit: BTreeMap<String, String>,
+    /// What every message must be, either way (default `off`).
+    pub validate: Validate,
+}
+
+/// What is looked at in messages. A stream whose payload is of another kind is refused, a message
+/// that fails ends its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Validate {
+    /// Nothing.
+    #[default]
+    Off,
+    /// That each is one thrift struct in the binary protocol.
+    Thrift,
 }
 
 /// `match`: conditions that must all hold.
@@ -126,6 +140,7 @@ pub(super) struct Draft {
     pub(super) route: Route,
     pub(super) place: Place,
     pub(super) name_place: Place,
+    pub(super) validate_place: Place,
     pub(super) path: String,
 }
 
@@ -161,11 +176,16 @@ pub(super) fn read(
         rewrite: walk.or(&s, "rewrite", Rewrite::default(), rewrite),
         timeouts: walk.or(&s, "timeouts", Timeouts::default(), timeouts),
         metadata_to_transit: walk.or(&s, "metadata_to_transit", BTreeMap::new(), to_transit),
+        validate: walk.or(&s, "validate", Validate::default(), |w, at| {
+            let words = [("off", Validate::Off), ("thrift", Validate::Thrift)];
+            w.choice(at, "validate", &words)
+        }),
     };
     Some(Draft {
         route,
         place: s.place,
         name_place: spot.place_of("name"),
+        validate_place: spot.place_of("validate"),
         path: spot.path.clone(),
     })
 }

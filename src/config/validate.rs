@@ -14,8 +14,8 @@ use super::route::Draft;
 use super::walk::{Section, Spot, Walk};
 use super::yaml::Node;
 use super::{
-    Backend, Config, Drain, Limits, Listener, Match, Pattern, Target, Telemetry, backend, limits,
-    listener, route, telemetry,
+    Backend, Config, Drain, Limits, Listener, Match, Pattern, PayloadKind, Target, Telemetry,
+    Validate, backend, limits, listener, route, telemetry,
 };
 
 pub(super) const KEYS: &[&str] = &[
@@ -57,7 +57,7 @@ pub(super) fn config(walk: &mut Walk, root: &Node) -> Option<Config> {
     let admin_address = admin.as_ref().map(|a| a.address);
     let listeners = listeners(walk, &s, &limits, admin_address);
     let backends = backends(walk, &s, &listeners);
-    let routes = routes(walk, &s);
+    let routes = routes(walk, &s, &backends);
     Some(Config {
         node,
         workers,
@@ -163,7 +163,11 @@ fn backends(
     })
 }
 
-fn routes(walk: &mut Walk, root: &Section<'_>) -> Vec<super::Route> {
+fn routes(
+    walk: &mut Walk,
+    root: &Section<'_>,
+    read: &BTreeMap<String, Backend>,
+) -> Vec<super::Route> {
     // Also those with faults: a route to them is right. What is no map was reported before.
     let backends = root.get("backends");
     let spots = backends.and_then(|spot| Walk::default().names(&spot));
@@ -191,6 +195,15 @@ fn routes(walk: &mut Walk, root: &Section<'_>) -> Vec<super::Route> {
             walk.error(draft.name_place, &path, message);
         } else if !name.is_empty() {
             seen.insert(name, draft);
+        }
+        let takes = read.get(&draft.route.backend).map(|b| b.payload);
+        if draft.route.validate == Validate::Thrift && takes == Some(PayloadKind::Protobuf) {
+            let path = format!("{}.validate", draft.path);
+            let message = format!(
+                "bad validate \"thrift\": backend {} takes only protobuf; allowed: off",
+                quote(&draft.route.backend)
+            );
+            walk.error(draft.validate_place, &path, message);
         }
     }
     // A route with a fault may look as if it matched everything.

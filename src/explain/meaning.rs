@@ -162,6 +162,8 @@ const fn hop(kind: HopKind) -> (&'static str, &'static str) {
         HopKind::MessageTooLarge => "a message over the limit",
         HopKind::Undecodable => "the callee sent what cannot be decoded",
         HopKind::BadRequest => "the caller sent what cannot be decoded",
+        HopKind::InvalidRequest => "a message of the caller's fails the route's check",
+        HopKind::InvalidResponse => "a message of the callee's fails the route's check",
         HopKind::Panic => "the stream's task failed",
     };
     (what, RIPCORD)

@@ -300,6 +300,8 @@ fn hop_to_callee(kind: HopKind) -> Row {
         | HopKind::MessageTooLarge
         | HopKind::Undecodable
         | HopKind::BadRequest
+        | HopKind::InvalidRequest
+        | HopKind::InvalidResponse
         | HopKind::Panic => {
             let rst = ttheader::end::to_callee(&hop.as_cancel(NODE), &context());
             (format!("reset={}", reset::CANCEL), show_terminal(&rst))

@@ -17,8 +17,8 @@ use http::HeaderMap;
 use crate::grpc::metadata::{self, Place};
 use crate::grpc::{keys, status};
 use crate::stream::{
-    Business, Cancel, Cause, Class, Code, End, Failure, HopKind, How, NON_TTSTREAM, Party, Path,
-    Processed, Reason, Status, TtCode, TypeId, UNKNOWN_METHOD, code,
+    Business, Cancel, Cause, Class, Code, End, Failure, HopKind, How, Metadata, NON_TTSTREAM,
+    Party, Path, Processed, Reason, Scope, Status, TtCode, TypeId, UNKNOWN_METHOD, code,
 };
 use face::Face;
 
@@ -68,12 +68,29 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     let claimed = trailers
         .get(keys::PROCESSED)
         .and_then(|raw| Processed::from_name(raw.to_str().ok()?));
+    let mut rest = metadata::exact(trailers, Place::Response);
+    if reason == Reason::Complete {
+        keep_text_beside_ok(trailers, &mut rest);
+    }
     End {
         by: Party::Callee,
         processed: claimed.unwrap_or(processed),
         reason,
-        trailers: metadata::exact(trailers, Place::Response),
+        trailers: rest,
         cut: face::cut(trailers),
+    }
+}
+
+/// A success has no place for a text, but a callee may send one and a gRPC library show it (grpcio
+/// does): it goes with the trailers, under its name and encoded, and a gRPC caller is told it.
+/// Details do not: beside OK they would turn success into failure (grpc-go).
+fn keep_text_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
+    if let Some(value) = trailers
+        .get(keys::MESSAGE)
+        .filter(|value| !value.is_empty())
+        && rest.get(Scope::Plain, keys::MESSAGE).is_none()
+    {
+        rest.push(Scope::Plain, keys::MESSAGE, value.as_bytes().to_vec());
     }
 }
 
@@ -106,7 +123,7 @@ pub fn from_callee_reset(reason: u32) -> End {
             message: text,
             details: None,
         }),
-        crate::stream::Metadata::new(),
+        Metadata::new(),
     );
     end.processed = if reason == status::reset::REFUSED_STREAM {
         Processed::No

@@ -60,6 +60,12 @@ pub const PROCESSED: &str = "ripcord-processed";
 pub const META: &str = "ripcord-meta-bin";
 /// The exact `biz-extra`, where it is not printable ASCII.
 pub const EXTRA: &str = "ripcord-biz-extra-bin";
+/// On a request: whom it is for, where that is no authority. Counts where `:authority` is what is
+/// written instead.
+pub const TO: &str = "ripcord-to-bin";
+/// On a request: service and method with a NUL between, where `:path` needs escapes for them.
+/// Counts where `:path` is what they are written as.
+pub const CALL: &str = "ripcord-call-bin";
 /// What was cut to keep the trailers within bounds, comma separated.
 pub const CUT: &str = "ripcord-cut";
 
@@ -104,6 +110,17 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 pub(crate) fn is_carried(name: &str) -> bool {
     matches!(
         name,
-        HOPS | STREAM | END | CODE | PATH | CLASS | TEXT | PROCESSED | META | EXTRA | CUT
+        HOPS | STREAM
+            | END
+            | CODE
+            | PATH
+            | CLASS
+            | TEXT
+            | PROCESSED
+            | META
+            | EXTRA
+            | TO
+            | CALL
+            | CUT
     )
 }

@@ -20,7 +20,7 @@ mod entries;
 use entries::write_exact;
 pub(crate) use entries::{Place, exact, write};
 
-/// What a path segment cannot hold as it is. `/` is kept: a service's name may have some.
+/// What a path cannot hold as it is. `/` is kept: a service's name may have some.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -34,6 +34,9 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
+
+/// As [`PATH`], for a method: it is what stands behind the last `/`.
+const METHOD: &AsciiSet = &PATH.add(b'/');
 
 /// Reads a request; refuses as a gRPC server does what is not gRPC.
 pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal> {
@@ -55,6 +58,12 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
     else {
         return Err(Refused::Path(path.to_owned()).into());
     };
+    let call = exact_text(headers, keys::CALL);
+    let (service, method) = call
+        .as_deref()
+        .and_then(|text| text.split_once('\0'))
+        .filter(|(service, method)| self::path(service, method) == path)
+        .unwrap_or((service, method));
     let timeout = match headers.get(keys::TIMEOUT) {
         Some(raw) => match status::parse_timeout(raw.as_bytes()) {
             Some(timeout) => Some(timeout),
@@ -66,6 +75,9 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
         Some(authority) => Some(authority.as_str().to_owned()),
         None => headers.get(HOST).map(lossy),
     };
+    let to = exact_text(headers, keys::TO)
+        .filter(|exact| to.as_deref() == Some(authority(Some(exact)).as_str()))
+        .or(to);
     Ok(RequestHead {
         service: service.to_owned(),
         method: method.to_owned(),
@@ -105,18 +117,37 @@ pub fn request(head: &RequestHead) -> Request<()> {
     if let Some(encoding) = &head.encoding {
         put(headers, HeaderName::from_static(keys::ENCODING), encoding);
     }
-    if let Some(caller) = &head.caller {
-        put(
-            headers,
-            HeaderName::from_static(keys::SOURCE_SERVICE),
-            caller,
-        );
+    if let Some(caller) = &head.caller
+        && let Ok(value) = HeaderValue::from_bytes(caller.as_bytes())
+    {
+        let _ = headers.try_insert(HeaderName::from_static(keys::SOURCE_SERVICE), value);
     }
     if let Some(hops) = &head.hops {
         let hops = status::encode_message(hops.as_wire());
         put(headers, HeaderName::from_static(keys::HOPS), &hops);
     }
     write_exact(&head.metadata, Place::Request, headers);
+    let carry = |headers: &mut HeaderMap, name, text: &str| {
+        put(
+            headers,
+            HeaderName::from_static(name),
+            &status::encode_bin(text.as_bytes()),
+        );
+    };
+    if let Some(to) = &head.to
+        && authority(Some(to)).as_str() != to
+    {
+        carry(headers, keys::TO, to);
+    }
+    let escaped =
+        |text: &str, set| utf8_percent_encode(text, set).any(|piece| piece.starts_with('%'));
+    if escaped(&head.service, PATH) || escaped(&head.method, METHOD) {
+        carry(
+            headers,
+            keys::CALL,
+            &format!("{}\0{}", head.service, head.method),
+        );
+    }
     request
 }
 
@@ -191,18 +222,38 @@ pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn uri(head: &RequestHead) -> Uri {
-    let path = format!(
+/// Removes every header that only ripcord knows.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    let ours = |name: &&HeaderName| name.as_str().starts_with(keys::PREFIX_RIPCORD);
+    let names: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+fn path(service: &str, method: &str) -> String {
+    format!(
         "/{}/{}",
-        utf8_percent_encode(&head.service, PATH),
-        utf8_percent_encode(&head.method, PATH)
-    );
+        utf8_percent_encode(service, PATH),
+        utf8_percent_encode(method, METHOD)
+    )
+}
+
+fn authority(to: Option<&str>) -> Authority {
+    Authority::try_from(to.unwrap_or_default())
+        .unwrap_or_else(|_| Authority::from_static("localhost"))
+}
+
+/// What a carried field says, believed or not.
+fn exact_text(headers: &HeaderMap, name: &str) -> Option<String> {
+    String::from_utf8(status::decode_bin(headers.get(name)?.as_bytes())?).ok()
+}
+
+fn uri(head: &RequestHead) -> Uri {
+    let path = path(&head.service, &head.method);
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(
-        Authority::try_from(head.to.as_deref().unwrap_or_default())
-            .unwrap_or_else(|_| Authority::from_static("localhost")),
-    );
+    parts.authority = Some(authority(head.to.as_deref()));
     parts.path_and_query =
         Some(PathAndQuery::try_from(path).unwrap_or_else(|_| PathAndQuery::from_static("/")));
     Uri::from_parts(parts).unwrap_or_default()

@@ -80,7 +80,7 @@ impl Connection {
         mut respond: SendResponse<Bytes>,
     ) -> Option<(RequestHead, ServerStream)> {
         let config = &self.config;
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         if parts.uri.path() == hop::CONTROL {
             // Never a backend's: it is about this connection.
             if config.carried {
@@ -91,6 +91,9 @@ impl Connection {
             }
             return None;
         }
+        if !config.carried {
+            metadata::strip(&mut parts.headers);
+        }
         let mut head = match metadata::request_head(&parts) {
             Ok(head) => head,
             Err(refusal) => {
@@ -98,11 +101,11 @@ impl Connection {
                 return None;
             }
         };
-        let said = head.hops.take().filter(|_| config.carried);
+        let said = head.hops.take();
         let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or(NON_TTSTREAM));
         let hops = said.unwrap_or_else(origin);
         head.hops = Some(hops.clone());
-        let noted = hop::named(&parts.headers).filter(|_| config.carried);
+        let noted = hop::named(&parts.headers);
         self.notes.enter(noted);
         let mut stream = ServerStream {
             receiver: Receiver::new(
@@ -171,7 +174,10 @@ impl ServerStream {
     fn sender(&mut self) -> Option<&mut Sender> {
         if self.sender.is_none() {
             let head = self.held.take().unwrap_or_default();
-            let response = metadata::response(&head, &self.payload);
+            let mut response = metadata::response(&head, &self.payload);
+            if !self.config.carried {
+                metadata::strip(response.headers_mut());
+            }
             self.sender = self
                 .respond
                 .send_response(response, false)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::config::{self, Pattern, Rewrite, Timeouts};
+use crate::config::{self, Pattern, Rewrite, Timeouts, Validate};
 use crate::stream::{Metadata, RequestHead, Scope};
 
 /// A compiled route.
@@ -25,6 +25,8 @@ pub struct Route<B> {
     pub backend: Arc<B>,
     /// When this hop gives up.
     pub timeouts: Timeouts,
+    /// What messages must be.
+    pub validate: Validate,
     /// Only a prefix is left to compare: exact names are found by hash.
     method: Option<Pattern>,
     to: Option<Pattern>,
@@ -46,6 +48,7 @@ impl<B> Route<B> {
             name: route.name.as_str().into(),
             backend,
             timeouts: route.timeouts.clone(),
+            validate: route.validate,
             method: match &matching.method {
                 prefix @ Some(Pattern::Prefix(_)) => prefix.clone(),
                 Some(Pattern::Any | Pattern::Exact(_)) | None => None,

@@ -217,7 +217,9 @@ impl HopKind {
             Self::Deadline => TtCode::StreamTimeout.number(),
             Self::Idle | Self::FirstResponse => TtCode::RecvTimeout.number(),
             Self::SlowReceiver | Self::MessageTooLarge | Self::Panic => TtCode::Foreign.number(),
-            Self::Undecodable | Self::BadRequest => TtCode::IllegalFrame.number(),
+            Self::Undecodable | Self::BadRequest | Self::InvalidRequest | Self::InvalidResponse => {
+                TtCode::IllegalFrame.number()
+            }
         }
     }
 
@@ -229,7 +231,11 @@ impl HopKind {
             Self::OverLimit | Self::SlowReceiver | Self::MessageTooLarge => Code::ResourceExhausted,
             Self::Unreachable | Self::BackendLost | Self::DrainOver => Code::Unavailable,
             Self::Deadline | Self::Idle | Self::FirstResponse => Code::DeadlineExceeded,
-            Self::Undecodable | Self::BadRequest | Self::Panic => Code::Internal,
+            Self::Undecodable
+            | Self::BadRequest
+            | Self::InvalidRequest
+            | Self::InvalidResponse
+            | Self::Panic => Code::Internal,
         }
     }
 
@@ -267,6 +273,8 @@ impl HopKind {
             | Self::MessageTooLarge
             | Self::Undecodable
             | Self::BadRequest
+            | Self::InvalidRequest
+            | Self::InvalidResponse
             | Self::Panic => Some(Status {
                 code: self.status().number(),
                 message: String::new(),

@@ -138,13 +138,17 @@ pub enum HopKind {
     Undecodable,
     /// The caller sent what cannot be decoded.
     BadRequest,
+    /// A message of the caller's is not what the route says that it is.
+    InvalidRequest,
+    /// A message of the callee's is not what the route says that it is.
+    InvalidResponse,
     /// A panic in this stream's task.
     Panic,
 }
 
 impl HopKind {
     /// Every kind, for tables.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::NoRoute,
         Self::PayloadMismatch,
         Self::OverLimit,
@@ -158,6 +162,8 @@ impl HopKind {
         Self::MessageTooLarge,
         Self::Undecodable,
         Self::BadRequest,
+        Self::InvalidRequest,
+        Self::InvalidResponse,
         Self::Panic,
     ];
 
@@ -178,6 +184,8 @@ impl HopKind {
             Self::MessageTooLarge => "message_too_large",
             Self::Undecodable => "undecodable",
             Self::BadRequest => "bad_request",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidResponse => "invalid_response",
             Self::Panic => "panic",
         }
     }
@@ -196,6 +204,8 @@ impl HopKind {
             | Self::MessageTooLarge
             | Self::Undecodable
             | Self::BadRequest
+            | Self::InvalidRequest
+            | Self::InvalidResponse
             | Self::Panic => false,
         }
     }

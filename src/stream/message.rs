@@ -148,6 +148,13 @@ impl Run {
         self.messages += messages;
     }
 
+    /// The bytes as they lie, for looking at them; some pieces may be empty.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let first = std::iter::once(&self.first[..]);
+        let chunks = self.chunks.iter().map(|chunk| &chunk[..]);
+        first.chain(chunks).chain(std::iter::once(&self.tail[..]))
+    }
+
     /// Takes up to `max` bytes from the front, as one piece, without copying.
     pub fn take_piece(&mut self, max: usize) -> Option<Bytes> {
         if max == 0 || self.bytes == 0 {
@@ -204,8 +211,7 @@ impl Run {
         if self.bytes < PREFIX {
             return None;
         }
-        let pieces = std::iter::once(&self.first[..]).chain(self.chunks.iter().map(|c| &c[..]));
-        let all = pieces.chain(std::iter::once(&self.tail[..])).flatten();
+        let all = self.pieces().flatten();
         let mut prefix = [0u8; PREFIX];
         for (to, from) in prefix.iter_mut().zip(all) {
             *to = *from;

@@ -164,6 +164,12 @@ pub(crate) fn response_metadata(info: &Info) -> Metadata {
     exact(info, native, Place::Response)
 }
 
+/// Removes every field that only ripcord knows.
+pub(crate) fn strip(info: &mut Info) {
+    info.strings
+        .retain(|(key, _)| !keys::starts_with_no_case(key, keys::PREFIX_RIPCORD));
+}
+
 /// `chat.v1.Chat` is `Chat` to Kitex.
 fn without_package(service: &str) -> &str {
     service.rsplit_once('.').map_or(service, |(_, last)| last)

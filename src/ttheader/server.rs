@@ -89,7 +89,10 @@ struct Callee<F> {
 }
 
 impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
-    fn frame(&mut self, shared: &Rc<Shared>, frame: Frame) {
+    fn frame(&mut self, shared: &Rc<Shared>, mut frame: Frame) {
+        if !shared.config.carried {
+            metadata::strip(&mut frame.info);
+        }
         let counters = &shared.config.counters;
         match (frame.kind, shared.find(frame.stream_id)) {
             (Kind::Meta, _) => {}

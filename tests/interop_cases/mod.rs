@@ -15,3 +15,4 @@ mod payloads;
 mod pingpong;
 mod reload;
 mod sizes;
+mod validate;

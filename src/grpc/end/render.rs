@@ -11,7 +11,7 @@ use super::face::Face;
 use crate::grpc::keys;
 use crate::grpc::metadata::{self, Place, put};
 use crate::grpc::status::{encode_bin, encode_message};
-use crate::stream::{Cancel, Cut, End, Failure, Metadata, Part, Reason};
+use crate::stream::{Cancel, Cut, End, Failure, Metadata, Part, Reason, Scope};
 
 /// Bytes of a path that is cut.
 const SHORT_PATH: usize = 512;
@@ -94,6 +94,12 @@ fn render(end: &End, node: &str, carried: bool, cut: Cut) -> HeaderMap {
         {
             say(&mut out, keys::BIZ_EXTRA, extra);
         }
+    }
+    if end.reason == Reason::Complete
+        && let Some(text) = end.trailers.get(Scope::Plain, keys::MESSAGE)
+        && let Ok(value) = HeaderValue::from_bytes(text)
+    {
+        let _ = out.try_insert(HeaderName::from_static(keys::MESSAGE), value);
     }
     let plain = metadata::write(&end.trailers, Place::Response, &mut out);
     if carried {

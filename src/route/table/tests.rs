@@ -25,6 +25,7 @@ fn route(name: &str, service: &str, method: &str) -> config::Route {
         rewrite: Rewrite::default(),
         timeouts: Timeouts::default(),
         metadata_to_transit: BTreeMap::new(),
+        validate: config::Validate::Off,
     }
 }
 

@@ -233,7 +233,8 @@ fn server_status(end: &End) -> Status {
             HopKind::OverLimit
             | HopKind::SlowReceiver
             | HopKind::MessageTooLarge
-            | HopKind::BadRequest => Status::Unset,
+            | HopKind::BadRequest
+            | HopKind::InvalidRequest => Status::Unset,
             HopKind::NoRoute
             | HopKind::PayloadMismatch
             | HopKind::Unreachable
@@ -243,6 +244,7 @@ fn server_status(end: &End) -> Status {
             | HopKind::Idle
             | HopKind::FirstResponse
             | HopKind::Undecodable
+            | HopKind::InvalidResponse
             | HopKind::Panic => error(&hop.text),
         },
     }

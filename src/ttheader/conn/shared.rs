@@ -251,6 +251,9 @@ impl Shared {
         if slot.inner.borrow_mut().state.send_head() {
             let mut frame = self.frame(slot, Kind::Header);
             frame.info = metadata::response_info(head, &slot.method);
+            if !self.config.carried {
+                metadata::strip(&mut frame.info);
+            }
             self.write(frame, false);
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn read(strings: &[(Bytes, Bytes)], place: Place, out: &mut Metadata)
             // What only the proxy reads (`ripcord-int-N`, ...) stays in a request.
             let ours = keys::starts_with_no_case(key, keys::PREFIX_RIPCORD);
             let kept = ours && place == Place::Request && !is_carried(key);
-            if !kept && (is_foreign(key) || keys::is_reserved(key)) {
+            if (!kept && keys::is_reserved(key)) || is_hop_only(key) {
                 continue;
             }
         } else if key.len() == prefix || value.is_empty() {
@@ -146,19 +146,12 @@ fn string_key(entry: &Entry, place: Place) -> Option<Bytes> {
 fn keeps_its_meaning(entry: &Entry, place: Place) -> bool {
     match (entry.scope, place) {
         (Scope::Plain, Place::Request) => {
-            !is_foreign(&entry.key)
-                && !entry.key.starts_with(keys::PREFIX_PERSIST)
+            !entry.key.starts_with(keys::PREFIX_PERSIST)
                 && !entry.key.starts_with(keys::PREFIX_TRANSIT)
         }
-        (Scope::Plain, Place::Response) => !is_foreign(&entry.key),
-        (Scope::Transit | Scope::Persist, Place::Request) => true,
+        (Scope::Plain, Place::Response) | (Scope::Transit | Scope::Persist, Place::Request) => true,
         (Scope::Transit | Scope::Persist, Place::Response) => false,
     }
-}
-
-/// Names that belong to HTTP/2 or gRPC themselves.
-fn is_foreign(key: &[u8]) -> bool {
-    keys::starts_with_no_case(key, b"grpc-") || key.starts_with(b":")
 }
 
 /// What a peer reads of `metadata` when it has only the strings.
@@ -189,9 +182,10 @@ pub(crate) fn pack(metadata: &Metadata) -> Option<String> {
     Some(STANDARD_NO_PAD.encode(exact.pack())).filter(|pack| pack.len() <= MAX_VALUE)
 }
 
-/// What a gRPC peer says of its own compressors: messages are decompressed toward TTHeader.
+/// What a gRPC peer says of its own compressors: messages are decompressed toward TTHeader, and
+/// nobody there can ask for compressed ones.
 fn is_hop_only(key: &[u8]) -> bool {
-    key == b"grpc-accept-encoding"
+    key.eq_ignore_ascii_case(b"grpc-accept-encoding")
 }
 
 /// Writes the entries, and their pack where the strings do not say all of it.

@@ -1,0 +1,150 @@
+//! Two ripcords in this process and the raw peers around them:
+//!
+//! ```text
+//! gRPC caller     -- gRPC -->     [one] -- TTHeader --> [two] -- gRPC -->     gRPC callee
+//! TTHeader caller -- TTHeader --> [one] -- gRPC -->     [two] -- TTHeader --> TTHeader callee
+//! ```
+//!
+//! and, for single hops, routes from [one] right to the callees.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ripcord::{App, config};
+use tokio::task::JoinSet;
+
+use super::{Scripts, grpc, tt};
+
+/// One listener of a ripcord, and a caller of each wire connected to it.
+pub(crate) struct Entry {
+    pub(crate) grpc: grpc::Caller,
+    pub(crate) tt: tt::Wire,
+}
+
+pub(crate) struct World {
+    /// `carried: keep`.
+    pub(crate) keep: Entry,
+    /// `carried: strip`.
+    pub(crate) strip: Entry,
+    pub(crate) grpc: Scripts<grpc::Script, grpc::Asked>,
+    pub(crate) tt: Scripts<tt::Script, tt::Heard>,
+    next: AtomicU64,
+    _apps: [App; 2],
+}
+
+async fn start(text: &str) -> App {
+    let config = config::parse("test", text).unwrap_or_else(|faults| panic!("{faults}"));
+    App::start(config, None, None).await.unwrap()
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let (grpc, tt) = (Scripts::default(), Scripts::default());
+        let grpc_callee = self::grpc::callee(grpc.clone()).await;
+        let tt_callee = self::tt::callee(tt.clone()).await;
+        let two = start(&format!(
+            "
+node: two
+workers: 1
+listeners: [{{ name: in, address: '127.0.0.1:0' }}]
+backends:
+  grpc: {{ protocol: grpc, endpoints: ['{grpc_callee}'] }}
+  tt: {{ protocol: ttheader, endpoints: ['{tt_callee}'] }}
+routes:
+  - {{ name: grpc, match: {{ service: test.Grpc }}, backend: grpc }}
+  - {{ name: tt, match: {{ service: Tt }}, backend: tt }}
+telemetry: {{ access_log: off }}
+"
+        ))
+        .await;
+        let next = two.address("in").unwrap();
+        let one = start(&format!(
+            "
+node: one
+workers: 1
+listeners:
+  - {{ name: keep, address: '127.0.0.1:0' }}
+  - {{ name: strip, address: '127.0.0.1:0', carried: strip }}
+backends:
+  over-tt: {{ protocol: ttheader, endpoints: ['{next}'] }}
+  over-grpc: {{ protocol: grpc, endpoints: ['{next}'], hop: ripcord }}
+  grpc: {{ protocol: grpc, endpoints: ['{grpc_callee}'] }}
+  tt: {{ protocol: ttheader, endpoints: ['{tt_callee}'] }}
+routes:
+  - {{ name: over-tt, match: {{ service: test.Grpc }}, backend: over-tt }}
+  - {{ name: over-grpc, match: {{ service: Tt }}, backend: over-grpc }}
+  - {{ name: to-grpc, match: {{ service: ToGrpc }}, backend: grpc }}
+  - {{ name: to-tt, match: {{ service: ToTt }}, backend: tt }}
+  - {{ name: checked-grpc, match: {{ service: CheckedGrpc }}, backend: grpc, validate: thrift }}
+  - {{ name: checked-tt, match: {{ service: CheckedTt }}, backend: tt, validate: thrift }}
+telemetry: {{ access_log: off }}
+"
+        ))
+        .await;
+        let entry = async |name| {
+            let address = one.address(name).unwrap();
+            Entry {
+                grpc: grpc::Caller::connect(address).await,
+                tt: tt::Wire::connect(address).await,
+            }
+        };
+        Self {
+            keep: entry("keep").await,
+            strip: entry("strip").await,
+            grpc,
+            tt,
+            next: AtomicU64::new(0),
+            _apps: [one, two],
+        }
+    }
+
+    /// A listener of the first ripcord.
+    pub(crate) fn entry(&self, strip: bool) -> &Entry {
+        if strip { &self.strip } else { &self.keep }
+    }
+
+    /// A name that no other stream has.
+    pub(crate) fn name(&self) -> String {
+        format!("M{}", self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Runs `cases` over one world, `together` at a time, each as a task of its own.
+pub(crate) struct Runner {
+    runtime: tokio::runtime::Runtime,
+    world: std::sync::Arc<World>,
+}
+
+impl Runner {
+    pub(crate) fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let world = runtime.block_on(World::start());
+        Self {
+            runtime,
+            world: world.into(),
+        }
+    }
+
+    /// The first complaint, if there is one.
+    pub(crate) fn all<C, F>(
+        &self,
+        cases: Vec<C>,
+        run: impl Fn(std::sync::Arc<World>, C) -> F,
+    ) -> Result<(), String>
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.runtime.block_on(async {
+            let mut running = JoinSet::new();
+            for case in cases {
+                running.spawn(run(std::sync::Arc::clone(&self.world), case));
+            }
+            while let Some(done) = running.join_next().await {
+                done.unwrap()?;
+            }
+            Ok(())
+        })
+    }
+}
