@@ -1,4 +1,4 @@
-//! Where the real peers come from: the Go peer is built once, Python is asked for grpcio.
+//! Where the real peers come from: the Go programs are built once, Python is asked for grpcio.
 //!
 //! What is missing skips the tests that need it, plainly; with `RIPCORD_REQUIRE_INTEROP=1` it
 //! fails them.
@@ -12,7 +12,16 @@ use std::sync::OnceLock;
 /// The Go peer.
 pub(crate) fn go_peer() -> Option<&'static Path> {
     static PEER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PEER.get_or_init(|| found(build())).as_deref()
+    PEER.get_or_init(|| found(build("peer", "tests/interop/go")))
+        .as_deref()
+}
+
+/// The OpenTelemetry collector.
+pub(crate) fn collector() -> Option<&'static Path> {
+    static COLLECTOR: OnceLock<Option<PathBuf>> = OnceLock::new();
+    COLLECTOR
+        .get_or_init(|| found(build("collector", "tests/interop/collector")))
+        .as_deref()
 }
 
 /// A Python that has grpcio, and the peer's script.
@@ -25,28 +34,28 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn build() -> Result<PathBuf, String> {
+fn build(name: &str, folder: &str) -> Result<PathBuf, String> {
     let version = Command::new("go").arg("version").output();
     if !version.is_ok_and(|v| v.status.success()) {
-        return Err("no `go` on the PATH, so no Kitex and no grpc-go peer".to_owned());
+        return Err("no `go` on the PATH, so no real peers".to_owned());
     }
     let out = root().join("target/interop");
     std::fs::create_dir_all(&out).map_err(|e| e.to_string())?;
-    let peer = out.join("peer");
+    let program = out.join(name);
     // Several test processes may come at once; the second finds all of it in Go's cache.
     let built = Command::new("flock")
-        .arg(out.join("lock"))
+        .arg(out.join(format!("{name}.lock")))
         .args(["go", "build", "-o"])
-        .arg(&peer)
+        .arg(&program)
         .arg(".")
-        .current_dir(root().join("tests/interop/go"))
+        .current_dir(root().join(folder))
         .output()
         .map_err(|e| format!("flock (util-linux): {e}"))?;
     if built.status.success() {
-        Ok(peer)
+        Ok(program)
     } else {
         let text = String::from_utf8_lossy(&built.stderr).into_owned();
-        Err(format!("the Go peer does not build (offline?):\n{text}"))
+        Err(format!("{folder} does not build (offline?):\n{text}"))
     }
 }
 

@@ -118,6 +118,11 @@ impl Process {
         })
     }
 
+    /// What `look` makes of all lines up to now; waits until it makes something.
+    pub(crate) fn until<T>(&self, what: &str, look: impl Fn(&[Value]) -> Option<T>) -> T {
+        self.wait(what, |heard| look(&heard.lines))
+    }
+
     /// The first line that `wanted` takes; waits for it.
     pub(crate) fn line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.lines(what, 1, wanted).remove(0)
