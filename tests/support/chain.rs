@@ -23,9 +23,9 @@ pub(crate) const CALLERS: [Caller; 2] = [Caller::Mux, Caller::GrpcGo];
 pub(crate) const CALLEES: [Callee; 2] = [Callee::Kitex, Callee::GrpcGo];
 
 /// What speaks first when nothing is sent: one second without a message.
-const IDLE: &str = "timeouts: { idle: 1s }";
+const IDLE: &str = "timeouts: { idle: 2s }";
 /// The whole stream.
-const DEADLINE: &str = "timeouts: { stream: 2s }";
+const DEADLINE: &str = "timeouts: { stream: 4s }";
 
 /// The protocol of a part of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,8 +191,8 @@ pub(crate) fn way(caller: Caller, callee: Callee) -> Value {
 /// A chain between real applications.
 pub(crate) struct Stage {
     pub(crate) chain: Chain,
-    kitex: Process,
-    grpc: Process,
+    /// The real servers; none where the callees are scripted.
+    servers: Option<[Process; 2]>,
     callers: Vec<(Caller, Arc<Process>)>,
 }
 
@@ -234,12 +234,20 @@ impl Stage {
             grpc: address(&grpc),
         };
         let chain = Chain::start(&callees, otlp);
+        Self::of(chain, Some([kitex, grpc]), more)
+    }
+
+    /// A chain whose callees the test plays.
+    pub(crate) fn of_scripted(chain: Chain) -> Option<Self> {
+        Self::of(chain, None, &[])
+    }
+
+    fn of(chain: Chain, servers: Option<[Process; 2]>, more: &[&str]) -> Option<Self> {
         let caller = |caller| Some((caller, Arc::new(client_with(caller, chain.entry(), more)?)));
         let callers = CALLERS.into_iter().map(caller).collect::<Option<_>>()?;
         Some(Self {
             chain,
-            kitex,
-            grpc,
+            servers,
             callers,
         })
     }
@@ -284,16 +292,19 @@ impl Stage {
     }
 
     pub(crate) fn server(&self, callee: Callee) -> &Process {
-        if callee.is_kitex() {
-            &self.kitex
-        } else {
-            &self.grpc
-        }
+        let [kitex, grpc] = self.servers.as_ref().unwrap();
+        if callee.is_kitex() { kitex } else { grpc }
     }
 
     /// Waits until the callee stands at a barrier, and lets it go on.
     pub(crate) fn callee_passes(&self, run: &Run, barrier: &str) {
         pass(self.server(run.callee), &run.id, barrier);
+    }
+
+    /// Waits until the callee stands at a barrier.
+    pub(crate) fn callee_stands(&self, run: &Run, barrier: &str) {
+        let server = self.server(run.callee);
+        server.event("barrier", &format!("{}/{barrier}", run.id));
     }
 
     /// What the callee's application saw.

@@ -3,9 +3,13 @@
 use serde_json::{Value, json};
 
 use super::stage;
-use crate::support::chain::{CALLEES, CALLERS};
+use crate::interop_cases::golden::{check, one_message, play_grpc, play_ttheader};
+use crate::support::chain::{CALLEES, CALLERS, Callees, Chain, HOPS, NO_COLLECTOR, Stage, nodes};
+use crate::support::h2peer::H2Callee;
 use crate::support::lab::{Callee, Caller};
 use crate::support::scenario::{Kind, Scenario, assert_like, recv, ret, scenario, send};
+use crate::support::table::rows;
+use crate::support::tt::Listener;
 
 /// A stream whose handler takes one message, sets a trailer and returns so.
 fn returns(name: &str, how: Value) -> Scenario {
@@ -89,5 +93,44 @@ fn each_kind_of_end_crosses_six_hops() {
                 assert_like(&run.what, &run.caller_end(), &expected);
             }
         }
+    }
+}
+
+#[test]
+fn every_row_of_the_golden_table_crosses_six_hops() {
+    let (ttheader, grpc) = (Listener::start(), H2Callee::start(play_grpc));
+    let callees = Callees {
+        ttheader: ttheader.address.clone(),
+        grpc: grpc.address.clone(),
+    };
+    let chain = Chain::start(&callees, |_| NO_COLLECTOR.to_owned());
+    let Some(stage) = Stage::of_scripted(chain) else {
+        return;
+    };
+    let mut runs = Vec::new();
+    let mut streams = 0;
+    for (callee, begin) in [
+        (Callee::Kitex, "callee ttheader "),
+        (Callee::GrpcGo, "callee grpc "),
+    ] {
+        for caller in CALLERS {
+            for row in rows(begin) {
+                // A lost connection would take the other rows with it: `cancels` kills hops.
+                if !row.from.ends_with("connection lost") {
+                    let run = stage.run(caller, callee, &one_message(&row.from));
+                    runs.push((run, row.over(&nodes((1..=HOPS).rev()))));
+                    streams += usize::from(callee == Callee::Kitex);
+                }
+            }
+        }
+    }
+    let wire = ttheader.accept();
+    for n in 0..streams {
+        let stream = wire.stream(n);
+        let case = stream.header.info.string("x-case").unwrap();
+        play_ttheader(&stream, std::str::from_utf8(case).unwrap());
+    }
+    for (run, row) in &runs {
+        check(row, run.caller, &run.caller_end(), false);
     }
 }
