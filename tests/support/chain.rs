@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::collector::Collector;
 use super::lab::{Callee, Caller, address, client_with, go, say};
-use super::process::Process;
+use super::process::{LIMIT, Process};
 use super::ripcord::Ripcord;
 use super::scenario::Scenario;
 
@@ -22,9 +23,9 @@ pub(crate) const HOPS: usize = 6;
 pub(crate) const CALLERS: [Caller; 2] = [Caller::Mux, Caller::GrpcGo];
 pub(crate) const CALLEES: [Callee; 2] = [Callee::Kitex, Callee::GrpcGo];
 
-/// What speaks first when nothing is sent: one second without a message.
+/// Two seconds without a message.
 const IDLE: &str = "timeouts: { idle: 2s }";
-/// The whole stream.
+/// Four seconds for the whole stream.
 const DEADLINE: &str = "timeouts: { stream: 4s }";
 
 /// The protocol of a part of the way.
@@ -100,15 +101,18 @@ impl Chain {
         })
     }
 
-    /// Waits until no hop carries a stream any more.
+    /// Waits until these hops carry no stream any more: a stream is out of the list right after its
+    /// access log line.
     pub(crate) fn is_idle(&self, ns: impl Iterator<Item = usize>) {
+        let end = Instant::now() + LIMIT;
         for n in ns {
-            assert_eq!(
-                self.hop(n).json("/streams")["streams"],
-                json!([]),
-                "{}",
-                node(n)
-            );
+            loop {
+                let page = self.hop(n).json("/streams");
+                if page["streams"] == json!([]) {
+                    break;
+                }
+                assert!(Instant::now() < end, "{}: {page}", node(n));
+            }
         }
     }
 }
