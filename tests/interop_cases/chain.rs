@@ -83,7 +83,7 @@ fn streams_of_every_kind_cross_six_hops_byte_for_byte() {
         echo("one byte", 3, 1),
         echo("a window and a bit", 3, 65_536),
         echo("1 MiB", 2, 1 << 20),
-        echo("many", 500, 100),
+        echo("many", 200, 100),
         (
             scenario("client", Kind::Client, up, [send(50, 1000)]),
             50,

@@ -28,6 +28,10 @@ const IDLE: &str = "timeouts: { idle: 2s }";
 /// Four seconds for the whole stream.
 const DEADLINE: &str = "timeouts: { stream: 4s }";
 
+/// A dozen processes share the machine: that the next one gets no CPU for a second does not make it
+/// a peer that does not read.
+const PATIENT: &str = "limits: { slow_grace: 60s }";
+
 /// The protocol of a part of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
@@ -77,7 +81,7 @@ impl Chain {
                 None => last_table(callees),
                 Some(next) => table(n, &next.address),
             };
-            hops.push(Ripcord::start_traced(&node(n), &table, &otlp(n)));
+            hops.push(Ripcord::start_traced(&node(n), &table, &otlp(n), PATIENT));
         }
         hops.reverse();
         Self { hops }

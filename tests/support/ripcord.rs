@@ -40,8 +40,9 @@ impl Ripcord {
     }
 
     /// The same with spans to a collector: `otlp` is the value of the key in `telemetry` (YAML).
-    pub(crate) fn start_traced(node: &str, table: &str, otlp: &str) -> Self {
-        Self::launch(node, table, head(node, &format!(", otlp: {otlp}"), ""))
+    pub(crate) fn start_traced(node: &str, table: &str, otlp: &str, more: &str) -> Self {
+        let head = head(node, &format!(", otlp: {otlp}"), more);
+        Self::launch(node, table, head)
     }
 
     fn launch(node: &str, table: &str, head: String) -> Self {
