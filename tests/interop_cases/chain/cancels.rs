@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{in_the_middle, named, path_at, stage};
+use super::{CROSSES_GRPC, in_the_middle, named, path_at, stage};
 use crate::support::chain::{
     CALLEES, CALLERS, Callees, Chain, HOPS, NO_COLLECTOR, Run, Stage, Wire, node, nodes, wire,
 };
@@ -298,31 +298,36 @@ fn killed(stage: &Stage, hop: usize, run: &Run) {
     }
     // The next hop is the one that noticed; on gRPC it takes a lost caller for one that let go.
     let next = hop + 1;
-    let (cause, class, origin) = match wire(run.caller, hop) {
-        Wire::TtHeader => (12013, 12010, vec![]),
-        Wire::Grpc => (12011, 12011, vec![named(run.caller).to_owned()]),
+    let (cause, class) = match wire(run.caller, hop) {
+        Wire::TtHeader => (12013, 12010),
+        Wire::Grpc => (12011, 12011),
     };
-    let path = [origin, nodes(next..=next)].concat();
+    let path = lost_path(run.caller, hop, next);
     let expected = json!({ "end": "canceled", "by": "caller", "cause": cause, "class": class,
         "how": "connection_lost", "path": path });
     assert_line(chain, run, next, &expected);
     for n in next + 1..=HOPS {
-        let (path, _) = lost_path(run.caller, hop, n);
-        assert_line(
-            chain,
-            run,
-            n,
-            &json!({ "end": "canceled", "by": "caller", "cause": cause, "path": path }),
-        );
+        let path = lost_path(run.caller, hop, n);
+        let expected = json!({ "end": "canceled", "by": "caller", "cause": cause, "path": path });
+        assert_line(chain, run, n, &expected);
     }
-    callee_sees(stage, run, cause, &lost_path(run.caller, hop, HOPS).0);
+    callee_sees(stage, run, cause, &lost_path(run.caller, hop, HOPS));
 }
 
 /// The path at hop `n` when `hop` was killed.
-fn lost_path(caller: Caller, hop: usize, n: usize) -> (Vec<String>, i64) {
+fn lost_path(caller: Caller, hop: usize, n: usize) -> Vec<String> {
     match wire(caller, hop) {
-        Wire::TtHeader => path_at(caller, &node(hop + 1), hop + 1, n),
-        Wire::Grpc => path_at(caller, named(caller), hop, n),
+        Wire::TtHeader => path_at(caller, &node(hop + 1), hop + 1, n).0,
+        // The request named those before it; Kitex says no name in its Header.
+        Wire::Grpc if CROSSES_GRPC => {
+            let origin = if caller.is_ttheader() {
+                ""
+            } else {
+                caller.origin()
+            };
+            [vec![origin.to_owned()], nodes(1..=n)].concat()
+        }
+        Wire::Grpc => path_at(caller, named(caller), hop, n).0,
     }
 }
 
