@@ -65,7 +65,7 @@ fn check_frames(row: &Row, stream: &Stream<'_>) {
 }
 
 /// A stream with one message up, and nothing in its script: no real callee reads it.
-fn one_message(case: &str) -> Scenario {
+pub(crate) fn one_message(case: &str) -> Scenario {
     scenario("golden", Kind::Bidi, [], [send(1, 3), op("close_send")])
         .with("metadata", json!({ "x-case": case }))
 }
@@ -83,7 +83,7 @@ routes: [{{ name: all, backend: callee }}]
 }
 
 /// Plays a TTHeader callee's end.
-fn play_ttheader(stream: &Stream<'_>, from: &str) {
+pub(crate) fn play_ttheader(stream: &Stream<'_>, from: &str) {
     let header = || stream.send(FrameKind::Header, &[], Bytes::new());
     let trailer = |strings: &[(&str, &str)], payload: Bytes| {
         header();
@@ -161,7 +161,7 @@ fn each_end_of_a_ttheader_callee_is_printed_as_its_row_says() {
 }
 
 /// Plays a gRPC callee's end.
-fn play_grpc(request: &HeaderMap) -> Play {
+pub(crate) fn play_grpc(request: &HeaderMap) -> Play {
     let from = request.get("x-case").unwrap().to_str().unwrap();
     let told = Told::parse(from);
     let number = |key: &str| told.fields.get(key).map(|n| n.parse::<u32>().unwrap());

@@ -1,6 +1,7 @@
 //! The cases, by what must hold.
 
 mod cancels;
+mod chain;
 mod control;
 mod deadlines;
 mod drain;

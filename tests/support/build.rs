@@ -1,4 +1,4 @@
-//! Where the real peers come from: the Go peer is built once, Python is asked for grpcio.
+//! Where the real peers come from: the Go programs are built once, Python is asked for grpcio.
 //!
 //! What is missing skips the tests that need it, plainly; with `RIPCORD_REQUIRE_INTEROP=1` it
 //! fails them.
@@ -28,6 +28,15 @@ pub(crate) fn official() -> Option<&'static (PathBuf, PathBuf)> {
     OFFICIAL.get_or_init(|| found(both())).as_ref()
 }
 
+/// The OpenTelemetry collector.
+#[allow(dead_code, reason = "only one of the test binaries runs it")]
+pub(crate) fn collector() -> Option<&'static Path> {
+    static COLLECTOR: OnceLock<Option<PathBuf>> = OnceLock::new();
+    COLLECTOR
+        .get_or_init(|| found(build("collector", "collector", ".")))
+        .as_deref()
+}
+
 /// A Python that has grpcio, and the peer's script.
 pub(crate) fn python() -> Option<&'static (String, PathBuf)> {
     static PYTHON: OnceLock<Option<(String, PathBuf)>> = OnceLock::new();
@@ -42,22 +51,22 @@ fn root() -> &'static Path {
 fn build(folder: &str, name: &str, package: &str) -> Result<PathBuf, String> {
     let version = Command::new("go").arg("version").output();
     if !version.is_ok_and(|v| v.status.success()) {
-        return Err("no `go` on the PATH, so no Kitex and no grpc-go peer".to_owned());
+        return Err("no `go` on the PATH, so no real peers".to_owned());
     }
     let out = root().join("target/interop");
     std::fs::create_dir_all(&out).map_err(|e| e.to_string())?;
-    let peer = out.join(name);
+    let program = out.join(name);
     // Several test processes may come at once; the second finds all of it in Go's cache.
     let built = Command::new("flock")
-        .arg(out.join("lock"))
+        .arg(out.join(format!("{name}.lock")))
         .args(["go", "build", "-o"])
-        .arg(&peer)
+        .arg(&program)
         .arg(package)
         .current_dir(root().join("tests/interop").join(folder))
         .output()
         .map_err(|e| format!("flock (util-linux): {e}"))?;
     if built.status.success() {
-        Ok(peer)
+        Ok(program)
     } else {
         let text = String::from_utf8_lossy(&built.stderr).into_owned();
         Err(format!("{name} does not build (offline?):\n{text}"))

@@ -182,11 +182,17 @@ pub(crate) fn go(arguments: &[&str]) -> Option<Process> {
 
 /// A client of that kind, of its own.
 pub(crate) fn client(caller: Caller, address: &str) -> Option<Process> {
+    client_with(caller, address, &[])
+}
+
+/// The same with more arguments.
+pub(crate) fn client_with(caller: Caller, address: &str, more: &[&str]) -> Option<Process> {
     if caller == Caller::Python {
         return python(&["grpc-client", "--addr", address]);
     }
     let mut arguments = caller.arguments().to_vec();
     arguments.extend(["--addr", address]);
+    arguments.extend(more);
     go(&arguments)
 }
 

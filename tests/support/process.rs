@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything may take. Longer than any limit that a test sets a peer.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+/// How long anything may take. Longer than any limit that a test sets a peer, and than what a
+/// busy machine needs (30 s were once not enough to start a process).
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 /// Lines kept for a failure's report.
 const TAIL: usize = 40;
@@ -116,6 +117,11 @@ impl Process {
                 .collect();
             (found.len() == count).then_some(found)
         })
+    }
+
+    /// What `look` makes of all lines up to now; waits until it makes something.
+    pub(crate) fn until<T>(&self, what: &str, look: impl Fn(&[Value]) -> Option<T>) -> T {
+        self.wait(what, |heard| look(&heard.lines))
     }
 
     /// The first line that `wanted` takes; waits for it.

@@ -21,12 +21,12 @@ pub(crate) struct Ripcord {
 }
 
 /// The part of a configuration that all tests have in common.
-fn head(node: &str, more: &str) -> String {
+fn head(node: &str, otlp: &str, more: &str) -> String {
     format!(
         "node: {node}
 workers: 1
 admin: {{ address: 127.0.0.1:0 }}
-telemetry: {{ log: {{ format: json }}, access_log: stdout }}
+telemetry: {{ log: {{ format: json }}, access_log: stdout{otlp} }}
 listeners: [{{ name: in, address: 127.0.0.1:0 }}]
 {more}
 "
@@ -36,12 +36,21 @@ listeners: [{{ name: in, address: 127.0.0.1:0 }}]
 impl Ripcord {
     /// Starts one with these backends and routes (YAML), and `more` top-level keys.
     pub(crate) fn start(node: &str, table: &str, more: &str) -> Self {
+        Self::launch(node, table, head(node, "", more))
+    }
+
+    /// The same with spans to a collector: `otlp` is the value of the key in `telemetry` (YAML).
+    pub(crate) fn start_traced(node: &str, table: &str, otlp: &str, more: &str) -> Self {
+        let head = head(node, &format!(", otlp: {otlp}"), more);
+        Self::launch(node, table, head)
+    }
+
+    fn launch(node: &str, table: &str, head: String) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
         std::fs::create_dir_all(&folder).unwrap();
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let file = folder.join(format!("{node}-{}-{next}.yaml", std::process::id()));
-        let head = head(node, more);
         std::fs::write(&file, format!("{head}{table}")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_ripcord"));
         command.arg("run").arg("--config").arg(&file);

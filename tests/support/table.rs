@@ -52,6 +52,34 @@ impl Told {
     }
 }
 
+impl Row {
+    /// The row as a chain tells it: `nodes`, the nearest to the end first, where the table has `hop`. A
+    /// class is each hop's own view of where a cancel came from, and none but the last hop spoke to
+    /// the callee.
+    pub(crate) fn over(mut self, nodes: &[String]) -> Self {
+        self.grpc.fields.remove("ripcord-class");
+        for told in [&mut self.grpc, &mut self.ttheader] {
+            for (key, text) in &mut told.fields {
+                let separator = if key == "message" { " -> " } else { "," };
+                let names = nodes.join(separator);
+                for (before, after) in
+                    [("[canceled path: ", "]"), (separator, "]"), (separator, "")]
+                {
+                    let (hop, all) = (
+                        format!("{before}hop{after}"),
+                        format!("{before}{names}{after}"),
+                    );
+                    *text = text.replace(&hop, &all);
+                }
+                if text == "hop" {
+                    *text = names;
+                }
+            }
+        }
+        self
+    }
+}
+
 /// The rows whose first field begins so.
 pub(crate) fn rows(begin: &str) -> Vec<Row> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/end_table.golden");

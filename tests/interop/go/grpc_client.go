@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -22,11 +23,18 @@ func runGRPCClient(args []string) error {
 	authority := fs.String("authority", "", ":authority, default the address")
 	source := fs.String("source", "", "source-service metadata, as Kitex sends it")
 	window := fs.Int("window", 0, "initial stream window, 0 = default")
+	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
 	_ = fs.Parse(args)
+	if err := startTracing(*otlp, *source); err != nil {
+		return err
+	}
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20), grpc.ForceCodec(rawCodec{*subtype})),
 		grpc.WithDisableServiceConfig(),
+	}
+	if *otlp != "" {
+		opts = append(opts, grpc.WithStatsHandler(otelgrpc.NewClientHandler()))
 	}
 	if *authority != "" {
 		opts = append(opts, grpc.WithAuthority(*authority))

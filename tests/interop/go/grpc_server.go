@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip" // registers gzip
@@ -26,7 +27,11 @@ func runGRPCServer(args []string) error {
 	maxMsg := fs.Int("max-message", 64<<20, "largest message received")
 	streams := fs.Uint("max-streams", 0, "SETTINGS_MAX_CONCURRENT_STREAMS, 0 = none")
 	window := fs.Int("window", 0, "initial stream window, 0 = default")
+	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
 	_ = fs.Parse(args)
+	if err := startTracing(*otlp, "grpc.interop.callee"); err != nil {
+		return err
+	}
 	tcp, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return err
@@ -36,6 +41,9 @@ func runGRPCServer(args []string) error {
 		grpc.ForceServerCodec(rawCodec{"proto"}), // any content-subtype
 		grpc.UnknownServiceHandler(func(_ any, st grpc.ServerStream) error { return serveGRPC(st, ln) }),
 		grpc.MaxRecvMsgSize(*maxMsg),
+	}
+	if *otlp != "" {
+		opts = append(opts, grpc.StatsHandler(otelgrpc.NewServerHandler()))
 	}
 	if *streams > 0 {
 		opts = append(opts, grpc.MaxConcurrentStreams(uint32(*streams)))

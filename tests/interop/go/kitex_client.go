@@ -29,8 +29,16 @@ func runKitexClient(args []string) error {
 	pool := fs.String("pool", "mux", "mux|long|short")
 	name := fs.String("service-name", calleeName, "destination service name")
 	caller := fs.String("caller", callerName, "this caller's own name")
+	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
 	_ = fs.Parse(args)
-	d, err := newKitexDialer(*addr, *tp, *pool, *name, *caller)
+	var more []client.Option
+	if *otlp != "" {
+		if err := startTracing(*otlp, *caller); err != nil {
+			return err
+		}
+		more = newKitexTracing().clientOptions()
+	}
+	d, err := newKitexDialer(*addr, *tp, *pool, *name, *caller, more...)
 	if err != nil {
 		return err
 	}
@@ -64,14 +72,14 @@ func (extraHeader) OnWriteStream(ctx context.Context) (ttstream.IntHeader, ttstr
 	return ihd, shd, nil
 }
 
-func newKitexDialer(addr, tp, pool, dest, caller string) (*kitexDialer, error) {
-	opts := []client.Option{
+func newKitexDialer(addr, tp, pool, dest, caller string, more ...client.Option) (*kitexDialer, error) {
+	opts := append(more,
 		client.WithHostPorts(addr),
 		client.WithClientBasicInfo(&rpcinfo.EndpointBasicInfo{ServiceName: caller}),
 		client.WithMetaHandler(transmeta.ClientTTHeaderHandler),
 		client.WithMetaHandler(transmeta.ClientHTTP2Handler),
-		client.WithConnectTimeout(2 * time.Second),
-	}
+		client.WithConnectTimeout(2*time.Second),
+	)
 	handler := []ttstream.ClientHandlerOption{ttstream.WithClientHeaderFrameHandler(extraHeader{})}
 	idle := connpool.IdleConfig{MinIdlePerAddress: 0, MaxIdlePerAddress: 100, MaxIdleGlobal: 100, MaxIdleTimeout: time.Minute}
 	switch pool {

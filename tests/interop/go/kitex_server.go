@@ -27,9 +27,17 @@ func runKitexServer(args []string) error {
 	nextTransport := fs.String("next-transport", "ttheader", "ttheader or grpc, for a relay op")
 	exitWait := fs.Duration("exit-wait", 2*time.Second, "graceful shutdown: how long to wait")
 	generic := fs.Bool("generic", false, "also serve streams of unknown services and methods")
+	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
 	_ = fs.Parse(args)
 
-	svr, ln, err := newKitexServer(*addr, *name, *next, *nextTransport, *exitWait, *generic)
+	var more []server.Option
+	if *otlp != "" {
+		if err := startTracing(*otlp, *name); err != nil {
+			return err
+		}
+		more = newKitexTracing().serverOptions()
+	}
+	svr, ln, err := newKitexServer(*addr, *name, *next, *nextTransport, *exitWait, *generic, more...)
 	if err != nil {
 		return err
 	}
@@ -56,7 +64,7 @@ func exitOnSignal() {
 
 // newKitexServer builds a server that serves TTHeader streaming, TTHeader
 // ping-pong and gRPC on one port, with the handlers that a user installs.
-func newKitexServer(addr, name, next, nextTransport string, exitWait time.Duration, generic bool) (server.Server, net.Listener, error) {
+func newKitexServer(addr, name, next, nextTransport string, exitWait time.Duration, generic bool, more ...server.Option) (server.Server, net.Listener, error) {
 	ln, err := netpoll.CreateListener("tcp", addr) // a net.Listener would lose its descriptor to both owners
 	if err != nil {
 		return nil, nil, err
@@ -67,7 +75,7 @@ func newKitexServer(addr, name, next, nextTransport string, exitWait time.Durati
 			return nil, nil, err
 		}
 	}
-	svr := interop.NewServer(h,
+	svr := interop.NewServer(h, append(more,
 		server.WithListener(ln),
 		server.WithServerBasicInfo(&rpcinfo.EndpointBasicInfo{ServiceName: name}),
 		server.WithMetaHandler(transmeta.ServerTTHeaderHandler),
@@ -76,7 +84,7 @@ func newKitexServer(addr, name, next, nextTransport string, exitWait time.Durati
 			server.WithTTHeaderStreamingTransportOptions(ttstream.WithServerHeaderFrameHandler(rawHeader{}))),
 		server.WithExitSignal(func() <-chan error { return make(chan error) }),
 		server.WithExitWaitTime(exitWait),
-	)
+	)...)
 	if generic {
 		err = registerGeneric(svr, h)
 	}
