@@ -54,7 +54,7 @@ impl Client {
         let (requests, driver) = http2::connect(io, http2, control.clone()).await?;
         let hop = config.to_ripcord.then(|| Hop::new(requests.clone()));
         let parting = hop.as_ref().map(|hop| hop.parting()).unwrap_or_default();
-        let driver = parting.drive(driver, http2.cancel_grace);
+        let driver = parting.drive(driver, control.clone(), http2.cancel_grace);
         Ok((
             Self {
                 requests,
@@ -116,7 +116,7 @@ impl Client {
         self.active.set(self.active.get() + 1);
         Ok(ClientStream {
             phase: Phase::Head(response),
-            sender: Sender::new(send, self.control.desk()),
+            sender: Some(Sender::new(send, self.control.desk())),
             half_closed: false,
             deadline: head.timeout.map(|timeout| Instant::now() + timeout),
             held: Rc::clone(&self.held),
@@ -132,7 +132,8 @@ impl Client {
 #[derive(Debug)]
 pub struct ClientStream {
     phase: Phase,
-    sender: Sender,
+    /// `None` once it was canceled.
+    sender: Option<Sender>,
     half_closed: bool,
     deadline: Option<Instant>,
     held: Rc<Held>,
@@ -183,8 +184,10 @@ impl ClientStream {
     /// The callee is done with the stream; a request that it did not want to the end is closed.
     fn over(&mut self, end: End) -> Poll<Received> {
         self.finish_receiving();
-        if !std::mem::replace(&mut self.half_closed, true) {
-            self.sender.reset(h2::Reason::NO_ERROR);
+        if !std::mem::replace(&mut self.half_closed, true)
+            && let Some(sender) = &mut self.sender
+        {
+            sender.reset(h2::Reason::NO_ERROR);
         }
         Poll::Ready(Received::End(end))
     }
@@ -283,7 +286,13 @@ impl Half for ClientStream {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
-        self.sender.poll_send(cx, run)
+        match &mut self.sender {
+            Some(sender) => sender.poll_send(cx, run),
+            None => {
+                run.clear();
+                Poll::Ready(())
+            }
+        }
     }
 }
 
@@ -298,8 +307,10 @@ impl Outbound for ClientStream {
     }
 
     fn half_close(&mut self) {
-        if !std::mem::replace(&mut self.half_closed, true) {
-            self.sender.half_close();
+        if !std::mem::replace(&mut self.half_closed, true)
+            && let Some(sender) = &mut self.sender
+        {
+            sender.half_close();
         }
     }
 
@@ -307,16 +318,18 @@ impl Outbound for ClientStream {
         self.control.urgent();
         self.phase = Phase::Over(None);
         self.half_closed = true;
-        // A plain gRPC peer is told CANCEL; another ripcord the cause, and the rest beside it
+        let Some(mut sender) = self.sender.take() else {
+            return;
+        };
+        // A plain gRPC peer is told CANCEL; another ripcord the cause, and the rest before it
         // (DESIGN.md, rule 7).
-        let code = match &self.hop {
+        match &self.hop {
             Some((hop, stream)) => {
                 hop.note(*stream, cancel, self.active.get());
-                end::reset_of_cause(cancel.cause.code).into()
+                hop.reset(sender, end::reset_of_cause(cancel.cause.code).into());
             }
-            None => h2::Reason::CANCEL,
-        };
-        self.sender.reset(code);
+            None => sender.reset(h2::Reason::CANCEL),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! HTTP/2 has only a number for a cancel. Toward a backend marked `hop: ripcord` that number is the
 //! cause; the text and the exact path ride in a [`Note`] on one more stream of the same connection, the
-//! control stream, written in the same flush as the RST_STREAM. The reset never waits for the note, nor
+//! control stream, written before the RST_STREAM and in the same flush. The reset never waits for the note, nor
 //! does who receives the reset: without a note it has the number, and the names in `ripcord-hops`.
 //!
 //! The control stream is opened with the first cancel of a connection ([`outbound`]), so that a connection

@@ -100,6 +100,7 @@ pub struct Control(Rc<ControlState>);
 struct ControlState {
     drain: Cell<bool>,
     urgent: Cell<bool>,
+    hold: Cell<bool>,
     over: Cell<bool>,
     account: RefCell<Option<Rc<Held>>>,
     outbox: OnceCell<Rc<Outbox>>,
@@ -142,6 +143,12 @@ impl Control {
     /// An end was queued: from now the peer has `cancel_grace` to read.
     pub fn urgent(&self) {
         self.0.urgent.set(true);
+    }
+
+    /// Until this is taken back, a poll of the driver writes nothing to the socket: more is about to
+    /// be queued that is to leave with it.
+    pub fn hold_flush(&self, hold: bool) {
+        self.0.hold.set(hold);
     }
 
     /// Whether the connection is draining.
@@ -346,6 +353,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             && keepalive.poll(cx, &self.handle).is_ready()
         {
             return Poll::Ready(ConnectionEnd::Keepalive);
+        }
+        if self.control.0.hold.get() {
+            return Poll::Pending;
         }
         let refused = self.handle.take_refused();
         match self.handle.poll_flush(cx) {

@@ -282,27 +282,24 @@ async fn tt_cancel(world: &World, case: &Cancel, end: &tt::End) -> Checked {
     stream.end(end);
     let asked = soon("the callee", heard).await.unwrap();
     let rst = asked.end.as_ref().unwrap();
-    let (want, hops) = caller_cancel_over_grpc(end);
-    same_end(&want, &name, rst.stream_id, rst, hops)
+    same_end(&as_rst(end), &name, rst.stream_id, rst, "one,two")
 }
 
-/// What a TTHeader callee hears of a TTHeader caller that let go, when a gRPC hop between two
-/// ripcords is on the way: README, "What it does not do yet". Once the control stream (DESIGN.md,
-/// rule 7) carries text and path this is `(end as a Rst, "one,two")`.
-fn caller_cancel_over_grpc(end: &tt::End) -> (tt::End, &'static str) {
-    let cause = match end {
-        tt::End::Rst(_, cause, _) | tt::End::Trailer(_, Some((cause, _))) => *cause,
-        tt::End::Trailer(strings, None) => {
-            let code = &pairs(strings)[&b"biz-status"[..]][0];
-            std::str::from_utf8(code).unwrap().parse().unwrap()
+/// A caller's end as its callee hears it: whatever it was, it is a Rst there.
+fn as_rst(end: &tt::End) -> tt::End {
+    match end {
+        tt::End::Rst(strings, cause, text) => tt::End::Rst(strings.clone(), *cause, text.clone()),
+        tt::End::Trailer(_, Some((cause, text))) => {
+            tt::End::Rst(Pairs::new(), *cause, text.clone())
         }
-    };
-    let reset = "the caller reset the stream with error code:";
-    let (cause, text) = match ripcord::stream::TtCode::from_number(cause).text() {
-        Some(text) => (cause, text.to_owned()),
-        None if (12_000..=12_999).contains(&cause) => (12011, format!("{reset} {cause}")),
-        None => (12011, format!("{reset} CANCEL")),
-    };
-    let path = vec![(b"ttscp".to_vec(), b"non-ttstream path".to_vec())];
-    (tt::End::Rst(path, cause, text), "two")
+        tt::End::Trailer(strings, None) => {
+            let strings = pairs(strings);
+            let text = |key: &'static [u8]| {
+                let value = strings.get(key).map(|values| values[0].clone());
+                String::from_utf8(value.unwrap_or_default().into()).unwrap()
+            };
+            let cause = text(b"biz-status").parse().unwrap();
+            tt::End::Rst(Pairs::new(), cause, text(b"biz-message"))
+        }
+    }
 }

@@ -16,6 +16,8 @@ use tokio::time::Sleep;
 
 use super::{CONTROL, Note};
 use crate::grpc::metadata;
+use crate::grpc::send::Sender;
+use crate::net::http2::Control;
 use crate::stream::{Cancel, RequestHead};
 
 /// Bytes of notes that are given to `h2` before the control stream has capacity: it has none before
@@ -79,8 +81,8 @@ impl Hop {
         }
     }
 
-    /// Says what the reset that the caller of this sends next is about, if it can be said at once.
-    /// `active` streams live on the connection.
+    /// Says what the reset of a stream is about that is given to [`Hop::reset`] next, if it can be
+    /// said at once. `active` streams live on the connection.
     pub(in crate::grpc) fn note(&self, stream: u64, cancel: &Cancel, active: usize) {
         let control = &mut *self.control.borrow_mut();
         if let ControlStream::None = control {
@@ -94,6 +96,16 @@ impl Hop {
             && open.send(&Note::new(stream, cancel)).is_err()
         {
             *control = ControlStream::Over;
+        }
+    }
+
+    /// Resets a stream, behind all that was noted and in the same flush. `h2` writes one frame of
+    /// each stream in turn: a reset given to it now would come before the notes that wait.
+    pub(in crate::grpc) fn reset(&self, stream: Sender, code: h2::Reason) {
+        let waiting = &mut *self.parting.0.borrow_mut();
+        waiting.resets.push((stream, code));
+        if let Some(driver) = &waiting.driver {
+            driver.wake_by_ref();
         }
     }
 
@@ -141,21 +153,24 @@ impl Drop for Hop {
         if let ControlStream::Open(mut open) = control
             && open.body.send_data(Bytes::new(), true).is_ok()
         {
-            self.parting.0.borrow_mut().open = Some(open);
-            if let Some(driver) = self.parting.0.borrow_mut().driver.take() {
-                driver.wake();
+            let waiting = &mut *self.parting.0.borrow_mut();
+            waiting.open = Some(open);
+            if let Some(driver) = &waiting.driver {
+                driver.wake_by_ref();
             }
         }
     }
 }
 
-/// A control stream that is waited for by its connection's driver: dropping its handles would
-/// take back what is not yet written.
+/// What a connection's driver does for its [`Hop`].
 #[derive(Clone, Debug, Default)]
 pub(in crate::grpc) struct Parting(Rc<RefCell<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Streams that are to be reset.
+    resets: Vec<(Sender, h2::Reason)>,
+    /// A control stream that is over: dropping its handles would take back what is not yet written.
     open: Option<Open>,
     /// The peer has so long to answer that it read all.
     timer: Option<Pin<Box<Sleep>>>,
@@ -167,11 +182,23 @@ impl Parting {
     pub(in crate::grpc) async fn drive<T>(
         self,
         driver: impl Future<Output = T>,
+        control: Control,
         grace: Duration,
     ) -> T {
         let mut driver = std::pin::pin!(driver);
         poll_fn(|cx| {
-            self.0.borrow_mut().poll(cx, grace);
+            let resets = self.0.borrow_mut().poll(cx, grace);
+            if !resets.is_empty() {
+                control.hold_flush(true);
+                let polled = driver.as_mut().poll(cx);
+                control.hold_flush(false);
+                if polled.is_ready() {
+                    return polled;
+                }
+                for (mut stream, code) in resets {
+                    stream.reset(code);
+                }
+            }
             driver.as_mut().poll(cx)
         })
         .await
@@ -179,21 +206,22 @@ impl Parting {
 }
 
 impl Waiting {
-    fn poll(&mut self, cx: &mut Context<'_>, grace: Duration) {
-        let Some(open) = &mut self.open else {
-            if !self
-                .driver
-                .as_ref()
-                .is_some_and(|w| w.will_wake(cx.waker()))
-            {
-                self.driver = Some(cx.waker().clone());
-            }
-            return;
-        };
-        let timer = || Box::pin(tokio::time::sleep(grace));
-        let timer = self.timer.get_or_insert_with(timer);
-        if Pin::new(&mut open.answer).poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready() {
-            (self.open, self.timer) = (None, None);
+    fn poll(&mut self, cx: &mut Context<'_>, grace: Duration) -> Vec<(Sender, h2::Reason)> {
+        if !self
+            .driver
+            .as_ref()
+            .is_some_and(|w| w.will_wake(cx.waker()))
+        {
+            self.driver = Some(cx.waker().clone());
         }
+        if let Some(open) = &mut self.open {
+            let timer = || Box::pin(tokio::time::sleep(grace));
+            let timer = self.timer.get_or_insert_with(timer);
+            if Pin::new(&mut open.answer).poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready()
+            {
+                (self.open, self.timer) = (None, None);
+            }
+        }
+        std::mem::take(&mut self.resets)
     }
 }
