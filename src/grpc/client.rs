@@ -9,12 +9,11 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
 
 use crate::grpc::hop::outbound::Hop;
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
-use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, hop, metadata};
+use crate::grpc::{Deadline, StreamConfig, end, hop, metadata};
 use crate::net::held::Held;
 use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
 use crate::stream::{
@@ -118,7 +117,7 @@ impl Client {
             phase: Phase::Head(response),
             sender: Some(Sender::new(send, self.control.desk())),
             half_closed: false,
-            deadline: head.timeout.map(|timeout| Instant::now() + timeout),
+            deadline: head.timeout.map(Deadline::after),
             held: Rc::clone(&self.held),
             active: Rc::clone(&self.active),
             config: Rc::clone(&self.config),
@@ -135,7 +134,7 @@ pub struct ClientStream {
     /// `None` once it was canceled.
     sender: Option<Sender>,
     half_closed: bool,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     held: Rc<Held>,
     active: Rc<Cell<usize>>,
     config: Rc<StreamConfig>,
@@ -177,8 +176,7 @@ impl ClientStream {
 
     /// A callee's own timer, which may be a moment ahead of this hop's, ends with RST_STREAM(CANCEL).
     fn deadline_near(&self) -> bool {
-        self.deadline
-            .is_some_and(|at| Instant::now() + DEADLINE_SLACK >= at)
+        self.deadline.is_some_and(Deadline::is_near)
     }
 
     /// The callee is done with the stream; a request that it did not want to the end is closed.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::net::budget::Budget;
 use crate::net::held::Held;
 
@@ -19,9 +21,28 @@ mod send;
 pub mod server;
 pub mod status;
 
-/// A reset this close to the deadline is taken for the deadline: clocks start when a head is sent
-/// and when it is read, and gRPC has no other sign (PROTOCOL.md 4).
-const DEADLINE_SLACK: Duration = Duration::from_millis(100);
+/// A reset close to a stream's deadline is taken for the deadline: gRPC has no other sign
+/// (PROTOCOL.md 4). Close, since clocks start when a head is sent and when it is read, which a busy
+/// machine may do late: a tenth of the time, but at least 100 ms and at most a second.
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    /// From here on.
+    near: Instant,
+}
+
+impl Deadline {
+    /// The deadline of a stream whose head was sent or read now.
+    fn after(timeout: Duration) -> Self {
+        let slack = (timeout / 10).clamp(Duration::from_millis(100), Duration::from_secs(1));
+        Self {
+            near: Instant::now() + timeout.saturating_sub(slack),
+        }
+    }
+
+    fn is_near(self) -> bool {
+        Instant::now() >= self.near
+    }
+}
 
 /// What the streams of one listener or backend share.
 #[derive(Clone, Debug)]

@@ -7,13 +7,12 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use tokio::time::Instant;
 
 use crate::grpc::hop::inbound::Notes;
 use crate::grpc::receive::{Got, Receiver};
 use crate::grpc::send::Sender;
 use crate::grpc::status::Code;
-use crate::grpc::{DEADLINE_SLACK, StreamConfig, end, hop, keys, metadata};
+use crate::grpc::{Deadline, StreamConfig, end, hop, keys, metadata};
 use crate::net::held::Held;
 use crate::net::http2::Control;
 use crate::stream::{
@@ -35,7 +34,7 @@ pub struct ServerStream {
     /// Its name on the control stream, if another ripcord sent it.
     noted: Option<u64>,
     notes: Rc<Notes>,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     request_over: bool,
     /// Nothing more may be said: the end was told, or the caller is gone.
     over: bool,
@@ -121,7 +120,7 @@ impl Connection {
             hops,
             noted,
             notes: Rc::clone(&self.notes),
-            deadline: head.timeout.map(|timeout| Instant::now() + timeout),
+            deadline: head.timeout.map(Deadline::after),
             request_over: false,
             over: false,
             config: Rc::clone(config),
@@ -159,9 +158,7 @@ impl ServerStream {
         if let Some(end) = note.and_then(|n| end::from_noted_reset(reason, n.cause, n.path)) {
             return end;
         }
-        let near = self
-            .deadline
-            .is_some_and(|at| Instant::now() + DEADLINE_SLACK >= at);
+        let near = self.deadline.is_some_and(Deadline::is_near);
         end::from_caller_reset(reason, self.hops.path(), near)
     }
 

@@ -12,6 +12,9 @@ const CALLEES: [Callee; 4] = [
     Callee::Python,
 ];
 
+/// The callers' deadline. A hop tells a caller's reset at its deadline from another by a tenth of it.
+const TIMEOUT_MS: u32 = 4000;
+
 /// What the caller's library says when its own time is over.
 fn caller_sees(pair: Pair) -> Value {
     if pair.caller.is_ttheader() {
@@ -62,7 +65,7 @@ fn a_callers_deadline_ends_both_sides() {
             ];
             let ops = [send(up, 5), recv(down), json!({ "op": "recv" })];
             let case = scenario(format!("deadline {kind:?}"), kind, script, ops)
-                .with("timeout_ms", json!(2000));
+                .with("timeout_ms", json!(TIMEOUT_MS));
             running.push(lab.start_on(pair, &case));
         }
     }
@@ -91,7 +94,7 @@ fn a_callers_deadline_ends_both_sides() {
                     "{what}: {told:?}"
                 );
                 assert!(
-                    told.is_none_or(|ms| (1..=2000).contains(&ms)),
+                    told.is_none_or(|ms| (1..=TIMEOUT_MS).contains(&ms)),
                     "{what}: {told:?}"
                 );
             }
