@@ -211,7 +211,7 @@ pub(crate) fn grpc_config(
 
 /// How many times `slow_grace` a stream may stop a TTHeader connection that has no other stream.
 /// Its caller's death is not seen before.
-const LONE: u32 = 30;
+const LONE: u32 = 10;
 
 /// The TTHeader connection settings that `limits` mean.
 pub(crate) fn ttheader_config(

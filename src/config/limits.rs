@@ -78,7 +78,7 @@ impl Default for Limits {
             max_connections: 10_000,
             max_resets: 1000,
             metadata_size: 16 * KIB,
-            slow_grace: Duration::from_secs(1),
+            slow_grace: Duration::from_secs(3),
             cancel_grace: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(10),
         }
