@@ -57,7 +57,7 @@ pub struct Limits {
     /// a callee's head or end 256 KiB are read, whatever this says.
     pub metadata_size: usize,
     /// How long one stream whose receiver does not read may hold up the connection that it shares
-    /// (default 1 s); then that stream is ended and the others go on.
+    /// (default 3 s); then that stream is ended and the others go on.
     pub slow_grace: Duration,
     /// How long a cancel may wait for a peer that does not read (default 5 s); then its
     /// connection is closed.
