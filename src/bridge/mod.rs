@@ -240,6 +240,7 @@ impl Carry {
                 }
                 Poll::Ready(Received::End(end)) => {
                     self.callee.offer(end);
+                    self.request.uncheck();
                 }
                 Poll::Ready(Received::HalfClose) => {
                     debug_assert!(false, "a callee does not half-close")

@@ -70,6 +70,11 @@ impl Pump {
         }
     }
 
+    /// Nobody takes what still comes: it is not looked at either, lest it end the stream.
+    pub(super) fn uncheck(&mut self) {
+        self.check = None;
+    }
+
     /// Queues what was received.
     ///
     /// # Errors

@@ -47,12 +47,15 @@ struct Rig {
 }
 
 fn start(caller_room: usize, callee_room: usize, limits: Limits) -> Rig {
+    start_with(Stages::default(), caller_room, callee_room, limits)
+}
+
+fn start_with(stages: Stages, caller_room: usize, callee_room: usize, limits: Limits) -> Rig {
     let (mut inbound, caller) = memory_half(caller_room);
     let (mut outbound, callee) = memory_half(callee_room);
     let switch = Rc::new(Switch::default());
     let shared = Rc::clone(&switch);
     let task = tokio::task::spawn_local(async move {
-        let stages = Stages::default();
         let outcome = run(
             &mut inbound,
             &mut outbound,

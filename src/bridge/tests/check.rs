@@ -102,6 +102,25 @@ fn a_callees_bad_message_is_told_both_sides() {
 }
 
 #[test]
+fn what_the_caller_sends_after_the_callees_end_is_not_looked_at() {
+    local(async || {
+        let rig = start_with(checked(), 8, usize::MAX, Limits::default());
+        let answer = message(b"an answer that waits for the caller");
+        rig.callee.sends(&answer);
+        rig.callee
+            .does(Received::End(End::complete(Metadata::new())));
+        settled().await;
+        rig.caller.sends(b"no struct");
+        settled().await;
+        assert_eq!(rig.caller.heard().released, 5 + 9);
+        rig.caller.takes(usize::MAX / 2);
+        let caller = rig.caller.clone();
+        assert_eq!(rig.outcome().await.end.reason, Reason::Complete);
+        assert_eq!(caller.heard().messages, [answer]);
+    });
+}
+
+#[test]
 fn what_came_while_the_backend_was_opened_is_looked_at() {
     let mut early = Early::default();
     early
