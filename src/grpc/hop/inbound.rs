@@ -31,6 +31,8 @@ pub(in crate::grpc) struct Notes {
 struct Inner {
     /// A control stream is being served.
     serving: bool,
+    /// Which one of the connection.
+    serial: u64,
     /// Its messages, until the peer ends it.
     input: Option<Receiver>,
     /// The task that waits for it.
@@ -47,6 +49,8 @@ struct Inner {
 #[derive(Debug)]
 struct Noted {
     note: Note,
+    /// The control stream that it came by.
+    serial: u64,
     /// As it was received.
     bytes: usize,
 }
@@ -95,6 +99,7 @@ impl Notes {
             let _ = respond.send_response(answer(Code::ResourceExhausted), true);
             return;
         }
+        inner.serial += 1;
         inner.input = Some(Receiver::new(body, held.share(), MAX_NOTE, stream_window));
         inner.limit = stream_window as usize;
         let notes = Rc::clone(self);
@@ -173,7 +178,12 @@ impl Inner {
             let place = note.as_ref().and_then(|n| self.notes.get_mut(&n.stream));
             match (place, note) {
                 (Some(place @ None), Some(note)) if self.bytes + bytes <= self.limit => {
-                    *place = Some(Noted { note, bytes });
+                    let serial = self.serial;
+                    *place = Some(Noted {
+                        note,
+                        serial,
+                        bytes,
+                    });
                     self.bytes += bytes;
                 }
                 _ => unused += bytes,
@@ -185,9 +195,16 @@ impl Inner {
     }
 
     fn remove(&mut self, stream: u64) -> Option<Note> {
-        let Noted { note, bytes } = self.notes.remove(&stream)??;
+        let Noted {
+            note,
+            serial,
+            bytes,
+        } = self.notes.remove(&stream)??;
         self.bytes -= bytes;
-        if let Some(input) = &mut self.input {
+        // What an ended control stream held was given back with it.
+        if let Some(input) = &mut self.input
+            && serial == self.serial
+        {
             input.release(bytes);
         }
         Some(note)

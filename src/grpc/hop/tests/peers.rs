@@ -132,5 +132,24 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
         let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
         let said = (12007, "honest".to_owned(), "forged".to_owned());
         assert_eq!(heard(&mut theirs).await, said);
+        // What an ended control stream said holds nothing of the next one's.
+        let (_answer, mut stream) = open("/S/M", Some(9)).await;
+        notes
+            .send_data(note(9, 12007, "before").encode(), true)
+            .unwrap();
+        let next = loop {
+            let (answer, mut notes) = open(CONTROL, None).await;
+            let begun = notes.send_data(Bytes::from_static(b"\0\0\0\x01\0begun"), false);
+            let served = tokio::time::timeout(Duration::from_secs(1), answer);
+            if begun.is_ok() && served.await.is_err() {
+                break notes;
+            }
+        };
+        stream.send_reset(12007.into());
+        let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
+        let said = (12007, "before".to_owned(), "forged".to_owned());
+        assert_eq!(heard(&mut theirs).await, said);
+        assert_eq!(theirs.notes().held(), (0, 0));
+        drop(next);
     });
 }
