@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
 use crate::grpc::status::Code;
 use crate::grpc::{keys, metadata};
-use crate::stream::{Cancel, Cause, Metadata, PREFIX, Path, Payload, Scope};
+use crate::stream::{Cancel, Cause, Metadata, PREFIX, Path, Payload, Scope, shorten};
 
 pub(super) mod inbound;
 pub(super) mod outbound;
@@ -35,9 +35,6 @@ const MAX_NOTE: usize = 32 * 1024;
 
 /// The longest text in one, in bytes: as long as trailers can be.
 const MAX_TEXT: usize = 8 * 1024;
-
-/// Stands where text was cut.
-const MARK: &str = " ...[cut]";
 
 /// The stream, as in its `ripcord-stream` header: 8 bytes, big-endian.
 const STREAM: &str = "stream";
@@ -108,14 +105,7 @@ impl Note {
 
 /// As much of `text` as a note holds.
 fn cut(text: &str) -> String {
-    if text.len() <= MAX_TEXT {
-        return text.to_owned();
-    }
-    let mut end = MAX_TEXT - MARK.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{MARK}", text.get(..end).unwrap_or_default())
+    shorten(text, MAX_TEXT).into_owned()
 }
 
 /// Writes a stream's name into its request.

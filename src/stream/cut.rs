@@ -3,7 +3,24 @@
 //!
 //! Each wire knows its own sizes (`grpc/end/render.rs`, `ttheader/end/carried.rs`).
 
+use std::borrow::Cow;
 use std::fmt;
+
+/// Stands where a text was cut.
+pub const MARK: &str = " ...[cut]";
+
+/// A text within `max` bytes, the mark included: as it is, or cut at its end.
+#[must_use]
+pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+    let mut end = max.saturating_sub(MARK.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Cow::Owned(format!("{}{MARK}", text.get(..end).unwrap_or_default()))
+}
 
 /// A part of an end that can be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +127,20 @@ impl fmt::Display for Cut {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(shorten("as it is", 8), "as it is");
+        assert_eq!(shorten(&"é".repeat(10), 20), "é".repeat(10));
+        assert_eq!(
+            shorten(&"é".repeat(10), 19),
+            format!("{}{MARK}", "é".repeat(5))
+        );
+        assert_eq!(
+            shorten(&"é".repeat(10), 18),
+            format!("{}{MARK}", "é".repeat(4))
+        );
+    }
 
     #[test]
     fn a_mark_reads_as_it_was_written() {

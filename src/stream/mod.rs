@@ -18,7 +18,7 @@ mod pack;
 
 pub use cancel::{Cancel, Cause, Class, How, MAX_PATH_NAMES, NON_TTSTREAM, Path, code};
 pub use codes::{Code, TtCode, TypeId, UNKNOWN_METHOD, default_text};
-pub use cut::{Cut, Part};
+pub use cut::{Cut, MARK, Part, shorten};
 pub use end::{
     Business, End, Exception, Failure, HopEnd, HopKind, Party, Processed, Reason, Status,
 };

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::stream::{
     Business, Cancel, Cause, Class, Code, Cut, End, Exception, Failure, HopKind, How, Part, Party,
-    Path, Processed, Reason, Status, code,
+    Path, Processed, Reason, Status, code, shorten,
 };
 use crate::ttheader::header::Info;
 use crate::ttheader::{exception, keys, metadata};
@@ -21,9 +21,6 @@ use carried::Carried;
 
 /// The longest text that is written, into an exception or as a string (which holds no more).
 const MAX_TEXT: usize = metadata::MAX_VALUE;
-
-/// Stands where text was cut.
-const MARK: &str = " ...[cut]";
 
 /// What a Rst without a (readable) payload reads as (Kitex's `defaultRstException`).
 const DEFAULT_RST: (i32, &str) = (13, "rst");
@@ -311,15 +308,10 @@ fn encode(ctx: &EndContext<'_>, cut: &mut Cut, type_id: i32, text: &str) -> Byte
 
 /// A text that is not too long, whole or with a mark at its end.
 fn short<'a>(text: &'a str, cut: &mut Cut) -> Cow<'a, str> {
-    if text.len() <= MAX_TEXT {
-        return Cow::Borrowed(text);
+    if text.len() > MAX_TEXT {
+        cut.insert(Part::Text);
     }
-    cut.insert(Part::Text);
-    let mut end = MAX_TEXT - MARK.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    Cow::Owned(format!("{}{MARK}", text.get(..end).unwrap_or_default()))
+    shorten(text, MAX_TEXT)
 }
 
 /// Kitex's `ParseBizStatusErr`: what is not a number is no business error; an unreadable extra

@@ -11,13 +11,10 @@ use super::face::Face;
 use crate::grpc::keys;
 use crate::grpc::metadata::{self, Place, put};
 use crate::grpc::status::{encode_bin, encode_message};
-use crate::stream::{Cancel, Cut, End, Failure, Metadata, Part, Reason, Scope};
+use crate::stream::{Cancel, Cut, End, Failure, MARK, Metadata, Part, Reason, Scope, shorten};
 
 /// Bytes of a path that is cut.
 const SHORT_PATH: usize = 512;
-
-/// Stands where text was cut.
-const MARK: &str = " ...[cut]";
 
 /// What HPACK adds to every header's size.
 const PER_HEADER: usize = 32;
@@ -39,12 +36,7 @@ pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> He
         });
     }
     if text(&end.reason).len() > limit {
-        let mut at = limit;
-        let whole = text(&end.reason).to_owned();
-        while !whole.is_char_boundary(at) {
-            at -= 1;
-        }
-        let short = format!("{}{MARK}", whole.get(..at).unwrap_or_default());
+        let short = shorten(text(&end.reason), limit).into_owned();
         set_text(&mut end.to_mut().reason, &short);
     }
     let early = cut;

@@ -17,7 +17,7 @@ use crate::grpc::server::{Connection, ServerStream};
 use crate::net::budget::Budget;
 use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
 use crate::stream::{
-    Class, End, Half, HopKind, Hops, How, Inbound, Outbound, Reason, Received, RequestHead,
+    Class, End, Half, HopKind, Hops, How, Inbound, MARK, Outbound, Reason, Received, RequestHead,
     ResponseHead, Run,
 };
 

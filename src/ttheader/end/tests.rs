@@ -1,4 +1,5 @@
 use super::*;
+use crate::stream::MARK;
 
 fn ctx() -> EndContext<'static> {
     EndContext {
