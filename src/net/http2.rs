@@ -67,6 +67,16 @@ impl Default for Http2Config {
     }
 }
 
+impl Http2Config {
+    /// How many streams that this side reset are kept in mind for a second, so that what the peer
+    /// had sent by then is dropped in silence: all of a storm, and the next. Of a stream that was
+    /// forgotten, `h2` answers every late frame with another RST_STREAM, and after so many of them
+    /// in a connection's life it ends the connection with every stream on it.
+    fn remembered(&self) -> usize {
+        self.pending_resets.max(self.max_streams as usize * 2)
+    }
+}
+
 /// Why a connection is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionEnd {
@@ -164,7 +174,8 @@ where
         .max_header_list_size(config.header_list)
         .max_send_buffer_size(config.send_buffer)
         .max_pending_accept_reset_streams(config.pending_resets)
-        .max_concurrent_reset_streams(config.pending_resets);
+        .max_concurrent_reset_streams(config.remembered())
+        .max_local_error_reset_streams(Some(config.remembered()));
     let handshake = async {
         let mut handshake = std::pin::pin!(builder.handshake::<_, Bytes>(io));
         poll_fn(|cx| {
@@ -234,7 +245,10 @@ where
         .initial_connection_window_size(config.connection_window)
         .max_header_list_size(config.header_list)
         .max_send_buffer_size(config.send_buffer)
-        .max_concurrent_reset_streams(config.pending_resets)
+        // As many as were canceled within a second, and no end to how many late frames of older
+        // ones may come in the connection's life: the callee answers, it does not attack.
+        .max_concurrent_reset_streams(usize::MAX)
+        .max_local_error_reset_streams(None)
         .enable_push(false);
     let (requests, mut connection) = builder
         .handshake::<Gather<IO>, Bytes>(io)
