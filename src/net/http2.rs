@@ -24,6 +24,14 @@ use crate::net::held::Held;
 /// resets the connection, and could take the ends of its last streams with it.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// No limit on small DATA frames that `h2` holds (in its own count, 256 bytes less a frame's payload
+/// for each). Its default ends a connection on which some thousand streams send a small message each
+/// before their tasks had a turn; and it never gives back what frames of reset streams took, so that
+/// every connection whose streams are canceled ends some day. What bounds them here: streams are
+/// read at once, into an account of their own, and one poll reads no more than
+/// `net::gather::TURN`.
+const SMALL_FRAMES: usize = usize::MAX / 2;
+
 /// HTTP/2 settings and bounds of one connection.
 #[derive(Clone, Debug)]
 pub struct Http2Config {
@@ -175,7 +183,8 @@ where
         .max_send_buffer_size(config.send_buffer)
         .max_pending_accept_reset_streams(config.pending_resets)
         .max_concurrent_reset_streams(config.remembered())
-        .max_local_error_reset_streams(Some(config.remembered()));
+        .max_local_error_reset_streams(Some(config.remembered()))
+        .data_frame_budget(SMALL_FRAMES);
     let handshake = async {
         let mut handshake = std::pin::pin!(builder.handshake::<_, Bytes>(io));
         poll_fn(|cx| {
@@ -249,6 +258,7 @@ where
         // ones may come in the connection's life: the callee answers, it does not attack.
         .max_concurrent_reset_streams(usize::MAX)
         .max_local_error_reset_streams(None)
+        .data_frame_budget(SMALL_FRAMES)
         .enable_push(false);
     let (requests, mut connection) = builder
         .handshake::<Gather<IO>, Bytes>(io)

@@ -67,10 +67,12 @@ fn local(test: impl AsyncFnOnce()) {
     runtime.block_on(test());
 }
 
-/// As `limits` have it by default.
+/// With far fewer resets allowed than there are streams, and a window of which `h2` would make a
+/// budget of a hundred small frames.
 fn config() -> Http2Config {
     Http2Config {
         pending_resets: 1000,
+        connection_window: 1 << 16,
         ..Http2Config::default()
     }
 }
@@ -165,6 +167,34 @@ fn what_a_caller_had_sent_before_all_its_streams_ended_does_not_end_the_connecti
         let (_, go_aways) = until(&mut peer, RESET, STORM).await;
         assert_eq!(go_aways, 0);
         late_data(&mut peer, &[]).await;
+        assert!(!served.is_finished());
+    });
+}
+
+/// Every stream has sent a small message before any of them is read.
+#[test]
+fn a_first_message_on_thousands_of_streams_does_not_end_the_connection() {
+    local(async || {
+        let (ours, mut peer) = tokio::io::duplex(1 << 20);
+        let served = tokio::task::spawn_local(async move {
+            let hold = |request, respond| {
+                tokio::task::spawn_local(async move {
+                    let (_request, _respond): (Request<RecvStream>, SendResponse<Bytes>) =
+                        (request, respond);
+                    std::future::pending::<()>().await;
+                });
+            };
+            serve(ours, BytesMut::new(), &config(), Control::default(), hold).await
+        });
+        let mut storm = [PREFACE, &SETTINGS].concat();
+        for stream in 0..STORM {
+            let block = [0x83, 0x86, 0x84, 0x01, 0x00];
+            storm.extend(frame(HEADERS, END_HEADERS, stream * 2 + 1, &block));
+            storm.extend(frame(DATA, 0, stream * 2 + 1, &[0; 6]));
+        }
+        storm.extend(frame(PING, 0, 0, &[7; 8]));
+        peer.write_all(&storm).await.unwrap();
+        assert_eq!(until(&mut peer, PING, 1).await, (0, 0));
         assert!(!served.is_finished());
     });
 }
