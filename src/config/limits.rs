@@ -49,8 +49,8 @@ pub struct Limits {
     /// Connections open at once on one listener (default 10000).
     pub max_connections: usize,
     /// Streams of one HTTP/2 connection that were opened and reset before this hop came to see
-    /// them (default 1000); over it the connection is closed. A caller that opens and cancels
-    /// many streams in one breath needs it high, an attacker low.
+    /// them (default 10000, as many as may be open); over it the connection is closed. A caller
+    /// that opens and cancels many streams in one breath needs it high, an attacker low.
     pub max_resets: usize,
     /// Bytes of keys and values in one head or in one set of trailers (default 16 KiB, at most
     /// 255 KiB: a TTHeader header ends there).
@@ -75,7 +75,7 @@ impl Default for Limits {
             process_buffer: GIB,
             max_streams_per_connection: 10_000,
             max_connections: 10_000,
-            max_resets: 1000,
+            max_resets: 10_000,
             metadata_size: 16 * KIB,
             slow_grace: Duration::from_secs(1),
             cancel_grace: Duration::from_secs(5),
