@@ -18,7 +18,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ripcord::stream::{End, HopKind, How, Processed, Reason};
-use storm_peers::{CALLER, CAUSE, Callee, Callers, Heard, PATIENCE, Storm, TEXT, Traffic, Wire};
+use storm_peers::{
+    CALLER, CAUSE, Callee, Callers, Heard, PATIENCE, Storm, TEXT, Then, Traffic, Wire,
+};
 use support::ripcord::Ripcord;
 
 use Traffic::{Busy, Quiet};
@@ -29,9 +31,10 @@ const NODE: &str = "storm";
 /// How often everything is done.
 const ROUNDS: usize = 3;
 
-/// What the last round may leave in memory over the first: the allocator keeps what a storm needed,
-/// page by page as it happens to fall, but not more with each.
-const SLACK: u64 = 24 << 20;
+/// What the last round may leave in memory over the first, of each stream that ended at once: the
+/// allocator keeps pages that a storm needed, now more and now fewer. A round ends 50,000 streams at
+/// the full size, so that 200 bytes lost with each would be seen after three.
+const SLACK: u64 = 2 << 10;
 
 /// How many streams end at once, and how many connections. More streams by default than an HTTP/2
 /// library likes to see reset.
@@ -53,6 +56,8 @@ struct Rig {
     outbound: Wire,
     /// One row for each storm.
     report: Vec<String>,
+    /// What the kernel had dropped when the last row was written.
+    dropped: u64,
 }
 
 impl Rig {
@@ -70,12 +75,13 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
             inbound,
             outbound,
             report: Vec::new(),
+            dropped: dropped(),
         }
     }
 
-    fn callers(&self, shape: (usize, usize), traffic: Traffic, again: bool) -> Callers {
+    fn callers(&self, shape: (usize, usize), traffic: Traffic, then: Then) -> Callers {
         let address: SocketAddr = self.hop.address.parse().unwrap();
-        let callers = Callers::start(self.inbound, address, shape, traffic, again);
+        let callers = Callers::start(self.inbound, address, shape, traffic, then);
         callers.seen.wait_ready(shape.1);
         callers
     }
@@ -83,10 +89,15 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
     fn note(&mut self, storm: &str, began: Instant, ends: &[(Instant, End)]) {
         let mut times: Vec<Duration> = ends.iter().map(|(at, _)| *at - began).collect();
         times.sort();
+        let before = std::mem::replace(&mut self.dropped, dropped());
+        let lost = match self.dropped - before {
+            0 => String::new(),
+            count => format!("  the kernel dropped {count} segments"),
+        };
         let at =
             |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
         self.report.push(format!(
-            "{:<22} {:<22} {:>6} {:>9.1} {:>9.1} {:>9.1}",
+            "{:<22} {:<22} {:>6} {:>9.1} {:>9.1} {:>9.1}{lost}",
             format!("{} -> {}", name(self.inbound), name(self.outbound)),
             storm,
             times.len(),
@@ -99,7 +110,7 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
     /// Every caller cancels at once.
     fn cancel(&mut self, streams: usize, traffic: Traffic) {
         let before = self.callee.seen.heard();
-        let callers = self.callers((1, streams), traffic, false);
+        let callers = self.callers((1, streams), traffic, Then::Nothing);
         let began = callers.let_go(Storm::Cancel);
         let ends = self.callee.seen.wait_ended(streams);
         self.note(&format!("cancel, {traffic:?}"), began, &ends);
@@ -114,10 +125,33 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
         self.empty();
     }
 
+    /// Every caller cancels as soon as it has opened its stream, all in one breath.
+    fn cancel_at_once(&mut self, streams: usize) {
+        let before = (self.callee.seen.heard(), self.callee.seen.readied());
+        let carried = self.metric("ripcord_streams_total", "");
+        let address: SocketAddr = self.hop.address.parse().unwrap();
+        let shape = (1, streams);
+        let callers = Callers::start(self.inbound, address, shape, Quiet, Then::CancelAtOnce);
+        self.wait("ripcord has not seen every stream", || {
+            self.metric("ripcord_streams_total", "") == carried + streams as u64
+        });
+        self.works();
+        assert_eq!(callers.seen.heard(), Heard::default(), "callers let go");
+        callers.close();
+        self.empty();
+        // Those that came as far as to the callee were canceled there; one more is of `works`.
+        let opened = self.callee.seen.readied() - before.1 - 1;
+        let ends = self.callee.seen.wait_ended(opened);
+        for (_, end) in &ends {
+            self.assert_canceled(end, (CAUSE, TEXT, &[CALLER, NODE]));
+        }
+        self.assert_heard(&before.0, opened);
+    }
+
     /// Every caller's connection is dropped at once.
     fn drop_connections(&mut self, connections: usize) {
         let before = self.callee.seen.heard();
-        let callers = self.callers((connections, connections), Busy, false);
+        let callers = self.callers((connections, connections), Busy, Then::Nothing);
         let began = callers.let_go(Storm::Drop);
         let ends = self.callee.seen.wait_ended(connections);
         self.note("connections dropped", began, &ends);
@@ -132,7 +166,7 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
 
     /// The callee is killed under all its streams; each caller tries again at once.
     fn kill(&mut self, streams: usize, traffic: Traffic) {
-        let callers = self.callers((1, streams), traffic, true);
+        let callers = self.callers((1, streams), traffic, Then::TryAgain);
         let began = self.callee.kill();
         let ends = callers.seen.wait_ended(2 * streams);
         let (lost, refused): (Vec<_>, Vec<_>) = ends.into_iter().partition(|(_, end)| is_lost(end));
@@ -158,7 +192,7 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
     /// A new caller is served: as soon as the callee can be reached again.
     fn works(&self) {
         let address: SocketAddr = self.hop.address.parse().unwrap();
-        let caller = Callers::start(self.inbound, address, (1, 1), Quiet, false);
+        let caller = Callers::start(self.inbound, address, (1, 1), Quiet, Then::Nothing);
         caller.seen.wait_ready(1);
         caller.let_go(Storm::Finish);
         let end = caller.seen.wait_ended(1).remove(0).1;
@@ -230,9 +264,13 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
 
     /// Resident memory, in bytes.
     fn memory(&self) -> u64 {
+        self.memory_of("VmRSS")
+    }
+
+    fn memory_of(&self, field: &str) -> u64 {
         let file = format!("/proc/{}/status", self.hop.process.pid());
         let text = std::fs::read_to_string(file).unwrap();
-        let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        let line = text.lines().find(|line| line.starts_with(field)).unwrap();
         let kib = line.split_ascii_whitespace().nth(1).unwrap();
         kib.parse::<u64>().unwrap() << 10
     }
@@ -265,6 +303,19 @@ fn to_strings(names: &[&str]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
+/// Segments that the machine's kernel dropped since it has no memory for them, or sent again. Others
+/// that run here may be the cause (`tests/memory.rs` is); a storm that met some was late for that.
+fn dropped() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/netstat").unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+        return 0;
+    };
+    let pairs = names.split(' ').zip(values.split(' '));
+    let wanted = pairs.filter(|(name, _)| ["TCPRcvQDrop", "TCPTimeouts"].contains(name));
+    wanted.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
+}
+
 /// One at a time: they share two cores.
 fn alone() -> impl Drop {
     static ONE: Mutex<()> = Mutex::new(());
@@ -283,6 +334,7 @@ fn storms(inbound: Wire, outbound: Wire) {
             rig.cancel(streams, traffic);
             rig.kill(streams, traffic);
         }
+        rig.cancel_at_once(streams);
         rig.drop_connections(connections);
         memory.push(rig.memory());
     }
@@ -296,8 +348,10 @@ fn storms(inbound: Wire, outbound: Wire) {
     );
     rig.report.iter().for_each(|row| println!("{row}"));
     let shown: Vec<_> = memory.iter().map(|bytes| bytes >> 10).collect();
-    println!("resident, KiB, idle and after each round: {shown:?}");
-    assert!(memory[ROUNDS] <= memory[1] + SLACK, "grows: {shown:?} KiB");
+    let most = rig.memory_of("VmHWM") >> 10;
+    println!("resident, KiB, idle and after each round: {shown:?}; at most {most}");
+    let slack = (16 << 20) + SLACK * streams as u64;
+    assert!(memory[ROUNDS] <= memory[1] + slack, "grows: {shown:?} KiB");
 }
 
 #[test]

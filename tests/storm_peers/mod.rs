@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ripcord::net::budget::Budget;
-use ripcord::net::http2::{self, Control, Http2Config};
+use ripcord::net::http2::{self, ConnectionEnd, Control, Http2Config};
 use ripcord::net::tcp;
 use ripcord::stream::{
     Cancel, Cause, Class, End, How, Inbound, Metadata, Outbound, Path, Payload, Received,
@@ -87,6 +87,16 @@ fn ttheader_config() -> Rc<ttheader::ConnConfig> {
     Rc::new(config)
 }
 
+/// What a caller does besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Nothing,
+    /// Opens another stream as soon as its own has ended, once.
+    TryAgain,
+    /// Sends a message and cancels as soon as it has opened its stream.
+    CancelAtOnce,
+}
+
 /// What a peer noticed.
 #[derive(Default)]
 pub(crate) struct Seen {
@@ -135,6 +145,11 @@ impl Seen {
             );
             ends = self.more.wait_timeout(ends, left).unwrap().0;
         }
+    }
+
+    /// How many streams were ready.
+    pub(crate) fn readied(&self) -> usize {
+        self.ready.load(Ordering::Relaxed)
     }
 
     /// How many more ends came than were taken.
@@ -337,25 +352,25 @@ enum Client {
 struct Caller {
     client: Client,
     traffic: Traffic,
-    /// Whether it opens another stream as soon as its own has ended.
-    again: bool,
+    then: Then,
     seen: Arc<Seen>,
     told: watch::Receiver<Option<Storm>>,
 }
 
 impl Callers {
-    /// Opens `streams` streams on `connections` connections; with `again` each caller opens another
-    /// as soon as its own has ended, once.
+    /// Opens `streams` streams on `connections` connections.
     pub(crate) fn start(
         wire: Wire,
         address: SocketAddr,
         (connections, streams): (usize, usize),
         traffic: Traffic,
-        again: bool,
+        then: Then,
     ) -> Self {
         let seen = Arc::<Seen>::default();
         let noting = Arc::clone(&seen);
         let thread = Thread::start(move |told| async move {
+            // Without a handle an HTTP/2 connection closes as soon as no stream is open.
+            let mut handles = Vec::new();
             for connection in 0..connections {
                 let socket = TcpSocket::new_v4().unwrap();
                 let socket = socket.connect(address).await.unwrap();
@@ -365,12 +380,13 @@ impl Callers {
                 }
                 let tapped = Tapped::new(socket, wire, Role::Callee, &noting.heard);
                 let caller = Caller {
-                    client: connect(wire, tapped, told.clone()).await,
+                    client: connect(wire, tapped, told.clone(), Arc::clone(&noting.heard)).await,
                     traffic,
-                    again,
+                    then,
                     seen: Arc::clone(&noting),
                     told: told.clone(),
                 };
+                handles.push(caller.client.clone());
                 for _ in 0..streams / connections {
                     spawn_local(caller.clone().run());
                 }
@@ -378,6 +394,7 @@ impl Callers {
             // The connections live until nobody has anything to tell any more.
             let mut told = told;
             while told.changed().await.is_ok() {}
+            drop(handles);
         });
         Self { seen, thread }
     }
@@ -395,7 +412,12 @@ impl Callers {
     }
 }
 
-async fn connect(wire: Wire, socket: Tapped, mut told: watch::Receiver<Option<Storm>>) -> Client {
+async fn connect(
+    wire: Wire,
+    socket: Tapped,
+    mut told: watch::Receiver<Option<Storm>>,
+    heard: Arc<Mutex<Heard>>,
+) -> Client {
     let dropped = async move {
         let drop = |storm: &Option<Storm>| *storm == Some(Storm::Drop);
         if told.wait_for(drop).await.is_err() {
@@ -408,7 +430,10 @@ async fn connect(wire: Wire, socket: Tapped, mut told: watch::Receiver<Option<St
             let connecting = grpc::client::Client::connect(socket, &http2, grpc_config());
             let (client, driver) = connecting.await.unwrap();
             spawn_local(async move {
-                tokio::select! { biased; () = dropped => {}, _ = driver => {} }
+                let end = tokio::select! { biased; () = dropped => return, end = driver => end };
+                if end != ConnectionEnd::Closed {
+                    heard.lock().unwrap().errors += 1;
+                }
             });
             Client::Grpc(client)
         }
@@ -422,10 +447,29 @@ async fn connect(wire: Wire, socket: Tapped, mut told: watch::Receiver<Option<St
     }
 }
 
+fn message() -> Run {
+    let mut run = Run::new();
+    run.push_message(false, Bytes::from_static(&[1; 100]));
+    run
+}
+
+fn cancel() -> Cancel {
+    Cancel {
+        cause: Cause {
+            code: CAUSE,
+            text: TEXT.to_owned(),
+        },
+        path: Path::from_origin(CALLER),
+        class: Class::ByCaller,
+        how: How::Rst,
+        status: None,
+    }
+}
+
 impl Caller {
     async fn run(mut self) {
         self.stream(true).await;
-        if self.again && self.told.borrow().is_none() {
+        if self.then == Then::TryAgain && self.told.borrow().is_none() {
             self.stream(false).await;
         }
     }
@@ -445,6 +489,10 @@ impl Caller {
     }
 
     async fn play(&mut self, mut stream: impl Outbound, first: bool) {
+        if self.then == Then::CancelAtOnce {
+            poll_fn(|cx| stream.poll_send(cx, &mut message())).await;
+            return stream.cancel(&cancel());
+        }
         let mut told = self.told.clone();
         let storm = tokio::select! {
             biased;
@@ -452,16 +500,7 @@ impl Caller {
             end = self.talk(&mut stream, first) => return self.seen.ended(end),
         };
         match storm {
-            Some(Storm::Cancel) => stream.cancel(&Cancel {
-                cause: Cause {
-                    code: CAUSE,
-                    text: TEXT.to_owned(),
-                },
-                path: Path::from_origin(CALLER),
-                class: Class::ByCaller,
-                how: How::Rst,
-                status: None,
-            }),
+            Some(Storm::Cancel) => stream.cancel(&cancel()),
             Some(Storm::Drop) => std::future::pending().await,
             Some(Storm::Finish) | None => {
                 stream.half_close();
@@ -475,8 +514,7 @@ impl Caller {
     async fn talk(&self, stream: &mut impl Outbound, first: bool) -> End {
         let mut ready = !first;
         loop {
-            let mut run = Run::new();
-            run.push_message(false, Bytes::from_static(&[1; 100]));
+            let mut run = message();
             poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
             loop {
                 match poll_fn(|cx| stream.poll_recv(cx)).await {
