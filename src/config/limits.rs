@@ -48,9 +48,9 @@ pub struct Limits {
     pub max_streams_per_connection: usize,
     /// Connections open at once on one listener (default 10000).
     pub max_connections: usize,
-    /// Streams per HTTP/2 connection that were reset and are still remembered or not yet
-    /// accepted (default 1000); over it the connection is closed. A caller that cancels many
-    /// streams at once needs it high, an attacker low.
+    /// Streams of one HTTP/2 connection that were opened and reset before this hop came to see
+    /// them (default 10000, as many as may be open); over it the connection is closed. A caller
+    /// that opens and cancels many streams in one breath needs it high, an attacker low.
     pub max_resets: usize,
     /// Bytes of keys and values in one head of a caller (default 16 KiB, at most 255 KiB: a TTHeader
     /// header ends there; a TTHeader caller may always say 64 KiB). Over it, RESOURCE_EXHAUSTED. Of
@@ -76,7 +76,7 @@ impl Default for Limits {
             process_buffer: GIB,
             max_streams_per_connection: 10_000,
             max_connections: 10_000,
-            max_resets: 1000,
+            max_resets: 10_000,
             metadata_size: 16 * KIB,
             slow_grace: Duration::from_secs(3),
             cancel_grace: Duration::from_secs(5),

@@ -33,6 +33,11 @@ const GATHER_MAX: usize = 64 * 1024;
 /// The most read ahead.
 const AHEAD: usize = 32 * 1024;
 
+/// The most read between two flushes, in bytes. Whoever reads what comes in has a turn then, before
+/// more comes: `h2` holds no more than this of it in frames that may be small, and the streams of one
+/// connection do not wait for all that another one's peer sent.
+const TURN: u64 = 256 * 1024;
+
 /// Who has room for this much is read into directly.
 const ROOM: usize = 16 * 1024;
 
@@ -62,6 +67,8 @@ struct Inner<IO> {
     gate: Option<Rc<Held>>,
     /// Bytes read since the driver last asked; tells keepalive that the peer lives.
     read: u64,
+    /// Bytes read since the driver last flushed.
+    turn: u64,
     /// Bytes that the socket took.
     written: u64,
     /// A write was refused since the driver last asked: `h2` has more.
@@ -78,6 +85,7 @@ pub fn gather<IO>(io: IO, first: BytesMut) -> (Gather<IO>, GatherHandle<IO>) {
         out,
         gate: None,
         read: 0,
+        turn: 0,
         written: 0,
         refused: false,
     }));
@@ -191,12 +199,14 @@ impl<IO> GatherHandle<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> GatherHandle<IO> {
-    /// Writes what was gathered.
+    /// Writes what was gathered. It ends the driver's turn: as much may be read in the next one.
     ///
     /// # Errors
     /// The socket's.
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.borrow_mut().poll_drain(cx)
+        let inner = &mut *self.0.borrow_mut();
+        inner.turn = 0;
+        inner.poll_drain(cx)
     }
 }
 
@@ -226,6 +236,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Gather<IO> {
             inner.give(buf);
             return Poll::Ready(Ok(()));
         }
+        if inner.turn >= TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Some(gate) = &inner.gate {
             ready!(gate.poll_gate(cx));
         }
@@ -243,6 +257,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Gather<IO> {
             gate.arrived(bytes);
         }
         inner.read += bytes as u64;
+        inner.turn += bytes as u64;
         if ahead {
             inner.give(buf);
         }

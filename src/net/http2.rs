@@ -29,6 +29,14 @@ const LINGER: Duration = Duration::from_secs(1);
 /// piece: as much as a socket takes at once.
 const QUEUED: usize = 1024 * 1024;
 
+/// No limit on small DATA frames that `h2` holds (in its own count, 256 bytes less a frame's payload
+/// for each). Its default ends a connection on which some thousand streams send a small message each
+/// before their tasks had a turn; and it never gives back what frames of reset streams took, so that
+/// every connection whose streams are canceled ends some day. What bounds them here: streams are
+/// read at once, into an account of their own, and one poll reads no more than
+/// `net::gather::TURN`.
+const SMALL_FRAMES: usize = usize::MAX / 2;
+
 /// HTTP/2 settings and bounds of one connection.
 #[derive(Clone, Debug)]
 pub struct Http2Config {
@@ -69,6 +77,16 @@ impl Default for Http2Config {
             cancel_grace: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl Http2Config {
+    /// How many streams that this side reset are kept in mind for a second, so that what the peer
+    /// had sent by then is dropped in silence: all of a storm, and the next. Of a stream that was
+    /// forgotten, `h2` answers every late frame with another RST_STREAM, and after so many of them
+    /// in a connection's life it ends the connection with every stream on it.
+    fn remembered(&self) -> usize {
+        self.pending_resets.max(self.max_streams as usize * 2)
     }
 }
 
@@ -198,7 +216,9 @@ where
         .max_header_list_size(config.header_list)
         .max_send_buffer_size(config.send_buffer)
         .max_pending_accept_reset_streams(config.pending_resets)
-        .max_concurrent_reset_streams(config.pending_resets);
+        .max_concurrent_reset_streams(config.remembered())
+        .max_local_error_reset_streams(Some(config.remembered()))
+        .data_frame_budget(SMALL_FRAMES);
     let handshake = async {
         let mut handshake = std::pin::pin!(builder.handshake::<_, Bytes>(io));
         poll_fn(|cx| {
@@ -268,7 +288,11 @@ where
         .initial_connection_window_size(config.connection_window)
         .max_header_list_size(config.header_list)
         .max_send_buffer_size(config.send_buffer)
-        .max_concurrent_reset_streams(config.pending_resets)
+        // As many as were canceled within a second, and no end to how many late frames of older
+        // ones may come in the connection's life: the callee answers, it does not attack.
+        .max_concurrent_reset_streams(usize::MAX)
+        .max_local_error_reset_streams(None)
+        .data_frame_budget(SMALL_FRAMES)
         .enable_push(false);
     let (requests, mut connection) = builder
         .handshake::<Gather<IO>, Bytes>(io)

@@ -48,3 +48,153 @@ fn a_drained_connection_reads_on_until_its_peer_has_closed() {
         assert_eq!(served.await.unwrap(), ConnectionEnd::Closed);
     });
 }
+
+/// More than `h2` remembers by default, and more than the 1024 late frames that it forgives.
+const STORM: u32 = 3000;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const GO_AWAY: u8 = 7;
+const END_HEADERS: u8 = 4;
+
+fn local(test: impl AsyncFnOnce()) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build_local(tokio::runtime::LocalOptions::default())
+        .unwrap();
+    runtime.block_on(test());
+}
+
+/// With far fewer resets allowed than there are streams, and a window of which `h2` would make a
+/// budget of a hundred small frames.
+fn config() -> Http2Config {
+    Http2Config {
+        pending_resets: 1000,
+        connection_window: 1 << 16,
+        ..Http2Config::default()
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u32).to_be_bytes();
+    let mut out = vec![len[1], len[2], len[3], kind, flags];
+    out.extend(stream.to_be_bytes());
+    out.extend(payload);
+    out
+}
+
+/// Reads frames until `count` of that kind came; how many resets and GOAWAYs were among them.
+async fn until(peer: &mut tokio::io::DuplexStream, kind: u8, count: u32) -> (u32, u32) {
+    let (mut found, mut resets, mut go_aways) = (0, 0, 0);
+    while found < count {
+        let mut head = [0; 9];
+        peer.read_exact(&mut head).await.expect("still connected");
+        let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+        peer.read_exact(&mut payload).await.unwrap();
+        found += u32::from(head[3] == kind && !(kind == PING && head[4] & ACK == 0));
+        resets += u32::from(head[3] == RESET);
+        go_aways += u32::from(head[3] == GO_AWAY);
+    }
+    (resets, go_aways)
+}
+
+/// Sends DATA for each of the streams, all of them over, and expects no answer to any.
+async fn late_data(peer: &mut tokio::io::DuplexStream, head: &[u8]) {
+    let mut late = Vec::new();
+    for stream in 0..STORM {
+        if !head.is_empty() {
+            late.extend(frame(HEADERS, END_HEADERS, stream * 2 + 1, head));
+        }
+        late.extend(frame(DATA, 0, stream * 2 + 1, &[0; 5]));
+    }
+    late.extend(frame(PING, 0, 0, &[7; 8]));
+    peer.write_all(&late).await.unwrap();
+    assert_eq!(until(peer, PING, 1).await, (0, 0));
+}
+
+#[test]
+fn what_a_callee_had_sent_before_a_storm_of_cancels_does_not_end_the_connection() {
+    local(async || {
+        let (ours, mut peer) = tokio::io::duplex(1 << 20);
+        let many = [0, 3, 0, 0x7f, 0xff, 0xff];
+        peer.write_all(&frame(4, 0, 0, &many)).await.unwrap();
+        let config = config();
+        let (requests, driver) = connect(ours, &config, Control::default()).await.unwrap();
+        let driver = tokio::task::spawn_local(driver);
+        peer.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+        // Its SETTINGS, and the answer to ours.
+        until(&mut peer, 4, 2).await;
+        let mut open = Vec::new();
+        for _ in 0..STORM {
+            let mut requests = requests.clone().ready().await.unwrap();
+            let request = Request::new(());
+            open.push(requests.send_request(request, false).unwrap());
+        }
+        until(&mut peer, HEADERS, STORM).await;
+        for (_, stream) in &mut open {
+            stream.send_reset(h2::Reason::CANCEL);
+        }
+        drop(open);
+        until(&mut peer, RESET, STORM).await;
+        late_data(&mut peer, &[0x88]).await;
+        assert!(!driver.is_finished());
+    });
+}
+
+#[test]
+fn what_a_caller_had_sent_before_all_its_streams_ended_does_not_end_the_connection() {
+    local(async || {
+        let (ours, mut peer) = tokio::io::duplex(1 << 20);
+        let served = tokio::task::spawn_local(async move {
+            let config = config();
+            let end = |_, mut respond: SendResponse<Bytes>| {
+                respond
+                    .send_response(http::Response::new(()), true)
+                    .unwrap();
+            };
+            serve(ours, BytesMut::new(), &config, Control::default(), end).await
+        });
+        let mut storm = [PREFACE, &SETTINGS].concat();
+        for stream in 0..STORM {
+            // POST, http, /, and an empty :authority.
+            let block = [0x83, 0x86, 0x84, 0x01, 0x00];
+            storm.extend(frame(HEADERS, END_HEADERS, stream * 2 + 1, &block));
+        }
+        peer.write_all(&storm).await.unwrap();
+        // After the response, NO_ERROR: the rest of the request is not wanted.
+        let (_, go_aways) = until(&mut peer, RESET, STORM).await;
+        assert_eq!(go_aways, 0);
+        late_data(&mut peer, &[]).await;
+        assert!(!served.is_finished());
+    });
+}
+
+/// Every stream has sent a small message before any of them is read.
+#[test]
+fn a_first_message_on_thousands_of_streams_does_not_end_the_connection() {
+    local(async || {
+        let (ours, mut peer) = tokio::io::duplex(1 << 20);
+        let served = tokio::task::spawn_local(async move {
+            let hold = |request, respond| {
+                tokio::task::spawn_local(async move {
+                    let (_request, _respond): (Request<RecvStream>, SendResponse<Bytes>) =
+                        (request, respond);
+                    std::future::pending::<()>().await;
+                });
+            };
+            serve(ours, BytesMut::new(), &config(), Control::default(), hold).await
+        });
+        let mut storm = [PREFACE, &SETTINGS].concat();
+        for stream in 0..STORM {
+            let block = [0x83, 0x86, 0x84, 0x01, 0x00];
+            storm.extend(frame(HEADERS, END_HEADERS, stream * 2 + 1, &block));
+            storm.extend(frame(DATA, 0, stream * 2 + 1, &[0; 6]));
+        }
+        storm.extend(frame(PING, 0, 0, &[7; 8]));
+        peer.write_all(&storm).await.unwrap();
+        assert_eq!(until(&mut peer, PING, 1).await, (0, 0));
+        assert!(!served.is_finished());
+    });
+}

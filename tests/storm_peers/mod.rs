@@ -1,0 +1,544 @@
+//! The peers of `tests/storms.rs`: callers and a callee made of the crate's own halves, with limits
+//! that are never in the way, on sockets that are listened to ([`tap`]).
+
+mod tap;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use ripcord::net::budget::Budget;
+use ripcord::net::http2::{self, ConnectionEnd, Control, Http2Config};
+use ripcord::net::tcp;
+use ripcord::stream::{
+    Cancel, Cause, Class, End, How, Inbound, Metadata, Outbound, Path, Payload, Received,
+    RequestHead, ResponseHead, Run,
+};
+use ripcord::{grpc, ttheader};
+use tokio::net::TcpSocket;
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+
+pub(crate) use tap::Heard;
+use tap::{Role, Tapped};
+
+/// How long anything may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// What a TTHeader caller says when it cancels.
+pub(crate) const TEXT: &str = "storm";
+pub(crate) const CAUSE: i32 = 12007;
+pub(crate) const CALLER: &str = "caller";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Grpc,
+    TtHeader,
+}
+use Wire::{Grpc, TtHeader};
+
+/// What the streams do until the storm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    /// One message there and back, then nothing.
+    Quiet,
+    /// A message there and back, again and again.
+    Busy,
+}
+
+fn http2_config() -> Http2Config {
+    Http2Config {
+        stream_window: 64 << 10,
+        connection_window: 256 << 20,
+        max_streams: 1 << 20,
+        pending_resets: 1 << 20,
+        ..Http2Config::default()
+    }
+}
+
+fn grpc_config() -> Rc<grpc::StreamConfig> {
+    Rc::new(grpc::StreamConfig {
+        node: Rc::from("peer"),
+        max_message: 4 << 20,
+        stream_window: 64 << 10,
+        connection_window: 256 << 20,
+        slow_grace: NEVER,
+        budget: Budget::new(usize::MAX),
+        slow_streams: Arc::default(),
+        carried: false,
+        to_ripcord: false,
+    })
+}
+
+fn ttheader_config() -> Rc<ttheader::ConnConfig> {
+    let budget = Budget::new(usize::MAX);
+    let mut config = ttheader::ConnConfig::new("peer", budget, ttheader::Counters::new());
+    (config.slow_grace, config.lone_grace) = (NEVER, NEVER);
+    config.connection_budget = usize::MAX;
+    config.max_streams = usize::MAX;
+    config.carried = false;
+    Rc::new(config)
+}
+
+/// What a caller does besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Nothing,
+    /// Opens another stream as soon as its own has ended, once.
+    TryAgain,
+    /// Sends a message and cancels as soon as it has opened its stream.
+    CancelAtOnce,
+}
+
+/// What a peer noticed.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Streams that were opened to a callee; streams of a caller that had a first answer.
+    ready: AtomicUsize,
+    ends: Mutex<Vec<(Instant, End)>>,
+    more: Condvar,
+    heard: Arc<Mutex<Heard>>,
+}
+
+impl Seen {
+    fn ready(&self) {
+        self.ready.fetch_add(1, Ordering::Relaxed);
+        drop(self.ends.lock().unwrap());
+        self.more.notify_all();
+    }
+
+    fn ended(&self, end: End) {
+        self.ends.lock().unwrap().push((Instant::now(), end));
+        self.more.notify_all();
+    }
+
+    /// Waits until so many streams are ready.
+    pub(crate) fn wait_ready(&self, count: usize) {
+        self.wait("streams are ready", count, |_| {
+            self.ready.load(Ordering::Relaxed)
+        });
+    }
+
+    /// Waits until so many streams have ended, and takes what they said.
+    pub(crate) fn wait_ended(&self, count: usize) -> Vec<(Instant, End)> {
+        self.wait("streams have ended", count, Vec::len);
+        std::mem::take(&mut *self.ends.lock().unwrap())
+    }
+
+    fn wait(&self, what: &str, count: usize, now: impl Fn(&Vec<(Instant, End)>) -> usize) {
+        let end = Instant::now() + PATIENCE;
+        let mut ends = self.ends.lock().unwrap();
+        while now(&ends) < count {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero(),
+                "of {count} {what}: {}; heard {:?}",
+                now(&ends),
+                self.heard()
+            );
+            ends = self.more.wait_timeout(ends, left).unwrap().0;
+        }
+    }
+
+    /// How many streams were ready.
+    pub(crate) fn readied(&self) -> usize {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// How many more ends came than were taken.
+    pub(crate) fn extra(&self) -> usize {
+        self.ends.lock().unwrap().len()
+    }
+
+    /// What was said on its connections.
+    pub(crate) fn heard(&self) -> Heard {
+        self.heard.lock().unwrap().clone()
+    }
+}
+
+/// A thread with a runtime of its own, that is told one thing and ends when it is dropped.
+struct Thread<C> {
+    command: Option<watch::Sender<Option<C>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<C: Send + Sync + 'static> Thread<C> {
+    fn start<F: Future<Output = ()>>(
+        run: impl FnOnce(watch::Receiver<Option<C>>) -> F + Send + 'static,
+    ) -> Self {
+        let (command, told) = watch::channel(None);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(tokio::runtime::LocalOptions::default());
+            runtime.unwrap().block_on(run(told));
+        });
+        Self {
+            command: Some(command),
+            thread: Some(thread),
+        }
+    }
+
+    fn tell(&self, command: C) {
+        self.command.as_ref().unwrap().send_replace(Some(command));
+    }
+
+    fn join(&mut self) {
+        self.command = None;
+        if let Some(thread) = self.thread.take() {
+            let done = thread.join();
+            assert!(done.is_ok() || std::thread::panicking(), "a peer panicked");
+        }
+    }
+}
+
+impl<C> Drop for Thread<C> {
+    fn drop(&mut self) {
+        self.command = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+// -- The callee ----------------------------------------------------------------------------------
+
+/// A callee that echoes and notes every stream's end.
+pub(crate) struct Callee {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Seen>,
+    thread: Thread<()>,
+}
+
+impl Callee {
+    /// Listens at `address`, or anywhere.
+    pub(crate) fn start(wire: Wire, address: Option<SocketAddr>) -> Self {
+        let seen = Arc::<Seen>::default();
+        let (sender, listening) = std::sync::mpsc::channel();
+        let serving = Arc::clone(&seen);
+        let thread = Thread::start(move |told: watch::Receiver<Option<()>>| async move {
+            let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+            let socket = tcp::listen(address.unwrap_or(anywhere)).unwrap();
+            sender.send(socket.local_addr().unwrap()).unwrap();
+            let mut killed = told.clone();
+            let accept = async {
+                while let Ok((socket, _)) = socket.accept().await {
+                    // Killed, it resets its connections; and its address is free again.
+                    let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+                    let _ = socket.set_nodelay(true);
+                    let tapped = Tapped::new(socket, wire, Role::Caller, &serving.heard);
+                    spawn_local(serve(wire, tapped, Arc::clone(&serving), told.clone()));
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = killed.wait_for(Option::is_some) => {}
+                () = accept => {}
+            }
+            // The connections hear it too, and need not wait until all their streams are dropped.
+            tokio::task::yield_now().await;
+        });
+        let address = listening.recv().unwrap();
+        Self {
+            address,
+            seen,
+            thread,
+        }
+    }
+
+    /// Closes its socket and every connection, as a killed process does; when.
+    pub(crate) fn kill(&mut self) -> Instant {
+        let now = Instant::now();
+        self.thread.tell(());
+        self.thread.join();
+        now
+    }
+}
+
+async fn serve(
+    wire: Wire,
+    socket: Tapped,
+    seen: Arc<Seen>,
+    mut killed: watch::Receiver<Option<()>>,
+) {
+    let serve = async {
+        match wire {
+            Grpc => {
+                let (config, control) = (grpc_config(), Control::default());
+                let (held, streams) = (config.held(), control.clone());
+                let on_request = move |request, respond| {
+                    let (config, control) = (Rc::clone(&config), streams.clone());
+                    let made = grpc::server::accept(request, respond, config, control, &held);
+                    if let Some((head, stream)) = made {
+                        spawn_local(handle(head, stream, Arc::clone(&seen)));
+                    }
+                };
+                let first = BytesMut::new();
+                http2::serve(socket, first, &http2_config(), control, on_request).await;
+            }
+            TtHeader => {
+                let on_stream = move |head, stream| {
+                    spawn_local(handle(head, stream, Arc::clone(&seen)));
+                };
+                let handle = ttheader::server::ServerHandle::new();
+                let first = BytesMut::new();
+                ttheader::server::serve(socket, first, ttheader_config(), handle, on_stream).await;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = killed.wait_for(Option::is_some) => {}
+        () = serve => {}
+    }
+}
+
+async fn handle(_: RequestHead, mut stream: impl Inbound, seen: Arc<Seen>) {
+    stream.send_head(ResponseHead {
+        explicit: true,
+        ..ResponseHead::default()
+    });
+    seen.ready();
+    loop {
+        match poll_fn(|cx| stream.poll_recv(cx)).await {
+            Received::Messages(mut run) => {
+                stream.release(run.len());
+                poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
+            }
+            Received::HalfClose => {
+                stream.finish(&End::complete(Metadata::new()), "peer");
+                return;
+            }
+            Received::End(end) => return seen.ended(end),
+            Received::Head(_) => {}
+        }
+    }
+}
+
+// -- The callers ---------------------------------------------------------------------------------
+
+/// How callers let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storm {
+    /// Each cancels its stream.
+    Cancel,
+    /// Their connections are dropped: closed, or every other one reset.
+    Drop,
+    /// They half-close, and have their streams finished.
+    Finish,
+}
+
+/// Callers with streams of their own on some connections.
+pub(crate) struct Callers {
+    pub(crate) seen: Arc<Seen>,
+    thread: Thread<Storm>,
+}
+
+#[derive(Clone)]
+enum Client {
+    Grpc(grpc::client::Client),
+    TtHeader(Rc<ttheader::client::Client>),
+}
+
+/// What every stream of a caller has.
+#[derive(Clone)]
+struct Caller {
+    client: Client,
+    traffic: Traffic,
+    then: Then,
+    seen: Arc<Seen>,
+    told: watch::Receiver<Option<Storm>>,
+}
+
+impl Callers {
+    /// Opens `streams` streams on `connections` connections.
+    pub(crate) fn start(
+        wire: Wire,
+        address: SocketAddr,
+        (connections, streams): (usize, usize),
+        traffic: Traffic,
+        then: Then,
+    ) -> Self {
+        let seen = Arc::<Seen>::default();
+        let noting = Arc::clone(&seen);
+        let thread = Thread::start(move |told| async move {
+            // Without a handle an HTTP/2 connection closes as soon as no stream is open.
+            let mut handles = Vec::new();
+            for connection in 0..connections {
+                let socket = TcpSocket::new_v4().unwrap();
+                let socket = socket.connect(address).await.unwrap();
+                let _ = socket.set_nodelay(true);
+                if connection % 2 == 1 {
+                    let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+                }
+                let tapped = Tapped::new(socket, wire, Role::Callee, &noting.heard);
+                let caller = Caller {
+                    client: connect(wire, tapped, told.clone(), Arc::clone(&noting.heard)).await,
+                    traffic,
+                    then,
+                    seen: Arc::clone(&noting),
+                    told: told.clone(),
+                };
+                handles.push(caller.client.clone());
+                for _ in 0..streams / connections {
+                    spawn_local(caller.clone().run());
+                }
+            }
+            // The connections live until nobody has anything to tell any more.
+            let mut told = told;
+            while told.changed().await.is_ok() {}
+            drop(handles);
+        });
+        Self { seen, thread }
+    }
+
+    /// Lets the storm begin; when.
+    pub(crate) fn let_go(&self, how: Storm) -> Instant {
+        let now = Instant::now();
+        self.thread.tell(how);
+        now
+    }
+
+    /// Ends the connections and the thread.
+    pub(crate) fn close(mut self) {
+        self.thread.join();
+    }
+}
+
+async fn connect(
+    wire: Wire,
+    socket: Tapped,
+    mut told: watch::Receiver<Option<Storm>>,
+    heard: Arc<Mutex<Heard>>,
+) -> Client {
+    let dropped = async move {
+        let drop = |storm: &Option<Storm>| *storm == Some(Storm::Drop);
+        if told.wait_for(drop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    match wire {
+        Grpc => {
+            let http2 = http2_config();
+            let connecting = grpc::client::Client::connect(socket, &http2, grpc_config());
+            let (client, driver) = connecting.await.unwrap();
+            spawn_local(async move {
+                let end = tokio::select! { biased; () = dropped => return, end = driver => end };
+                if end != ConnectionEnd::Closed {
+                    heard.lock().unwrap().errors += 1;
+                }
+            });
+            Client::Grpc(client)
+        }
+        TtHeader => {
+            let (client, driver) = ttheader::client::Client::new(socket, ttheader_config());
+            spawn_local(async move {
+                tokio::select! { biased; () = dropped => {}, () = driver => {} }
+            });
+            Client::TtHeader(Rc::new(client))
+        }
+    }
+}
+
+fn message() -> Run {
+    let mut run = Run::new();
+    run.push_message(false, Bytes::from_static(&[1; 100]));
+    run
+}
+
+fn cancel() -> Cancel {
+    Cancel {
+        cause: Cause {
+            code: CAUSE,
+            text: TEXT.to_owned(),
+        },
+        path: Path::from_origin(CALLER),
+        class: Class::ByCaller,
+        how: How::Rst,
+        status: None,
+    }
+}
+
+impl Caller {
+    async fn run(mut self) {
+        self.stream(true).await;
+        if self.then == Then::TryAgain && self.told.borrow().is_none() {
+            self.stream(false).await;
+        }
+    }
+
+    async fn stream(&mut self, first: bool) {
+        let head = RequestHead {
+            service: "Storm".to_owned(),
+            method: "Echo".to_owned(),
+            payload: Payload::Thrift,
+            to: Some("callee".to_owned()),
+            ..RequestHead::default()
+        };
+        match self.client.clone() {
+            Client::Grpc(client) => self.play(client.open(&head).await.unwrap(), first).await,
+            Client::TtHeader(client) => self.play(client.open(&head).unwrap(), first).await,
+        }
+    }
+
+    async fn play(&mut self, mut stream: impl Outbound, first: bool) {
+        if self.then == Then::CancelAtOnce {
+            poll_fn(|cx| stream.poll_send(cx, &mut message())).await;
+            return stream.cancel(&cancel());
+        }
+        let mut told = self.told.clone();
+        let storm = tokio::select! {
+            biased;
+            storm = told.wait_for(Option::is_some) => storm.ok().and_then(|storm| *storm),
+            end = self.talk(&mut stream, first) => return self.seen.ended(end),
+        };
+        match storm {
+            Some(Storm::Cancel) => stream.cancel(&cancel()),
+            Some(Storm::Drop) => std::future::pending().await,
+            Some(Storm::Finish) | None => {
+                stream.half_close();
+                let end = self.listen(&mut stream).await;
+                self.seen.ended(end);
+            }
+        }
+    }
+
+    /// Messages there and back until the end.
+    async fn talk(&self, stream: &mut impl Outbound, first: bool) -> End {
+        let mut ready = !first;
+        loop {
+            let mut run = message();
+            poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
+            loop {
+                match poll_fn(|cx| stream.poll_recv(cx)).await {
+                    Received::Messages(run) => break stream.release(run.len()),
+                    Received::End(end) => return end,
+                    Received::Head(_) | Received::HalfClose => {}
+                }
+            }
+            if !std::mem::replace(&mut ready, true) {
+                self.seen.ready();
+            }
+            if self.traffic == Traffic::Quiet {
+                return self.listen(stream).await;
+            }
+        }
+    }
+
+    async fn listen(&self, stream: &mut impl Outbound) -> End {
+        loop {
+            match poll_fn(|cx| stream.poll_recv(cx)).await {
+                Received::Messages(run) => stream.release(run.len()),
+                Received::End(end) => return end,
+                Received::Head(_) | Received::HalfClose => {}
+            }
+        }
+    }
+}
