@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ripcord::net::budget::Budget;
-use ripcord::net::http2::{self, ConnectionEnd, Control, Http2Config};
+use ripcord::net::http2::{self, ConnectionEnd, Http2Config};
 use ripcord::net::tcp;
 use ripcord::stream::{
     Cancel, Cause, Class, End, How, Inbound, Metadata, Outbound, Path, Payload, Received,
@@ -67,6 +67,7 @@ fn grpc_config() -> Rc<grpc::StreamConfig> {
     Rc::new(grpc::StreamConfig {
         node: Rc::from("peer"),
         max_message: 4 << 20,
+        max_metadata: 16 << 10,
         stream_window: 64 << 10,
         connection_window: 256 << 20,
         slow_grace: NEVER,
@@ -271,12 +272,10 @@ async fn serve(
     let serve = async {
         match wire {
             Grpc => {
-                let (config, control) = (grpc_config(), Control::default());
-                let (held, streams) = (config.held(), control.clone());
+                let connection = grpc::server::Connection::new(grpc_config());
+                let control = connection.control();
                 let on_request = move |request, respond| {
-                    let (config, control) = (Rc::clone(&config), streams.clone());
-                    let made = grpc::server::accept(request, respond, config, control, &held);
-                    if let Some((head, stream)) = made {
+                    if let Some((head, stream)) = connection.accept(request, respond) {
                         spawn_local(handle(head, stream, Arc::clone(&seen)));
                     }
                 };
