@@ -26,10 +26,6 @@ pub(super) mod outbound;
 /// `:path` of the control stream.
 pub(super) const CONTROL: &str = "/ripcord.v1.Hop/Control";
 
-/// Notes are padded to so many bytes: `h2` (0.4.20) charges smaller DATA frames that were not read
-/// yet to a budget, and closes the connection when that is used up.
-const MIN_NOTE: usize = 256;
-
 /// The longest note, in bytes.
 const MAX_NOTE: usize = 32 * 1024;
 
@@ -44,8 +40,6 @@ const CODE: &str = "code";
 const TEXT: &str = "text";
 /// The path as in `ttscp`.
 const PATH: &str = "path";
-/// Zeros, up to [`MIN_NOTE`].
-const PAD: &str = "pad";
 
 /// What a cancel was, beyond its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +60,7 @@ impl Note {
 
     /// As one message, prefix included.
     fn encode(&self) -> Bytes {
-        let mut entries = Metadata::with_capacity(5);
+        let mut entries = Metadata::with_capacity(4);
         let mut push = |key: &'static str, value: Bytes| {
             entries.push(Scope::Plain, Bytes::from_static(key.as_bytes()), value);
         };
@@ -74,11 +68,6 @@ impl Note {
         push(CODE, self.cause.code.to_string().into());
         push(TEXT, cut(&self.cause.text).into());
         push(PATH, self.path.to_wire().into());
-        let size = entries.pack().len() + PREFIX;
-        if size < MIN_NOTE {
-            let pad = vec![0; MIN_NOTE - size];
-            entries.push(Scope::Plain, Bytes::from_static(PAD.as_bytes()), pad);
-        }
         let pack = entries.pack();
         let mut message = BytesMut::with_capacity(PREFIX + pack.len());
         message.put_u8(0);

@@ -309,7 +309,6 @@ fn notes_are_read_as_they_were_written_and_nothing_else_is_one() {
         note("t", &"n,".repeat(64)),
     ] {
         let bytes = note.encode();
-        assert!(bytes.len() >= MIN_NOTE);
         assert_eq!(Note::decode(bytes.slice(PREFIX..)), Some(note.clone()));
         for end in 0..bytes.len() - PREFIX {
             let cut = Note::decode(bytes.slice(PREFIX..PREFIX + end));
