@@ -68,10 +68,14 @@ impl Client {
         ))
     }
 
-    /// Whether new streams can be opened on it: it is neither over nor going away.
+    /// Whether new streams can be opened on it, now or when others end: it is neither over nor going
+    /// away, nor has its control stream the only place that the callee allows (which is not known
+    /// before its SETTINGS).
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        !self.control.is_over() && !self.retired.get()
+        let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
+        let room = own == 0 || self.requests.current_max_send_streams() > own;
+        !self.control.is_over() && !self.retired.get() && room
     }
 
     /// Streams that live on it.

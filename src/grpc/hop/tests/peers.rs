@@ -153,3 +153,31 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
         drop(next);
     });
 }
+
+/// Before its SETTINGS a callee may be thought to allow more streams than it does.
+#[test]
+fn a_connection_whose_only_place_the_control_stream_has_is_not_used() {
+    local(async {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let (client, _driven) = connect(ours, true).await;
+        // Nothing is there to answer yet.
+        let mut stream = client.open(&head()).await.unwrap();
+        stream.cancel(&cancel(12007, "why"));
+        drop(stream);
+        assert!(client.is_usable());
+        let mut builder = h2::server::Builder::new();
+        builder.max_concurrent_streams(1);
+        spawn_local(async move {
+            let mut connection: h2::server::Connection<_, Bytes> =
+                builder.handshake(theirs).await.unwrap();
+            let mut held = Vec::new();
+            while let Some(Ok(request)) = connection.accept().await {
+                held.push(request);
+            }
+        });
+        while client.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!client.is_usable());
+    });
+}
