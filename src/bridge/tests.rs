@@ -1,3 +1,5 @@
+//! One stream between two in-memory halves on a paused clock: what each side is told. Knows no wire.
+
 mod check;
 mod late;
 

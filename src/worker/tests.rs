@@ -1,3 +1,5 @@
+//! A worker's drain and close, and what it holds of routes. Knows no wire's details.
+
 use std::future::poll_fn;
 
 use super::*;

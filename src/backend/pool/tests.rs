@@ -1,3 +1,5 @@
+//! Which connections the pool opens, shares and gives up. Knows no listener.
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 

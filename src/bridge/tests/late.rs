@@ -1,3 +1,5 @@
+//! What happens behind the callee's end. Knows no wire.
+
 use super::*;
 
 #[test]

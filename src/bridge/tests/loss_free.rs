@@ -1,3 +1,5 @@
+//! That no order of steps loses an end, by properties. Knows no wire.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The thrift walker on structs in pieces, whole and broken. Knows no bridge.
+
 use bytes::BufMut;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,3 +1,6 @@
+//! When a connection to a callee takes no more streams. The clock is paused: a sleep lets every task
+//! that can run come to rest.
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

@@ -1,3 +1,6 @@
+//! Rows and edges of gRPC's table of ends that the golden table does not show. Knows no connection
+//! and no other wire.
+
 use super::*;
 use crate::grpc::status::{decode_details, decode_message};
 use crate::stream::{Exception, Metadata, Scope};

@@ -1,3 +1,5 @@
+//! Request and response headers against the neutral head, by value. Knows no connection.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A body's messages and the window that they hold, over an in-memory connection on a paused clock.
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -1,3 +1,5 @@
+//! Codecs of status messages, `-bin` values, timeouts and details. Knows no stream.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 

@@ -1,3 +1,6 @@
+//! Drain and storms on one HTTP/2 connection, against scripted frames on a paused clock. Knows no
+//! gRPC.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Runs of messages against a plain list of them, by properties. Knows no wire.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,6 @@
+//! Rows and edges of TTHeader's table of ends that the golden table does not show. Knows no
+//! connection and no other wire.
+
 use super::*;
 use crate::stream::MARK;
 

@@ -1,3 +1,5 @@
+//! The exception codec on what Kitex writes and on what nobody should. Knows no frame.
+
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The header block's codec and its bounds. Knows no frame kinds.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The client role of a connection against scripted frames, in memory. Knows no bridge.
+
 use super::*;
 use crate::stream::{Cancel, Cause, Class, How, Outbound, Party, Path};
 

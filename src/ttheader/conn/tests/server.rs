@@ -1,3 +1,5 @@
+//! The server role of a connection against scripted frames, in memory. Knows no bridge.
+
 use super::*;
 use crate::stream::{Inbound, Party, ResponseHead};
 
