@@ -70,6 +70,23 @@ pub struct StreamConfig {
 }
 
 impl StreamConfig {
+    /// Small limits, for tests.
+    #[cfg(test)]
+    pub(crate) fn small(budget: Arc<Budget>) -> Self {
+        Self {
+            node: "hop".into(),
+            max_message: 1 << 20,
+            max_metadata: 16 * 1024,
+            stream_window: 1 << 16,
+            connection_window: 1 << 20,
+            slow_grace: Duration::from_secs(1),
+            budget,
+            slow_streams: Arc::default(),
+            to_ripcord: false,
+            carried: true,
+        }
+    }
+
     /// The account of one connection.
     #[must_use]
     pub fn held(&self) -> Rc<Held> {

@@ -1,6 +1,5 @@
 //! Which connections the pool opens, shares and gives up. Knows no listener.
 
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,18 +10,7 @@ use crate::net::budget::Budget;
 
 fn pool() -> Rc<Pool> {
     let budget = Budget::new(1 << 30);
-    let grpc = Rc::new(grpc::StreamConfig {
-        node: "n".into(),
-        max_message: 1 << 20,
-        max_metadata: 16 * 1024,
-        stream_window: 1 << 16,
-        connection_window: 1 << 20,
-        slow_grace: Duration::from_secs(1),
-        budget: Arc::clone(&budget),
-        slow_streams: Arc::new(AtomicU64::new(0)),
-        to_ripcord: false,
-        carried: true,
-    });
+    let grpc = Rc::new(grpc::StreamConfig::small(Arc::clone(&budget)));
     let counters = ttheader::Counters::new();
     Rc::new(Pool::new(PoolConfig {
         http2: Http2Config::default(),

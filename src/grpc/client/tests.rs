@@ -1,26 +1,13 @@
 //! When a connection to a callee takes no more streams. The clock is paused: a sleep lets every task
 //! that can run come to rest.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::*;
 use crate::net::budget::Budget;
 
 fn config() -> Rc<StreamConfig> {
-    Rc::new(StreamConfig {
-        node: "hop".into(),
-        max_message: 1 << 20,
-        max_metadata: 16 * 1024,
-        stream_window: 1 << 16,
-        connection_window: 1 << 20,
-        slow_grace: Duration::from_secs(1),
-        budget: Budget::new(1 << 30),
-        slow_streams: Arc::new(AtomicU64::new(0)),
-        to_ripcord: false,
-        carried: true,
-    })
+    Rc::new(StreamConfig::small(Budget::new(1 << 30)))
 }
 
 #[test]

@@ -2,8 +2,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,16 +23,9 @@ mod peers;
 
 fn config(to_ripcord: bool, carried: bool) -> Rc<StreamConfig> {
     Rc::new(StreamConfig {
-        node: "hop".into(),
-        max_message: 1 << 20,
-        max_metadata: 16 * 1024,
-        stream_window: 1 << 16,
-        connection_window: 1 << 20,
-        slow_grace: Duration::from_secs(1),
-        budget: Budget::new(1 << 30),
-        slow_streams: Arc::new(AtomicU64::new(0)),
         to_ripcord,
         carried,
+        ..StreamConfig::small(Budget::new(1 << 30))
     })
 }
 
