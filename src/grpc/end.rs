@@ -35,6 +35,9 @@ const TTSTREAM_CODES: std::ops::RangeInclusive<u32> = 12_000..=12_999;
 /// A callee's trailers, or its Trailers-Only headers.
 #[must_use]
 pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
+    if is_plain_success(trailers) {
+        return End::complete(Metadata::new());
+    }
     let (seen, said) = read_status(http_status, trailers);
     let biz = business(trailers).filter(|_| seen.code != 0);
     let is_business = biz.is_some();
@@ -79,6 +82,20 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
         trailers: rest,
         cut: face::cut(trailers),
     }
+}
+
+/// How nearly all streams end: OK, and nothing else to look for.
+fn is_plain_success(trailers: &HeaderMap) -> bool {
+    let mut said = false;
+    let mut plain = |name: &str, value: &[u8]| match name {
+        keys::STATUS => !std::mem::replace(&mut said, true) && value == b"0",
+        keys::MESSAGE => value.is_empty(),
+        _ => false,
+    };
+    trailers
+        .iter()
+        .all(|(name, value)| plain(name.as_str(), value.as_bytes()))
+        && said
 }
 
 /// A success has no place for a text, but a callee may send one and a gRPC library show it (grpcio

@@ -3,7 +3,7 @@
 //! Follows PROTOCOL-HTTP2.md and gopkg `cloud/metainfo/http.go`. What HTTP headers cannot write
 //! (case, bytes, order) rides in one `ripcord-meta-bin` header: see `grpc/keys.rs`.
 
-use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, TE};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -38,16 +38,57 @@ const PATH: &AsciiSet = &CONTROLS
 /// As [`PATH`], for a method: it is what stands behind the last `/`.
 const METHOD: &AsciiSet = &PATH.add(b'/');
 
+/// A request's headers that are about the call, the first of each name, found in one pass: a lookup
+/// by name parses and hashes it, and most requests have few of these.
+#[derive(Default)]
+struct Fields<'a> {
+    content_type: Option<&'a HeaderValue>,
+    host: Option<&'a HeaderValue>,
+    timeout: Option<&'a HeaderValue>,
+    encoding: Option<&'a HeaderValue>,
+    caller: Option<&'a HeaderValue>,
+    hops: Option<&'a HeaderValue>,
+    to: Option<&'a HeaderValue>,
+    call: Option<&'a HeaderValue>,
+    /// Whether a `te` says `trailers`, if there is one.
+    te: Option<bool>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            let field = match name.as_str() {
+                "content-type" => &mut found.content_type,
+                "host" => &mut found.host,
+                keys::TIMEOUT => &mut found.timeout,
+                keys::ENCODING => &mut found.encoding,
+                keys::SOURCE_SERVICE => &mut found.caller,
+                keys::HOPS => &mut found.hops,
+                keys::TO => &mut found.to,
+                keys::CALL => &mut found.call,
+                "te" => {
+                    found.te = Some(found.te == Some(true) || says_trailers(value));
+                    continue;
+                }
+                _ => continue,
+            };
+            field.get_or_insert(value);
+        }
+        found
+    }
+}
+
 /// Reads a request; refuses as a gRPC server does what is not gRPC.
 pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal> {
-    let headers = &parts.headers;
+    let fields = Fields::of(&parts.headers);
     if parts.method != Method::POST {
         return Err(Refused::Method.into());
     }
-    let Some(payload) = payload(headers) else {
+    let Some(payload) = fields.content_type.and_then(payload_of) else {
         return Err(Refused::ContentType.into());
     };
-    if headers.contains_key(TE) && !headers.get_all(TE).iter().any(says_trailers) {
+    if fields.te == Some(false) {
         return Err(Refused::Te.into());
     }
     let path = parts.uri.path();
@@ -58,13 +99,13 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
     else {
         return Err(Refused::Path(path.to_owned()).into());
     };
-    let call = exact_text(headers, keys::CALL);
+    let call = fields.call.and_then(exact_text);
     let (service, method) = call
         .as_deref()
         .and_then(|text| text.split_once('\0'))
-        .filter(|(service, method)| self::path(service, method) == path)
+        .filter(|(service, method)| self::path(service, method).0 == path)
         .unwrap_or((service, method));
-    let timeout = match headers.get(keys::TIMEOUT) {
+    let timeout = match fields.timeout {
         Some(raw) => match status::parse_timeout(raw.as_bytes()) {
             Some(timeout) => Some(timeout),
             None => return Err(Refused::Timeout.into()),
@@ -73,26 +114,25 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
     };
     let to = match parts.uri.authority() {
         Some(authority) => Some(authority.as_str().to_owned()),
-        None => headers.get(HOST).map(lossy),
+        None => fields.host.map(lossy),
     };
-    let to = exact_text(headers, keys::TO)
+    let to = fields
+        .to
+        .and_then(exact_text)
         .filter(|exact| to.as_deref() == Some(authority(Some(exact)).as_str()))
         .or(to);
     Ok(RequestHead {
         service: service.to_owned(),
         method: method.to_owned(),
         to,
-        caller: headers
-            .get(keys::SOURCE_SERVICE)
-            .map(lossy)
-            .filter(|name| !name.is_empty()),
-        hops: headers
-            .get(keys::HOPS)
+        caller: fields.caller.map(lossy).filter(|name| !name.is_empty()),
+        hops: fields
+            .hops
             .and_then(|raw| Hops::parse(&status::decode_message(raw.as_bytes()))),
         payload,
-        encoding: encoding(headers),
+        encoding: fields.encoding.and_then(encoding_of),
         timeout,
-        metadata: exact(headers, Place::Request),
+        metadata: exact(&parts.headers, Place::Request),
     })
 }
 
@@ -103,28 +143,31 @@ pub fn request(head: &RequestHead) -> Request<()> {
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.version_mut() = http::Version::HTTP_2;
-    *request.uri_mut() = uri(head);
+    let (path, escaped) = path(&head.service, &head.method);
+    let authority = authority(head.to.as_deref());
+    let exact_to = head.to.as_deref().filter(|to| authority.as_str() != *to);
+    *request.uri_mut() = uri(authority, path);
     let headers = request.headers_mut();
     put(headers, TE, "trailers");
     put_payload(headers, &head.payload);
     if let Some(timeout) = head.timeout {
         put(
             headers,
-            HeaderName::from_static(keys::TIMEOUT),
+            keys::names::TIMEOUT,
             &status::format_timeout(timeout),
         );
     }
     if let Some(encoding) = &head.encoding {
-        put(headers, HeaderName::from_static(keys::ENCODING), encoding);
+        put(headers, keys::names::ENCODING, encoding);
     }
     if let Some(caller) = &head.caller
         && let Ok(value) = HeaderValue::from_bytes(caller.as_bytes())
     {
-        let _ = headers.try_insert(HeaderName::from_static(keys::SOURCE_SERVICE), value);
+        let _ = headers.try_insert(keys::names::SOURCE_SERVICE, value);
     }
     if let Some(hops) = &head.hops {
         let hops = status::encode_message(hops.as_wire());
-        put(headers, HeaderName::from_static(keys::HOPS), &hops);
+        put(headers, keys::names::HOPS, &hops);
     }
     write_exact(&head.metadata, Place::Request, headers);
     let carry = |headers: &mut HeaderMap, name, text: &str| {
@@ -134,14 +177,10 @@ pub fn request(head: &RequestHead) -> Request<()> {
             &status::encode_bin(text.as_bytes()),
         );
     };
-    if let Some(to) = &head.to
-        && authority(Some(to)).as_str() != to
-    {
+    if let Some(to) = exact_to {
         carry(headers, keys::TO, to);
     }
-    let escaped =
-        |text: &str, set| utf8_percent_encode(text, set).any(|piece| piece.starts_with('%'));
-    if escaped(&head.service, PATH) || escaped(&head.method, METHOD) {
+    if escaped {
         carry(
             headers,
             keys::CALL,
@@ -176,7 +215,7 @@ pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
     let headers = response.headers_mut();
     put_payload(headers, payload);
     if let Some(encoding) = &head.encoding {
-        put(headers, HeaderName::from_static(keys::ENCODING), encoding);
+        put(headers, keys::names::ENCODING, encoding);
     }
     write_exact(&head.metadata, Place::Response, headers);
     response
@@ -185,8 +224,17 @@ pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
 /// The kind of payload that the content type says; `None` if it is not gRPC's.
 #[must_use]
 pub fn payload(headers: &HeaderMap) -> Option<Payload> {
-    let raw = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let raw = raw.to_ascii_lowercase();
+    headers.get(CONTENT_TYPE).and_then(payload_of)
+}
+
+fn payload_of(content_type: &HeaderValue) -> Option<Payload> {
+    // As peers write it, without a copy in lower case.
+    match content_type.as_bytes() {
+        b"application/grpc" | b"application/grpc+proto" => return Some(Payload::Protobuf),
+        b"application/grpc+thrift" => return Some(Payload::Thrift),
+        _ => {}
+    }
+    let raw = content_type.to_str().ok()?.to_ascii_lowercase();
     let rest = raw.trim().strip_prefix("application/grpc")?;
     let subtype = match rest.chars().next() {
         None | Some(';') => "",
@@ -231,12 +279,16 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-fn path(service: &str, method: &str) -> String {
-    format!(
-        "/{}/{}",
-        utf8_percent_encode(service, PATH),
-        utf8_percent_encode(method, METHOD)
-    )
+/// The path of a call, and whether some of it had to be escaped.
+fn path(service: &str, method: &str) -> (String, bool) {
+    let mut path = String::with_capacity(service.len() + method.len() + 2);
+    path.push('/');
+    path.extend(utf8_percent_encode(service, PATH));
+    path.push('/');
+    path.extend(utf8_percent_encode(method, METHOD));
+    // An escape is three bytes for one.
+    let escaped = path.len() != service.len() + method.len() + 2;
+    (path, escaped)
 }
 
 fn authority(to: Option<&str>) -> Authority {
@@ -245,22 +297,25 @@ fn authority(to: Option<&str>) -> Authority {
 }
 
 /// What a carried field says, believed or not.
-fn exact_text(headers: &HeaderMap, name: &str) -> Option<String> {
-    String::from_utf8(status::decode_bin(headers.get(name)?.as_bytes())?).ok()
+fn exact_text(raw: &HeaderValue) -> Option<String> {
+    String::from_utf8(status::decode_bin(raw.as_bytes())?).ok()
 }
 
-fn uri(head: &RequestHead) -> Uri {
-    let path = path(&head.service, &head.method);
+fn uri(authority: Authority, path: String) -> Uri {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority(head.to.as_deref()));
+    parts.authority = Some(authority);
     parts.path_and_query =
         Some(PathAndQuery::try_from(path).unwrap_or_else(|_| PathAndQuery::from_static("/")));
     Uri::from_parts(parts).unwrap_or_default()
 }
 
 fn encoding(headers: &HeaderMap) -> Option<Box<str>> {
-    let raw = headers.get(keys::ENCODING)?.to_str().ok()?;
+    headers.get(keys::ENCODING).and_then(encoding_of)
+}
+
+fn encoding_of(raw: &HeaderValue) -> Option<Box<str>> {
+    let raw = raw.to_str().ok()?;
     (raw != "identity" && !raw.is_empty()).then(|| raw.into())
 }
 

@@ -66,7 +66,11 @@ pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> He
 fn render(end: &End, node: &str, carried: bool, cut: Cut) -> HeaderMap {
     let face = Face::of(&end.reason, node);
     let mut out = HeaderMap::new();
-    say(&mut out, keys::STATUS, &face.status.code.to_string());
+    put(
+        &mut out,
+        keys::names::STATUS,
+        &face.status.code.to_string(),
+    );
     if !face.status.message.is_empty() {
         say(
             &mut out,
@@ -91,7 +95,7 @@ fn render(end: &End, node: &str, carried: bool, cut: Cut) -> HeaderMap {
         && let Some(text) = end.trailers.get(Scope::Plain, keys::MESSAGE)
         && let Ok(value) = HeaderValue::from_bytes(text)
     {
-        let _ = out.try_insert(HeaderName::from_static(keys::MESSAGE), value);
+        let _ = out.try_insert(keys::names::MESSAGE, value);
     }
     let plain = metadata::write(&end.trailers, Place::Response, &mut out);
     if carried {
