@@ -66,11 +66,7 @@ pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> He
 fn render(end: &End, node: &str, carried: bool, cut: Cut) -> HeaderMap {
     let face = Face::of(&end.reason, node);
     let mut out = HeaderMap::new();
-    put(
-        &mut out,
-        keys::names::STATUS,
-        &face.status.code.to_string(),
-    );
+    put(&mut out, keys::names::STATUS, &face.status.code.to_string());
     if !face.status.message.is_empty() {
         say(
             &mut out,

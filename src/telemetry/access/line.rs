@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::stream::{Cancel, End, Failure, Reason};
+use crate::stream::{Cancel, End, Failure, Path, Reason};
 use crate::telemetry::names;
 use crate::telemetry::record::Finished;
 use crate::telemetry::trace::StreamTrace;
@@ -34,7 +34,9 @@ impl<'a> Object<'a> {
             self.to.push(b',');
         }
         self.first = false;
-        let _ = write!(self.to, "\"{key}\":");
+        self.to.push(b'"');
+        self.to.extend_from_slice(key.as_bytes());
+        self.to.extend_from_slice(b"\":");
         self.to
     }
 
@@ -107,7 +109,7 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     line.raw("request_bytes", traffic.request_bytes);
     line.raw("response_messages", traffic.response_messages);
     line.raw("response_bytes", traffic.response_bytes);
-    end(&mut line, outcome.end);
+    end(&mut line, outcome.end, node);
     if let Some(status) = outcome.grpc_status {
         line.raw("grpc_status", status);
     }
@@ -119,7 +121,7 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     to.push(b'\n');
 }
 
-fn end(line: &mut Object<'_>, end: &End) {
+fn end(line: &mut Object<'_>, end: &End, node: &str) {
     line.quoted("end", names::end_name(end));
     line.quoted("by", names::party_name(end.by));
     line.quoted("processed", names::processed_name(end.processed));
@@ -144,7 +146,16 @@ fn end(line: &mut Object<'_>, end: &End) {
             line.text("text", &business.text, MAX_TEXT);
         }
         Reason::Canceled(it) => cancel(line, it),
-        Reason::Hop(hop) => line.text("text", &hop.text, MAX_TEXT),
+        Reason::Hop(hop) if hop.kind.before_backend() => {
+            line.raw("code", hop.kind.code());
+            line.text("text", &hop.text, MAX_TEXT);
+        }
+        // What its neighbours are told: a cancel whose path begins here.
+        Reason::Hop(hop) => {
+            line.raw("cause", hop.kind.code());
+            line.text("text", &hop.text, MAX_TEXT);
+            path(line, &Path::from_origin(node));
+        }
     }
 }
 
@@ -153,12 +164,16 @@ fn cancel(line: &mut Object<'_>, cancel: &Cancel) {
     line.text("text", &cancel.cause.text, MAX_TEXT);
     line.raw("class", cancel.class.code());
     line.quoted("how", names::how_name(cancel.how));
-    if let Some(origin) = cancel.path.origin() {
+    path(line, &cancel.path);
+}
+
+fn path(line: &mut Object<'_>, path: &Path) {
+    if let Some(origin) = path.origin() {
         line.name("origin", origin);
     }
     let to = line.key("path");
     to.push(b'[');
-    for (i, name) in cancel.path.names().iter().enumerate() {
+    for (i, name) in path.names().iter().enumerate() {
         if i > 0 {
             to.push(b',');
         }

@@ -95,6 +95,17 @@ async fn a_cancel_is_told_with_its_path() {
 }
 
 #[test]
+fn what_a_hop_decided_begins_its_path() {
+    let idle = line("s", &End::hop(HopKind::Idle, "nothing moved"));
+    assert_eq!(idle["cause"], HopKind::Idle.code());
+    assert_eq!(idle["origin"], "hop");
+    assert_eq!(idle["path"], serde_json::json!(["hop"]));
+    let refused = line("s", &End::hop(HopKind::NoRoute, "no route"));
+    assert_eq!(refused["code"], HopKind::NoRoute.code());
+    assert_eq!(refused.get("path"), None);
+}
+
+#[test]
 fn hostile_strings_stay_inside_one_line() {
     let long = "é\u{2028}".repeat(5000);
     for name in [
