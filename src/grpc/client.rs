@@ -27,6 +27,8 @@ pub struct Client {
     control: Control,
     held: Rc<Held>,
     active: Rc<Cell<usize>>,
+    /// The most streams that lived on it at once.
+    most: Rc<Cell<usize>>,
     /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
     retired: Rc<Cell<bool>>,
     config: Rc<StreamConfig>,
@@ -60,6 +62,7 @@ impl Client {
                 control,
                 held,
                 active: Rc::default(),
+                most: Rc::default(),
                 retired: Rc::default(),
                 config,
                 hop,
@@ -82,6 +85,13 @@ impl Client {
     #[must_use]
     pub fn active(&self) -> usize {
         self.active.get()
+    }
+
+    /// The most streams that ever lived on it at once. `h2` keeps the tables that they needed for as
+    /// long as the connection lives.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most.get()
     }
 
     /// Streams that the callee allows at once.
@@ -117,6 +127,7 @@ impl Client {
             }
         })?;
         self.active.set(self.active.get() + 1);
+        self.most.set(self.most.get().max(self.active.get()));
         Ok(ClientStream {
             phase: Phase::Head(response),
             sender: Some(Sender::new(send, self.control.desk())),
