@@ -51,9 +51,14 @@ struct Running {
 
 impl Running {
     fn start(config: &Path) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ripcord"))
             .args(["run", "--config"])
             .arg(config)
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -291,4 +296,29 @@ fn an_update_of_a_config_map_is_taken_up() {
     said("configuration reloaded");
     let metrics = ripcord.page("/metrics");
     assert!(metrics.contains("\nripcord_config_last_reload_successful 1\n"));
+}
+
+/// As systemd does it for `Type=notify`.
+#[test]
+fn the_service_manager_hears_when_it_is_ready_and_when_it_stops() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let name = format!("ripcord-operations-{}", std::process::id());
+    let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    manager.set_read_timeout(Some(LIMIT)).unwrap();
+    let heard = || {
+        let mut got = [0; 64];
+        let length = manager.recv(&mut got).unwrap();
+        String::from_utf8_lossy(&got[..length]).into_owned()
+    };
+    let file = folder("notify").join("ripcord.yaml");
+    std::fs::write(&file, CONFIG).unwrap();
+    let mut ripcord = Running::start_with(&file, &[("NOTIFY_SOCKET", &format!("@{name}"))]);
+    assert_eq!(heard(), "READY=1");
+    assert!(ripcord.page("/readyz").starts_with("ready"));
+    let pid = ripcord.child.id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(heard(), "STOPPING=1");
+    assert!(ripcord.child.wait().unwrap().success());
 }
