@@ -22,6 +22,7 @@ const DOCUMENTS: &[&str] = &[
     "deploy/README.md",
     "deploy/OPERATIONS.md",
     "deploy/alerts.yaml",
+    "deploy/alerts-test.yaml",
     "deploy/grafana/ripcord.json",
 ];
 
