@@ -1,5 +1,8 @@
 //! The `ripcord` command: arguments, logs, signals.
 
+mod notify;
+
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -46,7 +49,8 @@ fn main() -> ExitCode {
         Command::Check { file } => config::check(&file),
         Command::Explain { code } => match ripcord::explain::explain(&code) {
             Ok(text) => {
-                println!("{text}");
+                // Whoever reads may have seen enough: `| head` is no failure.
+                let _ = writeln!(std::io::stdout(), "{text}");
                 ExitCode::SUCCESS
             }
             Err(text) => {
@@ -81,6 +85,7 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
             let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
             let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
             let app = App::start(config, Some(file), None).await?;
+            notify::tell(notify::READY);
             loop {
                 tokio::select! {
                     _ = terminate.recv() => break,
@@ -88,6 +93,7 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
                     _ = hangup.recv() => app.reload(),
                 }
             }
+            notify::tell(notify::STOPPING);
             app.drain().await;
             Ok(())
         })

@@ -112,7 +112,8 @@ pub(crate) fn register_metrics(shared: &Arc<Shared>) {
     let metrics = &shared.telemetry.metrics;
     metrics.config_version(shared.routes.load().version);
     let budget = Arc::clone(&shared.budget);
-    metrics.buffered_bytes_fn(move || budget.used() as u64);
+    let limit = budget.limit() as u64;
+    metrics.buffered_bytes_fn(limit, move || budget.used() as u64);
     for (index, (name, _)) in shared.ttheader.snapshot().iter().enumerate() {
         let counters: Arc<ttheader::Counters> = Arc::clone(&shared.ttheader);
         let help = "What happened on TTHeader connections";

@@ -1,4 +1,4 @@
-//! What the documents promise: configurations in README.md and deploy/kubernetes.yaml load without a
+//! What the documents promise: configurations in README.md and deploy/ load without a
 //! warning, links lead somewhere, and the numbers of the manifests fit together.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -70,6 +70,18 @@ fn the_config_map_loads_and_its_drain_fits_the_grace_period() {
 }
 
 #[test]
+fn the_configurations_of_the_compose_file_load() {
+    let compose = read("deploy/compose.yaml");
+    for node in ["web-egress", "chat-ingress"] {
+        let file = format!("deploy/compose/{node}.yaml");
+        assert_eq!(good(&file, &read(&file)).node, node);
+        assert!(compose.contains(&format!(
+            "./compose/{node}.yaml:/etc/ripcord/ripcord.yaml:ro"
+        )));
+    }
+}
+
+#[test]
 fn systemd_waits_longer_than_a_drain_takes() {
     let unit = read("deploy/ripcord.service");
     let stop = unit
@@ -85,6 +97,7 @@ fn relative_links_lead_somewhere() {
     for (file, folder) in [
         ("README.md", ""),
         ("deploy/README.md", "deploy"),
+        ("deploy/OPERATIONS.md", "deploy"),
         ("CHANGELOG.md", ""),
     ] {
         let text = read(file);

@@ -27,6 +27,7 @@ relay: route backend telemetry stream config net
 listen: proxy relay telemetry stream config net grpc ttheader
 worker: listen backend bridge route telemetry stream config net
 admin: telemetry
+notify:
 explain: stream grpc ttheader
 testing: stream net
 setup: *

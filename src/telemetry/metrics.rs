@@ -12,7 +12,7 @@ mod series;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prometheus_client::registry::Registry;
@@ -103,6 +103,8 @@ struct State {
     connections: [[Connections; 2]; 2],
     reloads: [AtomicU64; 3],
     config_version: AtomicU64,
+    /// The file, as it is now, was refused.
+    refused: AtomicBool,
     reads: Mutex<BTreeMap<String, ReadFamily>>,
 }
 
@@ -213,6 +215,8 @@ impl Metrics {
             Reload::Rejected => rejected,
         };
         counter.fetch_add(1, Relaxed);
+        let refused = result == Reload::Rejected;
+        self.state.refused.store(refused, Relaxed);
     }
 
     /// Says which version of the configuration is in force.
@@ -244,14 +248,16 @@ impl Metrics {
         self.read_fn(name, help, Kind::Gauge, labels, Box::new(read));
     }
 
-    /// `ripcord_buffered_bytes`, from the memory budget.
-    pub fn buffered_bytes_fn(&self, read: impl Fn() -> u64 + Send + Sync + 'static) {
+    /// `ripcord_buffered_bytes`, from the memory budget, and `ripcord_buffer_limit_bytes`.
+    pub fn buffered_bytes_fn(&self, limit: u64, read: impl Fn() -> u64 + Send + Sync + 'static) {
         self.gauge_fn(
             "ripcord_buffered_bytes",
             "Bytes of messages held in memory",
             &[],
             read,
         );
+        let help = "What ripcord_buffered_bytes may become: limits.process_buffer";
+        self.gauge_fn("ripcord_buffer_limit_bytes", help, &[], move || limit);
     }
 
     fn read_fn(&self, name: &str, help: &str, kind: Kind, labels: &[(&str, &str)], read: Read) {

@@ -2,7 +2,7 @@
 //! clients use. On another system there is simply nothing.
 
 /// Name, help and value of each gauge that could be read.
-pub(crate) fn read() -> Vec<(&'static str, &'static str, u64)> {
+pub(crate) fn gauges() -> Vec<(&'static str, &'static str, u64)> {
     let mut found = Vec::new();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if let Some(bytes) = kilobytes(&status, "VmRSS:") {
@@ -20,7 +20,39 @@ pub(crate) fn read() -> Vec<(&'static str, &'static str, u64)> {
         let open = open.count().saturating_sub(1) as u64;
         found.push(("process_open_fds", "Open file descriptors", open));
     }
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    if let Some(most) = open_files(&limits) {
+        let help = "The most file descriptors that may be open";
+        found.push(("process_max_fds", help, most));
+    }
     found
+}
+
+/// `USER_HZ`, the unit of `/proc/self/stat`: 100 on every Linux that Rust's `std` runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// CPU time of all threads since the start, in seconds.
+pub(crate) fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "exact for 2.8 million years")]
+    cpu_ticks(&stat).map(|ticks| ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// `utime` and `stime`, fields 14 and 15 of proc(5); the name in parentheses may hold anything.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut fields = after.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    user.checked_add(system)
+}
+
+/// The soft limit of open files; none where it is `unlimited`.
+fn open_files(limits: &str) -> Option<u64> {
+    let line = limits
+        .lines()
+        .find_map(|l| l.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 fn kilobytes(status: &str, field: &str) -> Option<u64> {
@@ -40,5 +72,23 @@ mod tests {
         assert_eq!(kilobytes(status, "VmSize:"), Some(2_097_152));
         assert_eq!(kilobytes(status, "VmPeak:"), None);
         assert_eq!(kilobytes("VmRSS:\tmany kB\n", "VmRSS:"), None);
+    }
+
+    #[test]
+    fn processor_time_is_read_whatever_the_process_is_called() {
+        let stat = "7 (a) b ) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 3";
+        assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!(cpu_ticks("7 (a"), None);
+        assert_eq!(cpu_ticks("7 (a) S 1"), None);
+        assert!(cpu_seconds().is_some());
+    }
+
+    #[test]
+    fn descriptors_have_a_soft_limit() {
+        let limits = "Limit Soft Hard Units\nMax open files   1024   4096   files\n";
+        assert_eq!(open_files(limits), Some(1024));
+        let limits = "Max open files   unlimited   unlimited   files\n";
+        assert_eq!(open_files(limits), None);
+        assert_eq!(open_files(""), None);
     }
 }

@@ -209,6 +209,13 @@ fn encode_process(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result
         MetricType::Gauge,
     )?
     .encode_gauge(&to_i64(state.config_version.load(Relaxed)))?;
+    family(
+        out,
+        "ripcord_config_last_reload_successful",
+        "0 while the file is one that was refused",
+        MetricType::Gauge,
+    )?
+    .encode_gauge(&i64::from(!state.refused.load(Relaxed)))?;
 
     let mut to = family(
         out,
@@ -218,8 +225,17 @@ fn encode_process(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result
     )?;
     gauge(&mut to, &[("version", env!("CARGO_PKG_VERSION"))], 1)?;
 
-    for (name, help, value) in process::read() {
+    for (name, help, value) in process::gauges() {
         family(out, name, help, MetricType::Gauge)?.encode_gauge(&to_i64(value))?;
+    }
+    if let Some(seconds) = process::cpu_seconds() {
+        family(
+            out,
+            "process_cpu_seconds",
+            "User and system CPU time",
+            MetricType::Counter,
+        )?
+        .encode_counter::<NoLabelSet, f64, f64>(&seconds, None)?;
     }
     Ok(())
 }

@@ -187,9 +187,12 @@ fn numbers_of_others_are_read_when_asked_for() {
         move || read.load(Relaxed),
     );
     metrics.counter_fn("ripcord_late_frames", help, &[("wire", "grpc\"\n\\")], || 1);
-    metrics.buffered_bytes_fn(|| 4096);
+    metrics.buffered_bytes_fn(8192, || 4096);
     metrics.reload(Reload::Applied);
+    let good = "ripcord_config_last_reload_successful";
+    assert_eq!(lines(&metrics, good), [format!("{good} 1")]);
     metrics.reload(Reload::Rejected);
+    assert!(metrics.encode().contains(&format!("\n{good} 0\n")));
     metrics.config_version(7);
     count.store(5, Relaxed);
     assert_eq!(
@@ -204,7 +207,11 @@ fn numbers_of_others_are_read_when_asked_for() {
         ["ripcord_buffered_bytes 4096"]
     );
     assert_eq!(
-        lines(&metrics, "ripcord_config"),
+        lines(&metrics, "ripcord_buffer_limit"),
+        ["ripcord_buffer_limit_bytes 8192"]
+    );
+    assert_eq!(
+        lines(&metrics, "ripcord_config_version"),
         ["ripcord_config_version 7"]
     );
     assert_eq!(

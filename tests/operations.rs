@@ -1,0 +1,325 @@
+//! What operators read and do: every metric that the dashboard, the alerts and the documents name is one
+//! that the binary shows, every one that it shows is explained, and a ConfigMap's update is taken up.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How long anything may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Documents that name metrics.
+const DOCUMENTS: &[&str] = &[
+    "README.md",
+    "config/reference.yaml",
+    "deploy/README.md",
+    "deploy/OPERATIONS.md",
+    "deploy/alerts.yaml",
+    "deploy/alerts-test.yaml",
+    "deploy/grafana/ripcord.json",
+];
+
+/// Not metrics, though they look like them.
+const KEYS: &[&str] = &["process_buffer"];
+
+const CONFIG: &str = "
+node: hop
+workers: 1
+admin: { address: 127.0.0.1:0 }
+listeners: [{ name: in, address: 127.0.0.1:0 }]
+backends: { a: { protocol: grpc, endpoints: [127.0.0.1:9] }, b: { protocol: grpc, endpoints: [127.0.0.1:9] } }
+routes: [{ name: all, backend: a }]
+telemetry: { access_log: off, log: { format: json }, otlp: { endpoint: 'http://127.0.0.1:9' } }
+";
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+/// A running `ripcord`, its log, and its admin address.
+struct Running {
+    child: Child,
+    log: Receiver<Value>,
+    admin: String,
+}
+
+impl Running {
+    fn start(config: &Path) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ripcord"))
+            .args(["run", "--config"])
+            .arg(config)
+            .envs(environment.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (to, log) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = to.send(serde_json::from_str(&line).unwrap_or(Value::String(line)));
+            }
+        });
+        let mut running = Self {
+            child,
+            log,
+            admin: String::new(),
+        };
+        let listening = running.logged(|line| line["listener"] == "admin");
+        listening["address"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut running.admin);
+        running
+    }
+
+    /// Waits for a line of the log.
+    fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let line = self.log.recv_timeout(LIMIT).expect("a line of the log");
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    fn page(&self, path: &str) -> String {
+        let mut socket = TcpStream::connect(&self.admin).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        text.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder of this test's own, empty.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("operations-{name}"));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// The text of `/metrics`, with every family that a configuration can bring about.
+fn metrics() -> String {
+    let file = folder("metrics").join("ripcord.yaml");
+    std::fs::write(&file, CONFIG).unwrap();
+    Running::start(&file).page("/metrics")
+}
+
+/// The names that Prometheus stores of each family, by the family's documented name.
+fn families(metrics: &str) -> BTreeMap<String, Vec<String>> {
+    let types = metrics.lines().filter_map(|l| l.strip_prefix("# TYPE "));
+    types
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let suffixes: &[&str] = match kind {
+                "counter" => &["_total"],
+                "histogram" => &["", "_bucket", "_sum", "_count"],
+                "gauge" => &[""],
+                other => panic!("{name} is a {other}: say here what Prometheus makes of it"),
+            };
+            let stored: Vec<String> = suffixes.iter().map(|s| format!("{name}{s}")).collect();
+            (stored[0].clone(), stored)
+        })
+        .collect()
+}
+
+/// The words of `text` that look like metrics.
+fn named(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("ripcord_") || word.starts_with("process_"))
+        .filter(|word| !KEYS.contains(word))
+        .collect()
+}
+
+#[test]
+fn documents_name_the_metrics_that_exist_and_explain_all_of_them() {
+    let families = families(&metrics());
+    let stored: BTreeSet<&str> = families.values().flatten().map(String::as_str).collect();
+    assert!(stored.contains("ripcord_spans_total"), "{stored:?}");
+    for document in DOCUMENTS {
+        let text = read(document);
+        let wrong: Vec<&str> = named(&text)
+            .into_iter()
+            .filter(|name| !stored.contains(name))
+            .collect();
+        assert!(wrong.is_empty(), "{document}: no such metrics: {wrong:?}");
+    }
+    let explained = read("deploy/OPERATIONS.md");
+    let missing: Vec<&String> = families
+        .keys()
+        .filter(|name| !explained.contains(&format!("| `{name}")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "deploy/OPERATIONS.md has no row in its table of metrics for {missing:?}"
+    );
+    let dashboard = read("deploy/grafana/ripcord.json");
+    let unseen: Vec<&String> = families
+        .iter()
+        .filter(|(name, stored)| {
+            name.starts_with("ripcord_") && !stored.iter().any(|s| named(&dashboard).contains(&**s))
+        })
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        unseen.is_empty(),
+        "deploy/grafana/ripcord.json shows no panel of {unseen:?}"
+    );
+}
+
+/// `label="value"` of every metric that `text` selects by a fixed value: `a|b` is two.
+fn selected(text: &str) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices(['"']) {
+        let before = text[..at].trim_end_matches(['=', '~', '!']);
+        let label: String = before
+            .chars()
+            .rev()
+            .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+            .collect();
+        let (label, is_matcher) = (label.chars().rev().collect(), before.len() < at);
+        let value = text[at + 1..].split('"').next().unwrap();
+        if is_matcher && !value.contains(['$', '*']) {
+            found.extend(
+                value
+                    .split('|')
+                    .map(|v| (String::clone(&label), v.to_owned())),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn alerts_and_dashboard_select_label_values_that_exist() {
+    let metrics = metrics();
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/ripcord.json")).unwrap();
+    let targets = dashboard["panels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten();
+    let mut expressions: String = targets
+        .map(|target| format!("{}\n", target["expr"].as_str().unwrap()))
+        .collect();
+    expressions.push_str(&read("deploy/alerts.yaml"));
+    let selected = selected(&expressions);
+    assert!(selected.len() > 8, "{selected:?}");
+    for (label, value) in selected {
+        // Only streams make series with `end`; tests of src/telemetry hold its values.
+        let known = match label.as_str() {
+            "end" => ["complete", "failed", "canceled", "hop"].contains(&&*value),
+            _ => metrics.contains(&format!("{label}=\"{value}\"")),
+        };
+        assert!(known, "no metric has {label}=\"{value}\"");
+    }
+}
+
+#[test]
+fn every_alert_is_explained() {
+    let (rules, page) = (read("deploy/alerts.yaml"), read("deploy/OPERATIONS.md"));
+    let alerts: Vec<&str> = rules
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("- alert: "))
+        .collect();
+    assert!(alerts.len() > 8);
+    for alert in alerts {
+        assert!(
+            page.contains(&format!("`{alert}`")),
+            "OPERATIONS.md: {alert}"
+        );
+    }
+}
+
+/// As the kubelet does it: `ripcord.yaml` is a link to `..data/ripcord.yaml`, `..data` one to a folder,
+/// and an update is a new folder and a rename over `..data`. No signal.
+#[test]
+fn an_update_of_a_config_map_is_taken_up() {
+    use std::os::unix::fs::symlink;
+    let root = folder("config-map");
+    let put = |version: &str, config: &str| {
+        std::fs::create_dir(root.join(version)).unwrap();
+        std::fs::write(root.join(version).join("ripcord.yaml"), config).unwrap();
+        symlink(version, root.join("..data_tmp")).unwrap();
+        std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    };
+    put("..v1", CONFIG);
+    symlink("..data/ripcord.yaml", root.join("ripcord.yaml")).unwrap();
+    let ripcord = Running::start(&root.join("ripcord.yaml"));
+    let said = |what: &str| {
+        ripcord.logged(|line| {
+            let text = line["message"].as_str();
+            text.is_some_and(|text| text.starts_with(what))
+        })
+    };
+
+    put("..v2", &CONFIG.replace("backend: a }", "backend: b }"));
+    std::fs::remove_dir_all(root.join("..v1")).unwrap();
+    said("configuration reloaded");
+    let config: Value = serde_json::from_str(&ripcord.page("/config")).unwrap();
+    assert_eq!(config["version"], 2, "{config:#}");
+
+    put(
+        "..v3",
+        &CONFIG.replace("backend: a }", "backend: nowhere }"),
+    );
+    said("configuration refused");
+    let metrics = ripcord.page("/metrics");
+    assert!(
+        metrics.contains("\nripcord_config_version 2\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("\nripcord_config_last_reload_successful 0\n"));
+    assert!(metrics.contains("\nripcord_reloads_total{result=\"rejected\"} 1\n"));
+
+    put("..v4", CONFIG);
+    said("configuration reloaded");
+    let metrics = ripcord.page("/metrics");
+    assert!(metrics.contains("\nripcord_config_last_reload_successful 1\n"));
+}
+
+/// As systemd does it for `Type=notify`.
+#[test]
+fn the_service_manager_hears_when_it_is_ready_and_when_it_stops() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let name = format!("ripcord-operations-{}", std::process::id());
+    let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    manager.set_read_timeout(Some(LIMIT)).unwrap();
+    let heard = || {
+        let mut got = [0; 64];
+        let length = manager.recv(&mut got).unwrap();
+        String::from_utf8_lossy(&got[..length]).into_owned()
+    };
+    let file = folder("notify").join("ripcord.yaml");
+    std::fs::write(&file, CONFIG).unwrap();
+    let mut ripcord = Running::start_with(&file, &[("NOTIFY_SOCKET", &format!("@{name}"))]);
+    assert_eq!(heard(), "READY=1");
+    assert!(ripcord.page("/readyz").starts_with("ready"));
+    let pid = ripcord.child.id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(heard(), "STOPPING=1");
+    assert!(ripcord.child.wait().unwrap().success());
+}
