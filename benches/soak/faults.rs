@@ -18,11 +18,15 @@ use crate::random::{Random, message};
 use crate::samples::Page;
 use crate::world::{Checked, On, World, Wrong, wrong};
 
-/// How much of each, for a whole run or a short one.
+/// How much of some things, for a whole run or a short one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
+    /// Cancels of a storm, and connections of a flood.
     pub(crate) storm: u64,
+    /// Connections that are dropped.
     pub(crate) connections: u64,
+    /// The most messages of an answer, 30 a second.
+    pub(crate) answer: u64,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -225,10 +225,12 @@ impl Hop {
         matches!(self.child.borrow_mut().try_wait(), Ok(None))
     }
 
-    /// Lines of its log that say that it is broken.
+    /// Lines of its log that say that it is broken: any error but that a file was refused.
     pub(crate) fn panics(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let broken = |line: &&str| line.contains("panicked") || line.contains("\"ERROR\"");
+        let error =
+            |line: &str| line.contains("\"ERROR\"") && !line.contains("configuration refused");
+        let broken = |line: &&str| line.contains("panicked") || error(line);
         text.lines().filter(broken).map(str::to_owned).collect()
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ripcord::stream::{End, HopKind, How, NON_TTSTREAM, Reason};
 use tokio::task::spawn_local;
 
+use crate::faults::Size;
 use crate::hops::{LIMITS, Way};
 use crate::ledger::{PATIENCE, Told, canceled, label};
 use crate::peers::{CALLEE, CALLER, CAUSE, Call, Ending, Order, TEXT, Wire, ping};
@@ -59,7 +60,7 @@ const MOST: u64 = 600;
 const REQUEST: usize = 64;
 
 /// Begins callers until the run is over.
-pub(crate) async fn run(world: Rc<World>, seed: u64, rate: f64) {
+pub(crate) async fn run(world: Rc<World>, seed: u64, rate: f64, size: Size) {
     let mut random = Random::new(seed);
     let mut due = [0.0; KINDS.len()];
     // Not all kinds at once.
@@ -78,18 +79,18 @@ pub(crate) async fn run(world: Rc<World>, seed: u64, rate: f64) {
             while *due >= 1.0 {
                 *due -= 1.0;
                 if world.in_flight.get() < MOST {
-                    spawn_local(one(Rc::clone(&world), *kind, name, random.next()));
+                    spawn_local(one(Rc::clone(&world), *kind, name, random.next(), size));
                 }
             }
         }
     }
 }
 
-async fn one(world: Rc<World>, kind: Kind, name: &'static str, seed: u64) {
+async fn one(world: Rc<World>, kind: Kind, name: &'static str, seed: u64, size: Size) {
     world.in_flight.set(world.in_flight.get() + 1);
     world.ledger.tally(name, |tally| tally.started += 1);
     let began = Instant::now();
-    let caller = Caller::new(&world, seed);
+    let caller = Caller::new(&world, seed, size);
     let token = caller.order.token;
     let way = caller.way;
     let wire = caller.wire;
@@ -126,13 +127,15 @@ struct Caller<'a> {
     wire: Wire,
     way: Way,
     order: Order,
+    /// Messages of the longest answer.
+    longest: u64,
     began: Instant,
     /// What it waits for, for a report.
     place: Rc<Cell<&'static str>>,
 }
 
 impl<'a> Caller<'a> {
-    fn new(world: &'a World, seed: u64) -> Self {
+    fn new(world: &'a World, seed: u64, size: Size) -> Self {
         let mut random = Random::new(seed);
         Self {
             world,
@@ -147,6 +150,7 @@ impl<'a> Caller<'a> {
                 ending: Ending::Complete,
             },
             random,
+            longest: size.answer,
             began: Instant::now(),
             place: Rc::new(Cell::new("the stream")),
         }
@@ -162,7 +166,7 @@ impl<'a> Caller<'a> {
             Kind::Large => self.echo(3, 1, (1 << 20, (1 << 20) + 1)).await,
             Kind::Generate => {
                 // As a language model answers: 30 small messages a second.
-                self.order.count = self.random.between(30, 360);
+                self.order.count = self.random.between(30, self.longest);
                 self.order.size = self.random.between(20, 200) as usize;
                 self.order.pause = 33;
                 self.generate(None, Duration::ZERO).await

@@ -28,10 +28,11 @@ mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Parser;
 use tokio::task::{LocalSet, spawn_local};
 
@@ -100,17 +101,18 @@ pub(crate) fn on_path(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::parse();
     arguments.smoke |= arguments.minutes.is_none();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let passed = LocalSet::new().block_on(&runtime, run(&arguments))?;
-    if !passed {
-        bail!("the soak failed: see {}", arguments.out.display());
+    if passed {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(())
+    eprintln!("the soak failed: see {}", arguments.out.display());
+    Ok(ExitCode::FAILURE)
 }
 
 async fn run(arguments: &Arguments) -> Result<bool> {
@@ -128,6 +130,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         let size = Size {
             storm: 100,
             connections: 5,
+            answer: 90,
         };
         let every = [Duration::from_millis(500), Duration::from_secs(2)];
         (Duration::from_secs(20), Duration::from_secs(8), every, size)
@@ -135,6 +138,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         let size = Size {
             storm: 500,
             connections: 20,
+            answer: 360,
         };
         let every = [arguments.faults, arguments.reloads].map(Duration::from_secs_f64);
         let length = Duration::from_secs_f64(arguments.minutes.unwrap_or(60.0) * 60.0);
@@ -145,7 +149,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
             size,
         )
     };
-    spawn_local(load::run(Rc::clone(&world), seed, arguments.rate));
+    spawn_local(load::run(Rc::clone(&world), seed, arguments.rate, size));
     spawn_local(faults::run(Rc::clone(&world), seed ^ 1, every[0], size));
     spawn_local(faults::reload(Rc::clone(&world), seed ^ 2, every[1]));
     let mut samples = Samples::new(&directory.join("samples.csv"))?;
@@ -228,7 +232,7 @@ async fn watch(
             let found = tokio::select! {
                 biased;
                 _ = &mut interrupted => return Ok(Some("interrupted")),
-                found = quiet::point(world, quiet) => found?,
+                found = quiet::point(world, quiet, over) => found?,
             };
             quiet.push(found);
             last_quiet = Instant::now();

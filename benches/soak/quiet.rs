@@ -35,8 +35,8 @@ pub(crate) struct Quiet {
     pub(crate) took: f64,
 }
 
-/// Pauses, waits, looks, and goes on.
-pub(crate) async fn point(world: &Rc<World>, before: &[Quiet]) -> Result<Quiet> {
+/// Pauses, waits, looks, and goes on, unless it is the `last`.
+pub(crate) async fn point(world: &Rc<World>, before: &[Quiet], last: bool) -> Result<Quiet> {
     let began = Instant::now();
     world.paused.set(true);
     world.ledger.tally(NAME, |tally| tally.started += 1);
@@ -116,7 +116,7 @@ pub(crate) async fn point(world: &Rc<World>, before: &[Quiet]) -> Result<Quiet> 
     if world.ledger.count_unexpected() == faults {
         world.ledger.tally(NAME, |tally| tally.good += 1);
     }
-    world.paused.set(false);
+    world.paused.set(last);
     Ok(quiet)
 }
 
