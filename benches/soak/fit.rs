@@ -12,6 +12,9 @@ const FEWEST: usize = 6;
 /// thing that could be forgotten with it (a pointer and a length).
 const PER_STREAM: f64 = 16.0;
 
+/// What all of the growth may be, as a share of the memory in use, where it cannot be told from noise.
+const MOST: f64 = 0.15;
+
 /// The line of one hop.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
@@ -24,7 +27,7 @@ pub(crate) struct Line {
     /// Seconds.
     pub(crate) from: f64,
     pub(crate) points: usize,
-    /// Both hops' finished streams per minute.
+    /// Its finished streams per minute.
     pub(crate) streams: f64,
     /// The slope that would still be flat, in KiB per minute.
     pub(crate) bound: f64,
@@ -57,8 +60,9 @@ pub(crate) fn line(all: &[Quiet], n: usize) -> Option<Line> {
         .map(|q| (q.rss_kib[n] - intercept - slope * minutes(q)).powi(2))
         .sum();
     let error = (residual / (count - 2.0) / xx).sqrt();
-    let streams = (last.streams - first.streams) / ((last.at - first.at) / 60.0);
+    let streams = (last.streams[n] - first.streams[n]) / ((last.at - first.at) / 60.0);
     let bound = streams * PER_STREAM / 1024.0;
+    let span = (last.at - first.at) / 60.0;
     Some(Line {
         slope,
         error,
@@ -68,8 +72,9 @@ pub(crate) fn line(all: &[Quiet], n: usize) -> Option<Line> {
         points: points.len(),
         streams,
         bound,
-        // Not distinguishable from none (two standard errors), or too little for a leak.
-        flat: slope - 2.0 * error <= 0.0 || slope <= bound,
+        // Too little for a leak, or not distinguishable from none (two standard errors) and not
+        // so much that only noise hides it.
+        flat: slope <= bound || (slope <= 2.0 * error && slope * span <= MOST * mean_kib),
     })
 }
 
@@ -77,8 +82,9 @@ pub(crate) fn line(all: &[Quiet], n: usize) -> Option<Line> {
 pub(crate) fn verdict(line: &Line) -> String {
     format!(
         "{}: {:+.2} KiB/min (standard error {:.2}) through {} quiet points after {:.0} s, around {:.1} MiB. \
-         Flat is what cannot be told from no growth (slope less two standard errors at most 0) or is at most {:.2} KiB/min, \
-         {PER_STREAM} bytes of each of {:.0} streams a minute: less than anything that could be forgotten with a stream.",
+         Flat is at most {:.2} KiB/min, {PER_STREAM} bytes for each of its {:.0} streams a minute: less than anything that could be \
+         forgotten with a stream; or what cannot be told from no growth (at most two standard errors) and is at most {:.0} % of \
+         the memory in all.",
         if line.flat {
             "**flat**"
         } else {
@@ -91,5 +97,6 @@ pub(crate) fn verdict(line: &Line) -> String {
         line.mean_kib / 1024.0,
         line.bound,
         line.streams,
+        MOST * 100.0,
     )
 }

@@ -61,9 +61,9 @@ struct Arguments {
     /// 20 seconds of everything: does it still work? So it runs without arguments.
     #[arg(long)]
     smoke: bool,
-    /// How much load; at 1 all processes together take about half a core.
-    #[arg(long, default_value_t = 1.0)]
-    rate: f64,
+    /// How much load: 1 is some 35 new streams a second [default: 2; 1 for a smoke run].
+    #[arg(long)]
+    rate: Option<f64>,
     /// Of everything that is random [default: the clock].
     #[arg(long)]
     seed: Option<u64>,
@@ -125,6 +125,9 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         now.map_or(1, |now| now.as_secs())
     });
     eprintln!("soak of {}, seed {seed}", ripcord.display());
+    let rate = arguments
+        .rate
+        .unwrap_or(if arguments.smoke { 1.0 } else { 2.0 });
     let world = start(&ripcord, directory).await?;
     let (length, quiet_every, every, size) = if arguments.smoke {
         let size = Size {
@@ -149,7 +152,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
             size,
         )
     };
-    spawn_local(load::run(Rc::clone(&world), seed, arguments.rate, size));
+    spawn_local(load::run(Rc::clone(&world), seed, rate, size));
     spawn_local(faults::run(Rc::clone(&world), seed ^ 1, every[0], size));
     spawn_local(faults::reload(Rc::clone(&world), seed ^ 2, every[1]));
     let mut samples = Samples::new(&directory.join("samples.csv"))?;
@@ -163,7 +166,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         samples: &samples,
         quiet: &quiet,
         seed,
-        rate: arguments.rate,
+        rate,
         early,
         ripcord: &ripcord,
     };

@@ -29,8 +29,8 @@ pub(crate) struct Quiet {
     /// Descriptors that are no connections.
     pub(crate) fds: [u64; 2],
     pub(crate) threads: [u64; 2],
-    /// Finished streams so far, of both.
-    pub(crate) streams: f64,
+    /// Finished streams so far.
+    pub(crate) streams: [f64; 2],
     /// How long it took until all was zero.
     pub(crate) took: f64,
 }
@@ -83,7 +83,7 @@ pub(crate) async fn point(world: &Rc<World>, before: &[Quiet], last: bool) -> Re
         data_kib: [f64::MAX; 2],
         fds: [0; 2],
         threads: [0; 2],
-        streams: 0.0,
+        streams: [0.0; 2],
         took,
     };
     while looked.elapsed() < LOOK {
@@ -99,7 +99,7 @@ pub(crate) async fn point(world: &Rc<World>, before: &[Quiet], last: bool) -> Re
         let page = Page::read(hop).await?;
         let connections = page.get("ripcord_connections_active") as u64;
         quiet.fds[n] = Kernel::read(hop.pid).fds.saturating_sub(connections);
-        quiet.streams += page.get("ripcord_streams_total");
+        quiet.streams[n] = page.get("ripcord_streams_total");
         if page.panics() > 0.0 {
             let what = format!("{}: {} streams ended by a panic", hop.name, page.panics());
             world.ledger.unexpected(NAME, 0, what);
