@@ -169,7 +169,9 @@ impl Maker<'_> {
             self.world.message(&mut call, way, &sent).await?;
             call.half_close();
             let complete = |end: &End| matches!(end.reason, Reason::Complete);
-            self.world.end(&mut call, way, complete, "complete").await
+            self.world
+                .end(&mut call, way, None, complete, "complete")
+                .await
         };
         let done = done.await;
         self.world.ledger.forget(order.token);

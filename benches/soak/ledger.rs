@@ -22,6 +22,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// other worker's back-off (`hops`).
 const AFTERMATH: Duration = Duration::from_secs(3);
 
+/// How late a stream may come to its callee when its caller has heard its end already.
+const LATE: Duration = Duration::from_secs(5);
+
 /// The unexpected that is shown; all is counted, and stands in the file.
 const SHOWN: usize = 40;
 
@@ -166,6 +169,23 @@ impl Ledger {
             note.changed.notify_one();
         }
         Live(Rc::clone(self))
+    }
+
+    /// Whether a stream came to a callee; where it has not, that is waited for a little. If it comes
+    /// later still, the next quiet point finds what it leaves behind.
+    pub(crate) async fn opened(&self, token: u64) -> bool {
+        let end = Instant::now() + LATE;
+        loop {
+            let opened = self
+                .notes
+                .borrow()
+                .get(&token)
+                .is_some_and(|n| n.opened > 0);
+            if opened || Instant::now() > end {
+                return opened;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// It ended there.

@@ -272,7 +272,8 @@ impl<'a> Caller<'a> {
             }
             _ => label(end) == expected,
         };
-        self.world.end(call, &self.way, same, &expected).await?;
+        let ended = self.world.end(call, &self.way, None, same, &expected);
+        ended.await?;
         self.place.set("the callee's end");
         let finished = |told: &Told| matches!(told, Told::Finished);
         let name = "nothing, since it ended the stream";
@@ -337,7 +338,8 @@ impl<'a> Caller<'a> {
         let mut call = self.call("Hold", false, Some(timeout)).await?;
         call.send(message(self.order.seed, 0, REQUEST)).await;
         self.place.set("the deadline");
-        self.timed_out(&mut call, 12015, HopKind::Deadline).await
+        self.timed_out(&mut call, None, 12015, HopKind::Deadline)
+            .await
     }
 
     /// A limit of the route.
@@ -347,20 +349,25 @@ impl<'a> Caller<'a> {
         let mut call = self.call(method, false, None).await?;
         let sent = message(self.order.seed, 0, REQUEST);
         call.send(sent.clone()).await;
-        if method != "Silent" {
-            self.world.message(&mut call, &self.way, &sent).await?;
-        }
         self.place.set(method);
         let (code, kind) = match method {
             "Idle" => (12014, HopKind::Idle),
             "Silent" => (12014, HopKind::FirstResponse),
             _ => (12015, HopKind::Deadline),
         };
-        self.timed_out(&mut call, code, kind).await
+        let before = (method != "Silent").then_some(&sent[..]);
+        self.timed_out(&mut call, before, code, kind).await
     }
 
-    /// Both sides must hear of a time limit of a hop's.
-    async fn timed_out(&self, call: &mut Call, code: i32, kind: HopKind) -> Checked {
+    /// Both sides must hear of a time limit of a hop's; `before` it may come, unless something held
+    /// it up for longer.
+    async fn timed_out(
+        &self,
+        call: &mut Call,
+        before: Option<&[u8]>,
+        code: i32,
+        kind: HopKind,
+    ) -> Checked {
         let hops = self.way.hops();
         let by_hops = |names: &[String]| {
             !names.is_empty() && names.iter().all(|name| hops.contains(&name.as_str()))
@@ -371,8 +378,13 @@ impl<'a> Caller<'a> {
             Reason::Complete | Reason::Failed(_) => false,
         };
         let name = format!("a cancel {code} of a hop's");
-        self.world.end(call, &self.way, expected, &name).await?;
+        let ended = self.world.end(call, &self.way, before, expected, &name);
+        ended.await?;
         self.place.set("the callee to be told");
+        if !self.world.ledger.opened(self.order.token).await {
+            // The time was over before it had a connection.
+            return Ok(());
+        }
         let grpc = self.way.callee == Wire::Grpc;
         let told = |told: &Told| match told {
             Told::Ended(end) => match &end.reason {
@@ -395,7 +407,9 @@ impl<'a> Caller<'a> {
         let mut call = self.call("Echo", false, None).await?;
         let expected =
             |end: &End| matches!(&end.reason, Reason::Hop(hop) if hop.kind == HopKind::NoRoute);
-        let ended = self.world.end(&mut call, &self.way, expected, "no route");
+        let ended = self
+            .world
+            .end(&mut call, &self.way, None, expected, "no route");
         ended.await?;
         if self.world.ledger.forget(self.order.token) {
             return wrong("a stream without a route came to a callee");

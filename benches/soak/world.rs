@@ -185,15 +185,20 @@ impl World {
         }
     }
 
-    /// The stream must end like that.
+    /// The stream must end like that; before it one message may come, `before`.
     pub(crate) async fn end(
         &self,
         call: &mut Call,
         way: &Way,
+        before: Option<&[u8]>,
         expected: impl Fn(&End) -> bool,
         name: &str,
     ) -> Checked {
-        match call.next().await {
+        let mut next = call.next().await;
+        if matches!((&next, before), (Next::Message(message), Some(before)) if message == before) {
+            next = call.next().await;
+        }
+        match next {
             Next::Message(message) => wrong(format!(
                 "a message of {} bytes in place of the end, {}",
                 message.len(),
