@@ -27,6 +27,8 @@ pub(crate) struct Size {
     pub(crate) connections: u64,
     /// The most messages of an answer, 30 a second.
     pub(crate) answer: u64,
+    /// The longest that a callee is down or nothing is read, in milliseconds.
+    pub(crate) pause: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,11 +112,17 @@ impl Maker<'_> {
             Fault::NeverRead => self.never_read().await,
             Fault::Collector => {
                 self.world.collector.set_up(false);
-                tokio::time::sleep(Duration::from_secs(self.random.between(1, 6))).await;
+                self.wait().await;
                 self.world.collector.set_up(true);
                 Ok(())
             }
         }
+    }
+
+    /// As long as a fault lasts.
+    async fn wait(&mut self) {
+        let pause = self.random.between(100, self.size.pause);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 
     fn order(&mut self) -> Order {
@@ -140,7 +148,7 @@ impl Maker<'_> {
         let address = killed.address;
         self.world.check("callee", &killed.heard.lock().unwrap());
         killed.kill().await;
-        tokio::time::sleep(Duration::from_millis(self.random.between(100, 4000))).await;
+        self.wait().await;
         let back = Callee::start(wire, Some(address), &self.world.ledger)?;
         self.world.callees.borrow_mut()[at] = Some(back);
         let since = Instant::now();
@@ -286,7 +294,7 @@ impl Maker<'_> {
             }
             open.push(socket);
         }
-        tokio::time::sleep(Duration::from_millis(self.random.between(100, 3000))).await;
+        self.wait().await;
         Ok(())
     }
 
@@ -382,7 +390,7 @@ impl Maker<'_> {
                 frozen.push((connection, way, call));
             }
         }
-        tokio::time::sleep(Duration::from_secs(self.random.between(2, 12))).await;
+        self.wait().await;
         for (connection, ..) in &frozen {
             connection.stop(Stop::Close);
         }

@@ -134,6 +134,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
             storm: 100,
             connections: 5,
             answer: 90,
+            pause: 1000,
         };
         let every = [Duration::from_millis(500), Duration::from_secs(2)];
         (Duration::from_secs(20), Duration::from_secs(8), every, size)
@@ -142,6 +143,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
             storm: 500,
             connections: 20,
             answer: 360,
+            pause: 8000,
         };
         let every = [arguments.faults, arguments.reloads].map(Duration::from_secs_f64);
         let length = Duration::from_secs_f64(arguments.minutes.unwrap_or(60.0) * 60.0);
