@@ -73,7 +73,7 @@ pub(crate) async fn run(world: Rc<World>, seed: u64, every: Duration, size: Size
         let made = tokio::time::timeout(2 * PATIENCE, Box::pin(maker.make(*fault))).await;
         match made {
             Ok(Ok(())) => world.ledger.tally(name, |tally| tally.good += 1),
-            Ok(Err(Wrong::Unexpected(what) | Wrong::Lost(_, what))) => {
+            Ok(Err(Wrong::Unexpected(what) | Wrong::Lost(_, what) | Wrong::Slow(what))) => {
                 let what = format!("after {:.1} s, {what}", began.elapsed().as_secs_f64());
                 world.ledger.unexpected(name, seed, what);
             }

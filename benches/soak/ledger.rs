@@ -284,6 +284,15 @@ pub(crate) fn canceled<S: AsRef<str>>(code: i32, path: &[S]) -> String {
     format!("canceled {code} [{}]", names.join(" -> "))
 }
 
+/// Whether that is the end of a stream whose receiver held up its connection for `slow_grace`.
+pub(crate) fn is_slow(end: &End) -> bool {
+    match &end.reason {
+        Reason::Canceled(cancel) => cancel.cause.text == "the receiver did not keep up",
+        Reason::Hop(hop) => hop.kind == HopKind::SlowReceiver,
+        Reason::Complete | Reason::Failed(_) => false,
+    }
+}
+
 /// Whether a caller hears that its callee was lost or could not be reached, noticed at a hop.
 pub(crate) fn is_lost(end: &End, hops: &[&str]) -> bool {
     match &end.reason {

@@ -33,6 +33,16 @@ enum Kind {
     NoRoute,
 }
 
+impl Kind {
+    /// Whether its streams are of more than buffers hold (`stream_buffer`).
+    fn is_long(self) -> bool {
+        matches!(self, Self::GenerateCancel | Self::Large | Self::Slow)
+    }
+}
+
+/// Under which streams are counted, once more, that were ended for a slow receiver.
+const SLOW: &str = "(of these: ended as slow receivers)";
+
 /// Each with its name and how often it begins in a second at rate 1.
 const KINDS: [(Kind, &str, f64); 13] = [
     (Kind::Unary, "unary", 15.0),
@@ -102,7 +112,11 @@ async fn one(world: Rc<World>, kind: Kind, name: &'static str, seed: u64, size: 
         Ok(Err(Wrong::Lost(callee, _))) if world.ledger.was_down(callee, began) => {
             world.ledger.tally(name, |tally| tally.faulted += 1);
         }
-        Ok(Err(Wrong::Lost(_, what) | Wrong::Unexpected(what))) => {
+        Ok(Err(Wrong::Slow(_))) if kind.is_long() => {
+            world.ledger.tally(name, |tally| tally.faulted += 1);
+            world.ledger.tally(SLOW, |tally| tally.started += 1);
+        }
+        Ok(Err(Wrong::Lost(_, what) | Wrong::Slow(what) | Wrong::Unexpected(what))) => {
             let took = began.elapsed().as_secs_f64();
             let what = format!("from {}, after {took:.2} s, {what}", wire.name());
             world.ledger.unexpected(name, seed, what);

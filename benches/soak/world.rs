@@ -8,7 +8,7 @@ use ripcord::stream::End;
 
 use crate::collector::Collector;
 use crate::hops::{Hop, Way};
-use crate::ledger::{Ledger, Told, is_lost, label};
+use crate::ledger::{Ledger, Told, is_lost, is_slow, label};
 use crate::peers::{Call, Callee, Connection, Heard, Next, Order, Wire};
 
 /// Connections of each kind of caller.
@@ -48,6 +48,9 @@ pub(crate) enum Wrong {
     Unexpected(String),
     /// The callee of that wire was lost or not there: right if it was killed.
     Lost(Wire, String),
+    /// Ended since its receiver was too slow for too long: right for a stream of more than buffers
+    /// hold, when this process has not enough of the machine.
+    Slow(String),
 }
 
 pub(crate) type Checked<T = ()> = Result<T, Wrong>;
@@ -207,7 +210,7 @@ impl World {
             Next::End(end) if expected(&end) => Ok(()),
             Next::End(end) => match early(way, &end) {
                 Wrong::Unexpected(what) => wrong(format!("{what}; expected {name}")),
-                lost @ Wrong::Lost(..) => Err(lost),
+                other @ (Wrong::Lost(..) | Wrong::Slow(_)) => Err(other),
             },
         }
     }
@@ -226,6 +229,9 @@ impl World {
             _ if self.ledger.was_down(way.callee, since) => {
                 let what = format!("{}: the callee was killed", way.service);
                 Err(Wrong::Lost(way.callee, what))
+            }
+            Some(Told::Ended(end)) if is_slow(&end) => {
+                Err(Wrong::Slow(format!("{}: {}", way.service, label(&end))))
             }
             Some(Told::Ended(end)) => wrong(format!(
                 "{}: the callee was told {} ({:?}); expected {name}",
@@ -256,6 +262,8 @@ fn early(way: &Way, end: &End) -> Wrong {
     let what = format!("{}: {} ({end:?})", way.service, label(end));
     if is_lost(end, way.hops()) {
         Wrong::Lost(way.callee, what)
+    } else if is_slow(end) {
+        Wrong::Slow(what)
     } else {
         Wrong::Unexpected(what)
     }
