@@ -70,6 +70,8 @@ pub(crate) struct Ledger {
     notes: RefCell<HashMap<u64, Note>>,
     live: Cell<u64>,
     down: RefCell<Vec<Down>>,
+    /// Connections that the ripcords closed for `cancel_grace`, as of each sample.
+    graces: RefCell<Vec<(Instant, f64)>>,
     pub(crate) streams: Cell<u64>,
     pub(crate) messages: Cell<u64>,
     token: Cell<u64>,
@@ -96,6 +98,7 @@ impl Ledger {
             notes: RefCell::default(),
             live: Cell::new(0),
             down: RefCell::default(),
+            graces: RefCell::default(),
             streams: Cell::new(0),
             messages: Cell::new(0),
             token: Cell::new(0),
@@ -255,6 +258,19 @@ impl Ledger {
         })
     }
 
+    /// Notes how many connections the ripcords have closed since a peer took nothing for
+    /// `cancel_grace` while an end waited.
+    pub(crate) fn grace_closes(&self, count: f64) {
+        self.graces.borrow_mut().push((Instant::now(), count));
+    }
+
+    /// How many there were when a stream began, at the latest.
+    pub(crate) fn grace_closes_at(&self, began: Instant) -> f64 {
+        let graces = self.graces.borrow();
+        let before = graces.iter().rev().find(|(at, _)| *at <= began);
+        before.map_or(0.0, |(_, count)| *count)
+    }
+
     /// For how long callees were not there, in all.
     pub(crate) fn down_for(&self) -> Duration {
         let down = self.down.borrow();
@@ -289,6 +305,10 @@ pub(crate) fn is_slow(end: &End) -> bool {
     match &end.reason {
         Reason::Canceled(cancel) => cancel.cause.text == "the receiver did not keep up",
         Reason::Hop(hop) => hop.kind == HopKind::SlowReceiver,
+        // Where a message was half written: nothing else can be said on HTTP/2.
+        Reason::Failed(Failure::Status(s)) => {
+            s.code == 8 && s.message.contains("ENHANCE_YOUR_CALM")
+        }
         Reason::Complete | Reason::Failed(_) => false,
     }
 }

@@ -43,6 +43,9 @@ impl Kind {
 /// Under which streams are counted, once more, that were ended for a slow receiver.
 const SLOW: &str = "(of these: ended as slow receivers)";
 
+/// Under which those are that went with a connection that a ripcord closed for `cancel_grace`.
+const GRACE: &str = "(of these: with a connection that was not read)";
+
 /// Each with its name and how often it begins in a second at rate 1.
 const KINDS: [(Kind, &str, f64); 13] = [
     (Kind::Unary, "unary", 15.0),
@@ -111,6 +114,10 @@ async fn one(world: Rc<World>, kind: Kind, name: &'static str, seed: u64, size: 
         Ok(Ok(())) => world.ledger.tally(name, |tally| tally.good += 1),
         Ok(Err(Wrong::Lost(callee, _))) if world.ledger.was_down(callee, began) => {
             world.ledger.tally(name, |tally| tally.faulted += 1);
+        }
+        Ok(Err(Wrong::Lost(..))) if world.grace_closed(began).await => {
+            world.ledger.tally(name, |tally| tally.faulted += 1);
+            world.ledger.tally(GRACE, |tally| tally.started += 1);
         }
         Ok(Err(Wrong::Slow(_))) if kind.is_long() => {
             world.ledger.tally(name, |tally| tally.faulted += 1);

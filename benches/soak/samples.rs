@@ -75,6 +75,11 @@ impl Page {
         self.get(&of("grpc")) + self.get(&of("ttheader"))
     }
 
+    /// Connections closed since the peer did not read an end.
+    pub(crate) fn grace_closes(&self) -> f64 {
+        self.get("ripcord_ttheader_events_total{event=\"grace_closes\"}")
+    }
+
     /// Streams that ended by a panic.
     pub(crate) fn panics(&self) -> f64 {
         self.panics
@@ -166,8 +171,10 @@ impl Samples {
             messages: 0.0,
             cpu: [0.0, procfs::cpu(&[std::process::id()]).as_secs_f64()],
         };
+        let mut graces = 0.0;
         for (n, hop) in world.hops().into_iter().enumerate() {
             let page = Page::read(hop).await?;
+            graces += page.grace_closes();
             let kernel = Kernel::read(hop.pid);
             sample.rss_kib[n] = kernel.rss_kib as f64;
             sample.open[n] = page.get("ripcord_streams_active");
@@ -188,6 +195,7 @@ impl Samples {
             let named = |(name, value): (&String, &f64)| (format!("{}.{name}", hop.name), *value);
             row.extend(page.values.iter().map(named));
         }
+        world.ledger.grace_closes(graces);
         self.write(&row)?;
         self.all.push(sample);
         Ok(())

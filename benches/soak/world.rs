@@ -10,6 +10,7 @@ use crate::collector::Collector;
 use crate::hops::{Hop, Way};
 use crate::ledger::{Ledger, Told, is_lost, is_slow, label};
 use crate::peers::{Call, Callee, Connection, Heard, Next, Order, Wire};
+use crate::samples::Page;
 
 /// Connections of each kind of caller.
 const CONNECTIONS: u64 = 3;
@@ -130,6 +131,18 @@ impl World {
             self.check("caller", &old.connection.heard.lock().unwrap());
         }
         Ok(connection)
+    }
+
+    /// Whether a ripcord has closed a connection since then, because the other end took nothing for
+    /// `cancel_grace` while an end waited to be written: with it go all its streams.
+    pub(crate) async fn grace_closed(&self, since: Instant) -> bool {
+        let mut now = 0.0;
+        for hop in self.hops() {
+            now += Page::read(hop)
+                .await
+                .map_or(0.0, |page| page.grace_closes());
+        }
+        now > self.ledger.grace_closes_at(since)
     }
 
     /// Leaves all callers' connections: they close when they are idle.

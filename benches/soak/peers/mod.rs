@@ -44,7 +44,7 @@ impl Wire {
 
 fn http2_config() -> Http2Config {
     Http2Config {
-        stream_window: 64 << 10,
+        stream_window: 256 << 10,
         connection_window: 64 << 20,
         max_streams: 1 << 20,
         pending_resets: 1 << 20,
@@ -57,7 +57,7 @@ fn grpc_config() -> Rc<grpc::StreamConfig> {
         node: Rc::from("peer"),
         max_message: 4 << 20,
         max_metadata: 16 << 10,
-        stream_window: 64 << 10,
+        stream_window: 256 << 10,
         connection_window: 64 << 20,
         slow_grace: NEVER,
         budget: Budget::new(usize::MAX),
