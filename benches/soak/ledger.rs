@@ -67,6 +67,8 @@ pub(crate) struct Ledger {
     tallies: RefCell<BTreeMap<&'static str, Tally>>,
     unexpected: RefCell<Vec<String>>,
     count: Cell<u64>,
+    /// Nothing counts any more.
+    pub(crate) closed: Cell<bool>,
     notes: RefCell<HashMap<u64, Note>>,
     live: Cell<u64>,
     down: RefCell<Vec<Down>>,
@@ -95,6 +97,7 @@ impl Ledger {
             tallies: RefCell::default(),
             unexpected: RefCell::default(),
             count: Cell::new(0),
+            closed: Cell::new(false),
             notes: RefCell::default(),
             live: Cell::new(0),
             down: RefCell::default(),
@@ -133,6 +136,9 @@ impl Ledger {
 
     /// Something that must not happen.
     pub(crate) fn unexpected(&self, kind: &'static str, seed: u64, what: String) {
+        if self.closed.get() {
+            return;
+        }
         self.tally(kind, |tally| tally.unexpected += 1);
         let at = self.elapsed().as_secs_f64();
         let line = format!("{at:9.2} s  {kind}, seed {seed}: {what}");

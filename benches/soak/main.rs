@@ -162,6 +162,9 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let watched = watch(&world, length, quiet_every, &mut samples, &mut quiet);
     let early = watched.await?;
     world.over.set(true);
+    world.paused.set(true);
+    // Interrupted, it breaks off what is under way.
+    world.ledger.closed.set(early.is_some());
     end(&world, early).await?;
     let report = Report {
         world: &world,
