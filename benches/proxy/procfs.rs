@@ -15,6 +15,20 @@ pub(crate) fn resolution() -> &'static str {
     }
 }
 
+/// Cores and processor, as far as the kernel knows them.
+pub(crate) fn machine() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text
+        .lines()
+        .find(|l| l.starts_with("model name"))
+        .and_then(|l| Some(l.split_once(':')?.1.trim()));
+    let cores = text.lines().filter(|l| l.starts_with("processor")).count();
+    format!(
+        "{cores} cores of {}",
+        model.unwrap_or("an unnamed processor")
+    )
+}
+
 /// CPU time spent in user mode: free of what the kernel and a hypervisor add, but in ticks of 10 ms.
 pub(crate) fn user(pids: &[u32]) -> Duration {
     let ticks = |pid: &u32| stat(*pid)?.get(11)?.parse::<u64>().ok();
