@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::load::Wire;
+use crate::measure::Measure;
 use crate::memory::Stall;
 use crate::peers::Peer;
 
@@ -80,7 +81,7 @@ pub(crate) struct ReportArguments {
     pub(crate) peers: Vec<Peer>,
     /// Only these measures: 128-w1, 1024-w1, 128-w8, 1024-w8, short, pingpong, cancel, bulk, llm, idle,
     /// stall, growth.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = measure)]
     pub(crate) only: Vec<String>,
     /// Only gRPC to gRPC.
     #[arg(long)]
@@ -141,6 +142,12 @@ pub(crate) struct LoadArguments {
     /// The proxy's process, to account its CPU time.
     #[arg(long)]
     pub(crate) pid: Option<u32>,
+}
+
+fn measure(text: &str) -> Result<String> {
+    let known = Measure::ALL.iter().any(|m| m.id() == text);
+    anyhow::ensure!(known, "no such measure");
+    Ok(text.to_owned())
 }
 
 fn cores(text: &str) -> Result<(usize, usize)> {

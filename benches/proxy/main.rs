@@ -264,11 +264,10 @@ fn rows(peers: &[Peer], grpc_only: bool) -> Vec<Row> {
         })
         .filter(|row| !grpc_only || row.pair == (Wire::Grpc, Wire::Grpc))
         .collect();
+    // By pair, those without a change of protocol first; within a pair in the order of the peers.
     rows.sort_by_key(|row| {
-        (
-            row.pair != (Wire::Grpc, Wire::Grpc),
-            row.pair.0 != row.pair.1,
-        )
+        let mixed = row.pair.0 != row.pair.1;
+        (mixed, row.pair.0 != Wire::Grpc)
     });
     rows
 }

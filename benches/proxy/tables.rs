@@ -1,4 +1,4 @@
-//! Results as Markdown: a table for each measure with its ratios, one of everything, notes.
+//! Results as Markdown: a table for each measure with its ratios, two of everything, notes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,8 +27,12 @@ fn ratio(line: &Line, rival: Option<&Line>, column: &str) -> Option<f64> {
 
 /// One measure: its columns, then the first two divided by the rivals'.
 pub(crate) fn table(taken: &Taken, missing: &BTreeMap<String, String>) -> String {
-    let compared = taken.columns.get(..2).unwrap_or(&taken.columns);
-    let compared = if taken.id == "growth" { &[] } else { compared };
+    let compared = match taken.id.as_str() {
+        "growth" => 0,
+        "stall" | "idle" => 1,
+        _ => 2,
+    };
+    let compared = taken.columns.get(..compared).unwrap_or_default();
     let rivals: Vec<String> = RIVALS
         .iter()
         .map(Peer::to_string)
@@ -83,28 +87,37 @@ type Cell = (
     Option<&'static str>,
 );
 
-const EVERYTHING: [Cell; 12] = [
+const LOADS: [Cell; 6] = [
     ("128 B, window 1: k/s (CPU)", "128-w1", RATE, Some(CPU)),
     ("1 KiB, window 1", "1024-w1", RATE, Some(CPU)),
     ("128 B, window 8", "128-w8", RATE, Some(CPU)),
     ("1 KiB, window 8", "1024-w8", RATE, Some(CPU)),
     ("short streams", "short", RATE, Some(CPU)),
-    ("ping-pong p50 (p99) µs", "pingpong", P50, Some(P99)),
-    ("LLM p50 µs (CPU)", "llm", P50, Some(CPU)),
     ("1 MiB: MiB/s", "bulk", BYTES, None),
-    ("cancel p50 (p99) µs", "cancel", P50, Some(P99)),
-    ("cancel ÷ message", "cancel", RATIO, None),
+];
+
+const OTHERS: [Cell; 6] = [
+    ("ping-pong p50 (p99) µs", "pingpong", P50, Some(P99)),
+    ("LLM p50 (p99) µs", "llm", P50, Some(P99)),
+    ("LLM CPU", "llm", CPU, None),
+    ("cancel p50 (÷ message)", "cancel", P50, Some(RATIO)),
     ("KiB per idle stream", "idle", IDLE, None),
     ("MiB, nobody reads", "stall", MOST, None),
 ];
 
-/// One table of everything, a line for each proxy and pair.
+/// Two tables of everything, a line for each proxy and pair: loads, and the rest.
 pub(crate) fn everything(results: &Results) -> String {
-    let columns: Vec<&Cell> = EVERYTHING
+    let loads = cells(results, &LOADS);
+    format!("\n## everything\n\n{loads}\n{}", cells(results, &OTHERS))
+}
+
+fn cells(results: &Results, columns: &[Cell]) -> String {
+    let columns: Vec<&Cell> = columns
         .iter()
         .filter(|(_, id, ..)| results.measure(id).is_some())
         .collect();
-    let Some(longest) = results.measures.iter().max_by_key(|t| t.lines.len()) else {
+    let longest = results.measures.iter().max_by_key(|t| t.lines.len());
+    let Some(longest) = longest.filter(|_| !columns.is_empty()) else {
         return String::new();
     };
     let mut head = vec!["proxy".to_owned(), "pair".to_owned()];
@@ -126,7 +139,7 @@ pub(crate) fn everything(results: &Results) -> String {
         }
         lines.push(cells);
     }
-    format!("\n## everything\n\n{}", aligned(&lines))
+    aligned(&lines)
 }
 
 pub(crate) fn notes(results: &Results) -> String {

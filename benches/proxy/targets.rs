@@ -1,6 +1,6 @@
 //! The targets that the project has set itself, each with what was measured: met or not.
 
-use crate::measure::{CPU, GROWTH, IDLE, P50, RATE, RATIO};
+use crate::measure::{CPU, GROWTH, IDLE, P50, P99, RATE, RATIO};
 use crate::peers::Peer;
 use crate::results::Results;
 use crate::tables::{aligned, number};
@@ -57,9 +57,10 @@ impl Rows<'_> {
             Limit::Least(least) => (format!("≥ {least}"), value >= least),
         };
         let met = if met { "met" } else { "**not met**" };
+        let decides = if by.ends_with("w1") { " (decides)" } else { "" };
         self.lines.push(vec![
             target,
-            by.to_owned(),
+            format!("{by}{decides}"),
             limit,
             number(Some(value)),
             met.to_owned(),
@@ -77,13 +78,11 @@ impl Rows<'_> {
                 let value = ratio(self, id, CPU);
                 self.row(format!("CPU ÷ {rival}"), id, Limit::Most(1.0), value);
             }
-            let value = ratio(self, "pingpong", P50);
-            self.row(
-                format!("p50 ÷ {rival}"),
-                "pingpong",
-                Limit::Most(1.0),
-                value,
-            );
+            for (name, column) in [("p50", P50), ("p99", P99)] {
+                let value = ratio(self, "pingpong", column);
+                let target = format!("{name} ÷ {rival}");
+                self.row(target, "pingpong", Limit::Most(1.0), value);
+            }
             for id in loads {
                 let value = ratio(self, id, RATE);
                 self.row(format!("rate ÷ {rival}"), id, Limit::Least(1.0), value);
