@@ -216,7 +216,7 @@ fn effort(arguments: &ReportArguments) -> Effort {
     };
     let few = |full: usize, smoked: usize| if smoke { smoked } else { full.max(1) };
     Effort {
-        warm_up: brief(0.25, 0.02),
+        warm_up: brief(0.2, 0.02),
         duration: brief(arguments.seconds, 0.05),
         connections: arguments.connections.max(1),
         streams: arguments.streams.max(1),
@@ -224,7 +224,7 @@ fn effort(arguments: &ReportArguments) -> Effort {
         idle: few(arguments.idle, 100),
         paced: few(arguments.paced, 20),
         stalled: few(arguments.stalled, 20),
-        stall: brief(3.0, 0.2),
+        stall: brief(2.5, 0.2),
         most: few(arguments.idle, 100),
     }
 }

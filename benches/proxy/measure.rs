@@ -178,14 +178,12 @@ impl Measure {
         }
     }
 
-    /// Whether it says anything about this proxy. Telemetry is per stream and per message, so what
-    /// is about bytes and memory is measured without.
+    /// Whether it is measured with this proxy. Telemetry costs per stream and per message: where
+    /// those decide, it is measured with the defaults too.
     pub(crate) fn applies(self, peer: Peer) -> bool {
         match self {
-            Self::Throughput { .. } | Self::Short | Self::PingPong | Self::Cancel | Self::Llm => {
-                true
-            }
-            Self::Bulk => peer != Peer::RipcordDefaults,
+            Self::Throughput { window: 1, .. } | Self::Short | Self::PingPong | Self::Llm => true,
+            Self::Throughput { .. } | Self::Cancel | Self::Bulk => peer != Peer::RipcordDefaults,
             Self::Idle | Self::Stall | Self::Growth => {
                 !matches!(peer, Peer::Direct | Peer::Relay | Peer::RipcordDefaults)
             }

@@ -28,8 +28,10 @@ pub(crate) fn draw(results: &Results) -> Option<String> {
     let mut y = 26.0;
     let _ = writeln!(
         body,
-        r#"<text class="h" x="8" y="{y}">CPU seconds per million round trips (128 B, window 1, 64 streams): less is better</text>"#
+        r#"<text class="h" x="8" y="{y}">CPU seconds of the proxy per million messages: less is better</text>"#
     );
+    y += 20.0;
+    let _ = writeln!(body, r#"<text x="8" y="{y}">{}</text>"#, taken.title);
     let mut pair = "";
     for bar in &bars {
         if bar.pair != pair {
