@@ -31,7 +31,7 @@ mod ttheader;
 mod ttheader_echo;
 mod ttheader_load;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command as Process;
@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::LocalSet;
 
 use crate::arguments::{
@@ -120,10 +120,18 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
     }
 }
 
+/// On a free port. nginx opens a connection for each stream, thousands at once: the kernel shall keep as
+/// many waiting as it may.
+fn listener() -> Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    Ok(socket.listen(1 << 16)?)
+}
+
 /// The echo servers on free ports, and where the proxies are.
 async fn bed(places: &Places, callee: &Rc<Callee>) -> Result<Bed> {
-    let grpc = TcpListener::bind("127.0.0.1:0").await?;
-    let ttheader = TcpListener::bind("127.0.0.1:0").await?;
+    let grpc = listener()?;
+    let ttheader = listener()?;
     let directory = std::env::temp_dir().join(format!("ripcord-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
     let ripcord = places.ripcord.clone().unwrap_or_else(|| {
