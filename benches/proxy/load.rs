@@ -193,7 +193,7 @@ pub(crate) async fn run(
         done: tally.done.get() - before.1,
         frames: tally.frames.get() - before.2,
         elapsed,
-        cpu: procfs::cpu(pids).saturating_sub(cpu),
+        cpu: procfs::cpu(pids).since(&cpu),
         user: procfs::user(pids).saturating_sub(user),
         rss: procfs::rss_kib(pids),
         ages: tally.ages.take(),

@@ -44,6 +44,9 @@ pub(crate) struct Grown {
 /// Resident KiB at which a proxy is stopped before it takes the machine.
 const CEILING: u64 = 1 << 20;
 
+/// How long callers may take until they have their first message.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// In a process of its own, because allocators keep what a load once took.
 pub(crate) async fn idle(
     bed: &Bed,
@@ -132,7 +135,10 @@ pub(crate) async fn run(
             }
         });
     }
-    let start = Instant::now();
+    // The time counts from when all stall: many callers need a moment to come up.
+    let began = Instant::now();
+    let mut start = began;
+    let patience = began + PATIENCE;
     let mut most = before;
     let mut third_quarter = before;
     let mut stopped = None;
@@ -140,8 +146,11 @@ pub(crate) async fn run(
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = running.rss_kib();
         most = most.max(now);
+        if stalled.get() < connections && Instant::now() < patience {
+            start = Instant::now();
+        }
         if now > CEILING {
-            stopped = Some(start.elapsed());
+            stopped = Some(began.elapsed());
             break;
         }
         if start.elapsed() < duration.mul_f64(0.75) {

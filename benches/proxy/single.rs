@@ -83,7 +83,7 @@ pub(crate) async fn ping_pong(
         times.push(after - now);
         now = after;
     }
-    let cpu = crate::procfs::cpu(&running.pids).saturating_sub(cpu);
+    let cpu = crate::procfs::cpu(&running.pids).since(&cpu);
     let mut sample = Sample::of(&percentiles(&mut times));
     if !running.pids.is_empty() {
         let cost = cpu.as_secs_f64() / times.len() as f64 * 1e6;
