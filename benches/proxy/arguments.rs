@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::load::Wire;
+use crate::measure::Measure;
 use crate::memory::Stall;
 use crate::peers::Peer;
 
@@ -40,6 +41,13 @@ pub(crate) struct Places {
 pub(crate) enum Command {
     /// Everything, side by side (the default).
     Report(ReportArguments),
+    /// Tables, targets and picture from what `--json` wrote.
+    Draw {
+        json: PathBuf,
+        /// Where the picture goes.
+        #[arg(long)]
+        svg: Option<PathBuf>,
+    },
     /// How far memory grows when callers never read.
     Memory(MemoryArguments),
     /// One load against an address, for profiling.
@@ -63,16 +71,17 @@ pub(crate) struct ReportArguments {
     /// Everything once and briefly: does it still work?
     #[arg(long)]
     pub(crate) smoke: bool,
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
     /// Seconds that each load is measured.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.0)]
     pub(crate) seconds: f64,
     /// Only these proxies.
     #[arg(long, value_delimiter = ',')]
     pub(crate) peers: Vec<Peer>,
-    /// Only these measures: 128-w8, 1024-w8, 128-w1, 1024-w1, short, pingpong, cancel, bulk, idle.
-    #[arg(long, value_delimiter = ',')]
+    /// Only these measures: 128-w1, 1024-w1, 128-w8, 1024-w8, short, pingpong, cancel, bulk, llm, idle,
+    /// stall, growth.
+    #[arg(long, value_delimiter = ',', value_parser = measure)]
     pub(crate) only: Vec<String>,
     /// Only gRPC to gRPC.
     #[arg(long)]
@@ -81,12 +90,21 @@ pub(crate) struct ReportArguments {
     pub(crate) streams: usize,
     #[arg(long, default_value_t = 4)]
     pub(crate) connections: usize,
-    /// Idle streams.
-    #[arg(long, default_value_t = 5000)]
+    /// Idle streams, and the most of `growth`.
+    #[arg(long, default_value_t = 10_000)]
     pub(crate) idle: usize,
-    /// Also write everything, every round, to this file.
+    /// Streams of `llm`.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) paced: usize,
+    /// Callers of `stall`.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) stalled: usize,
+    /// Also write everything, every round, to this file; after each measure what there is.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+    /// Also draw the picture.
+    #[arg(long)]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -124,6 +142,12 @@ pub(crate) struct LoadArguments {
     /// The proxy's process, to account its CPU time.
     #[arg(long)]
     pub(crate) pid: Option<u32>,
+}
+
+fn measure(text: &str) -> Result<String> {
+    let known = Measure::ALL.iter().any(|m| m.id() == text);
+    anyhow::ensure!(known, "no such measure");
+    Ok(text.to_owned())
 }
 
 fn cores(text: &str) -> Result<(usize, usize)> {

@@ -1,5 +1,5 @@
-//! What both echo servers tell the measurements: how many streams live, and the wire event by which
-//! a stream let go. Knows no wire.
+//! What both echo servers tell the measurements: how many streams live, when a message arrived, and the
+//! wire event by which a stream let go. Holds the pacer of their paced streams. Knows no wire.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+use crate::pace::Pacer;
 
 /// The first thing a callee saw of a caller's cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +41,31 @@ pub(crate) struct Callee {
     changed: Notify,
     last: RefCell<Option<(Instant, Ended)>>,
     ended: Notify,
+    watched: Cell<bool>,
+    arrived: Cell<Option<Instant>>,
+    /// Sends what `Tokens` streams are due.
+    pub(crate) pacer: Rc<Pacer>,
 }
 
 impl Callee {
+    /// Keeps the time of the next message; see [`Self::arrived`].
+    pub(crate) fn watch(&self) {
+        self.watched.set(true);
+        self.arrived.set(None);
+    }
+
+    /// Called for each message (or piece of one) by the echo servers.
+    pub(crate) fn message(&self) {
+        if self.watched.replace(false) {
+            self.arrived.set(Some(Instant::now()));
+        }
+    }
+
+    /// When the first message since [`Self::watch`] came.
+    pub(crate) fn arrived(&self) -> Option<Instant> {
+        self.arrived.get()
+    }
+
     /// Counts a stream for as long as the guard lives.
     pub(crate) fn enter(self: &Rc<Self>) -> Active {
         self.active.set(self.active.get() + 1);

@@ -1,6 +1,8 @@
-//! The configuration of ripcord as a proxy: one worker, and otherwise what a user gets by default.
+//! The configuration of ripcord as a proxy: one worker, telemetry off (as the peers have it) or as a user
+//! gets it by default, and otherwise the defaults.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::load::Wire;
 
@@ -12,7 +14,22 @@ pub(crate) fn service(callee: Wire) -> &'static str {
     }
 }
 
+/// No metrics, no access log.
+pub(crate) fn silent() -> String {
+    "telemetry: { metrics: off, access_log: off }\n".to_owned()
+}
+
+/// The defaults: metrics, and a line for each stream, here into a file; no spans are exported.
+pub(crate) fn telling(admin: SocketAddr, directory: &Path) -> String {
+    let log = directory.join("access.log");
+    format!(
+        "admin: {{ address: \"{admin}\" }}\ntelemetry: {{ access_log: \"{}\" }}\n",
+        log.display()
+    )
+}
+
 pub(crate) fn ripcord(
+    telemetry: &str,
     grpc: SocketAddr,
     ttheader: SocketAddr,
     grpc_echo: SocketAddr,
@@ -22,7 +39,7 @@ pub(crate) fn ripcord(
     format!(
         r#"node: bench
 workers: 1
-listeners:
+{telemetry}listeners:
   - {{ name: grpc, address: "{grpc}", protocol: grpc }}
   - {{ name: ttheader, address: "{ttheader}", protocol: ttheader }}
 backends:

@@ -1,13 +1,14 @@
 //! The gRPC echo server, on `h2` directly: `/S/Echo` returns each message in a DATA frame of its own
-//! and ends with status 0; `/S/Flood` sends without end.
+//! and ends with status 0; `/S/Flood` sends without end, `/S/Tokens` at the pacer's pace.
 //!
 //! Follows the gRPC project's PROTOCOL-HTTP2 as far as an echo needs it.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream, server};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::callee::{Callee, Ended};
 use crate::gather::Gather;
-use crate::{CONNECTION_WINDOW, STREAM_WINDOW};
+use crate::{CONNECTION_WINDOW, STREAM_WINDOW, pace};
 
 /// The 5-byte prefix of an uncompressed message.
 pub(crate) const PREFIX: usize = 5;
@@ -63,7 +64,7 @@ async fn connection(socket: TcpStream, callee: Rc<Callee>) -> Result<()> {
         let callee = Rc::clone(&callee);
         tokio::task::spawn_local(async move {
             let _active = callee.enter();
-            callee.record(match serve(request, respond).await {
+            callee.record(match serve(request, respond, &callee).await {
                 Ok(()) => Ended::HalfClose,
                 Err(e) => ended(&e),
             });
@@ -82,8 +83,13 @@ fn ended(e: &anyhow::Error) -> Ended {
     }
 }
 
-async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Result<()> {
-    let flood = request.uri().path().ends_with("/Flood");
+async fn serve(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    callee: &Callee,
+) -> Result<()> {
+    let method = request.uri().path().rsplit('/').next();
+    let (flood, tokens) = (method == Some("Flood"), method == Some("Tokens"));
     let mut response = Response::new(());
     if let Some(kind) = request.headers().get(header::CONTENT_TYPE) {
         response
@@ -93,15 +99,36 @@ async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -
     let send = respond.send_response(response, false)?;
     if flood {
         self::flood(send).await
+    } else if tokens {
+        self::tokens(request.into_body(), send, callee).await
     } else {
-        echo(request.into_body(), send).await
+        echo(request.into_body(), send, callee).await
     }
 }
 
-async fn echo(mut recv: RecvStream, mut send: SendStream<Bytes>) -> Result<()> {
+async fn tokens(mut recv: RecvStream, send: SendStream<Bytes>, callee: &Callee) -> Result<()> {
+    while let Some(chunk) = recv.data().await {
+        recv.flow_control().release_capacity(chunk?.len())?;
+    }
+    let send = Rc::new(RefCell::new(send));
+    let mine = Rc::clone(&send);
+    let template = message(pace::SIZE);
+    callee.pacer.join(move || {
+        let mut message = BytesMut::from(&*template);
+        if let Some(stamp) = message.get_mut(PREFIX..PREFIX + 8) {
+            stamp.copy_from_slice(&pace::stamp());
+        }
+        mine.borrow_mut().send_data(message.freeze(), false).is_ok()
+    });
+    let reset = poll_fn(|cx| send.borrow_mut().poll_reset(cx)).await?;
+    Err(h2::Error::from(reset).into())
+}
+
+async fn echo(mut recv: RecvStream, mut send: SendStream<Bytes>, callee: &Callee) -> Result<()> {
     let mut messages = Messages::default();
     while let Some(chunk) = recv.data().await {
         let mut chunk = chunk?;
+        callee.message();
         recv.flow_control().release_capacity(chunk.len())?;
         while !chunk.is_empty() {
             send.send_data(messages.split(&mut chunk), false)?;

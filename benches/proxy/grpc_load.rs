@@ -3,11 +3,12 @@
 //!
 //! Follows the gRPC project's PROTOCOL-HTTP2. One message is sent as one DATA frame.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::client::{self, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, header};
@@ -17,6 +18,8 @@ use tokio::task::JoinSet;
 use crate::gather::Gather;
 use crate::grpc_echo::{PREFIX, message};
 use crate::load::{Shape, Spec, Tally, Target};
+use crate::pace;
+use crate::ring::{Back, Ring};
 use crate::{CONNECTION_WINDOW, STREAM_WINDOW};
 
 type Opened = (client::ResponseFuture, SendStream<Bytes>);
@@ -152,13 +155,21 @@ pub(crate) async fn start(
     tasks.spawn_local(async move {
         let _ = wire.drive(connection).await;
     });
+    let in_flight = match spec.shape {
+        Shape::Rotate { in_flight } => in_flight,
+        _ => 0,
+    };
+    let ring = Ring::new(spec.streams_per_connection(), in_flight);
+    let ring = Rc::new(RefCell::new(ring));
     for _ in 0..spec.streams_per_connection() {
         let (requests, target, tally) = (requests.clone(), target.clone(), Rc::clone(tally));
-        let (shape, message) = (spec.shape, message(spec.size));
+        let (shape, message, ring) = (spec.shape, message(spec.size), Rc::clone(&ring));
         tasks.spawn_local(async move {
             let run = match shape {
                 Shape::Long { window } => long(&requests, &target, window, &message, &tally).await,
                 Shape::Short => short(&requests, &target, &message, &tally).await,
+                Shape::Rotate { .. } => rotate(&requests, &target, &ring, &message, &tally).await,
+                Shape::Paced => paced(&requests, &target, &message, &tally).await,
             };
             if let Err(e) = run {
                 tally.fail(&e);
@@ -190,6 +201,68 @@ async fn long(
             have -= message.len();
             tally.done();
             send.send_data(message.clone(), false)?;
+        }
+    }
+    anyhow::bail!("the callee ended the stream")
+}
+
+/// Streams of one connection, of which a few have a message in flight.
+type Line = RefCell<Ring<Rc<RefCell<SendStream<Bytes>>>>>;
+
+async fn rotate(
+    requests: &SendRequest<Bytes>,
+    target: &Target,
+    ring: &Line,
+    message: &Bytes,
+    tally: &Tally,
+) -> Result<()> {
+    let (response, mut send) = open(requests, target, "Echo").await?;
+    send.send_data(message.clone(), false)?;
+    let send = Rc::new(RefCell::new(send));
+    let mut recv = accepted(response).await?;
+    let mut have = 0;
+    while let Some(chunk) = recv.data().await {
+        let chunk = chunk?;
+        recv.flow_control().release_capacity(chunk.len())?;
+        have += chunk.len();
+        if have < message.len() {
+            continue;
+        }
+        have -= message.len();
+        // A stream that cannot send has ended, and says so itself.
+        let back = ring.borrow_mut().back(Rc::clone(&send), |next| {
+            let _ = next.borrow_mut().send_data(message.clone(), false);
+        });
+        match back {
+            Back::Joined => tally.up(),
+            Back::Done => tally.done(),
+        }
+    }
+    anyhow::bail!("the callee ended the stream")
+}
+
+async fn paced(
+    requests: &SendRequest<Bytes>,
+    target: &Target,
+    request: &Bytes,
+    tally: &Tally,
+) -> Result<()> {
+    let (response, mut send) = open(requests, target, "Tokens").await?;
+    send.send_data(request.clone(), true)?;
+    let mut recv = accepted(response).await?;
+    let mut up = false;
+    let mut held = BytesMut::new();
+    while let Some(chunk) = recv.data().await {
+        let chunk = chunk?;
+        recv.flow_control().release_capacity(chunk.len())?;
+        tally.frame();
+        held.extend_from_slice(&chunk);
+        while held.len() >= PREFIX + pace::SIZE {
+            let message = held.split_to(PREFIX + pace::SIZE);
+            tally.aged(message.get(PREFIX..).unwrap_or_default());
+            if !std::mem::replace(&mut up, true) {
+                tally.up();
+            }
         }
     }
     anyhow::bail!("the callee ended the stream")

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use tokio::task::JoinSet;
 
-use crate::{grpc_load, procfs, ttheader_load};
+use crate::{grpc_load, pace, procfs, ttheader_load};
 
 /// The protocol at one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,6 +54,17 @@ pub(crate) enum Shape {
     Long { window: usize },
     /// One message and the end; then the next stream.
     Short,
+    /// Lives for ever; at any time this many streams of a connection have a message in flight.
+    Rotate { in_flight: usize },
+    /// One request, then the callee sends at its pace (`pace`).
+    Paced,
+}
+
+impl Shape {
+    /// Whether the load begins only when all streams are up.
+    fn together(self) -> bool {
+        matches!(self, Self::Rotate { .. } | Self::Paced)
+    }
 }
 
 /// How much of it.
@@ -76,6 +87,8 @@ impl Spec {
 pub(crate) struct Tally {
     done: Cell<u64>,
     frames: Cell<u64>,
+    up: Cell<usize>,
+    ages: RefCell<Vec<Duration>>,
     failure: RefCell<Option<String>>,
 }
 
@@ -83,6 +96,18 @@ impl Tally {
     /// A round trip, or a short stream.
     pub(crate) fn done(&self) {
         self.done.set(self.done.get() + 1);
+    }
+
+    /// A stream's first message.
+    pub(crate) fn up(&self) {
+        self.up.set(self.up.get() + 1);
+    }
+
+    /// A message of a paced stream, and how old it was.
+    pub(crate) fn aged(&self, payload: &[u8]) {
+        self.done();
+        let age = pace::age(payload).unwrap_or_default();
+        self.ages.borrow_mut().push(age);
     }
 
     /// A frame with message bytes in it.
@@ -101,6 +126,21 @@ impl Tally {
         }
     }
 
+    /// Waits until so many streams are up.
+    async fn all_up(&self, streams: usize) -> Result<()> {
+        let patience = Instant::now() + Duration::from_secs(60);
+        while self.up.get() < streams {
+            if let Some(failure) = self.failure.borrow().as_ref() {
+                bail!("{failure}");
+            }
+            if Instant::now() > patience {
+                bail!("{} of {streams} streams came up", self.up.get());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     /// Something that must not happen; the first is kept.
     pub(crate) fn fail(&self, e: &anyhow::Error) {
         self.failure
@@ -116,6 +156,10 @@ pub(crate) struct Measured {
     pub(crate) elapsed: Duration,
     pub(crate) cpu: Duration,
     pub(crate) user: Duration,
+    /// Resident memory of the proxy at the end, in KiB.
+    pub(crate) rss: u64,
+    /// Of the messages of paced streams.
+    pub(crate) ages: Vec<Duration>,
 }
 
 /// Runs a load, lets it warm up, and measures for `duration`. `pids` is the proxy.
@@ -134,8 +178,12 @@ pub(crate) async fn run(
             Wire::Ttheader => ttheader_load::start(target, spec, &tally, &mut tasks).await?,
         }
     }
+    if spec.shape.together() {
+        tally.all_up(spec.streams).await?;
+    }
     tokio::time::sleep(warm_up).await;
     tally.above(0).await;
+    tally.ages.borrow_mut().clear();
     let before = (Instant::now(), tally.done.get(), tally.frames.get());
     let (cpu, user) = (procfs::cpu(pids), procfs::user(pids));
     tokio::time::sleep(duration).await;
@@ -145,8 +193,10 @@ pub(crate) async fn run(
         done: tally.done.get() - before.1,
         frames: tally.frames.get() - before.2,
         elapsed,
-        cpu: procfs::cpu(pids).saturating_sub(cpu),
+        cpu: procfs::cpu(pids).since(&cpu),
         user: procfs::user(pids).saturating_sub(user),
+        rss: procfs::rss_kib(pids),
+        ages: tally.ages.take(),
     };
     tasks.shutdown().await;
     if let Some(failure) = tally.failure.borrow_mut().take() {

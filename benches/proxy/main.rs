@@ -5,6 +5,7 @@
 //! code with the proxy.
 
 mod arguments;
+mod bridge;
 mod callee;
 mod configs;
 mod foreign;
@@ -12,17 +13,25 @@ mod gather;
 mod grpc_echo;
 mod grpc_load;
 mod load;
+mod loads;
 mod measure;
 mod memory;
+mod pace;
 mod peers;
+mod picture;
 mod procfs;
 mod relay;
 mod report;
+mod results;
+mod ring;
+mod single;
+mod tables;
+mod targets;
 mod ttheader;
 mod ttheader_echo;
 mod ttheader_load;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command as Process;
@@ -31,7 +40,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::LocalSet;
 
 use crate::arguments::{
@@ -42,6 +51,7 @@ use crate::load::{Shape, Spec, Target, Wire};
 use crate::measure::{Effort, Measure};
 use crate::peers::{Bed, Peer, on_path};
 use crate::report::{Plan, Row};
+use crate::results::Results;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -55,7 +65,11 @@ const PINNED: &str = "RIPCORD_BENCH_PINNED";
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if !matches!(arguments.command, Some(Command::Relay { .. })) {
+    let alone = matches!(
+        arguments.command,
+        Some(Command::Relay { .. } | Command::Draw { .. })
+    );
+    if !alone {
         pin(arguments.places.cores.0)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -92,6 +106,7 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
             report.smoke |= arguments.report.smoke;
             side_by_side(&report, places).await
         }
+        Some(Command::Draw { json, svg }) => draw(&json, svg.as_deref()),
         Some(Command::Memory(memory)) => stall(&memory, places).await,
         Some(Command::Load(load)) => load_once(&load).await,
         Some(Command::Echo { grpc, ttheader }) => echo(grpc, ttheader).await,
@@ -105,10 +120,18 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
     }
 }
 
+/// On a free port. nginx opens a connection for each stream, thousands at once: the kernel shall keep as
+/// many waiting as it may.
+fn listener() -> Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    Ok(socket.listen(1 << 16)?)
+}
+
 /// The echo servers on free ports, and where the proxies are.
 async fn bed(places: &Places, callee: &Rc<Callee>) -> Result<Bed> {
-    let grpc = TcpListener::bind("127.0.0.1:0").await?;
-    let ttheader = TcpListener::bind("127.0.0.1:0").await?;
+    let grpc = listener()?;
+    let ttheader = listener()?;
     let directory = std::env::temp_dir().join(format!("ripcord-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
     let ripcord = places.ripcord.clone().unwrap_or_else(|| {
@@ -120,6 +143,7 @@ async fn bed(places: &Places, callee: &Rc<Callee>) -> Result<Bed> {
             target.join("release/ripcord")
         }
     });
+    tokio::task::spawn_local(Rc::clone(&callee.pacer).run());
     let bed = Bed {
         proxy_core: places.cores.1,
         ripcord,
@@ -133,28 +157,34 @@ async fn bed(places: &Places, callee: &Rc<Callee>) -> Result<Bed> {
     Ok(bed)
 }
 
-fn introduce(places: &Places, bed: &Bed) {
-    println!(
-        "load and echo on core {}, proxy on core {}; CPU clock {}; load average {:.2}; ripcord {}",
+/// What a reader of the numbers must know, printed and returned.
+fn introduce(places: &Places, bed: &Bed) -> Vec<String> {
+    let mut about = vec![format!(
+        "load and echo on core {}, proxy on core {}; {}; CPU clock {}; load average {:.2}; ripcord {}",
         places.cores.0,
         places.cores.1,
+        procfs::machine(),
         procfs::resolution(),
         procfs::load_average(),
         bed.ripcord.display(),
-    );
+    )];
+    about.push(bed.versions().join("; "));
     if procfs::load_average() > 0.5 {
-        println!(
+        about.push(
             "warning: the machine is busy: rates and latencies are worth little, CPU columns more"
+                .to_owned(),
         );
     }
+    for line in &about {
+        println!("{line}");
+    }
+    about
 }
 
 async fn side_by_side(arguments: &ReportArguments, places: &Places) -> Result<()> {
     let callee = Rc::new(Callee::default());
     let bed = bed(places, &callee).await?;
-    introduce(places, &bed);
-    let brief =
-        |full: f64, smoke: f64| Duration::from_secs_f64(if arguments.smoke { smoke } else { full });
+    let about = introduce(places, &bed);
     let plan = Plan {
         rounds: if arguments.smoke {
             1
@@ -166,25 +196,69 @@ async fn side_by_side(arguments: &ReportArguments, places: &Places) -> Result<()
             .filter(|m| arguments.only.is_empty() || arguments.only.contains(&m.id()))
             .collect(),
         rows: rows(&arguments.peers, arguments.grpc_only),
-        effort: Effort {
-            warm_up: brief(0.5, 0.02),
-            duration: brief(arguments.seconds, 0.05),
-            connections: arguments.connections.max(1),
-            streams: arguments.streams.max(1),
-            cancels: if arguments.smoke { 3 } else { 1000 },
-            idle: if arguments.smoke { 100 } else { arguments.idle },
-        },
+        effort: effort(arguments),
     };
-    let result = report::run(&plan, &bed, &callee).await?;
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, serde_json::to_vec_pretty(&result)?)?;
-    }
+    let keep = |results: &Results| {
+        let Some(path) = &arguments.json else {
+            return Ok(());
+        };
+        std::fs::write(path, serde_json::to_vec_pretty(&results.to_json())?)
+            .with_context(|| path.display().to_string())
+    };
+    let results = report::run(&plan, &bed, &callee, about, keep).await?;
+    conclude(&results, arguments.svg.as_deref())?;
     let _ = std::fs::remove_dir_all(&bed.directory);
     anyhow::ensure!(
-        !arguments.smoke || result.get("ripcord_broken") != Some(&true.into()),
+        !arguments.smoke || !results.broken,
         "a stream through ripcord failed, see the notes"
     );
     Ok(())
+}
+
+/// How much, by the arguments or as little as shows that it works.
+fn effort(arguments: &ReportArguments) -> Effort {
+    let smoke = arguments.smoke;
+    let brief = |full: f64, smoked: f64| {
+        let seconds = if smoke { smoked } else { full };
+        Duration::from_secs_f64(seconds)
+    };
+    let few = |full: usize, smoked: usize| if smoke { smoked } else { full.max(1) };
+    Effort {
+        warm_up: brief(0.2, 0.02),
+        duration: brief(arguments.seconds, 0.05),
+        connections: arguments.connections.max(1),
+        streams: arguments.streams.max(1),
+        cancels: few(1000, 3),
+        idle: few(arguments.idle, 100),
+        paced: few(arguments.paced, 20),
+        stalled: few(arguments.stalled, 20),
+        stall: brief(2.5, 0.2),
+        most: few(arguments.idle, 100),
+    }
+}
+
+/// What comes after the tables of the measures.
+fn conclude(results: &Results, svg: Option<&Path>) -> Result<()> {
+    println!("{}", tables::everything(results));
+    println!("{}", tables::notes(results));
+    println!("{}", targets::table(results));
+    if let Some(path) = svg {
+        let picture = picture::draw(results).context("the picture needs 128-w1")?;
+        std::fs::write(path, picture).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn draw(json: &Path, svg: Option<&Path>) -> Result<()> {
+    let text = std::fs::read(json).with_context(|| json.display().to_string())?;
+    let results = Results::from_json(&serde_json::from_slice(&text)?)?;
+    for line in &results.about {
+        println!("{line}");
+    }
+    for taken in &results.measures {
+        println!("{}", tables::table(taken, &results.missing));
+    }
+    conclude(&results, svg)
 }
 
 fn rows(peers: &[Peer], grpc_only: bool) -> Vec<Row> {
@@ -198,11 +272,10 @@ fn rows(peers: &[Peer], grpc_only: bool) -> Vec<Row> {
         })
         .filter(|row| !grpc_only || row.pair == (Wire::Grpc, Wire::Grpc))
         .collect();
+    // By pair, those without a change of protocol first; within a pair in the order of the peers.
     rows.sort_by_key(|row| {
-        (
-            row.pair != (Wire::Grpc, Wire::Grpc),
-            row.pair.0 != row.pair.1,
-        )
+        let mixed = row.pair.0 != row.pair.1;
+        (mixed, row.pair.0 != Wire::Grpc)
     });
     rows
 }

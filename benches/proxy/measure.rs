@@ -1,16 +1,15 @@
-//! The measurements: each takes one proxy and one pair of protocols and gives one sample.
+//! What is measured: the list, what each is called, how long it takes, and which proxies it is for.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use crate::callee::{Callee, Ended};
-use crate::load::{Shape, Spec, Target, Wire, run};
+use crate::callee::Callee;
+use crate::load::Wire;
 use crate::peers::{Bed, Peer, Running};
-use crate::{grpc_load, ttheader_load};
+use crate::{loads, memory, pace, single};
 
 /// Named values; the names are the columns of a table.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +20,7 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    fn of(values: &[(&'static str, f64)]) -> Self {
+    pub(crate) fn of(values: &[(&'static str, f64)]) -> Self {
         Self {
             values: values.iter().copied().collect(),
             note: None,
@@ -35,9 +34,36 @@ pub(crate) const USER: &str = "user s/M";
 pub(crate) const FRAMES: &str = "frames/msg";
 pub(crate) const P50: &str = "p50 µs";
 pub(crate) const P99: &str = "p99 µs";
+pub(crate) const MESSAGE_P50: &str = "message p50 µs";
+pub(crate) const MESSAGE_P99: &str = "message p99 µs";
+pub(crate) const RATIO: &str = "cancel ÷ message";
 pub(crate) const BYTES: &str = "MiB/s";
 pub(crate) const BYTES_CPU: &str = "CPU s/GiB";
 pub(crate) const IDLE: &str = "KiB/stream";
+pub(crate) const BEFORE: &str = "MiB before";
+pub(crate) const MOST: &str = "MiB most";
+pub(crate) const LATE: &str = "MiB in the last quarter";
+
+/// Open streams, and the columns for them: CPU per million messages, resident memory.
+pub(crate) const GROWTH: [(usize, &str, &str); 5] = [
+    (1, "CPU, 1", "MiB, 1"),
+    (10, "CPU, 10", "MiB, 10"),
+    (100, "CPU, 100", "MiB, 100"),
+    (1000, "CPU, 1,000", "MiB, 1,000"),
+    (10_000, "CPU, 10,000", "MiB, 10,000"),
+];
+const GROWTH_COLUMNS: [&str; 10] = [
+    GROWTH[0].1,
+    GROWTH[1].1,
+    GROWTH[2].1,
+    GROWTH[3].1,
+    GROWTH[4].1,
+    GROWTH[0].2,
+    GROWTH[1].2,
+    GROWTH[2].2,
+    GROWTH[3].2,
+    GROWTH[4].2,
+];
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,19 +73,14 @@ pub(crate) enum Measure {
     PingPong,
     Cancel,
     Bulk,
+    Llm,
     Idle,
+    Stall,
+    Growth,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Throughput {
-            size: 128,
-            window: 8,
-        },
-        Self::Throughput {
-            size: 1024,
-            window: 8,
-        },
+    pub(crate) const ALL: [Self; 12] = [
         Self::Throughput {
             size: 128,
             window: 1,
@@ -67,12 +88,23 @@ impl Measure {
         Self::Throughput {
             size: 1024,
             window: 1,
+        },
+        Self::Throughput {
+            size: 128,
+            window: 8,
+        },
+        Self::Throughput {
+            size: 1024,
+            window: 8,
         },
         Self::Short,
         Self::PingPong,
         Self::Cancel,
         Self::Bulk,
+        Self::Llm,
         Self::Idle,
+        Self::Stall,
+        Self::Growth,
     ];
 
     /// What `--only` calls it.
@@ -83,7 +115,10 @@ impl Measure {
             Self::PingPong => "pingpong".to_owned(),
             Self::Cancel => "cancel".to_owned(),
             Self::Bulk => "bulk".to_owned(),
+            Self::Llm => "llm".to_owned(),
             Self::Idle => "idle".to_owned(),
+            Self::Stall => "stall".to_owned(),
+            Self::Growth => "growth".to_owned(),
         }
     }
 
@@ -99,13 +134,31 @@ impl Measure {
             Self::Short => format!("short streams: one message each, {load}"),
             Self::PingPong => "ping-pong: 128 B, 1 stream, window 1".to_owned(),
             Self::Cancel => format!(
-                "cancel: from the caller's call to the callee's wire event, {} times",
+                "cancel and message: from the caller's call to the callee's wire event, {} times each",
                 effort.cancels
             ),
             Self::Bulk => "1 MiB messages, window 1, 4 streams over 4 connections".to_owned(),
+            Self::Llm => format!(
+                "{} streams over {} connections, on each {} messages/s of {} B from the callee",
+                effort.paced,
+                loads::PACED_CONNECTIONS,
+                pace::RATE,
+                pace::SIZE
+            ),
             Self::Idle => format!(
                 "memory per idle stream, {} streams, 100 to a connection",
                 effort.idle
+            ),
+            Self::Stall => format!(
+                "memory with {} callers that never read while the callee sends without end, {:.1} s",
+                effort.stalled,
+                effort.stall.as_secs_f64()
+            ),
+            Self::Growth => format!(
+                "1 to {} open streams, {} messages of 128 B in flight on {} connections: CPU s/M, resident MiB",
+                effort.most,
+                loads::GROWTH_CONNECTIONS * loads::GROWTH_IN_FLIGHT,
+                loads::GROWTH_CONNECTIONS
             ),
         }
     }
@@ -116,9 +169,37 @@ impl Measure {
             Self::Throughput { .. } => &[RATE, CPU, USER, FRAMES],
             Self::Short => &[RATE, CPU, USER],
             Self::PingPong => &[P50, P99, CPU],
-            Self::Cancel => &[P50, P99],
+            Self::Cancel => &[P50, P99, MESSAGE_P50, MESSAGE_P99, RATIO],
             Self::Bulk => &[BYTES, BYTES_CPU],
+            Self::Llm => &[P50, CPU, P99, FRAMES, RATE],
             Self::Idle => &[IDLE],
+            Self::Stall => &[MOST, LATE, BEFORE],
+            Self::Growth => &GROWTH_COLUMNS,
+        }
+    }
+
+    /// Whether it is measured with this proxy. Telemetry costs per stream and per message: where
+    /// those decide, it is measured with the defaults too.
+    pub(crate) fn applies(self, peer: Peer) -> bool {
+        match self {
+            Self::Throughput { window: 1, .. } | Self::Short | Self::PingPong | Self::Llm => true,
+            Self::Throughput { .. } | Self::Cancel | Self::Bulk => peer != Peer::RipcordDefaults,
+            Self::Idle | Self::Stall | Self::Growth => {
+                !matches!(peer, Peer::Direct | Peer::Relay | Peer::RipcordDefaults)
+            }
+        }
+    }
+
+    /// About how long a sample takes, for the estimate of what is left.
+    pub(crate) fn seconds(self, effort: &Effort) -> f64 {
+        let load = (effort.warm_up + effort.duration).as_secs_f64() + 0.05;
+        match self {
+            Self::Throughput { .. } | Self::Short | Self::PingPong | Self::Bulk => load,
+            Self::Llm => load + 0.2 + effort.paced as f64 / 4000.0,
+            Self::Cancel => 0.1 + effort.cancels as f64 / 1500.0,
+            Self::Idle => 0.2 + effort.idle as f64 / 8000.0,
+            Self::Stall => effort.stall.as_secs_f64() + 0.5,
+            Self::Growth => 5.0 * load * loads::GROWTH_SHARE + 0.5 + effort.most as f64 / 5000.0,
         }
     }
 }
@@ -131,7 +212,15 @@ pub(crate) struct Effort {
     pub(crate) connections: usize,
     pub(crate) streams: usize,
     pub(crate) cancels: usize,
+    /// Idle streams.
     pub(crate) idle: usize,
+    /// Streams with paced messages.
+    pub(crate) paced: usize,
+    /// Callers that never read, and for how long.
+    pub(crate) stalled: usize,
+    pub(crate) stall: Duration,
+    /// Streams up to which growth is looked at.
+    pub(crate) most: usize,
 }
 
 /// Takes one sample. `pair` is caller, callee.
@@ -145,32 +234,23 @@ pub(crate) async fn take(
     callee: &Rc<Callee>,
 ) -> Result<Sample> {
     let target = running.target(pair.0, pair.1);
-    let spec = Spec {
-        connections: effort.connections,
-        streams: effort.streams,
-        size: 128,
-        shape: Shape::Short,
-    };
     let before = callee.active();
     let sample = match measure {
         Measure::Throughput { size, window } => {
-            let shape = Shape::Long { window };
-            let spec = Spec {
-                size,
-                shape,
-                ..spec
-            };
-            throughput(&target, &spec, running, effort).await
+            loads::throughput(&target, size, window, running, effort).await
         }
-        Measure::Short => throughput(&target, &spec, running, effort).await,
-        Measure::Bulk => bulk(&target, running, effort).await,
-        Measure::PingPong => ping_pong(&target, running, effort).await,
-        Measure::Cancel => cancel(&target, effort, callee).await,
-        Measure::Idle => idle(bed, peer, pair, effort).await,
+        Measure::Short => loads::short(&target, running, effort).await,
+        Measure::Bulk => loads::bulk(&target, running, effort).await,
+        Measure::Llm => loads::paced(&target, running, effort, callee).await,
+        Measure::PingPong => single::ping_pong(&target, running, effort).await,
+        Measure::Cancel => single::cancel(&target, effort, callee).await,
+        Measure::Idle => memory::idle(bed, peer, pair, effort).await,
+        Measure::Stall => memory::stalled(bed, peer, pair, effort).await,
+        Measure::Growth => loads::growth(bed, peer, pair, effort, callee).await,
     };
     // The callers are gone: so must be their streams at the callee, or the proxy has lost cancels.
     if !callee
-        .reaches(|n| n <= before, Duration::from_secs(3))
+        .reaches(|n| n <= before, Duration::from_secs(5))
         .await
     {
         let note = format!("{} streams left at the callee", callee.active() - before);
@@ -182,199 +262,8 @@ pub(crate) async fn take(
     sample
 }
 
-async fn throughput(
-    target: &Target,
-    spec: &Spec,
-    running: &Running,
-    effort: &Effort,
-) -> Result<Sample> {
-    let m = run(target, spec, effort.warm_up, effort.duration, &running.pids).await?;
-    let done = m.done as f64;
-    let mut sample = Sample::of(&[
-        (RATE, done / m.elapsed.as_secs_f64() / 1e3),
-        (FRAMES, m.frames as f64 / done),
-    ]);
-    if !running.pids.is_empty() {
-        sample.values.insert(CPU, m.cpu.as_secs_f64() / done * 1e6);
-        sample
-            .values
-            .insert(USER, m.user.as_secs_f64() / done * 1e6);
-    }
-    Ok(sample)
-}
-
-async fn bulk(target: &Target, running: &Running, effort: &Effort) -> Result<Sample> {
-    let spec = Spec {
-        connections: 4,
-        streams: 4,
-        size: 1 << 20,
-        shape: Shape::Long { window: 1 },
-    };
-    let m = run(
-        target,
-        &spec,
-        effort.warm_up,
-        effort.duration,
-        &running.pids,
-    )
-    .await?;
-    let mib = m.done as f64;
-    let mut sample = Sample::of(&[(BYTES, mib / m.elapsed.as_secs_f64())]);
-    if !running.pids.is_empty() {
-        let cost = m.cpu.as_secs_f64() / mib * 1024.0;
-        sample.values.insert(BYTES_CPU, cost);
-    }
-    Ok(sample)
-}
-
-/// One stream of either wire, used in turns.
-enum Turns {
-    Grpc(grpc_load::Connection, grpc_load::Stream),
-    Ttheader(ttheader_load::Connection, ttheader_load::Stream),
-}
-
-impl Turns {
-    async fn exchange(&mut self) -> Result<()> {
-        match self {
-            Self::Grpc(_, stream) => stream.exchange().await,
-            Self::Ttheader(connection, stream) => connection.exchange(stream).await,
-        }
-    }
-
-    async fn cancel(&mut self) -> Result<()> {
-        match self {
-            Self::Grpc(_, stream) => stream.cancel(),
-            Self::Ttheader(connection, stream) => connection.cancel(stream).await?,
-        }
-        Ok(())
-    }
-
-    async fn open(target: &Target) -> Result<Self> {
-        Ok(match target.wire {
-            Wire::Grpc => {
-                let connection = grpc_load::Connection::open(target.address).await?;
-                let stream = connection.stream(target, 128).await?;
-                Self::Grpc(connection, stream)
-            }
-            Wire::Ttheader => {
-                let mut connection = ttheader_load::Connection::open(target.address).await?;
-                let stream = connection.stream(target, 128).await?;
-                Self::Ttheader(connection, stream)
-            }
-        })
-    }
-
-    /// A new stream on the same connection.
-    async fn again(&mut self, target: &Target) -> Result<()> {
-        match self {
-            Self::Grpc(connection, stream) => *stream = connection.stream(target, 128).await?,
-            Self::Ttheader(connection, stream) => {
-                *stream = connection.stream(target, 128).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-async fn ping_pong(target: &Target, running: &Running, effort: &Effort) -> Result<Sample> {
-    let mut turns = Turns::open(target).await?;
-    let warm = Instant::now();
-    while warm.elapsed() < effort.warm_up {
-        turns.exchange().await?;
-    }
-    let mut times = Vec::with_capacity(1 << 16);
-    let cpu = crate::procfs::cpu(&running.pids);
-    let start = Instant::now();
-    let mut now = start;
-    while now - start < effort.duration {
-        turns.exchange().await?;
-        let after = Instant::now();
-        times.push(after - now);
-        now = after;
-    }
-    let cpu = crate::procfs::cpu(&running.pids).saturating_sub(cpu);
-    let mut sample = Sample::of(&percentiles(&mut times));
-    if !running.pids.is_empty() {
-        let cost = cpu.as_secs_f64() / times.len() as f64 * 1e6;
-        sample.values.insert(CPU, cost);
-    }
-    Ok(sample)
-}
-
-async fn cancel(target: &Target, effort: &Effort, callee: &Rc<Callee>) -> Result<Sample> {
-    let quiet = callee.active();
-    let mut turns = Turns::open(target).await?;
-    let mut times = Vec::with_capacity(effort.cancels);
-    let mut odd: BTreeMap<String, usize> = BTreeMap::new();
-    for n in 0..effort.cancels {
-        if n > 0 {
-            turns.again(target).await?;
-        }
-        callee.forget();
-        let start = Instant::now();
-        turns.cancel().await?;
-        match callee.ended(Duration::from_secs(1)).await {
-            Some((at, how)) => {
-                times.push(at.saturating_duration_since(start));
-                if how != Ended::Cancel {
-                    *odd.entry(format!("seen as {how}")).or_default() += 1;
-                }
-            }
-            None => {
-                let lost = odd.entry("lost".to_owned()).or_default();
-                *lost += 1;
-                if *lost > 5 {
-                    bail!("cancels do not arrive");
-                }
-            }
-        }
-        callee.reaches(|n| n <= quiet, Duration::from_secs(1)).await;
-    }
-    let mut sample = Sample::of(&percentiles(&mut times));
-    let mut note = String::new();
-    for (what, count) in odd {
-        let _ = write!(note, "{count} of {} {what}; ", effort.cancels);
-    }
-    sample.note = (!note.is_empty()).then(|| note.trim_end_matches("; ").to_owned());
-    Ok(sample)
-}
-
-/// In a process of its own, because allocators keep what a load once took.
-async fn idle(bed: &Bed, peer: Peer, pair: (Wire, Wire), effort: &Effort) -> Result<Sample> {
-    let running = bed.start(peer)?;
-    let target = running.target(pair.0, pair.1);
-    let _first = Turns::open(&target).await?;
-    let before = running.rss_kib();
-    let mut held = Vec::with_capacity(effort.idle);
-    let mut connections = Vec::new();
-    while held.len() < effort.idle {
-        match target.wire {
-            Wire::Grpc => {
-                let connection = grpc_load::Connection::open(target.address).await?;
-                for _ in 0..100 {
-                    held.push(Some(connection.stream(&target, 128).await?));
-                }
-                connections.push((Some(connection), None));
-            }
-            Wire::Ttheader => {
-                let mut connection = ttheader_load::Connection::open(target.address).await?;
-                for _ in 0..100 {
-                    connection.stream(&target, 128).await?;
-                    held.push(None);
-                }
-                connections.push((None, Some(connection)));
-            }
-        }
-    }
-    let grown = running.rss_kib().saturating_sub(before);
-    let mut sample = Sample::default();
-    if !running.pids.is_empty() {
-        sample.values.insert(IDLE, grown as f64 / held.len() as f64);
-    }
-    Ok(sample)
-}
-
-fn percentiles(times: &mut [Duration]) -> [(&'static str, f64); 2] {
+/// Median and 99th percentile, in microseconds, under their columns.
+pub(crate) fn percentiles(times: &mut [Duration]) -> [(&'static str, f64); 2] {
     times.sort_unstable();
     let at = |share: f64| {
         let index = (times.len() as f64 * share) as usize;

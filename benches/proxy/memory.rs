@@ -1,4 +1,5 @@
-//! Callers that never read while the callee sends without end: how far does the proxy's memory grow?
+//! Measurements of the proxy's memory: idle streams, and callers that never read while the callee sends
+//! without end.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -11,7 +12,9 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 
 use crate::load::{Target, Wire};
+use crate::measure::{BEFORE, Effort, IDLE, LATE, MOST, Sample};
 use crate::peers::{Bed, Peer};
+use crate::single::Turns;
 use crate::{grpc_load, ttheader_load};
 
 /// In what way a caller does not read.
@@ -34,6 +37,79 @@ pub(crate) struct Grown {
     pub(crate) late: u64,
     /// Callers that got their stream as far as a first message.
     pub(crate) stalled: usize,
+    /// When it had taken [`CEILING`] and was stopped.
+    pub(crate) stopped: Option<Duration>,
+}
+
+/// Resident KiB at which a proxy is stopped before it takes the machine.
+const CEILING: u64 = 1 << 20;
+
+/// How long callers may take until they have their first message.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// In a process of its own, because allocators keep what a load once took.
+pub(crate) async fn idle(
+    bed: &Bed,
+    peer: Peer,
+    pair: (Wire, Wire),
+    effort: &Effort,
+) -> Result<Sample> {
+    let running = bed.start(peer)?;
+    let target = running.target(pair.0, pair.1);
+    let _first = Turns::open(&target).await?;
+    let before = running.rss_kib();
+    let mut held = Vec::with_capacity(effort.idle);
+    let mut connections = Vec::new();
+    while held.len() < effort.idle {
+        match target.wire {
+            Wire::Grpc => {
+                let connection = grpc_load::Connection::open(target.address).await?;
+                for _ in 0..100 {
+                    held.push(Some(connection.stream(&target, 128).await?));
+                }
+                connections.push((Some(connection), None));
+            }
+            Wire::Ttheader => {
+                let mut connection = ttheader_load::Connection::open(target.address).await?;
+                for _ in 0..100 {
+                    connection.stream(&target, 128).await?;
+                    held.push(None);
+                }
+                connections.push((None, Some(connection)));
+            }
+        }
+    }
+    let grown = running.rss_kib().saturating_sub(before);
+    let mut sample = Sample::default();
+    if !running.pids.is_empty() {
+        sample.values.insert(IDLE, grown as f64 / held.len() as f64);
+    }
+    Ok(sample)
+}
+
+/// Callers that never read their sockets, in the report.
+pub(crate) async fn stalled(
+    bed: &Bed,
+    peer: Peer,
+    pair: (Wire, Wire),
+    effort: &Effort,
+) -> Result<Sample> {
+    let grown = run(bed, peer, pair, effort.stalled, Stall::Socket, effort.stall).await?;
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    let mut sample = Sample::of(&[
+        (BEFORE, mib(grown.before)),
+        (MOST, mib(grown.most)),
+        (LATE, mib(grown.late)),
+    ]);
+    let mut notes = Vec::new();
+    if grown.stalled < effort.stalled {
+        notes.push(format!("only {} callers got a stream", grown.stalled));
+    }
+    if grown.stopped.is_some() {
+        notes.push("stopped at 1 GiB, still growing".to_owned());
+    }
+    sample.note = (!notes.is_empty()).then(|| notes.join("; "));
+    Ok(sample)
 }
 
 /// Starts the proxy and stalls `connections` callers with one stream each, for `duration`.
@@ -59,13 +135,24 @@ pub(crate) async fn run(
             }
         });
     }
-    let start = Instant::now();
+    // The time counts from when all stall: many callers need a moment to come up.
+    let began = Instant::now();
+    let mut start = began;
+    let patience = began + PATIENCE;
     let mut most = before;
     let mut third_quarter = before;
+    let mut stopped = None;
     while start.elapsed() < duration {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = running.rss_kib();
         most = most.max(now);
+        if stalled.get() < connections && Instant::now() < patience {
+            start = Instant::now();
+        }
+        if now > CEILING {
+            stopped = Some(began.elapsed());
+            break;
+        }
         if start.elapsed() < duration.mul_f64(0.75) {
             third_quarter = now;
         }
@@ -77,6 +164,7 @@ pub(crate) async fn run(
         most,
         late: after.saturating_sub(third_quarter),
         stalled: stalled.get(),
+        stopped,
     })
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::load::{Target, Wire};
 use crate::procfs;
-use crate::{configs, foreign};
+use crate::{bridge, configs, foreign};
 
 /// What can stand between the load generator and the echo servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -25,11 +25,16 @@ pub(crate) enum Peer {
     Haproxy,
     Nginx,
     Envoy,
+    /// With telemetry off, as the others have it.
     Ripcord,
+    /// With an access log and metrics.
+    RipcordDefaults,
+    /// `benches/bridge`: what a Go team would write today.
+    GoBridge,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Direct,
         Self::Relay,
         Self::Nghttpx,
@@ -37,7 +42,14 @@ impl Peer {
         Self::Nginx,
         Self::Envoy,
         Self::Ripcord,
+        Self::RipcordDefaults,
+        Self::GoBridge,
     ];
+
+    /// Whether this is the program that this repository is about.
+    pub(crate) fn is_ripcord(self) -> bool {
+        matches!(self, Self::Ripcord | Self::RipcordDefaults)
+    }
 
     /// The pairs of protocols that it can join.
     pub(crate) fn pairs(self) -> &'static [(Wire, Wire)] {
@@ -48,7 +60,12 @@ impl Peer {
             Self::Nghttpx | Self::Haproxy | Self::Nginx | Self::Envoy => {
                 &[(Wire::Grpc, Wire::Grpc)]
             }
-            Self::Ripcord => &[
+            Self::GoBridge => &[
+                (Wire::Ttheader, Wire::Ttheader),
+                (Wire::Grpc, Wire::Ttheader),
+                (Wire::Ttheader, Wire::Grpc),
+            ],
+            Self::Ripcord | Self::RipcordDefaults => &[
                 (Wire::Grpc, Wire::Grpc),
                 (Wire::Ttheader, Wire::Ttheader),
                 (Wire::Grpc, Wire::Ttheader),
@@ -68,6 +85,8 @@ impl fmt::Display for Peer {
             Self::Nginx => "nginx",
             Self::Envoy => "Envoy",
             Self::Ripcord => "ripcord",
+            Self::RipcordDefaults => "ripcord, defaults",
+            Self::GoBridge => "Go bridge",
         })
     }
 }
@@ -121,6 +140,28 @@ impl Drop for Running {
 }
 
 impl Bed {
+    /// What each program that is there calls itself.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        let programs: [(&Path, &str); 6] = [
+            (&self.ripcord, "--version"),
+            (Path::new("nghttpx"), "--version"),
+            (Path::new("haproxy"), "-v"),
+            (Path::new("nginx"), "-v"),
+            (&self.envoy, "--version"),
+            (Path::new("go"), "version"),
+        ];
+        programs
+            .iter()
+            .filter_map(|(program, flag)| {
+                let output = Command::new(program).arg(flag).output().ok()?;
+                let said = [output.stdout, output.stderr].concat();
+                let said = String::from_utf8_lossy(&said).into_owned();
+                let line = said.lines().find(|l| !l.trim().is_empty())?;
+                Some(line.trim().to_owned())
+            })
+            .collect()
+    }
+
     /// Starts a proxy and waits until it listens.
     pub(crate) fn start(&self, peer: Peer) -> Result<Running> {
         if peer == Peer::Direct {
@@ -140,6 +181,7 @@ impl Bed {
         let log = self.directory.join(format!("{peer}.log"));
         let child = pinned(self.proxy_core, &program)
             .args(&arguments)
+            .env("GOMAXPROCS", "1")
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?)
@@ -151,7 +193,10 @@ impl Bed {
             grpc,
             ttheader,
         };
-        running.wait(&log)?;
+        running.wait(&log, grpc)?;
+        if peer.pairs().iter().any(|pair| pair.0 == Wire::Ttheader) {
+            running.wait(&log, ttheader)?;
+        }
         running.pids = procfs::tree(running.pids.first().copied().unwrap_or_default());
         Ok(running)
     }
@@ -197,8 +242,22 @@ impl Bed {
                 let path = config("yaml", text)?;
                 (self.envoy.clone(), foreign::envoy_arguments(path))
             }
-            Peer::Ripcord => {
-                let text = configs::ripcord(grpc, ttheader, echo, self.ttheader_echo);
+            Peer::GoBridge => {
+                let arguments = [
+                    format!("--grpc={grpc}"),
+                    format!("--ttheader={ttheader}"),
+                    format!("--grpc-echo={echo}"),
+                    format!("--ttheader-echo={}", self.ttheader_echo),
+                ];
+                (bridge::program()?, arguments.to_vec())
+            }
+            Peer::Ripcord | Peer::RipcordDefaults => {
+                let telemetry = if peer == Peer::Ripcord {
+                    configs::silent()
+                } else {
+                    configs::telling(free_address()?, &self.directory)
+                };
+                let text = configs::ripcord(&telemetry, grpc, ttheader, echo, self.ttheader_echo);
                 let arguments = ["run", "--config", &config("yaml", text)?];
                 (self.ripcord.clone(), arguments.map(str::to_owned).to_vec())
             }
@@ -216,10 +275,10 @@ impl Running {
     }
 
     /// Until the proxy accepts connections.
-    fn wait(&mut self, log: &Path) -> Result<()> {
+    fn wait(&mut self, log: &Path, address: SocketAddr) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            if TcpStream::connect(self.grpc).is_ok() {
+            if TcpStream::connect(address).is_ok() {
                 return Ok(());
             }
             let exited = match &mut self.child {

@@ -3,6 +3,7 @@
 //! CPU time is the sum over all threads of the first field of `/proc/PID/task/TID/schedstat`, in
 //! nanoseconds. Where the kernel has no schedstat it is utime + stime, in ticks of 10 ms.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -15,6 +16,20 @@ pub(crate) fn resolution() -> &'static str {
     }
 }
 
+/// Cores and processor, as far as the kernel knows them.
+pub(crate) fn machine() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text
+        .lines()
+        .find(|l| l.starts_with("model name"))
+        .and_then(|l| Some(l.split_once(':')?.1.trim()));
+    let cores = text.lines().filter(|l| l.starts_with("processor")).count();
+    format!(
+        "{cores} cores of {}",
+        model.unwrap_or("an unnamed processor")
+    )
+}
+
 /// CPU time spent in user mode: free of what the kernel and a hypervisor add, but in ticks of 10 ms.
 pub(crate) fn user(pids: &[u32]) -> Duration {
     let ticks = |pid: &u32| stat(*pid)?.get(11)?.parse::<u64>().ok();
@@ -22,19 +37,51 @@ pub(crate) fn user(pids: &[u32]) -> Duration {
 }
 
 /// CPU time that these processes have used.
-pub(crate) fn cpu(pids: &[u32]) -> Duration {
-    pids.iter()
-        .map(|pid| schedstat(*pid).or_else(|| ticks(*pid)).unwrap_or_default())
-        .sum()
+pub(crate) fn cpu(pids: &[u32]) -> Cpu {
+    let mut used = BTreeMap::new();
+    for pid in pids {
+        match schedstat(*pid) {
+            Some(threads) => used.extend(threads),
+            None => drop(used.insert((*pid, String::new()), ticks(*pid).unwrap_or_default())),
+        }
+    }
+    Cpu(used)
 }
 
-fn schedstat(pid: u32) -> Option<Duration> {
-    let mut sum = 0u64;
-    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
-        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
+/// By process and thread: a thread that ends takes its time out of any sum, so sums cannot be
+/// subtracted.
+pub(crate) struct Cpu(BTreeMap<(u32, String), Duration>);
+
+impl Cpu {
+    /// What has been used since, but for threads that have ended.
+    pub(crate) fn since(&self, before: &Self) -> Duration {
+        let mine = self.0.iter();
+        mine.map(|(thread, now)| {
+            let then = before.0.get(thread).copied().unwrap_or_default();
+            now.saturating_sub(then)
+        })
+        .sum()
     }
-    (sum > 0).then(|| Duration::from_nanos(sum))
+}
+
+fn schedstat(pid: u32) -> Option<Vec<((u32, String), Duration)>> {
+    let mut threads = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        // Not there: it has just ended.
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        let used = text
+            .split_whitespace()
+            .next()
+            .and_then(|t| t.parse::<u64>().ok());
+        if let Some(used) = used {
+            let thread = task.file_name().to_string_lossy().into_owned();
+            threads.push(((pid, thread), Duration::from_nanos(used)));
+        }
+    }
+    threads
+        .iter()
+        .any(|(_, used)| !used.is_zero())
+        .then_some(threads)
 }
 
 fn ticks(pid: u32) -> Option<Duration> {

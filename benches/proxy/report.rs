@@ -1,16 +1,15 @@
-//! Runs the measurements side by side, in interleaved rounds, and prints medians and ratios.
+//! Runs the measurements side by side, in interleaved rounds: each round takes every proxy once.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::rc::Rc;
-
-use anyhow::Result;
-use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 use crate::callee::Callee;
 use crate::load::Wire;
-use crate::measure::{Effort, Measure, Sample, take};
+use crate::measure::{Effort, Measure, take};
 use crate::peers::{Bed, Peer, Running};
+use crate::results::{Line, Results, Taken};
+use crate::tables;
 
 /// One line of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +17,6 @@ pub(crate) struct Row {
     pub(crate) peer: Peer,
     pub(crate) pair: (Wire, Wire),
 }
-
-/// All samples of one measure.
-type Samples = BTreeMap<usize, Vec<Sample>>;
 
 /// What is to be run.
 pub(crate) struct Plan {
@@ -30,196 +26,154 @@ pub(crate) struct Plan {
     pub(crate) effort: Effort,
 }
 
-/// Runs the plan, prints a table for each measure as soon as it is done, and returns everything.
-pub(crate) async fn run(plan: &Plan, bed: &Bed, callee: &Rc<Callee>) -> Result<Value> {
-    let mut running: BTreeMap<Peer, Running> = BTreeMap::new();
-    let mut notes: BTreeMap<String, usize> = BTreeMap::new();
-    let mut missing: BTreeMap<Peer, String> = BTreeMap::new();
-    let mut all = Vec::new();
-    let mut broken = false;
+impl Plan {
+    fn rows(&self, measure: Measure) -> impl Iterator<Item = &Row> {
+        self.rows
+            .iter()
+            .filter(move |row| measure.applies(row.peer))
+    }
+
+    fn seconds(&self, measure: Measure) -> f64 {
+        (self.rounds * self.rows(measure).count()) as f64 * measure.seconds(&self.effort)
+    }
+}
+
+/// How far a run is; tells it on stderr.
+struct Progress {
+    began: Instant,
+    /// Estimated seconds: of all, and of what has been done.
+    all: f64,
+    done: f64,
+}
+
+impl Progress {
+    fn tell(&self, measure: Measure, round: usize, rounds: usize) {
+        let spent = self.began.elapsed().as_secs_f64();
+        // The estimate counts for the first minute, then what was measured of it.
+        let pace = (60.0 + spent) / (60.0 + self.done);
+        let left = Duration::from_secs_f64((self.all - self.done).max(0.0) * pace);
+        eprintln!(
+            "{}: round {round} of {rounds}; {} gone, about {} left",
+            measure.id(),
+            clock(Duration::from_secs_f64(spent)),
+            clock(left)
+        );
+    }
+}
+
+fn clock(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+}
+
+/// The proxies of a run: started when first used, and again when they have died.
+#[derive(Default)]
+struct Proxies {
+    running: BTreeMap<Peer, Running>,
+    missing: BTreeMap<Peer, String>,
+}
+
+impl Proxies {
+    fn get(&mut self, peer: Peer, bed: &Bed) -> Option<&Running> {
+        if self.missing.contains_key(&peer) {
+            return None;
+        }
+        if !self.running.get_mut(&peer).is_some_and(Running::alive) {
+            match bed.start(peer) {
+                Ok(proxy) => drop(self.running.insert(peer, proxy)),
+                Err(e) => {
+                    eprintln!("{peer}: missing: {e:#}");
+                    self.missing.insert(peer, format!("{e:#}"));
+                    return None;
+                }
+            }
+        }
+        self.running.get(&peer)
+    }
+}
+
+/// Runs the plan; prints the table of each measure as soon as it is done. `keep` is called after each
+/// with what there is so far.
+pub(crate) async fn run(
+    plan: &Plan,
+    bed: &Bed,
+    callee: &Rc<Callee>,
+    about: Vec<String>,
+    keep: impl Fn(&Results) -> anyhow::Result<()>,
+) -> anyhow::Result<Results> {
+    let mut proxies = Proxies::default();
+    let mut results = Results {
+        about,
+        ..Results::default()
+    };
+    // All at once, so that what is slow to start is not started in the middle of a measurement.
+    for row in &plan.rows {
+        proxies.get(row.peer, bed);
+    }
+    let mut progress = Progress {
+        began: Instant::now(),
+        all: plan.measures.iter().map(|m| plan.seconds(*m)).sum(),
+        done: 0.0,
+    };
     for measure in &plan.measures {
-        let mut samples = Samples::new();
-        for _ in 0..plan.rounds {
-            for (index, row) in plan.rows.iter().enumerate() {
-                if missing.contains_key(&row.peer) {
-                    continue;
-                }
-                if !running.get_mut(&row.peer).is_some_and(Running::alive) {
-                    match bed.start(row.peer) {
-                        Ok(proxy) => drop(running.insert(row.peer, proxy)),
-                        Err(e) => {
-                            eprintln!("{}: missing: {e:#}", row.peer);
-                            missing.insert(row.peer, format!("{e:#}"));
-                            continue;
-                        }
-                    }
-                }
-                let Some(proxy) = running.get(&row.peer) else {
+        let mut taken = taken(plan, *measure);
+        for round in 1..=plan.rounds {
+            progress.tell(*measure, round, plan.rounds);
+            for (line, row) in taken.lines.iter_mut().zip(plan.rows(*measure)) {
+                progress.done += measure.seconds(&plan.effort);
+                let Some(proxy) = proxies.get(row.peer, bed) else {
                     continue;
                 };
                 let (peer, pair) = (row.peer, row.pair);
                 let sample = take(*measure, bed, proxy, peer, pair, &plan.effort, callee).await;
-                let mut note = |text: &str| {
-                    let text = format!("{peer}, {}, {}: {text}", name(pair), measure.id());
-                    *notes.entry(text).or_default() += 1;
-                };
-                match sample {
+                let note = match sample {
                     Ok(sample) => {
-                        if let Some(text) = &sample.note {
-                            note(text);
+                        for (column, value) in sample.values {
+                            line.values
+                                .entry(column.to_owned())
+                                .or_default()
+                                .push(value);
                         }
-                        samples.entry(index).or_default().push(sample);
+                        sample.note
                     }
                     Err(e) => {
-                        note(&format!("failed: {e:#}"));
-                        broken |= peer == Peer::Ripcord;
+                        results.broken |= peer.is_ripcord();
+                        Some(format!("failed: {e:#}"))
                     }
+                };
+                if let Some(text) = note {
+                    let text = format!("{peer}, {}, {}: {text}", name(pair), measure.id());
+                    *results.notes.entry(text).or_default() += 1;
                 }
             }
         }
-        println!("{}", table(plan, *measure, &samples, &missing));
-        all.push(json!({ "measure": measure.id(), "rows": values(plan, *measure, &samples) }));
-    }
-    for (note, times) in &notes {
-        println!("note ({times} of {} rounds): {note}", plan.rounds);
-    }
-    for (peer, why) in &missing {
-        println!("missing: {peer}: {why}");
-    }
-    let missing: BTreeMap<String, &String> = missing
-        .iter()
-        .map(|(p, why)| (p.to_string(), why))
-        .collect();
-    Ok(json!({
-        "measures": all,
-        "notes": notes,
-        "missing": missing,
-        "ripcord_broken": broken,
-    }))
-}
-
-fn name((caller, callee): (Wire, Wire)) -> String {
-    format!("{}→{}", caller.name(), callee.name())
-}
-
-/// Median over the rounds.
-fn median(samples: Option<&Vec<Sample>>, column: &str) -> Option<f64> {
-    let mut values: Vec<f64> = samples?
-        .iter()
-        .filter_map(|sample| sample.values.get(column).copied())
-        .collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
-}
-
-fn number(value: Option<f64>) -> String {
-    match value {
-        None => String::new(),
-        Some(v) if v >= 100.0 => format!("{v:.0}"),
-        Some(v) if v >= 10.0 => format!("{v:.1}"),
-        Some(v) => format!("{v:.2}"),
-    }
-}
-
-fn table(
-    plan: &Plan,
-    measure: Measure,
-    samples: &Samples,
-    missing: &BTreeMap<Peer, String>,
-) -> String {
-    let columns = measure.columns();
-    let compared = columns.get(..columns.len().min(2)).unwrap_or(columns);
-    let mut head = vec![String::new(), "pair".to_owned()];
-    head.extend(columns.iter().map(|c| (*c).to_owned()));
-    let mut rivals = Vec::new();
-    for rival in [Peer::Nghttpx, Peer::Envoy] {
-        let row = Row {
-            peer: rival,
-            pair: (Wire::Grpc, Wire::Grpc),
-        };
-        if let Some(index) = plan.rows.iter().position(|r| *r == row) {
-            rivals.push(index);
-            head.extend(compared.iter().map(|c| format!("{c} ÷ {rival}")));
-        }
-    }
-    let mut lines = vec![head];
-    for (index, row) in plan.rows.iter().enumerate() {
-        let mine = samples.get(&index);
-        let mut line = vec![row.peer.to_string(), name(row.pair)];
-        if missing.contains_key(&row.peer) {
-            line.push("missing".to_owned());
-        } else {
-            line.extend(columns.iter().map(|c| number(median(mine, c))));
-            for rival in &rivals {
-                line.extend(compared.iter().map(|column| {
-                    let theirs = median(samples.get(rival), column);
-                    number(median(mine, column).zip(theirs).map(|(a, b)| a / b))
-                }));
-            }
-        }
-        lines.push(line);
-    }
-    format!(
-        "\n## {}\n\n{}",
-        measure.title(&plan.effort),
-        aligned(&lines)
-    )
-}
-
-/// A Markdown table whose columns line up.
-fn aligned(lines: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        lines
+        results.missing = proxies
+            .missing
             .iter()
-            .filter_map(|line| line.get(column).map(|cell| cell.chars().count()))
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..lines.first().map_or(0, Vec::len)).map(width).collect();
-    let mut out = String::new();
-    for (n, line) in lines.iter().enumerate() {
-        for (column, width) in widths.iter().enumerate() {
-            let cell = line.get(column).map_or("", String::as_str);
-            let _ = match column {
-                0 | 1 => write!(out, "| {cell:<width$} "),
-                _ => write!(out, "| {cell:>width$} "),
-            };
-        }
-        out.push_str("|\n");
-        if n == 0 {
-            for (column, width) in widths.iter().enumerate() {
-                let end = if column < 2 { "-" } else { ":" };
-                let _ = write!(out, "|{}{end}", "-".repeat(width + 1));
-            }
-            out.push_str("|\n");
-        }
+            .map(|(peer, why)| (peer.to_string(), why.clone()))
+            .collect();
+        println!("{}", tables::table(&taken, &results.missing));
+        results.measures.push(taken);
+        keep(&results)?;
     }
-    out
+    Ok(results)
 }
 
-fn values(plan: &Plan, measure: Measure, samples: &Samples) -> Vec<Value> {
-    plan.rows
-        .iter()
-        .enumerate()
-        .filter_map(|(index, row)| {
-            let mine = samples.get(&index)?;
-            let columns: BTreeMap<&str, Value> = measure
-                .columns()
-                .iter()
-                .filter_map(|column| {
-                    let rounds: Vec<f64> = mine
-                        .iter()
-                        .filter_map(|sample| sample.values.get(column).copied())
-                        .collect();
-                    let median = median(Some(mine), column)?;
-                    Some((*column, json!({ "median": median, "rounds": rounds })))
-                })
-                .collect();
-            Some(json!({
-                "proxy": row.peer.to_string(),
-                "pair": name(row.pair),
-                "values": columns,
-            }))
-        })
-        .collect()
+/// The measure, without values.
+fn taken(plan: &Plan, measure: Measure) -> Taken {
+    let line = |row: &Row| Line {
+        proxy: row.peer.to_string(),
+        pair: name(row.pair),
+        values: BTreeMap::new(),
+    };
+    Taken {
+        id: measure.id(),
+        title: measure.title(&plan.effort),
+        columns: measure.columns().iter().map(|c| (*c).to_owned()).collect(),
+        lines: plan.rows(measure).map(line).collect(),
+    }
+}
+
+/// As the tables call a pair.
+pub(crate) fn name((caller, callee): (Wire, Wire)) -> String {
+    format!("{}→{}", caller.name(), callee.name())
 }

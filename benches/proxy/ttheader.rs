@@ -14,6 +14,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::pace;
+
 pub(crate) const HEADER: u8 = b'2';
 pub(crate) const DATA: u8 = b'3';
 pub(crate) const TRAILER: u8 = b'4';
@@ -71,6 +73,15 @@ impl Template {
         bytes.extend_from_slice(&info);
         bytes.extend_from_slice(payload);
         Self(bytes)
+    }
+
+    /// The frame with the stamp of now at the start of a payload of [`pace::SIZE`] bytes.
+    pub(crate) fn put_stamped(&self, stream: i32, out: &mut Vec<u8>) {
+        self.put(stream, out);
+        let start = out.len() - pace::SIZE;
+        if let Some(stamp) = out.get_mut(start..start + 8) {
+            stamp.copy_from_slice(&pace::stamp());
+        }
     }
 
     pub(crate) fn put(&self, stream: i32, out: &mut Vec<u8>) {
@@ -174,6 +185,9 @@ pub(crate) trait Handler {
 
     /// Called before each write: a sender without end adds its frames here.
     fn refill(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Called at each poll: adds what others have given it to send, and wakes for more.
+    fn poll_due(&mut self, _cx: &mut Context<'_>, _out: &mut Vec<u8>) {}
 }
 
 /// Reads and writes until the peer closes. `out` holds what is to be sent first.
@@ -189,7 +203,11 @@ pub(crate) async fn run<H: Handler>(
         if sent == 0 && out.len() < HIGH_WATER {
             handler.refill(&mut out);
         }
-        let open = poll_fn(|cx| turn(&mut socket, cx, &mut input, &mut out, &mut sent)).await?;
+        let open = poll_fn(|cx| {
+            handler.poll_due(cx, &mut out);
+            turn(&mut socket, cx, &mut input, &mut out, &mut sent)
+        });
+        let open = open.await?;
         if !open {
             return Ok(());
         }

@@ -8,11 +8,13 @@ use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::{Buf, BytesMut};
+use rustc_hash::FxHashSet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::load::{Shape, Spec, Tally, Target};
+use crate::ring::{Back, Ring};
 use crate::ttheader::{
     DATA, Frame, HEADER, Handler, RST, TRAILER, Template, exception, next_stream_id, parse, run,
 };
@@ -47,10 +49,17 @@ pub(crate) async fn start(
     tasks: &mut JoinSet<()>,
 ) -> Result<()> {
     let socket = TcpStream::connect(target.address).await?;
+    let (method, in_flight) = match spec.shape {
+        Shape::Rotate { in_flight } => ("Echo", in_flight),
+        Shape::Paced => ("Tokens", 0),
+        Shape::Long { .. } | Shape::Short => ("Echo", 0),
+    };
     let mut caller = Caller {
-        frames: Frames::new(target, "Echo", spec.size),
+        frames: Frames::new(target, method, spec.size),
         shape: spec.shape,
         tally: Rc::clone(tally),
+        ring: Ring::new(spec.streams_per_connection(), in_flight),
+        silent: FxHashSet::default(),
     };
     let mut out = Vec::new();
     for _ in 0..spec.streams_per_connection() {
@@ -70,10 +79,13 @@ struct Caller {
     frames: Frames,
     shape: Shape,
     tally: Rc<Tally>,
+    ring: Ring<i32>,
+    /// Paced streams without a message yet.
+    silent: FxHashSet<i32>,
 }
 
 impl Caller {
-    fn open(&self, out: &mut Vec<u8>) {
+    fn open(&mut self, out: &mut Vec<u8>) {
         let stream = next_stream_id();
         self.frames.header.put(stream, out);
         match self.shape {
@@ -82,10 +94,14 @@ impl Caller {
                     self.frames.data.put(stream, out);
                 }
             }
-            Shape::Short => {
+            Shape::Rotate { .. } => self.frames.data.put(stream, out),
+            Shape::Short | Shape::Paced => {
                 self.frames.data.put(stream, out);
                 self.frames.trailer.put(stream, out);
             }
+        }
+        if self.shape == Shape::Paced {
+            self.silent.insert(stream);
         }
     }
 }
@@ -98,6 +114,23 @@ impl Handler for Caller {
                 self.tally.frame();
                 self.tally.done();
                 self.frames.data.put(frame.stream, out);
+            }
+            (DATA, Shape::Rotate { .. }) => {
+                let data = &self.frames.data;
+                match self
+                    .ring
+                    .back(frame.stream, |next| data.put(*next, &mut *out))
+                {
+                    Back::Joined => self.tally.up(),
+                    Back::Done => self.tally.done(),
+                }
+            }
+            (DATA, Shape::Paced) => {
+                self.tally.frame();
+                self.tally.aged(frame.payload);
+                if !self.silent.is_empty() && self.silent.remove(&frame.stream) {
+                    self.tally.up();
+                }
             }
             (DATA, Shape::Short) => self.tally.frame(),
             (TRAILER, Shape::Short) if frame.payload.is_empty() => {
