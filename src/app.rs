@@ -55,6 +55,7 @@ impl App {
             limits: config.limits.clone(),
             routes: Arc::clone(&routes),
             budget: Budget::new(config.limits.process_buffer),
+            own: Arc::default(),
             ttheader: ttheader::Counters::new(),
             grpc_slow_streams: Arc::default(),
             listeners: config

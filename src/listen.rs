@@ -17,7 +17,8 @@ use tracing::{debug, warn};
 
 use crate::config::{self, Carried, Limits, Sniff};
 use crate::net::http2::{self, ConnectionEnd, Http2Config};
-use crate::net::tcp;
+use crate::net::{redirect, tcp};
+use crate::stream::RequestHead;
 use crate::telemetry::{Series, Side, Wire};
 use crate::worker::{self, Job, Worker};
 use crate::{Route, grpc, proxy, relay, ttheader};
@@ -321,6 +322,13 @@ fn is_http1(first: &[u8]) -> bool {
     .any(|method| first.starts_with(method))
 }
 
+/// Where a connection came from, and where it was going if it was redirected to its listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) peer: SocketAddr,
+    pub(crate) destination: Option<SocketAddr>,
+}
+
 /// Serves one connection until it is over.
 pub(crate) async fn connection(
     worker: Rc<Worker>,
@@ -329,6 +337,12 @@ pub(crate) async fn connection(
     peer: SocketAddr,
 ) {
     tcp::tune(&socket, &listener.tcp);
+    let redirected = listener.shared.config.original_destination;
+    let destination = redirected.then(|| redirect::original_destination(&socket));
+    let from = Origin {
+        peer,
+        destination: destination.flatten(),
+    };
     let mut first = BytesMut::with_capacity(4096);
     let limit = listener.shared.config.limits.handshake_timeout;
     let sniffed = tokio::time::timeout(limit, sniff(&mut socket, &mut first));
@@ -342,16 +356,20 @@ pub(crate) async fn connection(
         Ok(Err(error)) => return debug!(%peer, %error, "connection lost before it said anything"),
         Err(_) => Spoken::Foreign("nothing within the handshake timeout"),
     };
+    if redirected && worker.shared.own.has(peer) {
+        let what = "a connection of this process itself, redirected back to it; except ripcord's user from the redirection";
+        return refuse(&listener, &mut socket, peer, what).await;
+    }
     let wanted = listener.shared.config.protocol;
     match (spoken, wanted) {
         (Spoken::Http2, Sniff::Auto | Sniff::Grpc) => {
-            serve_grpc(worker, listener, socket, first, peer).await
+            serve_grpc(worker, listener, socket, first, from).await
         }
         (Spoken::Streaming, Sniff::Auto | Sniff::TtHeader) => {
-            serve_ttheader(worker, listener, socket, first, peer).await;
+            serve_ttheader(worker, listener, socket, first, from).await;
         }
         (Spoken::PingPong, Sniff::Auto | Sniff::TtHeader) => {
-            relay::ping_pong(&worker, &listener.shared, socket, first, peer).await;
+            relay::ping_pong(&worker, &listener.shared, socket, first, from).await;
         }
         (Spoken::Http2, Sniff::TtHeader) => {
             refuse(
@@ -388,7 +406,7 @@ async fn serve_grpc(
     listener: Rc<Listener>,
     socket: TcpStream,
     first: BytesMut,
-    peer: SocketAddr,
+    from: Origin,
 ) {
     let _counted = worker
         .shared
@@ -401,20 +419,21 @@ async fn serve_grpc(
     let (on_worker, on_listener) = (Rc::clone(&worker), Rc::clone(&listener));
     // A stream's future is kilobytes large, and the runtime moves what it is given nine times.
     let on_request = move |request, respond| {
-        if let Some((head, stream)) = connection.accept(request, respond) {
+        if let Some((mut head, stream)) = connection.accept(request, respond) {
+            head.destination = from.destination;
             spawn_local(Box::pin(proxy::carry(
                 Rc::clone(&on_worker),
                 Rc::clone(&on_listener),
                 Wire::Grpc,
-                peer,
+                from.peer,
                 head,
                 Box::new(stream),
             )));
         }
     };
     match http2::serve(socket, first, &listener.http2, control, on_request).await {
-        ConnectionEnd::Closed => debug!(%peer, "gRPC connection closed"),
-        end => debug!(%peer, reason = %end, "gRPC connection lost"),
+        ConnectionEnd::Closed => debug!(peer = %from.peer, "gRPC connection closed"),
+        end => debug!(peer = %from.peer, reason = %end, "gRPC connection lost"),
     }
 }
 
@@ -423,7 +442,7 @@ async fn serve_ttheader(
     listener: Rc<Listener>,
     socket: TcpStream,
     first: BytesMut,
-    peer: SocketAddr,
+    from: Origin,
 ) {
     let _counted = worker
         .shared
@@ -434,12 +453,13 @@ async fn serve_ttheader(
     let remote = handle.clone();
     let _drain = worker.on_drain(move || remote.drain());
     let (on_worker, on_listener) = (Rc::clone(&worker), Rc::clone(&listener));
-    let on_stream = move |head, stream| {
+    let on_stream = move |mut head: RequestHead, stream| {
+        head.destination = from.destination;
         spawn_local(Box::pin(proxy::carry(
             Rc::clone(&on_worker),
             Rc::clone(&on_listener),
             Wire::TtHeader,
-            peer,
+            from.peer,
             head,
             Box::new(stream),
         )));
@@ -452,5 +472,5 @@ async fn serve_ttheader(
         on_stream,
     )
     .await;
-    debug!(%peer, "TTHeader connection closed");
+    debug!(peer = %from.peer, "TTHeader connection closed");
 }

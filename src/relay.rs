@@ -12,8 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
+use crate::backend::pool::not_redirected;
 use crate::config::Protocol;
-use crate::listen;
+use crate::listen::{self, Origin};
 use crate::net::tcp;
 use crate::stream::RequestHead;
 use crate::telemetry::{Side, Wire};
@@ -26,19 +27,24 @@ pub(crate) async fn ping_pong(
     listener: &listen::Shared,
     mut socket: TcpStream,
     mut first: BytesMut,
-    peer: SocketAddr,
+    from: Origin,
 ) {
+    let peer = from.peer;
     let metrics = &worker.shared.telemetry.metrics;
     let _counted = metrics.connection(Side::Inbound, Wire::TtHeader);
     let limit = listener.config.limits.handshake_timeout;
     let request = match tokio::time::timeout(limit, read_request(&mut socket, &mut first)).await {
-        Ok(Ok(request)) => request,
+        Ok(Ok(mut request)) => {
+            request.head.destination = from.destination;
+            request
+        }
         Ok(Err(error)) => return warn!(%peer, %error, "no ping-pong request could be read"),
         Err(_) => return warn!(%peer, "no whole ping-pong request within the handshake timeout"),
     };
     match connect(worker, &request.head).await {
         Ok((mut backend, endpoint)) => {
             let _counted = metrics.connection(Side::Outbound, Wire::TtHeader);
+            let _own = worker.shared.own.enter(&backend);
             debug!(%peer, %endpoint, method = %request.head.method, "relaying a ping-pong connection");
             let relay = async {
                 backend.write_all(&first).await?;
@@ -86,12 +92,20 @@ async fn connect(worker: &Worker, head: &RequestHead) -> Result<(TcpStream, Sock
             backend.name
         ));
     }
+    let options = tcp::TcpOptions::from(&backend.config.keepalive);
+    if backend.config.dials_original_destination() {
+        let address = head.destination.ok_or_else(|| not_redirected(backend))?;
+        let dialed = tcp::connect(address, backend.config.connect_timeout, &options).await;
+        return dialed.map(|socket| (socket, address)).map_err(|error| {
+            let name = &backend.name;
+            format!("backend {name} cannot be reached: {address}: {error}")
+        });
+    }
     let endpoint = worker
         .pool
         .pick(backend)
         .await
         .ok_or_else(|| format!("backend {} has no endpoint", backend.name))?;
-    let options = tcp::TcpOptions::from(&backend.config.keepalive);
     match tcp::connect(endpoint.address, backend.config.connect_timeout, &options).await {
         Ok(socket) => {
             endpoint.report_success();

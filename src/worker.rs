@@ -20,6 +20,7 @@ use crate::bridge::Switch;
 use crate::config::Limits;
 use crate::listen::{self, Listener};
 use crate::net::budget::Budget;
+use crate::net::redirect::Own;
 use crate::proxy::Tap;
 use crate::stream::HopKind;
 use crate::telemetry::Telemetry;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     pub(crate) telemetry: Telemetry,
     pub(crate) budget: Arc<Budget>,
+    /// The connections to backends, should one be redirected back to a listener.
+    pub(crate) own: Arc<Own>,
     pub(crate) ttheader: Arc<ttheader::Counters>,
     /// gRPC streams that were ended for being slow.
     pub(crate) grpc_slow_streams: Arc<AtomicU64>,
@@ -169,6 +172,7 @@ impl Worker {
             grpc: Rc::new(grpc),
             ttheader: Rc::new(listen::callee_ttheader_config(&shared, limits)),
             metrics: Arc::clone(&shared.telemetry.metrics),
+            own: Arc::clone(&shared.own),
         });
         let listeners = shared
             .listeners

@@ -149,7 +149,7 @@ impl Cluster {
         };
         let fixed = config.endpoints.iter().filter_map(|target| match target {
             Target::Address(address) => Some(*address),
-            Target::Dns { .. } => None,
+            Target::Dns { .. } | Target::OriginalDestination => None,
         });
         cluster.set_addresses(fixed);
         Arc::new(cluster)

@@ -113,6 +113,7 @@ impl Names {
         for (target, last) in &mut self.targets {
             match target {
                 Target::Address(address) => *last = vec![*address],
+                Target::OriginalDestination => {}
                 Target::Dns { name, port } => {
                     let answer = tokio::time::timeout(LOOKUP, lookup(name.clone(), *port)).await;
                     let problem = match answer {

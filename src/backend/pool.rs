@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use crate::backend::{Cluster, Endpoint};
 use crate::config::{Connections, Hop, Protocol};
 use crate::net::http2::{ConnectionEnd, Http2Config};
+use crate::net::redirect::{Own, OwnGuard};
 use crate::net::tcp;
 use crate::stream::{End, HopKind, RequestHead};
 use crate::telemetry::{ConnectionGuard, Metrics, Side, Wire};
@@ -39,6 +40,8 @@ pub(crate) struct PoolConfig {
     pub(crate) grpc_hop: Rc<grpc::StreamConfig>,
     pub(crate) ttheader: Rc<ttheader::ConnConfig>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Where every connection is made known while it lives.
+    pub(crate) own: Arc<Own>,
 }
 
 /// The connections of one worker.
@@ -67,6 +70,8 @@ struct Slot {
     /// How many attempts to open one failed, and why the last did: the others of the burst need not
     /// find out one after the other.
     failed: RefCell<(u64, String)>,
+    /// Sweeps that found nobody using it; counted for original destinations only.
+    idle: std::cell::Cell<u8>,
 }
 
 /// Why a stream could not be opened.
@@ -142,20 +147,20 @@ impl Pool {
         cluster: &Arc<Cluster>,
         head: &RequestHead,
     ) -> Result<(Opened, SocketAddr), End> {
+        if cluster.config.dials_original_destination() {
+            return self.open_original(cluster, head).await;
+        }
         let mut last = String::from("it has no endpoint");
         for _ in 0..ATTEMPTS {
             let Some(endpoint) = self.pick(cluster).await else {
                 break;
             };
-            match self.open_at(cluster, &endpoint, head).await {
+            match self.open_at(cluster, endpoint.address, head).await {
                 Ok(opened) => {
                     endpoint.report_success();
                     return Ok((opened, endpoint.address));
                 }
-                Err(Failure::Head(error)) => {
-                    let text = format!("the request cannot be written: {error}");
-                    return Err(End::hop(HopKind::OverLimit, text));
-                }
+                Err(Failure::Head(error)) => return Err(unwritable(&error)),
                 Err(Failure::Endpoint(error)) => {
                     debug!(backend = %cluster.name, endpoint = %endpoint.address, %error, "cannot open a stream");
                     endpoint.report_failure();
@@ -163,8 +168,26 @@ impl Pool {
                 }
             }
         }
-        let text = format!("backend {} cannot be reached: {last}", cluster.name);
-        Err(End::hop(HopKind::Unreachable, text))
+        Err(unreachable(cluster, &last))
+    }
+
+    /// Opens a stream where the caller's connection was going. There is one place only, so no other
+    /// attempt, and nothing to leave alone.
+    async fn open_original(
+        &self,
+        cluster: &Arc<Cluster>,
+        head: &RequestHead,
+    ) -> Result<(Opened, SocketAddr), End> {
+        let Some(address) = head.destination else {
+            return Err(End::hop(HopKind::NoRoute, not_redirected(cluster)));
+        };
+        match self.open_at(cluster, address, head).await {
+            Ok(opened) => Ok((opened, address)),
+            Err(Failure::Head(error)) => Err(unwritable(&error)),
+            Err(Failure::Endpoint(error)) => {
+                Err(unreachable(cluster, &format!("{address}: {error}")))
+            }
+        }
     }
 
     /// The next endpoint; a cluster whose names are not resolved yet has the connect timeout for it.
@@ -194,17 +217,17 @@ impl Pool {
     async fn open_at(
         &self,
         cluster: &Arc<Cluster>,
-        endpoint: &Arc<Endpoint>,
+        address: SocketAddr,
         head: &RequestHead,
     ) -> Result<Opened, Failure> {
         if cluster.config.connections == Connections::PerStream {
-            let connection = Box::pin(self.connect(cluster, endpoint.address)).await;
+            let connection = Box::pin(self.connect(cluster, address)).await;
             let connection = connection.map_err(Failure::Endpoint)?;
             let opened = open_on(&connection, head).await;
             connection.retire();
             return opened;
         }
-        let slot = self.slot(cluster, endpoint.address);
+        let slot = self.slot(cluster, address);
         // A connection may turn out to be going away only when it is used: then once more.
         let mut error = String::new();
         for _ in 0..2 {
@@ -273,6 +296,7 @@ impl Pool {
         let socket = tcp::connect(address, config.connect_timeout, &options)
             .await
             .map_err(|e| e.to_string())?;
+        let own = self.config.own.enter(&socket);
         match config.protocol {
             Protocol::Grpc => {
                 let mut http2 = self.config.http2.clone();
@@ -287,13 +311,13 @@ impl Pool {
                 let (client, driver) = grpc::client::Client::connect(socket, &http2, grpc)
                     .await
                     .map_err(|e| e.to_string())?;
-                self.drive(cluster, address, Wire::Grpc, driver);
+                self.drive(cluster, address, Wire::Grpc, own, driver);
                 Ok(Connection::Grpc(client))
             }
             Protocol::TtHeader => {
                 let (client, driver) =
                     ttheader::client::Client::new(socket, Rc::clone(&self.config.ttheader));
-                self.drive(cluster, address, Wire::TtHeader, async move {
+                self.drive(cluster, address, Wire::TtHeader, own, async move {
                     driver.await;
                     ConnectionEnd::Closed
                 });
@@ -307,11 +331,13 @@ impl Pool {
         cluster: &Cluster,
         address: SocketAddr,
         wire: Wire,
+        own: OwnGuard,
         driver: impl Future<Output = ConnectionEnd> + 'static,
     ) {
         let guard = Running::new(
             &self.drivers,
             self.config.metrics.connection(Side::Outbound, wire),
+            own,
         );
         let backend = Arc::clone(&cluster.name);
         spawn_local(async move {
@@ -334,10 +360,10 @@ impl Pool {
             slot.discard_unusable();
             slot.discard_swollen();
             let wanted = slot.cluster.upgrade().is_some_and(|cluster| {
-                cluster
-                    .endpoints()
-                    .iter()
-                    .any(|e| e.address == slot.address)
+                if cluster.config.dials_original_destination() {
+                    return slot.in_use();
+                }
+                cluster.has(slot.address)
             });
             if !wanted {
                 slot.connections
@@ -363,6 +389,24 @@ impl Pool {
     }
 }
 
+/// Why a stream that came by a connection of its own accord cannot take such a backend.
+pub(crate) fn not_redirected(cluster: &Cluster) -> String {
+    format!(
+        "backend {} is where the caller's connection was going, and this one was not redirected: it was made to ripcord itself",
+        cluster.name
+    )
+}
+
+fn unwritable(error: &str) -> End {
+    let text = format!("the request cannot be written: {error}");
+    End::hop(HopKind::OverLimit, text)
+}
+
+fn unreachable(cluster: &Cluster, why: &str) -> End {
+    let text = format!("backend {} cannot be reached: {why}", cluster.name);
+    End::hop(HopKind::Unreachable, text)
+}
+
 async fn open_on(connection: &Connection, head: &RequestHead) -> Result<Opened, Failure> {
     match connection {
         Connection::Grpc(client) => match client.open(head).await {
@@ -386,7 +430,17 @@ impl Slot {
             connections: RefCell::default(),
             opening: tokio::sync::Mutex::new(()),
             failed: RefCell::default(),
+            idle: std::cell::Cell::default(),
         }
+    }
+
+    /// Whether it is still wanted, as one of the many addresses that callers dial.
+    fn in_use(&self) -> bool {
+        let opening = self.opening.try_lock().is_err();
+        let busy = opening || self.connections.borrow().iter().any(|c| c.active() > 0);
+        let idle = if busy { 0 } else { self.idle.get() + 1 };
+        self.idle.set(idle);
+        idle < IDLE_SWEEPS
     }
 
     /// The usable connection with the fewest streams, if no further one should be opened.
@@ -429,17 +483,23 @@ const MAX_FULL: usize = 64;
 /// in `h2`'s tables.
 const SWOLLEN: usize = 1024;
 
+/// Sweeps after which the connection to an original destination that nobody uses is given up: the
+/// addresses that callers may dial have no end.
+const IDLE_SWEEPS: u8 = 4;
+
 struct Running {
     drivers: RcWeak<Drivers>,
     _counted: ConnectionGuard,
+    _own: OwnGuard,
 }
 
 impl Running {
-    fn new(drivers: &Rc<Drivers>, counted: ConnectionGuard) -> Self {
+    fn new(drivers: &Rc<Drivers>, counted: ConnectionGuard, own: OwnGuard) -> Self {
         drivers.running.set(drivers.running.get() + 1);
         Self {
             drivers: Rc::downgrade(drivers),
             _counted: counted,
+            _own: own,
         }
     }
 }

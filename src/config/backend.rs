@@ -78,13 +78,19 @@ pub enum Target {
         /// The port.
         port: u16,
     },
+    /// Where the caller's connection was going before it was redirected to this hop.
+    OriginalDestination,
 }
+
+/// What stands in the place of a list of endpoints.
+const ORIGINAL_DESTINATION: &str = "original_destination";
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
             Self::Dns { name, port } => write!(f, "{name}:{port}"),
+            Self::OriginalDestination => f.write_str(ORIGINAL_DESTINATION),
         }
     }
 }
@@ -96,7 +102,7 @@ pub struct Backend {
     pub protocol: Protocol,
     /// The callee's service name: int key 6 (to-service), `destination-service` (default: none).
     pub service: Option<String>,
-    /// Where it is; at least one.
+    /// Where it is; at least one. [`Target::OriginalDestination`] stands alone.
     pub endpoints: Vec<Target>,
     /// What it takes (default `any`).
     pub payload: PayloadKind,
@@ -131,6 +137,14 @@ pub struct Keepalive {
     /// HTTP/2 PING (default `off`: a gRPC server may answer pings more frequent than every 5
     /// minutes with GOAWAY `too_many_pings`). Without effect on TTHeader, which has no ping.
     pub http2: Option<Ping>,
+}
+
+impl Backend {
+    /// Whether it is dialed where each caller's connection was going.
+    #[must_use]
+    pub fn dials_original_destination(&self) -> bool {
+        self.endpoints.contains(&Target::OriginalDestination)
+    }
 }
 
 impl Default for Keepalive {
@@ -206,7 +220,12 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
             w.choice(at, "protocol", PROTOCOLS)
         }),
         service: walk.or(&s, "service", None, |w, at| w.label(at, 256).map(Some)),
-        endpoints: walk.need(&s, "endpoints", "a list of ip:port or name:port", endpoints),
+        endpoints: walk.need(
+            &s,
+            "endpoints",
+            "a list of ip:port or name:port, or original_destination",
+            endpoints,
+        ),
         payload: walk.or(&s, "payload", PayloadKind::default(), |w, at| {
             let words = [
                 ("any", PayloadKind::Any),
@@ -243,6 +262,9 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
 const DNS_REFRESH: Duration = Duration::from_secs(10);
 
 fn endpoints(walk: &mut Walk, spot: &Spot<'_>) -> Option<Vec<Target>> {
+    if walk.is(spot, ORIGINAL_DESTINATION) {
+        return Some(vec![Target::OriginalDestination]);
+    }
     let mut targets: Vec<Target> = Vec::new();
     for item in walk.list(spot)? {
         let Some(text) = walk.text(&item, "an endpoint") else {

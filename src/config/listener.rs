@@ -14,6 +14,7 @@ pub(super) const KEYS: &[&str] = &[
     "address",
     "protocol",
     "carried",
+    "original_destination",
     "keepalive",
     "limits",
 ];
@@ -53,6 +54,9 @@ pub struct Listener {
     pub protocol: Sniff,
     /// Whether ripcord's own fields are believed (default `keep`).
     pub carried: Carried,
+    /// Whether the kernel redirects its callers' connections here (iptables REDIRECT): then where each
+    /// was going is asked for, routes may match it and backends dial it (default `off`).
+    pub original_destination: bool,
     /// How a vanished caller is noticed; same keys and defaults as a backend's.
     pub keepalive: Keepalive,
     /// Its bounds: the top-level ones, with what it overrides.
@@ -79,6 +83,7 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits) -> Option<Li
         let words = [("keep", Carried::Keep), ("strip", Carried::Strip)];
         w.choice(at, "carried", &words)
     });
+    let original_destination = walk.or(&s, "original_destination", false, Walk::switch);
     let keepalive = walk.or(&s, "keepalive", Keepalive::default(), backend::keepalive);
     let limits = walk.or(&s, "limits", base.clone(), |w, at| {
         limits::read(w, at, base, false)
@@ -88,6 +93,7 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits) -> Option<Li
         address: address?,
         protocol,
         carried,
+        original_destination,
         keepalive,
         limits,
     })

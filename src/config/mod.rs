@@ -7,6 +7,7 @@
 //! [`watch::run`] follows the file; `crate::route` and `crate::backend` make use of it.
 
 mod backend;
+mod destination;
 mod fault;
 mod limits;
 mod listener;
@@ -27,6 +28,7 @@ pub use backend::{
     Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Protocol, Target,
     TcpKeepalive,
 };
+pub use destination::Destination;
 pub use fault::{Fault, Faults, Place, Severity};
 pub use limits::{Drain, Limits};
 pub use listener::{Carried, Listener, Sniff};

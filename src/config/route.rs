@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashSet;
 
+use super::destination::{self, Destination};
 use super::fault::{Place, quote, shown, suggestion};
 use super::limits::TIMEOUTS;
 use super::walk::{Spot, Walk};
@@ -20,7 +21,14 @@ pub(super) const KEYS: &[&str] = &[
     "metadata_to_transit",
     "validate",
 ];
-pub(super) const MATCH_KEYS: &[&str] = &["service", "method", "to", "caller", "metadata"];
+pub(super) const MATCH_KEYS: &[&str] = &[
+    "service",
+    "method",
+    "to",
+    "caller",
+    "metadata",
+    "destination",
+];
 pub(super) const REWRITE_KEYS: &[&str] = &["service", "method", "to"];
 pub(super) const TIMEOUT_KEYS: &[&str] = &["stream", "idle", "first_response"];
 
@@ -74,6 +82,9 @@ pub struct Match {
     /// begin with `RPC_PERSIST_` or `RPC_TRANSIT_` mean metainfo. Of a repeated key any value
     /// may match.
     pub metadata: BTreeMap<String, Pattern>,
+    /// Where the caller's connection was going before it was redirected to a listener with
+    /// `original_destination` (default: not looked at). Others do not match.
+    pub destination: Option<Destination>,
 }
 
 /// What a value must look like.
@@ -220,6 +231,9 @@ fn matching(walk: &mut Walk, spot: &Spot<'_>) -> Option<Match> {
                 }
             }
             Some(map)
+        }),
+        destination: walk.or(&s, "destination", None, |w, at| {
+            destination::read(w, at).map(Some)
         }),
     })
 }

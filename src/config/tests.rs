@@ -61,6 +61,43 @@ fn a_listener_overrides_limits() {
     assert_eq!(limits.metadata_size, Limits::default().metadata_size);
 }
 
+const REDIRECTED: &str = "\
+node: n
+listeners: [{ name: in, address: 127.0.0.1:15001, original_destination: on }]
+backends: { b: { protocol: grpc, endpoints: original_destination } }
+routes:
+  - { name: r, match: { destination: \"10.0.0.0/8\" }, backend: b }
+  - { name: s, match: { destination: \"10.1.0.0/16:80\" }, backend: b }
+";
+
+#[test]
+fn a_backend_may_be_where_the_caller_was_going() {
+    let (config, warnings) = inspect_text("f", REDIRECTED).unwrap();
+    assert!(config.listeners[0].original_destination);
+    assert!(config.backends["b"].dials_original_destination());
+    assert_eq!(
+        config.backends["b"].endpoints[0].to_string(),
+        "original_destination"
+    );
+    assert_eq!(
+        warnings.to_string(),
+        "f:6:5: routes[1]: warning: never matches: all that it matches is taken by \"r\" before it"
+    );
+}
+
+#[test]
+fn nobody_is_redirected_without_a_listener_for_it() {
+    let text = REDIRECTED.replace("original_destination: on", "original_destination: off");
+    assert_eq!(
+        lines(&text),
+        [
+            "f:3:45: backends.b.endpoints: bad endpoints \"original_destination\": no listener has original_destination: on, so there is none to dial",
+            "f:5:5: routes[0].match.destination: warning: never matches: no listener has original_destination: on",
+            "f:6:5: routes[1].match.destination: warning: never matches: no listener has original_destination: on",
+        ]
+    );
+}
+
 #[test]
 fn anchors_can_be_used() {
     let text = "\

@@ -57,7 +57,8 @@ pub(super) fn config(walk: &mut Walk, root: &Node) -> Option<Config> {
     let admin_address = admin.as_ref().map(|a| a.address);
     let listeners = listeners(walk, &s, &limits, admin_address);
     let backends = backends(walk, &s, &listeners);
-    let routes = routes(walk, &s, &backends);
+    let redirected = listeners.iter().any(|l| l.original_destination);
+    let routes = routes(walk, &s, &backends, redirected);
     Some(Config {
         node,
         workers,
@@ -146,6 +147,13 @@ fn backends(
             let Some(backend) = backend::read(walk, &named.spot) else {
                 continue;
             };
+            if backend.dials_original_destination()
+                && !listeners.iter().any(|l| l.original_destination)
+            {
+                let message = "bad endpoints \"original_destination\": no listener has original_destination: on, so there is none to dial";
+                let path = format!("{}.endpoints", named.spot.path);
+                walk.error(named.spot.place_of("endpoints"), &path, message);
+            }
             for target in &backend.endpoints {
                 if let Target::Address(address) = target
                     && let Some(own) = listeners.iter().find(|l| l.address == *address)
@@ -167,6 +175,7 @@ fn routes(
     walk: &mut Walk,
     root: &Section<'_>,
     read: &BTreeMap<String, Backend>,
+    redirected: bool,
 ) -> Vec<super::Route> {
     // Also those with faults: a route to them is right. What is no map was reported before.
     let backends = root.get("backends");
@@ -195,6 +204,11 @@ fn routes(
             walk.error(draft.name_place, &path, message);
         } else if !name.is_empty() {
             seen.insert(name, draft);
+        }
+        if draft.route.matching.destination.is_some() && !redirected {
+            let path = format!("{}.match.destination", draft.path);
+            let message = "never matches: no listener has original_destination: on";
+            walk.warn(draft.place, &path, message);
         }
         let takes = read.get(&draft.route.backend).map(|b| b.payload);
         if draft.route.validate == Validate::Thrift && takes == Some(PayloadKind::Protobuf) {
@@ -272,7 +286,13 @@ fn covers(a: &Match, b: &Match) -> bool {
     }
     // A method is always there, so `*` asks for nothing.
     let method = |m: &Match| m.method.as_ref().is_none_or(|p| *p == Pattern::Any);
-    (method(a) || one(a.method.as_ref(), b.method.as_ref()))
+    let destination = match (&a.destination, &b.destination) {
+        (None, Some(_) | None) => true,
+        (Some(a), Some(b)) => a.covers(b),
+        (Some(_), None) => false,
+    };
+    destination
+        && (method(a) || one(a.method.as_ref(), b.method.as_ref()))
         && one(a.to.as_ref(), b.to.as_ref())
         && one(a.caller.as_ref(), b.caller.as_ref())
         && a.metadata

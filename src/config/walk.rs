@@ -236,7 +236,12 @@ impl Walk {
 
     /// Whether the value is the word `off`.
     pub(crate) fn is_off(&self, spot: &Spot<'_>) -> bool {
-        matches!(&spot.node.kind, Kind::Scalar { text, .. } if text == "off")
+        self.is(spot, "off")
+    }
+
+    /// Whether the value is that word.
+    pub(crate) fn is(&self, spot: &Spot<'_>, word: &str) -> bool {
+        matches!(&spot.node.kind, Kind::Scalar { text, .. } if text == word)
     }
 
     /// A whole number.

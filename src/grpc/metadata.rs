@@ -132,6 +132,7 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
         payload,
         encoding: fields.encoding.and_then(encoding_of),
         timeout,
+        destination: None,
         metadata: exact(&parts.headers, Place::Request),
     })
 }

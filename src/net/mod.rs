@@ -7,5 +7,6 @@ pub mod gather;
 pub mod held;
 pub mod http2;
 pub mod outbox;
+pub mod redirect;
 pub mod signal;
 pub mod tcp;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::config::{self, Pattern, Rewrite, Timeouts, Validate};
+use crate::config::{self, Destination, Pattern, Rewrite, Timeouts, Validate};
 use crate::stream::{Metadata, RequestHead, Scope};
 
 /// A compiled route.
@@ -32,6 +32,7 @@ pub struct Route<B> {
     to: Option<Pattern>,
     caller: Option<Pattern>,
     metadata: Box<[(Scope, Box<str>, Pattern)]>,
+    destination: Option<Destination>,
     rewrite: Rewrite,
     to_transit: Box<[(Box<str>, Box<str>)]>,
 }
@@ -56,6 +57,7 @@ impl<B> Route<B> {
             to: matching.to.clone(),
             caller: matching.caller.clone(),
             metadata: metadata.collect(),
+            destination: matching.destination,
             rewrite: route.rewrite.clone(),
             to_transit: transit
                 .map(|(plain, name)| (plain.as_str().into(), name.as_str().into()))
@@ -73,6 +75,9 @@ impl<B> Route<B> {
         given(&self.method, Some(&head.method))
             && given(&self.to, head.to.as_deref())
             && given(&self.caller, head.caller.as_deref())
+            && self
+                .destination
+                .is_none_or(|d| head.destination.is_some_and(|a| d.matches(a)))
             && self
                 .metadata
                 .iter()

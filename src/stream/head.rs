@@ -1,5 +1,6 @@
 //! What opens each direction of a stream.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::stream::{Hops, Metadata};
@@ -35,6 +36,9 @@ pub struct RequestHead {
     pub encoding: Option<Box<str>>,
     /// The time that remained when the head was sent (`grpc-timeout`, int key 12).
     pub timeout: Option<Duration>,
+    /// Where the caller's connection was going before the kernel redirected it to this hop. No wire
+    /// says it: whoever accepted the connection does.
+    pub destination: Option<SocketAddr>,
     /// Everything else. Trace context stays in here until the proxy replaces it.
     pub metadata: Metadata,
 }

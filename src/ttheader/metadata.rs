@@ -75,6 +75,7 @@ pub fn request_head(info: &Info, protocol: u8) -> Result<RequestHead, HeadError>
         payload,
         encoding: None,
         timeout: info.int(keys::RPC_TIMEOUT).and_then(timeout),
+        destination: None,
         metadata: exact(info, native, Place::Request),
     })
 }

@@ -43,6 +43,7 @@ fn local(test: impl AsyncFnOnce(Rc<Worker>)) {
             })),
             telemetry,
             budget: Budget::new(config.limits.process_buffer),
+            own: Arc::default(),
             ttheader: ttheader::Counters::new(),
             grpc_slow_streams: Arc::default(),
             listeners: config

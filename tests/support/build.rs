@@ -90,11 +90,15 @@ fn found<T>(result: Result<T, String>) -> Option<T> {
         Err(why) => {
             let required = std::env::var_os("RIPCORD_REQUIRE_INTEROP").is_some_and(|v| v == "1");
             assert!(!required, "RIPCORD_REQUIRE_INTEROP=1, but {why}");
-            // Past the test harness, which shows nothing of a test that passes.
-            if let Ok(mut tty) = File::options().append(true).open("/dev/stderr") {
-                let _ = writeln!(tty, "SKIPPED: interop suite: {why}");
-            }
+            say_skipped(&format!("interop suite: {why}"));
             None
         }
+    }
+}
+
+/// Says that tests are skipped, past the test harness, which shows nothing of a test that passes.
+pub(crate) fn say_skipped(why: &str) {
+    if let Ok(mut tty) = File::options().append(true).open("/dev/stderr") {
+        let _ = writeln!(tty, "SKIPPED: {why}");
     }
 }

@@ -88,7 +88,7 @@ impl Caller {
         }
     }
 
-    const fn arguments(self) -> &'static [&'static str] {
+    pub(crate) const fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Mux => &["kitex-client", "--pool", "mux"],
             Self::Long => &["kitex-client", "--pool", "long"],
@@ -107,7 +107,7 @@ impl Caller {
 }
 
 impl Callee {
-    const fn route(self) -> &'static str {
+    pub(crate) const fn route(self) -> &'static str {
         match self {
             Self::Kitex => "kt",
             Self::KitexGrpc => "kg",
@@ -133,7 +133,7 @@ impl Via {
         }
     }
 
-    const fn value(self) -> &'static str {
+    pub(crate) const fn value(self) -> &'static str {
         match self {
             Self::One | Self::TtHeader => "tt",
             Self::Grpc => "grpc",
@@ -226,7 +226,8 @@ pub(crate) fn callee_table(kitex: &str, grpc: &str, python: Option<&str>) -> Str
     backends + &routes
 }
 
-fn egress_table(ingress: &str) -> String {
+/// To the next ripcord, on the wire that `x-via` says.
+pub(crate) fn egress_table(ingress: &str) -> String {
     format!(
         "backends:
   tt: {{ protocol: ttheader, endpoints: [\"{ingress}\"] }}

@@ -18,6 +18,7 @@ fn pool() -> Rc<Pool> {
         grpc_hop: grpc,
         ttheader: Rc::new(ttheader::ConnConfig::new("n", budget, counters)),
         metrics: Arc::new(Metrics::new()),
+        own: Arc::default(),
     }))
 }
 

@@ -46,6 +46,30 @@ fn found(table: &Table<String>, head: &RequestHead) -> Option<String> {
 }
 
 #[test]
+fn a_destination_is_matched_only_where_there_is_one() {
+    let text = "
+node: n
+listeners: [{ name: in, address: 127.0.0.1:15001, original_destination: on }]
+backends: { b: { protocol: grpc, endpoints: original_destination } }
+routes:
+  - { name: chat, match: { destination: \":8888\" }, backend: b }
+  - { name: rest, backend: b }
+";
+    let table = compile(&config::parse("f", text).unwrap().routes);
+    let name = |destination: Option<&str>| {
+        let destination = destination.map(|d| d.parse().unwrap());
+        let head = RequestHead {
+            destination,
+            ..head("s", "m")
+        };
+        found(&table, &head).unwrap()
+    };
+    assert_eq!(name(Some("10.0.0.1:8888")), "chat");
+    assert_eq!(name(Some("10.0.0.1:8889")), "rest");
+    assert_eq!(name(None), "rest");
+}
+
+#[test]
 fn the_first_match_in_the_file_wins() {
     let table = compile(&[
         route("exact", "chat.v1.Chat", "Echo"),

@@ -1,0 +1,119 @@
+//! Connections that the kernel redirected to a listener (iptables `REDIRECT`): where they were
+//! going, and which of them are this process' own.
+//!
+//! Only Linux keeps the answer (`SO_ORIGINAL_DST`, from its connection tracking).
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustc_hash::FxHashSet;
+use tokio::net::TcpStream;
+
+/// Where a connection was going before it was redirected; `None` when it was not.
+#[must_use]
+pub fn original_destination(socket: &TcpStream) -> Option<SocketAddr> {
+    let here = canonical(socket.local_addr().ok()?);
+    let asked = original(socket, here)?;
+    // Where connections are tracked, one that was not redirected was going where it is.
+    (asked != here).then_some(asked)
+}
+
+#[cfg(target_os = "linux")]
+fn original(socket: &TcpStream, here: SocketAddr) -> Option<SocketAddr> {
+    let socket = socket2::SockRef::from(socket);
+    let asked = match here {
+        SocketAddr::V4(_) => socket.original_dst_v4(),
+        SocketAddr::V6(_) => socket.original_dst_v6(),
+    };
+    asked.ok()?.as_socket().map(canonical)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn original(_: &TcpStream, _: SocketAddr) -> Option<SocketAddr> {
+    None
+}
+
+/// Without the wrapping that an IPv4 address has on an IPv6 socket.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The connections that this process opened, by their own addresses: one of them that comes in
+/// again was redirected back, and would be for ever. An address is here before anything is written
+/// on its connection, so whoever has read from an accepted one need not wait for it.
+#[derive(Debug, Default)]
+pub struct Own {
+    addresses: Mutex<FxHashSet<SocketAddr>>,
+}
+
+impl Own {
+    /// Knows a connection that was just opened, as long as the guard lives.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, socket: &TcpStream) -> OwnGuard {
+        let address = socket.local_addr().ok().map(canonical);
+        if let Some(address) = address {
+            self.lock().insert(address);
+        }
+        OwnGuard {
+            own: Arc::clone(self),
+            address,
+        }
+    }
+
+    /// Whether a peer is this process itself.
+    #[must_use]
+    pub fn has(&self, peer: SocketAddr) -> bool {
+        self.lock().contains(&canonical(peer))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, FxHashSet<SocketAddr>> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that is known to be this process' own, until dropped.
+#[derive(Debug)]
+pub struct OwnGuard {
+    own: Arc<Own>,
+    address: Option<SocketAddr>,
+}
+
+impl Drop for OwnGuard {
+    fn drop(&mut self) {
+        if let Some(address) = &self.address {
+            self.own.lock().remove(address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_was_not_redirected_has_no_other_destination() {
+        let listener = crate::net::tcp::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (near, (far, _)) = (near.unwrap(), far.unwrap());
+        assert_eq!(original_destination(&far), None);
+        assert_eq!(original_destination(&near), None);
+    }
+
+    #[tokio::test]
+    async fn own_connections_are_known_while_they_live() {
+        let listener = crate::net::tcp::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (near, (_far, peer)) = (near.unwrap(), far.unwrap());
+        let own = Arc::new(Own::default());
+        assert!(!own.has(peer));
+        let guard = own.enter(&near);
+        assert!(own.has(peer));
+        assert!(!own.has(address));
+        drop(guard);
+        assert!(!own.has(peer));
+    }
+}
