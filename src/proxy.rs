@@ -57,8 +57,9 @@ pub(crate) async fn carry<I: Inbound>(
     };
     let mut record = worker.shared.telemetry.open(worker.id, info, &head);
     let switch = worker.switch();
-    let outcome = match route {
-        Some(route) => {
+    let outcome = match (inbound.refusal(), route) {
+        (Some(end), _) => refuse(&mut *inbound, end, &worker.shared.node),
+        (None, Some(route)) => {
             let stream = Stream {
                 worker: &worker,
                 route: &route,
@@ -67,7 +68,7 @@ pub(crate) async fn carry<I: Inbound>(
             };
             stream.carry(&mut head, &mut *inbound, &mut record).await
         }
-        None => {
+        (None, None) => {
             let text = format!(
                 "no route for service {:?}, method {:?}",
                 head.service, head.method

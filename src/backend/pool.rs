@@ -16,7 +16,7 @@ use crate::config::{Connections, Hop, Protocol};
 use crate::net::http2::{ConnectionEnd, Http2Config};
 use crate::net::tcp;
 use crate::stream::{End, HopKind, RequestHead};
-use crate::telemetry::{ConnectionGuard, Metrics, Side, Wire};
+use crate::telemetry::{ConnectionGuard, Metrics, Side, Violation, Wire};
 use crate::ttheader::client::OpenError;
 use crate::{grpc, ttheader};
 
@@ -306,9 +306,20 @@ impl Pool {
             self.config.metrics.connection(Side::Outbound, wire),
         );
         let backend = Arc::clone(&cluster.name);
+        let metrics = Arc::clone(&self.config.metrics);
         spawn_local(async move {
             let _guard = guard;
-            match driver.await {
+            let end = driver.await;
+            let kind = match &end {
+                ConnectionEnd::Closed | ConnectionEnd::Handshake | ConnectionEnd::Failed(_) => None,
+                ConnectionEnd::Keepalive => Some(Violation::Keepalive),
+                ConnectionEnd::Grace => Some(Violation::Unread),
+                ConnectionEnd::Violation(code, _) => Some(Violation::of_http2(*code)),
+            };
+            if let Some(kind) = kind {
+                metrics.violation(Side::Outbound, Some(wire), kind);
+            }
+            match end {
                 ConnectionEnd::Closed => {
                     debug!(%backend, endpoint = %address, "backend connection closed")
                 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ripcord::net::budget::Budget;
 use ripcord::stream::{
-    Cancel, Cause, Class, End, Half, HopKind, How, Inbound, Metadata, Outbound, Path, Payload,
+    Cancel, Cause, Class, End, HopKind, How, Inbound, Metadata, Outbound, Path, Payload,
     Received, RequestHead, ResponseHead, Run, Scope, code,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
