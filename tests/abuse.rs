@@ -14,7 +14,7 @@ mod storm_peers;
 mod support;
 
 use abuse_cases::rig::Rig;
-use abuse_cases::{callee, grpc, port, ttheader};
+use abuse_cases::{callee, grpc, port, ttheader, unprivileged};
 use storm_peers::Wire;
 
 #[test]
@@ -40,4 +40,9 @@ fn ttheader_callers() {
 #[test]
 fn callees() {
     Rig::start(Wire::TtHeader).run(callee::ROWS);
+}
+
+#[test]
+fn a_user_without_any_right_serves_streams() {
+    unprivileged::serves();
 }

@@ -264,19 +264,6 @@ pub(crate) const FLOODS: &[Row] = &[
             raw.echo(5);
         },
     },
-    Row {
-        abuse: "DATA beyond the connection's window: FLOW_CONTROL_ERROR, closed",
-        counted: FLOW,
-        act: |rig| {
-            let mut raw = Raw::open(rig.address());
-            raw.echo(1);
-            for stream in (3..=39).step_by(2) {
-                raw.headers(stream, "Stall");
-                (0..29).for_each(|_| raw.frame(DATA, 0, stream, &message(&[0; 8 * 1024])));
-            }
-            assert_eq!(raw.goaway(), Some(3));
-        },
-    },
 ];
 
 /// The stream is answered with its end, and the next one is carried.

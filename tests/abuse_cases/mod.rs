@@ -6,3 +6,4 @@ pub(crate) mod h2raw;
 pub(crate) mod port;
 pub(crate) mod rig;
 pub(crate) mod ttheader;
+pub(crate) mod unprivileged;
