@@ -19,7 +19,7 @@ use crate::config::{self, Carried, Limits, Sniff};
 use crate::net::http2::{self, ConnectionEnd, Http2Config};
 use crate::net::{redirect, tcp};
 use crate::stream::RequestHead;
-use crate::telemetry::{Series, Side, Wire};
+use crate::telemetry::{Series, Side, Violation, Wire};
 use crate::worker::{self, Job, Worker};
 use crate::{Route, grpc, proxy, relay, ttheader};
 
@@ -275,8 +275,8 @@ enum Spoken {
     Http2,
     Streaming,
     PingPong,
-    /// Neither; a text for the log and, when it is HTTP/1, for the client.
-    Foreign(&'static str),
+    /// Neither: what it is, and a text for the log.
+    Foreign(Violation, &'static str),
     /// It closed without saying anything: a health check.
     Nothing,
 }
@@ -293,7 +293,7 @@ async fn sniff(socket: &mut TcpStream, first: &mut BytesMut) -> io::Result<Spoke
             return Ok(if nothing {
                 Spoken::Nothing
             } else {
-                Spoken::Foreign("closed after a few bytes")
+                Spoken::Foreign(Violation::Truncated, "closed after a few bytes")
             });
         }
     }
@@ -301,9 +301,11 @@ async fn sniff(socket: &mut TcpStream, first: &mut BytesMut) -> io::Result<Spoke
         Some(HTTP2) => Spoken::Http2,
         Some(&[_, _, _, _, 0x10, 0x00, _, flags]) if flags & 0x02 != 0 => Spoken::Streaming,
         Some(&[_, _, _, _, 0x10, 0x00, _, _]) => Spoken::PingPong,
-        Some(&[0x16, 0x03, ..]) => Spoken::Foreign("TLS, which this listener does not speak"),
-        Some(text) if is_http1(text) => Spoken::Foreign("HTTP/1"),
-        _ => Spoken::Foreign("neither HTTP/2 nor TTHeader"),
+        Some(&[0x16, 0x03, ..]) => {
+            Spoken::Foreign(Violation::Tls, "TLS, which this listener does not speak")
+        }
+        Some(text) if is_http1(text) => Spoken::Foreign(Violation::Http1, "HTTP/1"),
+        _ => Spoken::Foreign(Violation::Foreign, "neither HTTP/2 nor TTHeader"),
     })
 }
 
@@ -354,11 +356,14 @@ pub(crate) async fn connection(
     let spoken = match sniffed {
         Ok(Ok(spoken)) => spoken,
         Ok(Err(error)) => return debug!(%peer, %error, "connection lost before it said anything"),
-        Err(_) => Spoken::Foreign("nothing within the handshake timeout"),
+        Err(_) => Spoken::Foreign(
+            Violation::HandshakeTimeout,
+            "nothing within the handshake timeout",
+        ),
     };
     if redirected && worker.shared.own.has(peer) {
         let what = "a connection of this process itself, redirected back to it; except ripcord's user from the redirection";
-        return refuse(&listener, &mut socket, peer, what).await;
+        return refuse(&worker, &listener, &mut socket, peer, (None, what)).await;
     }
     let wanted = listener.shared.config.protocol;
     match (spoken, wanted) {
@@ -372,26 +377,34 @@ pub(crate) async fn connection(
             relay::ping_pong(&worker, &listener.shared, socket, first, from).await;
         }
         (Spoken::Http2, Sniff::TtHeader) => {
-            refuse(
-                &listener,
-                &mut socket,
-                peer,
-                "HTTP/2 on a ttheader listener",
-            )
-            .await
+            let what = (Some(Violation::OtherWire), "HTTP/2 on a ttheader listener");
+            refuse(&worker, &listener, &mut socket, peer, what).await;
         }
         (Spoken::Streaming | Spoken::PingPong, Sniff::Grpc) => {
-            refuse(&listener, &mut socket, peer, "TTHeader on a grpc listener").await;
+            let what = (Some(Violation::OtherWire), "TTHeader on a grpc listener");
+            refuse(&worker, &listener, &mut socket, peer, what).await;
         }
-        (Spoken::Foreign(what), _) => refuse(&listener, &mut socket, peer, what).await,
+        (Spoken::Foreign(kind, what), _) => {
+            refuse(&worker, &listener, &mut socket, peer, (Some(kind), what)).await;
+        }
         (Spoken::Nothing, _) => {}
     }
 }
 
-async fn refuse(listener: &Listener, socket: &mut TcpStream, peer: SocketAddr, what: &str) {
+async fn refuse(
+    worker: &Worker,
+    listener: &Listener,
+    socket: &mut TcpStream,
+    peer: SocketAddr,
+    (kind, what): (Option<Violation>, &str),
+) {
     warn!(listener = %listener.shared.name, %peer, what, "connection refused");
     listener.shared.refused.fetch_add(1, Ordering::Relaxed);
-    if what == "HTTP/1" {
+    let metrics = &worker.shared.telemetry.metrics;
+    if let Some(kind) = kind {
+        metrics.violation(Side::Inbound, None, kind);
+    }
+    if kind == Some(Violation::Http1) {
         let text = "this port speaks gRPC (HTTP/2 with prior knowledge) and TTHeader, not HTTP/1\n";
         let answer = format!(
             "HTTP/1.1 426 Upgrade Required\r\nconnection: close\r\nupgrade: h2c\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{text}",
@@ -430,8 +443,24 @@ async fn serve_grpc(
                 Box::new(stream),
             )));
         }
+        for _ in 0..connection.take_not_grpc() {
+            let metrics = &on_worker.shared.telemetry.metrics;
+            metrics.violation(Side::Inbound, Some(Wire::Grpc), Violation::NotGrpc);
+        }
     };
-    match http2::serve(socket, first, &listener.http2, control, on_request).await {
+    let end = http2::serve(socket, first, &listener.http2, control, on_request).await;
+    let kind = match &end {
+        ConnectionEnd::Closed | ConnectionEnd::Failed(_) => None,
+        ConnectionEnd::Handshake => Some(Violation::HandshakeTimeout),
+        ConnectionEnd::Keepalive => Some(Violation::Keepalive),
+        ConnectionEnd::Grace => Some(Violation::Unread),
+        ConnectionEnd::Violation(code, _) => Some(Violation::of_http2(*code)),
+    };
+    if let Some(kind) = kind {
+        let metrics = &worker.shared.telemetry.metrics;
+        metrics.violation(Side::Inbound, Some(Wire::Grpc), kind);
+    }
+    match end {
         ConnectionEnd::Closed => debug!(peer = %from.peer, "gRPC connection closed"),
         end => debug!(peer = %from.peer, reason = %end, "gRPC connection lost"),
     }

@@ -123,8 +123,9 @@ async fn open<I: Inbound>(
         record,
         inbound,
     };
-    let opened = match route {
-        Some(route) => {
+    let opened = match (stream.inbound.refusal(), route) {
+        (Some(end), _) => Err(end),
+        (None, Some(route)) => {
             let opening = Opening {
                 worker: &worker,
                 route: &route,
@@ -132,7 +133,7 @@ async fn open<I: Inbound>(
             };
             opening.run(&mut head, &mut stream).await
         }
-        None => {
+        (None, None) => {
             let text = format!(
                 "no route for service {:?}, method {:?}",
                 head.service, head.method

@@ -17,7 +17,7 @@ use crate::net::http2::{ConnectionEnd, Http2Config};
 use crate::net::redirect::{Own, OwnGuard};
 use crate::net::tcp;
 use crate::stream::{End, HopKind, RequestHead};
-use crate::telemetry::{ConnectionGuard, Metrics, Side, Wire};
+use crate::telemetry::{ConnectionGuard, Metrics, Side, Violation, Wire};
 use crate::ttheader::client::OpenError;
 use crate::{grpc, ttheader};
 
@@ -340,9 +340,20 @@ impl Pool {
             own,
         );
         let backend = Arc::clone(&cluster.name);
+        let metrics = Arc::clone(&self.config.metrics);
         spawn_local(async move {
             let _guard = guard;
-            match driver.await {
+            let end = driver.await;
+            let kind = match &end {
+                ConnectionEnd::Closed | ConnectionEnd::Handshake | ConnectionEnd::Failed(_) => None,
+                ConnectionEnd::Keepalive => Some(Violation::Keepalive),
+                ConnectionEnd::Grace => Some(Violation::Unread),
+                ConnectionEnd::Violation(code, _) => Some(Violation::of_http2(*code)),
+            };
+            if let Some(kind) = kind {
+                metrics.violation(Side::Outbound, Some(wire), kind);
+            }
+            match end {
                 ConnectionEnd::Closed => {
                     debug!(%backend, endpoint = %address, "backend connection closed")
                 }

@@ -1,5 +1,6 @@
 //! The gRPC server role: streams in, as [`Inbound`] halves.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -38,6 +39,8 @@ pub struct ServerStream {
     request_over: bool,
     /// Nothing more may be said: the end was told, or the caller is gone.
     over: bool,
+    /// Why it must not be carried.
+    refusal: Option<End>,
     config: Rc<StreamConfig>,
     control: Control,
 }
@@ -49,6 +52,7 @@ pub struct Connection {
     control: Control,
     held: Rc<Held>,
     notes: Rc<Notes>,
+    not_grpc: Cell<u64>,
 }
 
 impl Connection {
@@ -62,6 +66,7 @@ impl Connection {
             config,
             control,
             held,
+            not_grpc: Cell::new(0),
         }
     }
 
@@ -71,8 +76,14 @@ impl Connection {
         self.control.clone()
     }
 
+    /// How many requests were refused since they are not gRPC, since this was asked last.
+    pub fn take_not_grpc(&self) -> u64 {
+        self.not_grpc.take()
+    }
+
     /// Makes a stream of a request. Returns `None` for what is none: a request that is not gRPC is
-    /// answered, and so is one with too much metadata; another ripcord's control stream is served.
+    /// answered, and counted; another ripcord's control stream is served. A stream with too much
+    /// metadata says so itself ([`Inbound::refusal`]).
     pub fn accept(
         &self,
         request: Request<RecvStream>,
@@ -97,6 +108,7 @@ impl Connection {
             Ok(head) => head,
             Err(refusal) => {
                 let _ = respond.send_response(refusal.response(), true);
+                self.not_grpc.set(self.not_grpc.get() + 1);
                 return None;
             }
         };
@@ -123,14 +135,14 @@ impl Connection {
             deadline: head.timeout.map(Deadline::after),
             request_over: false,
             over: false,
+            refusal: None,
             config: Rc::clone(config),
             control: self.control.clone(),
         };
         let (size, limit) = (size(&parts.headers), config.max_metadata);
         if size > limit {
             let text = format!("request metadata of {size} bytes is over the limit of {limit}");
-            stream.finish(&End::hop(HopKind::OverLimit, text), &config.node);
-            return None;
+            stream.refusal = Some(End::hop(HopKind::OverLimit, text));
         }
         Some((head, stream))
     }
@@ -248,6 +260,10 @@ impl Half for ServerStream {
 }
 
 impl Inbound for ServerStream {
+    fn refusal(&mut self) -> Option<End> {
+        self.refusal.take()
+    }
+
     fn takes_compressed(&self) -> bool {
         true
     }

@@ -105,7 +105,10 @@ pub enum ConnectionEnd {
     /// The peer took nothing for `cancel_grace` while an end waited to be written.
     #[error("the peer did not read")]
     Grace,
-    /// The transport or the protocol failed.
+    /// The peer broke the protocol: the error code (RFC 9113, 7) that it was told, and a text.
+    #[error("{1}")]
+    Violation(u32, String),
+    /// The transport failed, or the peer gave the connection up.
     #[error("{0}")]
     Failed(String),
 }
@@ -297,7 +300,7 @@ where
     let (requests, mut connection) = builder
         .handshake::<Gather<IO>, Bytes>(io)
         .await
-        .map_err(|e| ConnectionEnd::Failed(e.to_string()))?;
+        .map_err(|e| failed(&e))?;
     let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
     let drive = async move {
         let end = poll_fn(|cx| {
@@ -317,6 +320,11 @@ where
 }
 
 fn failed(error: &h2::Error) -> ConnectionEnd {
+    if let Some(reason) = error.reason()
+        && error.is_library()
+    {
+        return ConnectionEnd::Violation(reason.into(), error.to_string());
+    }
     ConnectionEnd::Failed(error.to_string())
 }
 

@@ -40,6 +40,11 @@ pub trait Half {
 
 /// The half that faces the caller: ripcord is the server there.
 pub trait Inbound: Half {
+    /// Why the stream is not to be carried although its head could be read. To be asked first.
+    fn refusal(&mut self) -> Option<End> {
+        None
+    }
+
     /// Whether this half can write messages whose compressed flag is set.
     fn takes_compressed(&self) -> bool;
 

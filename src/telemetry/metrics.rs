@@ -9,6 +9,7 @@
 
 mod encode;
 mod series;
+mod violations;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use prometheus_client::registry::Registry;
 
 pub use series::Series;
+pub use violations::Violation;
 
 use crate::stream::{End, Reason};
 use crate::telemetry::{Outcome, Wire, names};
@@ -102,6 +104,7 @@ struct State {
     cancels: Vec<[AtomicU64; names::CAUSES.len()]>,
     connections: [[Connections; 2]; 2],
     reloads: [AtomicU64; 3],
+    violations: violations::Violations,
     config_version: AtomicU64,
     /// The file, as it is now, was refused.
     refused: AtomicBool,
@@ -204,6 +207,11 @@ impl Metrics {
         connections.active.fetch_add(1, Relaxed);
         connections.total.fetch_add(1, Relaxed);
         guard
+    }
+
+    /// Counts what a peer did that it must not; `wire` is `None` before its first bytes told it.
+    pub fn violation(&self, side: Side, wire: Option<Wire>, kind: Violation) {
+        self.state.violations.count(side, wire, kind);
     }
 
     /// Counts a configuration change.

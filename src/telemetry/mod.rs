@@ -24,7 +24,7 @@ pub use context::Form;
 pub use export::{ExportError, ExportGuard, ExportStats};
 pub use init::{AccessTarget, InitError, LogFormat, Settings, TelemetryGuard, init_logs};
 pub use live::LiveStreams;
-pub use metrics::{ConnectionGuard, Metrics, Reload, Series, Side};
+pub use metrics::{ConnectionGuard, Metrics, Reload, Series, Side, Violation};
 pub use record::{StreamRecord, Telemetry};
 pub use trace::{OtlpProtocol, TraceSettings, Tracer};
 

@@ -9,6 +9,7 @@ mod ends;
 mod foreign;
 mod frames;
 mod golden;
+mod h2spec;
 mod hops;
 mod limits;
 mod official;

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -238,7 +239,10 @@ impl Caller {
             poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
             loop {
                 match poll_fn(|cx| stream.poll_recv(cx)).await {
-                    Received::Messages(run) => break stream.release(run.len()),
+                    Received::Messages(run) => {
+                        self.seen.talked.fetch_add(1, Ordering::Relaxed);
+                        break stream.release(run.len());
+                    }
                     Received::End(end) => return end,
                     Received::Head(_) | Received::HalfClose => {}
                 }

@@ -77,6 +77,8 @@ fn ttheader_config() -> Rc<ttheader::ConnConfig> {
 pub(crate) struct Seen {
     /// Streams that were opened to a callee; streams of a caller that had a first answer.
     ready: AtomicUsize,
+    /// Messages that came back to callers.
+    talked: AtomicUsize,
     ends: Mutex<Vec<(Instant, End)>>,
     more: Condvar,
     heard: Arc<Mutex<Heard>>,
@@ -125,6 +127,11 @@ impl Seen {
     /// How many streams were ready.
     pub(crate) fn readied(&self) -> usize {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    /// How many messages came back.
+    pub(crate) fn talked(&self) -> usize {
+        self.talked.load(Ordering::Relaxed)
     }
 
     /// How many more ends came than were taken.

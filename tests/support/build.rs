@@ -28,6 +28,16 @@ pub(crate) fn official() -> Option<&'static (PathBuf, PathBuf)> {
     OFFICIAL.get_or_init(|| found(both())).as_ref()
 }
 
+/// h2spec.
+#[allow(dead_code, reason = "only one of the test binaries runs it")]
+pub(crate) fn h2spec() -> Option<&'static Path> {
+    static H2SPEC: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let package = "github.com/summerwind/h2spec/cmd/h2spec";
+    H2SPEC
+        .get_or_init(|| found(build("h2spec", "h2spec", package)))
+        .as_deref()
+}
+
 /// The OpenTelemetry collector.
 #[allow(dead_code, reason = "only one of the test binaries runs it")]
 pub(crate) fn collector() -> Option<&'static Path> {

@@ -28,6 +28,7 @@ impl Collector for Encoder {
         encode_streams(state, &mut out)?;
         encode_ends(state, &mut out)?;
         encode_connections(state, &mut out)?;
+        encode_violations(state, &mut out)?;
         encode_process(state, &mut out)?;
         encode_reads(state, &mut out)
     }
@@ -189,6 +190,20 @@ fn encode_connections(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Re
         MetricType::Counter,
     )?;
     each(&mut |c, labels| counter(&mut to, labels, c.total.load(Relaxed)))
+}
+
+fn encode_violations(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut to = family(
+        out,
+        "ripcord_violations",
+        "What peers did that their protocol forbids, or that looks like an attack",
+        MetricType::Counter,
+    )?;
+    for ([side, wire, kind], value) in state.violations.read() {
+        let labels = [("side", side), ("wire", wire), ("kind", kind)];
+        counter(&mut to, &labels, value)?;
+    }
+    Ok(())
 }
 
 fn encode_process(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

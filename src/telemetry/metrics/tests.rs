@@ -175,6 +175,22 @@ fn connections_are_counted_while_they_live() {
 }
 
 #[test]
+fn violations_are_counted_where_they_can_happen() {
+    let metrics = Metrics::new();
+    metrics.violation(Side::Inbound, None, Violation::Tls);
+    metrics.violation(Side::Inbound, Some(Wire::Grpc), Violation::of_http2(0xb));
+    metrics.violation(Side::Outbound, Some(Wire::Grpc), Violation::of_http2(0x2));
+    assert_eq!(
+        lines(&metrics, "ripcord_violations"),
+        [
+            r#"ripcord_violations_total{side="inbound",wire="none",kind="tls"} 1"#,
+            r#"ripcord_violations_total{side="outbound",wire="grpc",kind="protocol"} 1"#,
+            r#"ripcord_violations_total{side="inbound",wire="grpc",kind="flood"} 1"#,
+        ]
+    );
+}
+
+#[test]
 fn numbers_of_others_are_read_when_asked_for() {
     let metrics = Metrics::new();
     let count = Arc::new(AtomicU64::new(3));

@@ -1,0 +1,48 @@
+//! Abuse: what ripcord answers to peers that break their protocol or flood it, against the built
+//! program. Each row of the tables in `abuse_cases` does one thing and holds what its sender gets
+//! and whether its connection lives; the rig holds, for every row, that a metric counts it, that
+//! streams of others on both wires go on meanwhile and lose nothing, and that memory stays bounded.
+//!
+//! `cargo test --test abuse -- --nocapture` prints the tables.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod abuse_cases;
+// What only other suites use.
+#[allow(dead_code, unused_imports)]
+mod storm_peers;
+#[allow(dead_code)]
+mod support;
+
+use abuse_cases::rig::Rig;
+use abuse_cases::{callee, grpc, port, ttheader, unprivileged};
+use storm_peers::Wire;
+
+#[test]
+fn a_port_answers_what_it_does_not_speak() {
+    Rig::start(Wire::Grpc).run(port::ROWS);
+}
+
+#[test]
+fn grpc_callers_that_break_http2() {
+    Rig::start(Wire::TtHeader).run(grpc::ROWS);
+}
+
+#[test]
+fn grpc_callers_that_flood() {
+    Rig::start(Wire::Grpc).run(grpc::FLOODS);
+}
+
+#[test]
+fn ttheader_callers() {
+    Rig::start(Wire::Grpc).run(ttheader::ROWS);
+}
+
+#[test]
+fn callees() {
+    Rig::start(Wire::TtHeader).run(callee::ROWS);
+}
+
+#[test]
+fn a_user_without_any_right_serves_streams() {
+    unprivileged::serves();
+}

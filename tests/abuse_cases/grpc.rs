@@ -1,0 +1,292 @@
+//! Callers that break HTTP/2 or gRPC. RFC 9113 says the codes, 7 what they mean.
+
+use super::h2raw::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, Raw, SETTINGS, WINDOW,
+    field, frame, message, request,
+};
+use super::port::noise;
+use super::rig::{Rig, Row};
+
+const VIOLATIONS: &str = "ripcord_violations_total";
+const PROTOCOL: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="protocol""#);
+const FLOW: (&str, &str) = (
+    VIOLATIONS,
+    r#"side="inbound",wire="grpc",kind="flow_control""#,
+);
+const SIZE: (&str, &str) = (
+    VIOLATIONS,
+    r#"side="inbound",wire="grpc",kind="frame_size""#,
+);
+const FLOOD: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="flood""#);
+const NOT_GRPC: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="not_grpc""#);
+const NOTHING: (&str, &str) = ("", "");
+
+/// What breaks the connection: the code that it is told, and its frames.
+fn breaks(rig: &Rig, code: u32, bytes: &[u8]) {
+    let mut raw = Raw::open(rig.address());
+    raw.echo(1);
+    raw.send(bytes);
+    assert_eq!(raw.goaway(), Some(code));
+}
+
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        abuse: "random bytes after the preface: FRAME_SIZE_ERROR, closed",
+        counted: SIZE,
+        act: |rig| breaks(rig, 6, &noise(4096)),
+    },
+    Row {
+        abuse: "a frame of 16 MiB less a byte: FRAME_SIZE_ERROR, closed",
+        counted: SIZE,
+        act: |rig| breaks(rig, 6, &[0xff, 0xff, 0xff, DATA, 0, 0, 0, 0, 3]),
+    },
+    Row {
+        abuse: "PING of 7 bytes: PROTOCOL_ERROR (h2 has no finer code), closed",
+        counted: PROTOCOL,
+        act: |rig| breaks(rig, 1, &frame(PING, 0, 0, &[0; 7])),
+    },
+    Row {
+        abuse: "SETTINGS of 5 bytes: PROTOCOL_ERROR (h2 has no finer code), closed",
+        counted: PROTOCOL,
+        act: |rig| breaks(rig, 1, &frame(SETTINGS, 0, 0, &[0; 5])),
+    },
+    Row {
+        abuse: "a stream window of 2^31: PROTOCOL_ERROR (h2 has no finer code), closed",
+        counted: PROTOCOL,
+        act: |rig| breaks(rig, 1, &frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0])),
+    },
+    Row {
+        abuse: "a connection window over 2^31: FLOW_CONTROL_ERROR, closed",
+        counted: FLOW,
+        act: |rig| breaks(rig, 3, &frame(WINDOW, 0, 0, &[0x7f, 0xff, 0xff, 0xff])),
+    },
+    Row {
+        abuse: "DATA before HEADERS: PROTOCOL_ERROR, closed",
+        counted: PROTOCOL,
+        act: |rig| breaks(rig, 1, &frame(DATA, 0, 3, &message(b"early"))),
+    },
+    Row {
+        abuse: "HEADERS on stream 0: PROTOCOL_ERROR, closed",
+        counted: PROTOCOL,
+        act: |rig| breaks(rig, 1, &frame(HEADERS, END_HEADERS, 0, &request("Storm"))),
+    },
+    Row {
+        abuse: "DATA on stream 0: PROTOCOL_ERROR, closed",
+        counted: PROTOCOL,
+        act: |rig| breaks(rig, 1, &frame(DATA, 0, 0, &message(b"nobody's"))),
+    },
+    Row {
+        abuse: "HEADERS on a server's stream: PROTOCOL_ERROR, closed",
+        counted: PROTOCOL,
+        act: |rig| breaks(rig, 1, &frame(HEADERS, END_HEADERS, 4, &request("Storm"))),
+    },
+    Row {
+        abuse: "another frame within a header block: PROTOCOL_ERROR, closed",
+        counted: PROTOCOL,
+        act: |rig| {
+            let half = frame(HEADERS, 0, 3, &request("Storm"));
+            breaks(rig, 1, &[half, frame(PING, 0, 0, &[0; 8])].concat());
+        },
+    },
+    Row {
+        abuse: "HPACK of an index that is not there: PROTOCOL_ERROR (h2 has no finer code), closed",
+        counted: PROTOCOL,
+        act: |rig| breaks(rig, 1, &frame(HEADERS, END_HEADERS, 3, &[0xff, 0x7f])),
+    },
+    Row {
+        abuse: "CONTINUATION without end: ENHANCE_YOUR_CALM, closed",
+        counted: FLOOD,
+        act: |rig| {
+            let block: Vec<u8> = (0..100).flat_map(|_| field("a", "b")).collect();
+            let mut bytes = frame(HEADERS, 0, 3, &request("Storm"));
+            for _ in 0..1_000 {
+                bytes.extend(frame(CONTINUATION, 0, 3, &block));
+            }
+            breaks(rig, 11, &bytes);
+        },
+    },
+    Row {
+        abuse: "a frame cut by the end of the connection: closed; not counted, connections die so",
+        counted: NOTHING,
+        act: |rig| {
+            let mut raw = Raw::open(rig.address());
+            raw.echo(1);
+            raw.send(&frame(HEADERS, END_HEADERS, 3, &request("Storm"))[..20]);
+            raw.shut();
+            while raw.next().is_some() {}
+        },
+    },
+    Row {
+        abuse: "no `te`: carried, as grpc-go does",
+        counted: ("ripcord_streams_total", r#"inbound="grpc""#),
+        act: |rig| {
+            let mut raw = Raw::open(rig.address());
+            let block = request("Storm");
+            let te = field("te", "trailers").len();
+            raw.frame(HEADERS, END_HEADERS, 1, &block[..block.len() - te]);
+            raw.frame(DATA, END_STREAM, 1, &message(b"hello"));
+            raw.wait(DATA, 1);
+            raw.echo(3);
+        },
+    },
+    Row {
+        abuse: "`te` that is not trailers: RST_STREAM(PROTOCOL_ERROR); lives; h2 says so, not counted",
+        counted: NOTHING,
+        act: |rig| {
+            let mut raw = Raw::open(rig.address());
+            let mut block = request("Storm");
+            block.truncate(block.len() - field("te", "trailers").len());
+            block.extend(field("te", "gzip"));
+            raw.frame(HEADERS, END_HEADERS, 1, &block);
+            assert_eq!(raw.reset(1), 1);
+            raw.echo(3);
+        },
+    },
+    Row {
+        abuse: "a foreign content type: 415; the connection lives",
+        counted: NOT_GRPC,
+        act: |rig| {
+            let mut block = vec![0x83, 0x86];
+            block.extend(field(":path", "/Storm/Echo"));
+            block.extend(field(":authority", "ripcord"));
+            block.extend(field("content-type", "text/html"));
+            block.extend(field("te", "trailers"));
+            answered(rig, &block);
+        },
+    },
+    Row {
+        abuse: "metadata over the limit: RESOURCE_EXHAUSTED; the connection lives",
+        counted: ("ripcord_stream_errors_total", r#"error_type="over_limit""#),
+        act: |rig| {
+            let mut block = request("Storm");
+            for _ in 0..60 {
+                block.extend(field("x-long", &"v".repeat(100)));
+            }
+            answered(rig, &block);
+            rig.hop.process.line("an access line", |line| {
+                line["end"].to_string().contains("over_limit")
+                    || line.to_string().contains("request metadata of")
+            });
+        },
+    },
+    Row {
+        abuse: "HEADERS twice: RST_STREAM(PROTOCOL_ERROR); the connection lives",
+        counted: ("ripcord_cancels_total", ""),
+        act: |rig| {
+            let mut raw = Raw::open(rig.address());
+            raw.headers(1, "Storm");
+            raw.frame(DATA, 0, 1, &message(b"first"));
+            raw.wait(DATA, 1);
+            raw.headers(1, "Storm");
+            assert_eq!(raw.reset(1), 1);
+            raw.echo(3);
+        },
+    },
+    Row {
+        abuse: "DATA on a finished stream: RST_STREAM(STREAM_CLOSED); lives; h2 counts it, not told",
+        counted: NOTHING,
+        act: |rig| {
+            let mut raw = Raw::open(rig.address());
+            raw.echo(1);
+            raw.frame(DATA, END_STREAM, 1, &message(b"late"));
+            assert_eq!(raw.reset(1), 5);
+            raw.echo(3);
+        },
+    },
+    Row {
+        abuse: "an HPACK bomb: ENHANCE_YOUR_CALM, closed",
+        counted: FLOOD,
+        act: |rig| {
+            // An entry of 100 bytes is remembered (RFC 7541, 6.2.1), then said by one byte each.
+            let mut block = request("Storm");
+            block.extend([0x40, 1, b'x', 100]);
+            block.extend([b'v'; 100]);
+            block.extend([0x80 | 62; 10_000]);
+            breaks(rig, 11, &frame(HEADERS, END_HEADERS, 3, &block));
+        },
+    },
+];
+
+pub(crate) const FLOODS: &[Row] = &[
+    Row {
+        abuse: "rapid resets: ENHANCE_YOUR_CALM, closed",
+        counted: FLOOD,
+        act: |rig| {
+            let mut bytes = Vec::new();
+            for stream in (3..6_000).step_by(2) {
+                bytes.extend(frame(HEADERS, END_HEADERS, stream, &request("Storm")));
+                bytes.extend(frame(RESET, 0, stream, &8_u32.to_be_bytes()));
+            }
+            let mut raw = Raw::open(rig.address());
+            raw.echo(1);
+            raw.send(&bytes);
+            assert_eq!(raw.goaway(), Some(11));
+        },
+    },
+    Row {
+        abuse: "20,000 PINGs, answers unread: answered when read, the connection lives; not counted",
+        counted: NOTHING,
+        act: |rig| flood(rig, &frame(PING, 0, 0, &[1; 8]), (PING, 1)),
+    },
+    Row {
+        abuse: "20,000 SETTINGS, answers unread: answered, the connection lives; not counted",
+        counted: NOTHING,
+        act: |rig| flood(rig, &frame(SETTINGS, 0, 0, &[]), (SETTINGS, 1)),
+    },
+    Row {
+        abuse: "50,000 tiny DATA on a stalled stream: held within its window; the connection lives",
+        counted: ("ripcord_cancels_total", ""),
+        act: |rig| {
+            // The first stream's answer says that the connection's window is open.
+            let mut raw = Raw::open(rig.address());
+            raw.echo(1);
+            raw.headers(3, "Stall");
+            let tiny = frame(DATA, 0, 3, &message(b""));
+            for _ in 0..50 {
+                raw.send(&tiny.repeat(1_000));
+            }
+            raw.echo(5);
+            raw.frame(RESET, 0, 3, &8_u32.to_be_bytes());
+            raw.echo(7);
+        },
+    },
+    Row {
+        abuse: "DATA beyond the stream's window: RST_STREAM(FLOW_CONTROL_ERROR), the connection lives",
+        counted: ("ripcord_cancels_total", ""),
+        act: |rig| {
+            let mut raw = Raw::open(rig.address());
+            raw.echo(1);
+            raw.headers(3, "Stall");
+            for _ in 0..80 {
+                raw.frame(DATA, 0, 3, &message(&[0; 8 * 1024]));
+            }
+            assert_eq!(raw.reset(3), 3);
+            raw.echo(5);
+        },
+    },
+];
+
+/// The stream is answered with its end, and the next one is carried.
+fn answered(rig: &Rig, block: &[u8]) {
+    let mut raw = Raw::open(rig.address());
+    raw.frame(HEADERS, END_HEADERS, 1, block);
+    let answer = raw.wait(HEADERS, 1);
+    assert_ne!(answer.flags & END_STREAM, 0, "{answer:?}");
+    raw.echo(3);
+}
+
+/// Many of one frame; afterwards each has its answer, and a stream is carried.
+fn flood(rig: &Rig, one: &[u8], answer: (u8, u8)) {
+    const TIMES: usize = 20_000;
+    let mut raw = Raw::open(rig.address());
+    raw.echo(1);
+    for _ in 0..TIMES / 1_000 {
+        raw.send(&one.repeat(1_000));
+    }
+    let mut answers = 0;
+    while answers < TIMES {
+        let frame = raw.next().expect("the connection ended");
+        answers += usize::from((frame.kind, frame.flags) == answer);
+    }
+    raw.echo(3);
+}

@@ -1,0 +1,174 @@
+//! One ripcord, a callee that echoes, bystanders on both wires, and what must hold of every row.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use ripcord::stream::Reason;
+
+use super::callee;
+use crate::storm_peers::{Callee, Callers, PATIENCE, Storm, Then, Traffic, Wire};
+use crate::support::h2peer::{H2Callee, Play};
+use crate::support::ripcord::Ripcord;
+
+const NODE: &str = "abuse";
+
+/// What memory may grow by over all rows of a table, in bytes: a debug build's allocator and the
+/// buffers of one connection (4 MiB), several times.
+const GROWTH: u64 = 64 << 20;
+
+/// Messages of bystanders that must pass after each row.
+const PROGRESS: usize = 50;
+
+/// An abuse and its defined answer.
+pub(crate) struct Row {
+    /// What the peer does, and what it gets.
+    pub(crate) abuse: &'static str,
+    /// The metric and the labels that count it; empty where nothing does, which the row's name
+    /// says why.
+    pub(crate) counted: (&'static str, &'static str),
+    /// Does it and holds the answer.
+    pub(crate) act: fn(&Rig),
+}
+
+/// The world of one table.
+pub(crate) struct Rig {
+    pub(crate) hop: Ripcord,
+    _callee: Callee,
+    /// Takes streams of service `Stall` and reads nothing.
+    _stalled: H2Callee,
+    bystanders: Vec<Callers>,
+    idle: u64,
+}
+
+impl Rig {
+    pub(crate) fn start(outbound: Wire) -> Self {
+        let echo = Callee::start(outbound, None);
+        let stalled = H2Callee::start(|_| Play::Stall);
+        let wire = match outbound {
+            Wire::Grpc => "grpc",
+            Wire::TtHeader => "ttheader",
+        };
+        let (bad, routes) = callee::table();
+        let table = format!(
+            "backends:
+  main: {{ protocol: {wire}, endpoints: [\"{}\"] }}
+  stalled: {{ protocol: grpc, endpoints: [\"{}\"] }}
+{bad}
+routes:
+  - {{ name: main, match: {{ service: Storm }}, backend: main }}
+  - {{ name: stalled, match: {{ service: Stall }}, backend: stalled }}
+{routes}
+",
+            echo.address, stalled.address
+        );
+        let limits = "limits: { handshake_timeout: 1s, slow_grace: 500ms, max_resets: 100, \
+                      max_streams_per_connection: 100, max_message: 256KiB, metadata_size: 4KiB }";
+        let hop = Ripcord::start(NODE, &table, limits);
+        let address: SocketAddr = hop.address.parse().unwrap();
+        let bystanders = [Wire::Grpc, Wire::TtHeader].map(|wire| {
+            let callers = Callers::start(wire, address, (1, 1), Traffic::Busy, Then::Nothing);
+            callers.seen.wait_ready(1);
+            callers
+        });
+        let mut rig = Self {
+            hop,
+            _callee: echo,
+            _stalled: stalled,
+            bystanders: bystanders.into(),
+            idle: 0,
+        };
+        rig.idle = rig.memory();
+        rig
+    }
+
+    /// Plays the rows, one after the other.
+    pub(crate) fn run(self, rows: &[Row]) {
+        println!("{:<90} counted by", "abuse: answer");
+        let mut failed = Vec::new();
+        for row in rows {
+            let (name, labels) = row.counted;
+            println!("{:<90} {name}{{{labels}}}", row.abuse);
+            let before = self.metric(name, labels);
+            let acted = std::panic::catch_unwind(AssertUnwindSafe(|| (row.act)(&self)));
+            if acted.is_err() {
+                failed.push(row.abuse);
+                continue;
+            }
+            if !name.is_empty() {
+                self.wait(row.abuse, || self.metric(name, labels) > before);
+            }
+            self.unharmed(row.abuse);
+        }
+        assert!(failed.is_empty(), "{failed:#?}");
+        for callers in self.bystanders.iter() {
+            callers.let_go(Storm::Finish);
+            let end = callers.seen.wait_ended(1).remove(0).1;
+            assert!(matches!(end.reason, Reason::Complete), "{end:?}");
+        }
+        self.bystanders.into_iter().for_each(Callers::close);
+        let empty = |name: &str| value(&self.hop.page("/metrics"), name, "inbound") == 0;
+        for gauge in ["ripcord_connections_active", "ripcord_streams_active"] {
+            wait(&self.hop, gauge, || empty(gauge));
+        }
+        let held = || value(&self.hop.page("/metrics"), "ripcord_buffered_bytes", "");
+        wait(&self.hop, "memory is held", || held() == 0);
+    }
+
+    /// The bystanders go on, and memory stays.
+    fn unharmed(&self, abuse: &str) {
+        for (callers, wire) in self.bystanders.iter().zip(["grpc", "ttheader"]) {
+            let before = callers.seen.talked();
+            self.wait(&format!("{abuse}: {wire} stopped"), || {
+                callers.seen.talked() >= before + PROGRESS
+            });
+            assert_eq!(callers.seen.extra(), 0, "{abuse}: a {wire} stream ended");
+        }
+        let memory = self.memory();
+        assert!(
+            memory <= self.idle + GROWTH,
+            "{abuse}: {} KiB, {} KiB idle",
+            memory >> 10,
+            self.idle >> 10
+        );
+    }
+
+    /// The sum of a metric's values, of those series whose labels contain `labels`.
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> u64 {
+        value(&self.hop.page("/metrics"), name, labels)
+    }
+
+    pub(crate) fn wait(&self, what: &str, done: impl FnMut() -> bool) {
+        wait(&self.hop, what, done);
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.hop.address.parse().unwrap()
+    }
+
+    /// Resident memory, in bytes.
+    fn memory(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.hop.process.pid());
+        let text = std::fs::read_to_string(file).unwrap();
+        let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        let kib = line.split_ascii_whitespace().nth(1).unwrap();
+        kib.parse::<u64>().unwrap() << 10
+    }
+}
+
+fn value(page: &str, name: &str, labels: &str) -> u64 {
+    let values = page.lines().filter_map(|line| {
+        let (key, value) = line.rsplit_once(' ')?;
+        let wanted = key.split('{').next()? == name && key.contains(labels);
+        wanted.then(|| value.parse::<f64>().unwrap() as u64)
+    });
+    values.sum()
+}
+
+fn wait(hop: &Ripcord, what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "{what}\n{}", hop.page("/metrics"));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
