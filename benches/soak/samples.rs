@@ -169,7 +169,7 @@ impl Samples {
             open: [0.0; 2],
             streams: 0.0,
             messages: 0.0,
-            cpu: [0.0, procfs::cpu(&[std::process::id()]).as_secs_f64()],
+            cpu: [0.0, used(std::process::id())],
         };
         let mut graces = 0.0;
         for (n, hop) in world.hops().into_iter().enumerate() {
@@ -182,7 +182,7 @@ impl Samples {
                 sample.streams = page.get("ripcord_streams_total");
                 sample.messages = page.get("ripcord_messages_total");
             }
-            let cpu = procfs::cpu(&[hop.pid]).as_secs_f64();
+            let cpu = used(hop.pid);
             sample.cpu[0] += cpu;
             let own = [
                 ("rss_kib", kernel.rss_kib as f64),
@@ -258,4 +258,9 @@ impl Samples {
 fn number(value: &f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// CPU seconds that the threads of a process have used.
+fn used(pid: u32) -> f64 {
+    procfs::cpu(&[pid]).since(&procfs::cpu(&[])).as_secs_f64()
 }
