@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use crate::Route;
 use crate::backend::pool::Opened;
 use crate::bridge::{
-    self, Check, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Switch, settle,
+    self, Check, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Start, Switch, settle,
 };
 use crate::config::{PayloadKind, Protocol, Validate};
 use crate::listen::Listener;
 use crate::stream::{End, HopKind, Inbound, Payload, Received, RequestHead};
 use crate::telemetry::{self, Form, StreamInfo, StreamRecord, Traffic, Wire};
-use crate::worker::Worker;
+use crate::worker::{Registered, Worker};
 
 /// A stream's end, as a hop observed it.
 #[derive(Debug)]
@@ -34,14 +34,74 @@ pub struct Observed {
 pub type Tap = tokio::sync::mpsc::UnboundedSender<Observed>;
 
 /// Carries one stream that a caller opened to its end.
-pub(crate) async fn carry<I: Inbound>(
+///
+/// The future is what a stream that idles takes for as long as it lives. So what only the opening needs
+/// (the head, the way to a backend) is in a box of its own, gone when there is a backend.
+pub(crate) fn carry<I: Inbound>(
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    wire: Wire,
+    peer: SocketAddr,
+    head: RequestHead,
+    inbound: Box<I>,
+) -> impl Future<Output = ()> {
+    let opening = Box::pin(open(worker, listener, wire, peer, head, inbound));
+    async move {
+        let (mut stream, opened) = opening.await;
+        let (inbound, switch) = (&mut *stream.inbound, &*stream.switch);
+        let node = &*stream.worker.shared.node;
+        let outcome = match opened {
+            Ok((Opened::Grpc(mut outbound), start)) => {
+                bridge::run(inbound, &mut *outbound, start, node, switch).await
+            }
+            Ok((Opened::TtHeader(mut outbound), start)) => {
+                bridge::run(inbound, &mut *outbound, start, node, switch).await
+            }
+            Err(end) => refuse(inbound, *end, node),
+        };
+        stream.finish(outcome);
+    }
+}
+
+/// A stream, from its routing to its end.
+struct Stream<I> {
+    worker: Rc<Worker>,
+    /// Its backend stays while it does, whatever the table becomes.
+    _route: Option<Arc<Route>>,
+    record: StreamRecord,
+    switch: Registered,
+    inbound: Box<I>,
+}
+
+impl<I> Stream<I> {
+    fn finish(self, outcome: Outcome) {
+        let shared = &self.worker.shared;
+        if let Some(tap) = &shared.tap {
+            // Nobody listens any more: then nobody misses it.
+            let _ = tap.send(Observed {
+                node: Arc::clone(&shared.node),
+                at: std::time::Instant::now(),
+                end: outcome.end.clone(),
+            });
+        }
+        let traffic = traffic(outcome.request, outcome.response);
+        self.record.finish(telemetry::Outcome {
+            end: &outcome.end,
+            traffic,
+            grpc_status: outcome.told,
+        });
+    }
+}
+
+/// Makes a stream of a head, and opens its backend; the end where there is none to open.
+async fn open<I: Inbound>(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
     wire: Wire,
     peer: SocketAddr,
     mut head: RequestHead,
-    mut inbound: Box<I>,
-) {
+    inbound: Box<I>,
+) -> (Stream<I>, Result<(Opened, Start), Box<End>>) {
     let received = Instant::now();
     let route = worker.shared.routes.load().table.find(&head);
     let series = listener.series(&worker, wire, route.as_ref());
@@ -55,45 +115,32 @@ pub(crate) async fn carry<I: Inbound>(
         method: head.method.clone(),
         caller: head.caller.clone(),
     };
-    let mut record = worker.shared.telemetry.open(worker.id, info, &head);
-    let switch = worker.switch();
-    let outcome = match route {
+    let record = worker.shared.telemetry.open(worker.id, info, &head);
+    let mut stream = Stream {
+        switch: worker.switch(),
+        worker: Rc::clone(&worker),
+        _route: route.clone(),
+        record,
+        inbound,
+    };
+    let opened = match route {
         Some(route) => {
-            let stream = Stream {
+            let opening = Opening {
                 worker: &worker,
                 route: &route,
-                switch: &switch,
                 received,
             };
-            stream.carry(&mut head, &mut *inbound, &mut record).await
+            opening.run(&mut head, &mut stream).await
         }
         None => {
             let text = format!(
                 "no route for service {:?}, method {:?}",
                 head.service, head.method
             );
-            refuse(
-                &mut *inbound,
-                End::hop(HopKind::NoRoute, text),
-                &worker.shared.node,
-            )
+            Err(End::hop(HopKind::NoRoute, text))
         }
     };
-    if let Some(tap) = &worker.shared.tap {
-        let node = Arc::clone(&worker.shared.node);
-        // Nobody listens any more: then nobody misses it.
-        let _ = tap.send(Observed {
-            node,
-            at: std::time::Instant::now(),
-            end: outcome.end.clone(),
-        });
-    }
-    let traffic = traffic(outcome.request, outcome.response);
-    record.finish(telemetry::Outcome {
-        end: &outcome.end,
-        traffic,
-        grpc_status: outcome.told,
-    });
+    (stream, opened.map_err(Box::new))
 }
 
 fn traffic(request: Moved, response: Moved) -> Traffic {
@@ -120,59 +167,26 @@ fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
     }
 }
 
-struct Stream<'a> {
+struct Opening<'a> {
     worker: &'a Worker,
     route: &'a Route,
-    switch: &'a Switch,
     received: Instant,
 }
 
-impl Stream<'_> {
-    async fn carry<I: Inbound>(
+impl Opening<'_> {
+    async fn run<I: Inbound>(
         &self,
         head: &mut RequestHead,
-        inbound: &mut I,
-        record: &mut StreamRecord,
-    ) -> Outcome {
-        let node = &*self.worker.shared.node;
+        stream: &mut Stream<I>,
+    ) -> Result<(Opened, Start), End> {
         let limits = self.limits(head);
-        let stages = match self.prepare(head).and_then(|()| self.stages(head, inbound)) {
-            Ok(stages) => stages,
-            Err(end) => return refuse(inbound, end, node),
-        };
+        self.prepare(head)?;
+        let stages = self.stages(head, &*stream.inbound)?;
         let mut early = Early::default();
-        let opened = {
-            let opening = self.open(head, limits.deadline, record);
-            listen_while(inbound, &mut early, self.switch, opening).await
-        };
-        let switch = self.switch;
-        match opened {
-            Ok(Opened::Grpc(mut outbound)) => {
-                bridge::run(
-                    inbound,
-                    &mut *outbound,
-                    early,
-                    stages,
-                    &limits,
-                    node,
-                    switch,
-                )
-                .await
-            }
-            Ok(Opened::TtHeader(mut outbound)) => {
-                bridge::run(
-                    inbound,
-                    &mut *outbound,
-                    early,
-                    stages,
-                    &limits,
-                    node,
-                    switch,
-                )
-                .await
-            }
-            Err(end) => refuse(inbound, end, node),
-        }
+        let opening = self.open(head, limits.deadline, &mut stream.record);
+        let opened =
+            listen_while(&mut *stream.inbound, &mut early, &stream.switch, opening).await?;
+        Ok((opened, Start::new(early, stages, &limits)))
     }
 
     /// The earlier of the caller's deadline and the route's, and the route's other limits.

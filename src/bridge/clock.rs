@@ -22,7 +22,7 @@ pub struct Limits {
 /// One timer, set to the earliest limit. What happened is looked at only when it fires.
 pub(super) struct Clock {
     deadline: Option<Instant>,
-    idle: Option<Idle>,
+    idle: Option<Box<Idle>>,
     first_response: Option<(Instant, Duration)>,
     /// The callee has ended: since when, and how much, its messages wait for the caller.
     leaving: Option<(Instant, usize)>,
@@ -45,11 +45,13 @@ impl Clock {
         let now = Instant::now();
         let mut clock = Self {
             deadline: limits.deadline,
-            idle: limits.idle.map(|limit| Idle {
-                limit,
-                check: now + limit / 4,
-                activity: 0,
-                quiet_since: now,
+            idle: limits.idle.map(|limit| {
+                Box::new(Idle {
+                    limit,
+                    check: now + limit / 4,
+                    activity: 0,
+                    quiet_since: now,
+                })
             }),
             first_response: limits.first_response.map(|limit| (now + limit, limit)),
             leaving: None,
@@ -85,13 +87,13 @@ impl Clock {
 
     /// Ready with the end that the time that passed means. Cheap when the timer has not fired.
     pub(super) fn poll(
-        mut self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         answered: bool,
         activity: u64,
         leaving: Option<usize>,
     ) -> Poll<End> {
-        let this = &mut *self;
+        let this = self;
         if let Some(left) = leaving
             && this.leaving.is_none()
         {

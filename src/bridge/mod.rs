@@ -110,29 +110,14 @@ pub struct Stages {
 pub async fn run<I: Inbound, O: Outbound>(
     inbound: &mut I,
     outbound: &mut O,
-    early: Early,
-    stages: Stages,
-    limits: &Limits,
+    start: Start,
     node: &str,
     switch: &Switch,
 ) -> Outcome {
-    let checker = |kind| stages.check.map(|check| Checker::new(check, kind));
-    let clock = Clock::new(limits);
-    let mut clock = std::pin::pin!(clock);
-    let mut carry = Carry {
-        request: Pump::new(stages.request, checker(HopKind::InvalidRequest)),
-        response: Pump::new(stages.response, checker(HopKind::InvalidResponse)),
-        half_close: HalfClose::No,
-        callee: FirstEnd::default(),
-        answered: false,
-    };
-    let mut refused = carry.request.push(early.messages).err();
-    if early.half_closed {
-        carry.half_close = HalfClose::Seen;
-    }
+    let mut carry = start.0;
     let end = poll_fn(|cx| {
-        if let Some(end) = refused.take() {
-            return Poll::Ready(end);
+        if let Some(end) = carry.refused.take() {
+            return Poll::Ready(*end);
         }
         if let Poll::Ready(end) = carry.poll(cx, inbound, outbound) {
             return Poll::Ready(end);
@@ -140,10 +125,7 @@ pub async fn run<I: Inbound, O: Outbound>(
         if let Poll::Ready(end) = switch.poll_end(cx) {
             return Poll::Ready(end);
         }
-        let leaving = (!carry.callee.is_open()).then(|| carry.response.waiting());
-        clock
-            .as_mut()
-            .poll(cx, carry.answered, carry.activity(), leaving)
+        carry.poll_clock(cx)
     })
     .await;
     let verdict = settle(end, node, carry.callee.is_open());
@@ -159,6 +141,35 @@ pub async fn run<I: Inbound, O: Outbound>(
         told,
         request: carry.request.moved,
         response: carry.response.moved,
+    }
+}
+
+/// A stream whose backend is open, ready to be carried. The clock of its first response runs.
+///
+/// In a box of its own: the task of a stream has room for everything that it holds at any time, and
+/// most of its life it holds only this.
+pub struct Start(Box<Carry>);
+
+impl Start {
+    /// What `early` already moved is refused or passed on when the stream is carried.
+    #[must_use]
+    pub fn new(early: Early, stages: Stages, limits: &Limits) -> Self {
+        let checker = |kind| stages.check.map(|check| Checker::new(check, kind));
+        let mut request = Pump::new(stages.request, checker(HopKind::InvalidRequest));
+        let refused = request.push(early.messages).err().map(Box::new);
+        Self(Box::new(Carry {
+            request,
+            response: Pump::new(stages.response, checker(HopKind::InvalidResponse)),
+            half_close: if early.half_closed {
+                HalfClose::Seen
+            } else {
+                HalfClose::No
+            },
+            callee: FirstEnd::default(),
+            answered: false,
+            clock: Clock::new(limits),
+            refused,
+        }))
     }
 }
 
@@ -178,11 +189,20 @@ struct Carry {
     callee: FirstEnd,
     /// The callee has sent anything at all.
     answered: bool,
+    clock: Clock,
+    /// Why what came early cannot pass.
+    refused: Option<Box<End>>,
 }
 
 impl Carry {
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
+    }
+
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let leaving = (!self.callee.is_open()).then(|| self.response.waiting());
+        let activity = self.activity();
+        self.clock.poll(cx, self.answered, activity, leaving)
     }
 
     /// One pass over both directions; ready with the first end.

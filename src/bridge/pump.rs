@@ -44,28 +44,38 @@ pub struct StageError {
 }
 
 pub(super) struct Pump {
-    stage: Option<Box<dyn Stage>>,
+    /// Most streams have none, and live long: what only a stage needs is apart.
+    staged: Option<Box<Staged>>,
     check: Option<Box<Checker>>,
-    /// Reused between messages.
-    pieces: Vec<Bytes>,
-    /// Received, not yet through the stage. Always empty without a stage.
-    raw: Run,
     /// Ready to be taken.
     ready: Run,
-    /// Bytes received that `ready` stands for, with a stage: released when it was taken.
-    owed: usize,
     pub(super) moved: Moved,
+}
+
+struct Staged {
+    stage: Box<dyn Stage>,
+    /// Reused between messages.
+    pieces: Vec<Bytes>,
+    /// Received, not yet through the stage.
+    raw: Run,
+    /// Bytes received that what is ready stands for: released when it was taken.
+    owed: usize,
 }
 
 impl Pump {
     pub(super) fn new(stage: Option<Box<dyn Stage>>, check: Option<Checker>) -> Self {
+        let staged = |stage| {
+            Box::new(Staged {
+                stage,
+                pieces: Vec::new(),
+                raw: Run::new(),
+                owed: 0,
+            })
+        };
         Self {
-            stage,
+            staged: stage.map(staged),
             check: check.map(Box::new),
-            pieces: Vec::new(),
-            raw: Run::new(),
             ready: Run::new(),
-            owed: 0,
             moved: Moved::default(),
         }
     }
@@ -82,8 +92,8 @@ impl Pump {
     pub(super) fn push(&mut self, mut run: Run) -> Result<(), End> {
         self.moved.messages += run.messages();
         self.moved.bytes += run.len() as u64;
-        if self.stage.is_some() {
-            self.raw.append(&mut run);
+        if let Some(staged) = &mut self.staged {
+            staged.raw.append(&mut run);
         } else {
             if let Some(check) = &mut self.check {
                 check.look(&run).map_err(end)?;
@@ -101,9 +111,11 @@ impl Pump {
         to: &mut impl Half,
     ) -> Poll<Result<(), End>> {
         loop {
-            if self.stage.is_some() && self.ready.is_empty() {
-                if self.owed > 0 {
-                    from.release(std::mem::take(&mut self.owed));
+            if let Some(staged) = &mut self.staged
+                && self.ready.is_empty()
+            {
+                if staged.owed > 0 {
+                    from.release(std::mem::take(&mut staged.owed));
                 }
                 if let Err(e) = self.next_through_stage() {
                     return Poll::Ready(Err(end(e)));
@@ -114,7 +126,7 @@ impl Pump {
             }
             let before = self.ready.len();
             let polled = to.poll_send(cx, &mut self.ready);
-            if self.stage.is_none() {
+            if self.staged.is_none() {
                 let taken = before - self.ready.len();
                 if taken > 0 {
                     from.release(taken);
@@ -124,18 +136,20 @@ impl Pump {
                 self.ready.compact();
                 return Poll::Pending;
             }
+            if self.ready.is_empty() {
+                // A stream that idles now keeps no buffer; the next run brings its own.
+                self.ready.clear();
+            }
         }
     }
 
     /// Drops what nobody will take any more, and gives its room back.
     pub(super) fn discard(&mut self, from: &mut impl Half) {
         let ready = self.ready.clear();
-        let ready = if self.stage.is_some() {
-            std::mem::take(&mut self.owed)
-        } else {
-            ready
+        let bytes = match &mut self.staged {
+            Some(staged) => staged.raw.clear() + std::mem::take(&mut staged.owed),
+            None => ready,
         };
-        let bytes = self.raw.clear() + ready;
         if bytes > 0 {
             from.release(bytes);
         }
@@ -143,26 +157,26 @@ impl Pump {
 
     /// Bytes that wait to be taken.
     pub(super) fn waiting(&self) -> usize {
-        self.raw.len() + self.ready.len()
+        self.staged.as_ref().map_or(0, |s| s.raw.len()) + self.ready.len()
     }
 
     /// Shows the stage the head of this direction.
     pub(super) fn head(&mut self, head: &mut ResponseHead) -> Result<(), End> {
-        match &mut self.stage {
-            Some(stage) => stage.head(head).map_err(end),
+        match &mut self.staged {
+            Some(staged) => staged.stage.head(head).map_err(end),
             None => Ok(()),
         }
     }
 
     fn next_through_stage(&mut self) -> Result<(), StageError> {
-        let Some(stage) = &mut self.stage else {
+        let Some(staged) = &mut self.staged else {
             return Ok(());
         };
-        let before = self.raw.len();
-        let pieces = &mut self.pieces;
-        if let Some(message) = self.raw.pop_message(|piece| pieces.push(piece)) {
-            self.owed = before - self.raw.len();
-            stage.apply(message, pieces, &mut self.ready)?;
+        let before = staged.raw.len();
+        let pieces = &mut staged.pieces;
+        if let Some(message) = staged.raw.pop_message(|piece| pieces.push(piece)) {
+            staged.owed = before - staged.raw.len();
+            staged.stage.apply(message, pieces, &mut self.ready)?;
             pieces.clear();
             if let Some(check) = &mut self.check {
                 check.look(&self.ready)?;

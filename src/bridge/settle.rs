@@ -5,7 +5,8 @@ use crate::stream::{Cancel, Cause, Class, End, HopEnd, HopKind, How, Party, Path
 /// Holds the first end offered and ignores every later one.
 #[derive(Debug, Default)]
 pub struct FirstEnd {
-    end: Option<End>,
+    /// Boxed: most of a stream's life there is none.
+    end: Option<Box<End>>,
     settled: bool,
 }
 
@@ -22,13 +23,13 @@ impl FirstEnd {
             return false;
         }
         self.settled = true;
-        self.end = Some(end);
+        self.end = Some(Box::new(end));
         true
     }
 
     /// Takes the end out; it stays settled.
     pub fn take(&mut self) -> Option<End> {
-        self.end.take()
+        self.end.take().map(|end| *end)
     }
 }
 

@@ -61,9 +61,7 @@ fn start_with(stages: Stages, caller_room: usize, callee_room: usize, limits: Li
         let outcome = run(
             &mut inbound,
             &mut outbound,
-            Early::default(),
-            stages,
-            &limits,
+            Start::new(Early::default(), stages, &limits),
             NODE,
             &shared,
         )
@@ -419,9 +417,7 @@ fn a_stage_sees_one_message_at_a_time_and_its_refusal_ends_both_sides() {
         let outcome = run(
             &mut inbound,
             &mut outbound,
-            Early::default(),
-            stages,
-            &Limits::default(),
+            Start::new(Early::default(), stages, &Limits::default()),
             NODE,
             &switch,
         )

@@ -30,6 +30,27 @@ pub(super) enum Got {
     Failed(h2::Error),
 }
 
+/// After which no message comes; a value of its own, since a [`Got`] is large and each stream has room
+/// for one.
+#[derive(Debug)]
+enum Last {
+    Eof,
+    TooLarge(usize),
+    Broken(String),
+    Failed(h2::Error),
+}
+
+impl From<Last> for Got {
+    fn from(last: Last) -> Self {
+        match last {
+            Last::Eof => Self::Eof,
+            Last::TooLarge(len) => Self::TooLarge(len),
+            Last::Broken(text) => Self::Broken(text),
+            Last::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
 /// The receiving side of one stream.
 #[derive(Debug)]
 pub(super) struct Receiver {
@@ -38,7 +59,6 @@ pub(super) struct Receiver {
     signal: Signal,
     share: Share,
     boundary: Boundary,
-    whole: Run,
     /// Pieces of a message that is not complete.
     partial: Run,
     /// Bytes of whole messages whose capacity was given back before they were complete.
@@ -50,7 +70,7 @@ pub(super) struct Receiver {
     /// could not hold them; but only while no more than this waits before them, or a receiver that
     /// takes nothing would be sent one message after the other.
     prepay_above: usize,
-    last: Option<Got>,
+    last: Option<Last>,
 }
 
 impl Receiver {
@@ -65,7 +85,6 @@ impl Receiver {
             signal: Signal::default(),
             share,
             boundary: Boundary::default(),
-            whole: Run::new(),
             partial: Run::new(),
             prepaid: 0,
             prepaid_partial: 0,
@@ -77,32 +96,33 @@ impl Receiver {
 
     /// Reads all that is there. After anything but [`Got::Messages`] it must not be polled again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
-        self.read(cx);
-        if !self.whole.is_empty() {
-            return Poll::Ready(Got::Messages(std::mem::take(&mut self.whole)));
+        let mut whole = Run::new();
+        self.read(cx, &mut whole);
+        if !whole.is_empty() {
+            return Poll::Ready(Got::Messages(whole));
         }
         match self.last.take() {
-            Some(got) => Poll::Ready(got),
+            Some(last) => Poll::Ready(last.into()),
             None => self.share.poll_slow(cx).map(|()| Got::Slow),
         }
     }
 
-    fn read(&mut self, cx: &Context<'_>) {
+    fn read(&mut self, cx: &Context<'_>, whole: &mut Run) {
         let mut signal = std::mem::take(&mut self.signal);
         if let Some(waker) = signal.take(cx) {
-            self.read_all(&mut Context::from_waker(waker));
+            self.read_all(&mut Context::from_waker(waker), whole);
         }
         self.signal = signal;
     }
 
-    fn read_all(&mut self, cx: &mut Context<'_>) {
+    fn read_all(&mut self, cx: &mut Context<'_>, whole: &mut Run) {
         while self.last.is_none() {
             match self.body.poll_data(cx) {
-                Poll::Ready(Some(Ok(piece))) => self.feed(piece),
-                Poll::Ready(Some(Err(e))) => self.last = Some(Got::Failed(e)),
-                Poll::Ready(None) if self.boundary.at_boundary() => self.last = Some(Got::Eof),
+                Poll::Ready(Some(Ok(piece))) => self.feed(piece, whole),
+                Poll::Ready(Some(Err(e))) => self.last = Some(Last::Failed(e)),
+                Poll::Ready(None) if self.boundary.at_boundary() => self.last = Some(Last::Eof),
                 Poll::Ready(None) => {
-                    self.last = Some(Got::Broken("the body ended inside a message".to_owned()));
+                    self.last = Some(Last::Broken("the body ended inside a message".to_owned()));
                 }
                 Poll::Pending => break,
             }
@@ -147,24 +167,24 @@ impl Receiver {
         }
     }
 
-    fn feed(&mut self, mut piece: Bytes) {
+    fn feed(&mut self, mut piece: Bytes, whole: &mut Run) {
         self.share.charge(piece.len());
         let found = self.boundary.advance(&piece);
         if let Some(flag) = found.bad_flag {
-            self.last = Some(Got::Broken(format!("a message began with flag {flag}")));
+            self.last = Some(Last::Broken(format!("a message began with flag {flag}")));
             return;
         }
-        if let Some(whole) = found.whole {
-            let end = piece.split_to(whole);
+        if let Some(end) = found.whole {
+            let end = piece.split_to(end);
             if !self.partial.is_empty() {
-                self.whole.append(&mut self.partial);
+                whole.append(&mut self.partial);
                 self.prepaid += std::mem::take(&mut self.prepaid_partial);
             }
-            self.whole.push_bytes(end);
-            self.whole.note_messages(found.messages);
+            whole.push_bytes(end);
+            whole.note_messages(found.messages);
         }
         if found.longest > self.max_message {
-            self.last = Some(Got::TooLarge(found.longest));
+            self.last = Some(Last::TooLarge(found.longest));
             return;
         }
         if !piece.is_empty() {

@@ -233,13 +233,9 @@ impl Run {
         Some(message)
     }
 
-    /// Drops everything; returns how many bytes there were.
+    /// Drops everything, buffers included; returns how many bytes there were.
     pub fn clear(&mut self) -> usize {
-        self.first = Bytes::new();
-        self.chunks.clear();
-        self.tail = BytesMut::new();
-        self.messages = 0;
-        std::mem::take(&mut self.bytes)
+        std::mem::take(self).bytes
     }
 
     /// Room for more than the next piece: a second one is likely to follow, and growing by doubling

@@ -127,10 +127,10 @@ impl Frame {
         stream_id: i32,
         protocol: u8,
         method: Bytes,
-    ) -> Result<Bytes, EncodeError> {
+    ) -> Result<Box<[u8]>, EncodeError> {
         let mut out = BytesMut::new();
         Self::new(Kind::Data, stream_id, protocol, method).encode(&mut out)?;
-        Ok(out.freeze())
+        Ok(Box::from(&out[..]))
     }
 
     fn prelude(&self) -> Prelude {

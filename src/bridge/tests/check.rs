@@ -28,9 +28,7 @@ fn carry(early: Early, stages: Stages, does: impl Fn(&Remote, &Remote)) -> Went 
         let outcome = run(
             &mut inbound,
             &mut outbound,
-            early,
-            stages,
-            &Limits::default(),
+            Start::new(early, stages, &Limits::default()),
             NODE,
             &Switch::default(),
         )

@@ -4,8 +4,6 @@
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-
 use crate::stream::{End, Received, ResponseHead, Run};
 use crate::ttheader::state::State;
 
@@ -17,7 +15,7 @@ pub(crate) struct Slot {
     pub(crate) protocol: u8,
     pub(crate) method: Box<str>,
     /// A Data frame up to its payload.
-    pub(crate) template: Bytes,
+    pub(crate) template: Box<[u8]>,
     pub(crate) inner: RefCell<Inner>,
 }
 
@@ -50,7 +48,7 @@ impl Slot {
         id: i32,
         protocol: u8,
         method: Box<str>,
-        template: Bytes,
+        template: Box<[u8]>,
         state: State,
     ) -> Self {
         Self {
