@@ -24,8 +24,11 @@ use crate::proxy::Tap;
 use crate::stream::HopKind;
 use crate::telemetry::Telemetry;
 use crate::{Routes, grpc, ttheader};
+use rest::Rest;
 
-/// How often connections to endpoints that are gone are looked for.
+mod rest;
+
+/// How often connections to endpoints that are gone, and what a storm left, are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Polls of tasks between two looks at the sockets. One read of a connection readies dozens of
@@ -148,6 +151,7 @@ pub(crate) struct Worker {
     connections: Arc<AtomicUsize>,
     /// Told whenever a stream or a connection is over.
     less: Notify,
+    rest: Rest,
     /// Told when the worker closes: for connections that it relays without knowing their calls.
     closing: Notify,
 }
@@ -181,6 +185,7 @@ impl Worker {
             ending: Cell::new(false),
             connections,
             less: Notify::new(),
+            rest: Rest::default(),
             closing: Notify::new(),
             shared,
         })
@@ -194,6 +199,9 @@ impl Worker {
                 job = jobs.recv() => job,
                 _ = sweep.tick() => {
                     self.pool.sweep();
+                    if self.rest.is_due() {
+                        self.rest();
+                    }
                     continue;
                 }
             };
@@ -208,6 +216,14 @@ impl Worker {
                 None => return,
             }
         }
+    }
+
+    /// After a storm: gives back what the tables and the allocator keep for the next one.
+    fn rest(&self) {
+        self.switches.borrow_mut().shrink_to_fit();
+        self.drains.borrow_mut().shrink_to_fit();
+        self.shared.telemetry.live.shrink(self.id);
+        rest::tidy();
     }
 
     fn serve(self: &Rc<Self>, socket: std::net::TcpStream, peer: SocketAddr, listener: usize) {
@@ -305,6 +321,7 @@ impl std::ops::Deref for Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.switches.borrow_mut().try_remove(self.key);
+        self.worker.rest.over();
         self.worker.less.notify_one();
     }
 }

@@ -105,6 +105,15 @@ impl Connection {
         }
     }
 
+    /// Looks whether it idles and may keep the tables of a storm in memory. TTHeader's tables are
+    /// ours, and shrink.
+    fn is_swollen(&self) -> bool {
+        match self {
+            Self::Grpc(client) => client.idle_after().is_some_and(|n| n >= SWOLLEN),
+            Self::TtHeader(_) => false,
+        }
+    }
+
     /// No new streams; closed when the last one is over.
     fn retire(&self) {
         match self {
@@ -319,10 +328,12 @@ impl Pool {
         });
     }
 
-    /// Forgets connections whose endpoint or backend is no longer configured; their streams go on.
+    /// Forgets connections whose endpoint or backend is no longer configured, or that a storm left
+    /// behind; their streams go on.
     pub(crate) fn sweep(&self) {
         self.slots.borrow_mut().retain(|_, slot| {
             slot.discard_unusable();
+            slot.discard_swollen();
             let wanted = slot.cluster.upgrade().is_some_and(|cluster| {
                 cluster
                     .endpoints()
@@ -399,11 +410,25 @@ impl Slot {
     fn discard_unusable(&self) {
         self.connections.borrow_mut().retain(Connection::is_usable);
     }
+
+    fn discard_swollen(&self) {
+        self.connections.borrow_mut().retain(|connection| {
+            let swollen = connection.is_swollen();
+            if swollen {
+                connection.retire();
+            }
+            !swollen
+        });
+    }
 }
 
 /// Connections to one endpoint that may be opened beyond the pool's size because the callee allows
 /// no more streams on the others.
 const MAX_FULL: usize = 64;
+
+/// Streams after which a connection is closed once it idles: if they came at once, some 300 bytes of
+/// each stay in `h2`'s tables.
+const SWOLLEN: u64 = 1024;
 
 struct Running {
     drivers: RcWeak<Drivers>,

@@ -23,6 +23,9 @@ use crate::net::budget::Budget;
 /// process is.
 const GRAIN: usize = 16 * 1024;
 
+/// Entries for which a table without any keeps its room.
+const KEPT: usize = 1024;
+
 /// How often within `slow_grace` the streams of a connection are looked at.
 const TICKS: u32 = 4;
 
@@ -309,7 +312,12 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.connection.streams.borrow_mut().try_remove(self.key);
+        let mut streams = self.connection.streams.borrow_mut();
+        streams.try_remove(self.key);
+        if streams.is_empty() && streams.capacity() > KEPT {
+            *streams = Slab::new();
+        }
+        drop(streams);
         let held = self.stream.held.get();
         self.add_prepaid(-self.stream.prepaid.get().cast_signed());
         self.connection.set(self.connection.held.get() - held);

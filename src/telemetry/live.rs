@@ -61,6 +61,11 @@ impl LiveStreams {
         let _ = self.with(at.shard, |slab| slab.try_remove(at.key));
     }
 
+    /// Gives back the room that only an earlier crowd of streams needed.
+    pub(crate) fn shrink(&self, worker: usize) {
+        let _ = self.with(worker % self.shards.len(), Slab::shrink_to_fit);
+    }
+
     fn with<T>(&self, shard: usize, f: impl FnOnce(&mut Slab<Arc<LiveStream>>) -> T) -> Option<T> {
         let mut slab = self
             .shards

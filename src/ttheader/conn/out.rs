@@ -255,6 +255,9 @@ impl Out {
             if self.pieces.capacity() > SLICES {
                 self.pieces = VecDeque::new();
             }
+            if self.marks.capacity() > SLICES {
+                self.marks = VecDeque::new();
+            }
         }
     }
 

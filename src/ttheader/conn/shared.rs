@@ -27,6 +27,9 @@ use crate::ttheader::state::{Role, Verdict};
 /// How much a stream that had to wait may write before the next one that waits.
 const TURN: usize = 16 * 1024;
 
+/// Entries for which a table without any keeps its room.
+const KEPT: usize = 1024;
+
 pub(crate) struct Shared {
     pub(crate) config: Rc<ConnConfig>,
     pub(crate) role: Role,
@@ -109,6 +112,9 @@ impl Shared {
         // The caller may have used the id again.
         if slots.get(&slot.id).is_some_and(|s| Rc::ptr_eq(s, slot)) {
             slots.remove(&slot.id);
+        }
+        if slots.is_empty() && slots.capacity() > KEPT {
+            *slots = FxHashMap::default();
         }
         if slots.is_empty() || self.paused.get() {
             self.notify();
@@ -375,6 +381,9 @@ impl Shared {
             inner.wake_send();
             // By what it wants, not by a whole turn: many streams with little each are to share a write.
             room = room.saturating_sub(inner.wants.clamp(1, TURN));
+        }
+        if waiters.is_empty() && waiters.capacity() > KEPT {
+            *waiters = VecDeque::new();
         }
         if !waiters.is_empty() && self.out.borrow().len() == 0 {
             // Those woken may have nothing to write any more, and nothing else comes here then.
