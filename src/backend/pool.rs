@@ -110,10 +110,11 @@ impl Connection {
         }
     }
 
-    /// It is idle, and keeps the tables of a storm in memory. TTHeader's tables are ours, and shrink.
+    /// Looks whether it idles and may keep the tables of a storm in memory. TTHeader's tables are
+    /// ours, and shrink.
     fn is_swollen(&self) -> bool {
         match self {
-            Self::Grpc(client) => client.active() == 0 && client.most() >= SWOLLEN,
+            Self::Grpc(client) => client.idle_after().is_some_and(|n| n >= SWOLLEN),
             Self::TtHeader(_) => false,
         }
     }
@@ -490,9 +491,9 @@ impl Slot {
 /// no more streams on the others.
 const MAX_FULL: usize = 64;
 
-/// Streams at once after which a connection is closed once it is idle: some 300 bytes for each stay
-/// in `h2`'s tables.
-const SWOLLEN: usize = 1024;
+/// Streams after which a connection is closed once it idles: if they came at once, some 300 bytes of
+/// each stay in `h2`'s tables.
+const SWOLLEN: u64 = 1024;
 
 /// Sweeps after which the connection to an original destination that nobody uses is given up: the
 /// addresses that callers may dial have no end.

@@ -27,8 +27,8 @@ pub struct Client {
     control: Control,
     held: Rc<Held>,
     active: Rc<Cell<usize>>,
-    /// The most streams that lived on it at once.
-    most: Rc<Cell<usize>>,
+    /// Streams that were opened on it, ever and until the last look.
+    opened: Rc<Cell<(u64, u64)>>,
     /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
     retired: Rc<Cell<bool>>,
     config: Rc<StreamConfig>,
@@ -62,7 +62,7 @@ impl Client {
                 control,
                 held,
                 active: Rc::default(),
-                most: Rc::default(),
+                opened: Rc::default(),
                 retired: Rc::default(),
                 config,
                 hop,
@@ -87,11 +87,14 @@ impl Client {
         self.active.get()
     }
 
-    /// The most streams that ever lived on it at once. `h2` keeps the tables that they needed for as
-    /// long as the connection lives.
+    /// Looks whether it idles: no stream lives on it, and none was opened since the last look.
+    /// Returns how many it has carried then. `h2` keeps the tables of as many as ever lived or were
+    /// remembered at once for as long as the connection lives.
     #[must_use]
-    pub fn most(&self) -> usize {
-        self.most.get()
+    pub fn idle_after(&self) -> Option<u64> {
+        let (opened, seen) = self.opened.get();
+        self.opened.set((opened, opened));
+        (self.active.get() == 0 && opened == seen).then_some(opened)
     }
 
     /// Streams that the callee allows at once.
@@ -127,7 +130,8 @@ impl Client {
             }
         })?;
         self.active.set(self.active.get() + 1);
-        self.most.set(self.most.get().max(self.active.get()));
+        let (opened, seen) = self.opened.get();
+        self.opened.set((opened + 1, seen));
         Ok(ClientStream {
             phase: Phase::Head(response),
             sender: Some(Sender::new(send, self.control.desk())),

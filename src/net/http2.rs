@@ -80,8 +80,17 @@ impl Default for Http2Config {
     }
 }
 
+/// How long a stream that this side reset is kept in mind. `h2`'s default, a second, is less than a busy
+/// machine takes to read what the peer had sent by then: a storm of cancels then ends some streams
+/// twice on the wire.
+const REMEMBER: Duration = Duration::from_secs(10);
+
+/// The most such streams toward a callee (which answers, it does not attack), some 300 bytes each:
+/// 10,000 cancels a second.
+const REMEMBERED: usize = 100_000;
+
 impl Http2Config {
-    /// How many streams that this side reset are kept in mind for a second, so that what the peer
+    /// How many streams that this side reset are kept in mind for a while, so that what the peer
     /// had sent by then is dropped in silence: all of a storm, and the next. Of a stream that was
     /// forgotten, `h2` answers every late frame with another RST_STREAM, and after so many of them
     /// in a connection's life it ends the connection with every stream on it.
@@ -220,6 +229,7 @@ where
         .max_send_buffer_size(config.send_buffer)
         .max_pending_accept_reset_streams(config.pending_resets)
         .max_concurrent_reset_streams(config.remembered())
+        .reset_stream_duration(REMEMBER)
         .max_local_error_reset_streams(Some(config.remembered()))
         .data_frame_budget(SMALL_FRAMES);
     let handshake = async {
@@ -291,9 +301,9 @@ where
         .initial_connection_window_size(config.connection_window)
         .max_header_list_size(config.header_list)
         .max_send_buffer_size(config.send_buffer)
-        // As many as were canceled within a second, and no end to how many late frames of older
-        // ones may come in the connection's life: the callee answers, it does not attack.
-        .max_concurrent_reset_streams(usize::MAX)
+        // And no end to how many late frames of forgotten ones may come in the connection's life.
+        .max_concurrent_reset_streams(REMEMBERED)
+        .reset_stream_duration(REMEMBER)
         .max_local_error_reset_streams(None)
         .data_frame_budget(SMALL_FRAMES)
         .enable_push(false);
