@@ -17,6 +17,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/streaming"
 	"github.com/cloudwego/kitex/pkg/transmeta"
 	"github.com/cloudwego/kitex/transport"
+	"github.com/kitex-contrib/obs-opentelemetry/tracing"
 
 	"ripcord/interop/kitex_gen/interop"
 	svc "ripcord/interop/kitex_gen/interop/interop"
@@ -31,14 +32,14 @@ func runKitexClient(args []string) error {
 	caller := fs.String("caller", callerName, "this caller's own name")
 	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
 	_ = fs.Parse(args)
-	var more []client.Option
+	var suite []client.Option
 	if *otlp != "" {
 		if err := startTracing(*otlp, *caller); err != nil {
 			return err
 		}
-		more = newKitexTracing().clientOptions()
+		suite = append(suite, client.WithSuite(tracing.NewClientSuite()))
 	}
-	d, err := newKitexDialer(*addr, *tp, *pool, *name, *caller, more...)
+	d, err := newKitexDialer(*addr, *tp, *pool, *name, *caller, suite...)
 	if err != nil {
 		return err
 	}
@@ -72,12 +73,17 @@ func (extraHeader) OnWriteStream(ctx context.Context) (ttstream.IntHeader, ttstr
 	return ihd, shd, nil
 }
 
-func newKitexDialer(addr, tp, pool, dest, caller string, more ...client.Option) (*kitexDialer, error) {
-	opts := append(more,
+// newKitexDialer: a suite comes with the meta handlers that a user installs, like Kitex's tracing suite.
+func newKitexDialer(addr, tp, pool, dest, caller string, suite ...client.Option) (*kitexDialer, error) {
+	if len(suite) == 0 {
+		suite = []client.Option{
+			client.WithMetaHandler(transmeta.ClientTTHeaderHandler),
+			client.WithMetaHandler(transmeta.ClientHTTP2Handler),
+		}
+	}
+	opts := append(suite,
 		client.WithHostPorts(addr),
 		client.WithClientBasicInfo(&rpcinfo.EndpointBasicInfo{ServiceName: caller}),
-		client.WithMetaHandler(transmeta.ClientTTHeaderHandler),
-		client.WithMetaHandler(transmeta.ClientHTTP2Handler),
 		client.WithConnectTimeout(2*time.Second),
 	)
 	handler := []ttstream.ClientHandlerOption{ttstream.WithClientHeaderFrameHandler(extraHeader{})}

@@ -15,6 +15,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/transmeta"
 	"github.com/cloudwego/kitex/server"
 	"github.com/cloudwego/netpoll"
+	"github.com/kitex-contrib/obs-opentelemetry/tracing"
 
 	"ripcord/interop/kitex_gen/interop/interop"
 )
@@ -30,14 +31,14 @@ func runKitexServer(args []string) error {
 	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
 	_ = fs.Parse(args)
 
-	var more []server.Option
+	var suite []server.Option
 	if *otlp != "" {
 		if err := startTracing(*otlp, *name); err != nil {
 			return err
 		}
-		more = newKitexTracing().serverOptions()
+		suite = append(suite, server.WithSuite(tracing.NewServerSuite()))
 	}
-	svr, ln, err := newKitexServer(*addr, *name, *next, *nextTransport, *exitWait, *generic, more...)
+	svr, ln, err := newKitexServer(*addr, *name, *next, *nextTransport, *exitWait, *generic, suite...)
 	if err != nil {
 		return err
 	}
@@ -63,8 +64,8 @@ func exitOnSignal() {
 }
 
 // newKitexServer builds a server that serves TTHeader streaming, TTHeader
-// ping-pong and gRPC on one port, with the handlers that a user installs.
-func newKitexServer(addr, name, next, nextTransport string, exitWait time.Duration, generic bool, more ...server.Option) (server.Server, net.Listener, error) {
+// ping-pong and gRPC on one port, with the handlers that a user installs (a suite comes with them).
+func newKitexServer(addr, name, next, nextTransport string, exitWait time.Duration, generic bool, suite ...server.Option) (server.Server, net.Listener, error) {
 	ln, err := netpoll.CreateListener("tcp", addr) // a net.Listener would lose its descriptor to both owners
 	if err != nil {
 		return nil, nil, err
@@ -75,11 +76,15 @@ func newKitexServer(addr, name, next, nextTransport string, exitWait time.Durati
 			return nil, nil, err
 		}
 	}
-	svr := interop.NewServer(h, append(more,
+	if len(suite) == 0 {
+		suite = []server.Option{
+			server.WithMetaHandler(transmeta.ServerTTHeaderHandler),
+			server.WithMetaHandler(transmeta.ServerHTTP2Handler),
+		}
+	}
+	svr := interop.NewServer(h, append(suite,
 		server.WithListener(ln),
 		server.WithServerBasicInfo(&rpcinfo.EndpointBasicInfo{ServiceName: name}),
-		server.WithMetaHandler(transmeta.ServerTTHeaderHandler),
-		server.WithMetaHandler(transmeta.ServerHTTP2Handler),
 		server.WithTTHeaderStreamingOptions(
 			server.WithTTHeaderStreamingTransportOptions(ttstream.WithServerHeaderFrameHandler(rawHeader{}))),
 		server.WithExitSignal(func() <-chan error { return make(chan error) }),
