@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{in_the_middle, path_at};
 use crate::support::chain::{CALLEES, CALLERS, HOPS, Run, Stage, Wire, node, wire};
 use crate::support::collector::{Collector, Span};
-use crate::support::lab::{Callee, Caller};
+use crate::support::lab::{Callee, Caller, KITEX_CALLER};
 use crate::support::scenario::{Kind, op, recv, scenario, send};
 
 /// OTLP's `SPAN_KIND_SERVER` and `SPAN_KIND_CLIENT`.
@@ -59,6 +59,47 @@ fn spans_of(collector: &Collector, stage: &Stage, run: &Run) -> Vec<Span> {
         assert_eq!(line["span_id"], json!(server.id), "{}: r{n}", run.what);
     }
     spans
+}
+
+/// Kitex's own suite made the spans of its applications, and says in each how the stream ended there:
+/// `said` is what the caller's and the callee's exceptions contain, none where all was well.
+fn assert_kitex(run: &Run, spans: &[Span], said: Option<[&str; 2]>) {
+    let ends = [spans.first(), spans.last()].map(Option::unwrap);
+    for (at, span) in ends.into_iter().enumerate() {
+        if !span.service.starts_with("kitex.") {
+            continue;
+        }
+        let what = format!("{}: {}", run.what, span.service);
+        assert_eq!(span.attributes["rpc.system"], "kitex", "{what}");
+        assert!(span.attributes["kitex.send_size"].is_i64(), "{what}");
+        // Which it learned from a key of the suite's own, six hops away.
+        if span.kind == SERVER && run.caller == Caller::Mux {
+            assert_eq!(span.attributes["peer.service"], KITEX_CALLER, "{what}");
+        }
+        let exceptions: Vec<_> = span
+            .events
+            .iter()
+            .filter(|(n, _)| n == "exception")
+            .collect();
+        let Some(said) = said else {
+            assert!(
+                exceptions.is_empty() && span.status == UNSET,
+                "{what}: {span:#?}"
+            );
+            continue;
+        };
+        assert_eq!(span.status, ERROR, "{what}");
+        let [(_, exception)] = exceptions.as_slice() else {
+            panic!("{what}: not one exception: {span:#?}");
+        };
+        let message = exception["exception.message"].as_str().unwrap();
+        assert!(message.contains(said[at]), "{what}: {message}");
+    }
+}
+
+/// A path as Kitex prints it.
+fn printed(path: &[String]) -> String {
+    format!("[canceled path: {}]", path.join(" -> "))
 }
 
 fn application(kitex: bool, role: &str) -> String {
@@ -117,6 +158,7 @@ fn a_chain_is_one_trace_in_the_collector() {
 }
 
 fn complete(spans: &[Span], run: &Run) {
+    assert_kitex(run, spans, None);
     for span in spans {
         assert_ne!(span.status, ERROR, "{}: {span:#?}", run.what);
     }
@@ -146,6 +188,9 @@ fn wire_at(run: &Run, place: usize) -> Wire {
 }
 
 fn caller_let_go(spans: &[Span], run: &Run) {
+    let (path, _) = path_at(run.caller, run.caller.origin(), 0, HOPS);
+    let own = "code=12007] [client-side stream] user code invoking";
+    assert_kitex(run, spans, Some([own, &printed(&path)]));
     let cause = if run.caller == Caller::Mux {
         12007
     } else {
@@ -172,6 +217,9 @@ fn caller_let_go(spans: &[Span], run: &Run) {
 }
 
 fn third_hop_gave_up(spans: &[Span], run: &Run) {
+    let back: Vec<_> = (1..=3).rev().map(node).collect();
+    let (on, _) = path_at(run.caller, "r3", 3, HOPS);
+    assert_kitex(run, spans, Some([&printed(&back), &printed(&on)]));
     for span in of_hop(spans, 3) {
         assert_eq!(span.status, ERROR, "{}: {span:#?}", run.what);
         assert_eq!(span.attributes["error.type"], "idle", "{}", run.what);
