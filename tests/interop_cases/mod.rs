@@ -3,6 +3,7 @@
 mod cancels;
 mod chain;
 mod control;
+mod crowd;
 mod deadlines;
 mod drain;
 mod ends;
