@@ -10,6 +10,7 @@ mod ends;
 mod foreign;
 mod frames;
 mod golden;
+mod hop_times;
 mod hops;
 mod limits;
 mod official;
