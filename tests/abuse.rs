@@ -8,6 +8,8 @@
 
 mod abuse_cases;
 // What only other suites use.
+#[allow(dead_code)]
+mod peer_config;
 #[allow(dead_code, unused_imports)]
 mod storm_peers;
 #[allow(dead_code)]

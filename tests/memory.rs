@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod memory_peers;
+mod peer_config;
 // What only the interop suite uses.
 #[allow(dead_code)]
 mod support;

@@ -8,6 +8,7 @@
 //! (10,000 streams, 1,000 connections) or `RIPCORD_STORM=STREAMS,CONNECTIONS`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod peer_config;
 mod storm_peers;
 // What only the interop suite uses.
 #[allow(dead_code)]

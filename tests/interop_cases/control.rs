@@ -3,10 +3,10 @@
 
 use serde_json::json;
 
-use crate::support::lab::{Caller, KITEX_CALLER, address, client, go, say};
+use crate::support::lab::{Caller, KITEX_CALLER, address, client, go, pass, say};
 use crate::support::process::Process;
 use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::support::scenario::{PHASES, assert_like, canceled};
 use crate::support::tt::{Listener, Wire, said};
 use ripcord::ttheader::frame::Kind as Frame;
 
@@ -33,31 +33,10 @@ routes: [{{ name: in, backend: in }}]
 /// Canceled in each phase, one stream after the other. How many there were.
 fn canceled_in_each_phase(kitex: &Process, egress: &Ripcord) -> usize {
     let client = client(Caller::Mux, &egress.address).unwrap();
-    let phases = ["before", "middle", "half-closed"];
-    for phase in phases {
-        let middle = usize::from(phase != "before");
-        let close = match phase {
-            "half-closed" => op("close_send"),
-            _ => send(0, 0),
-        };
-        let script = [
-            recv(middle),
-            send(middle, 5),
-            barrier("ready"),
-            op("wait_cancel"),
-        ];
-        let ops = [
-            send(middle, 5),
-            recv(middle),
-            close,
-            barrier("now"),
-            op("cancel"),
-        ];
-        let id = say(&client, &scenario(phase, Kind::Bidi, script, ops));
-        for (peer, gate) in [(kitex, "ready"), (&client, "now")] {
-            peer.event("barrier", &format!("{id}/{gate}"));
-            peer.say(&json!({ "go": format!("{id}/{gate}") }));
-        }
+    for phase in PHASES {
+        let id = say(&client, &canceled(phase));
+        pass(kitex, &id, "ready");
+        pass(&client, &id, "now");
         let printed = format!(
             "[ttstream error, code=12007] [server-side stream] [canceled path: {KITEX_CALLER} -> egress -> ingress] user code"
         );
@@ -65,7 +44,7 @@ fn canceled_in_each_phase(kitex: &Process, egress: &Ripcord) -> usize {
         let wanted = json!({ "ctx_err": format!("~{printed}") });
         assert_like(phase, &seen, &wanted);
     }
-    phases.len()
+    PHASES.len()
 }
 
 fn streams_counted(hop: &Ripcord) -> usize {

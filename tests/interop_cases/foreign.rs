@@ -5,14 +5,16 @@ use serde_json::json;
 
 use crate::support::foreign::Kind as Proxy;
 use crate::support::h2peer::{Ended, H2Callee, Play};
-use crate::support::lab::{Caller, GRPC_CALLER, KITEX_CALLER, address, client, go, say};
+use crate::support::lab::{Caller, GRPC_CALLER, KITEX_CALLER, address, client, go, pass, say};
 use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, ret, scenario, send};
+use crate::support::scenario::{
+    Kind, PHASES, assert_like, barrier, canceled, op, ret, scenario, send,
+};
 use crate::support::tt::{Listener, Wire, said};
 use ripcord::ttheader::frame::Kind as Frame;
 
 /// An egress with two backends at `address`: one that is said to be a ripcord, one that is not.
-fn egress(node: &str, address: &str) -> Ripcord {
+pub(super) fn egress(node: &str, address: &str) -> Ripcord {
     let table = format!(
         "backends:
   plain: {{ protocol: grpc, endpoints: [\"{address}\"] }}
@@ -50,37 +52,16 @@ fn the_path_survives(proxy: Proxy) {
         let client = client(caller, &egress.address).unwrap();
         for via in ["plain", "marked"] {
             let mut running = Vec::new();
-            for phase in ["before", "middle", "half-closed"] {
-                let middle = usize::from(phase != "before");
-                let close = if phase == "half-closed" {
-                    op("close_send")
-                } else {
-                    send(0, 0)
-                };
-                let script = [
-                    recv(middle),
-                    send(middle, 5),
-                    barrier("ready"),
-                    op("wait_cancel"),
-                ];
-                let ops = [
-                    send(middle, 5),
-                    recv(middle),
-                    close,
-                    barrier("now"),
-                    op("cancel"),
-                ];
+            for phase in PHASES {
                 // A Kitex caller does not say its name on streams, unless it is made to.
-                let case = scenario(format!("{via} {phase}"), Kind::Bidi, script, ops)
+                let case = canceled(phase)
                     .with("metadata", json!({ "x-via": via }))
                     .with("int_header", json!({ "3": name }));
-                running.push((case.name.clone(), say(&client, &case)));
+                running.push((format!("{via} {phase}"), say(&client, &case)));
             }
             for (_, id) in &running {
-                for (peer, gate) in [(&kitex, "ready"), (&client, "now")] {
-                    peer.event("barrier", &format!("{id}/{gate}"));
-                    peer.say(&json!({ "go": format!("{id}/{gate}") }));
-                }
+                pass(&kitex, id, "ready");
+                pass(&client, id, "now");
             }
             for (what, id) in running {
                 let what = format!("{caller:?} {what}");
@@ -196,10 +177,8 @@ fn a_grpc_server_that_is_taken_for_a_ripcord_works_on() {
         let script = [barrier("ready"), op("wait_cancel")];
         let ops = [barrier("now"), op("cancel")];
         let id = marked(scenario(format!("cancel {n}"), Kind::Bidi, script, ops));
-        for (peer, gate) in [(&server, "ready"), (&client, "now")] {
-            peer.event("barrier", &format!("{id}/{gate}"));
-            peer.say(&json!({ "go": format!("{id}/{gate}") }));
-        }
+        pass(&server, &id, "ready");
+        pass(&client, &id, "now");
         let seen = server.event("server_end", &id);
         assert_like("cancel", &seen, &json!({ "ctx_err": "context canceled" }));
         let script = [op("echo"), ret("ok", 0, "")];
@@ -240,10 +219,8 @@ routes: [{{ name: b, backend: b }}]
             let case =
                 scenario(via, Kind::Bidi, script, ops).with("metadata", json!({ "x-via": via }));
             let id = say(&client, &case);
-            for (peer, gate) in [(&kitex, "ready"), (&client, "now")] {
-                peer.event("barrier", &format!("{id}/{gate}"));
-                peer.say(&json!({ "go": format!("{id}/{gate}") }));
-            }
+            pass(&kitex, &id, "ready");
+            pass(&client, &id, "now");
             let seen = kitex.event("server_end", &id);
             let printed = format!(
                 "~code=12011] [server-side stream] [canceled path: {name} -> a -> b -> c] "

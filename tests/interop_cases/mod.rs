@@ -11,6 +11,7 @@ mod foreign;
 mod frames;
 mod golden;
 mod h2spec;
+mod hop_times;
 mod hops;
 mod limits;
 mod official;

@@ -48,6 +48,26 @@ fn end(text: usize, details: usize, trailers: usize) -> Scenario {
     )
 }
 
+/// A stream that stands beside others on its connection, until the caller passes `end`.
+fn beside() -> Scenario {
+    let ops = [send(1, 5), recv(1), barrier("end"), op("close_send")];
+    scenario("beside", Kind::Bidi, [op("echo")], ops)
+}
+
+/// The caller was told the status of [`end`] with that text, all of it.
+#[track_caller]
+fn assert_told(seen: &Seen, text_bytes: usize) {
+    let message = text(seen.pair, text_bytes);
+    let expected = json!({ "kind": "error", "code": 9, "message": message });
+    assert_like(&seen.what, &seen.caller, &expected);
+}
+
+/// What was cut of the caller's end, but for the exact native form.
+fn cut(caller: &Value) -> String {
+    let parts = mark(caller).split(',').filter(|part| *part != "exact");
+    parts.collect::<Vec<_>>().join(",")
+}
+
 /// Runs the end on every pair.
 fn run(
     callers: &[Caller],
@@ -158,18 +178,11 @@ fn a_grpc_caller_is_told_as_many_trailers_as_it_takes() {
             &GRPC_CALLEES,
             &end(10, 0, bytes),
             |seen| {
-                let message = text(seen.pair, 10);
-                assert_like(
-                    &seen.what,
-                    &seen.caller,
-                    &json!({ "kind": "error", "code": 9, "message": message }),
-                );
+                assert_told(seen, 10);
                 // Seven are 7,266 bytes, eight too many.
                 assert_eq!(trailers(seen), 7, "{}", seen.what);
-                let cut = mark(&seen.caller);
-                let cut: Vec<_> = cut.split(',').filter(|part| *part != "exact").collect();
                 let expected = if bytes > 7_000 { "trailers" } else { "" };
-                assert_eq!(cut.join(","), expected, "{}", seen.what);
+                assert_eq!(cut(&seen.caller), expected, "{}", seen.what);
             },
         );
     }
@@ -187,13 +200,8 @@ fn a_grpc_caller_is_told_details_whole_or_not_at_all() {
                 &callees,
                 &end(10, bytes, with),
                 |seen| {
-                    let message = text(seen.pair, 10);
-                    assert_like(
-                        &seen.what,
-                        &seen.caller,
-                        &json!({ "kind": "error", "code": 9, "message": message }),
-                    );
-                    let cut = mark(&seen.caller);
+                    assert_told(seen, 10);
+                    let cut = cut(&seen.caller);
                     let whole = seen.caller["trailer"]["grpc-status-details-bin"].is_array()
                         || seen.caller["details"].is_array();
                     let fits = bytes == 5_000;
@@ -201,14 +209,13 @@ fn a_grpc_caller_is_told_details_whole_or_not_at_all() {
                     let early = seen.pair.via == Via::TtHeader && bytes > 49_000;
                     let room = with == 0 || early;
                     assert_eq!(whole, fits, "{}: {cut}", seen.what);
-                    let cut: Vec<_> = cut.split(',').filter(|part| *part != "exact").collect();
                     let expected = match (fits, room) {
                         (true, true) => "",
                         (true, false) => "trailers",
                         (false, true) => "details",
                         (false, false) => "trailers,details",
                     };
-                    assert_eq!(cut.join(","), expected, "{}", seen.what);
+                    assert_eq!(cut, expected, "{}", seen.what);
                 },
             );
         }
@@ -291,12 +298,7 @@ fn the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it() {
         &GRPC_CALLEES,
         &end(10, 0, 230_000),
         |seen| {
-            let message = text(seen.pair, 10);
-            assert_like(
-                &seen.what,
-                &seen.caller,
-                &json!({ "kind": "error", "code": 9, "message": message }),
-            );
+            assert_told(seen, 10);
             assert!(mark(&seen.caller).contains("trailers"), "{}", seen.what);
         },
     );
@@ -307,12 +309,7 @@ fn the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it() {
 #[test]
 fn a_long_end_leaves_the_streams_beside_it_alone() {
     let Some(lab) = lab() else { return };
-    let beside = scenario(
-        "beside",
-        Kind::Bidi,
-        [op("echo")],
-        [send(1, 5), recv(1), barrier("end"), op("close_send")],
-    );
+    let beside = beside();
     for pair in lab.pairs(&GRPC_CALLERS, &[Via::One], &GRPC_CALLEES) {
         let others = lab.start_on(pair, &beside);
         others.started();
@@ -442,12 +439,7 @@ fn request(bytes: usize) -> Scenario {
 #[test]
 fn a_caller_that_says_too_much_is_told_so_and_keeps_its_other_streams() {
     let Some(lab) = lab() else { return };
-    let beside = scenario(
-        "beside",
-        Kind::Bidi,
-        [op("echo")],
-        [send(1, 5), recv(1), barrier("end"), op("close_send")],
-    );
+    let beside = beside();
     let ok = json!({ "kind": "ok", "recv": 1 });
     let mut callers = GRPC_CALLERS.to_vec();
     callers.push(Caller::Mux);

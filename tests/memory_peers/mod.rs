@@ -4,14 +4,12 @@
 use std::future::poll_fn;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use ripcord::net::budget::Budget;
 use ripcord::net::http2::{self, Http2Config};
 use ripcord::stream::{
     End, Half, Inbound, Metadata, Outbound, Payload, Reason, Received, RequestHead, ResponseHead,
@@ -24,41 +22,20 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::spawn_local;
 
 use crate::Wire::{self, Grpc, TtHeader};
+use crate::peer_config;
 
 /// How long a stream may take that has nothing to do with the stalled ones.
 const LIVE: Duration = Duration::from_secs(60);
 
-const NEVER: Duration = Duration::from_secs(3600);
+/// Bytes that a stream may receive unread.
+const STREAM_WINDOW: u32 = 16 << 10;
 
 fn http2_config() -> Http2Config {
     Http2Config {
-        stream_window: 16 << 10,
-        connection_window: 256 << 20,
+        stream_window: STREAM_WINDOW,
+        connection_window: peer_config::CONNECTION_WINDOW,
         ..Http2Config::default()
     }
-}
-
-fn grpc_config() -> Rc<grpc::StreamConfig> {
-    Rc::new(grpc::StreamConfig {
-        node: Rc::from("peer"),
-        max_message: 4 << 20,
-        max_metadata: 16 * 1024,
-        stream_window: 16 << 10,
-        connection_window: 256 << 20,
-        slow_grace: NEVER,
-        budget: Budget::new(usize::MAX),
-        slow_streams: Arc::default(),
-        carried: true,
-        to_ripcord: false,
-    })
-}
-
-fn ttheader_config() -> Rc<ttheader::ConnConfig> {
-    let budget = Budget::new(usize::MAX);
-    let mut config = ttheader::ConnConfig::new("peer", budget, ttheader::Counters::new());
-    (config.slow_grace, config.lone_grace) = (NEVER, NEVER);
-    config.connection_budget = usize::MAX;
-    Rc::new(config)
 }
 
 /// Runs `run` on a thread and a runtime of its own.
@@ -103,7 +80,7 @@ impl Callee {
 async fn serve(wire: Wire, socket: TcpStream, opened: Arc<AtomicUsize>) {
     match wire {
         Grpc => {
-            let connection = grpc::server::Connection::new(grpc_config());
+            let connection = grpc::server::Connection::new(peer_config::grpc(STREAM_WINDOW, true));
             let control = connection.control();
             let on_request = move |request, respond| {
                 if let Some((head, stream)) = connection.accept(request, respond) {
@@ -121,7 +98,14 @@ async fn serve(wire: Wire, socket: TcpStream, opened: Arc<AtomicUsize>) {
             };
             let handle = ttheader::server::ServerHandle::new();
             let first = BytesMut::new();
-            ttheader::server::serve(socket, first, ttheader_config(), handle, on_stream).await;
+            ttheader::server::serve(
+                socket,
+                first,
+                peer_config::ttheader(true),
+                handle,
+                on_stream,
+            )
+            .await;
         }
     }
 }
@@ -213,13 +197,18 @@ pub(crate) async fn call<U: Use>(
     match wire {
         Grpc => {
             let http2 = http2_config();
-            let connecting = grpc::client::Client::connect(socket, &http2, grpc_config());
+            let connecting = grpc::client::Client::connect(
+                socket,
+                &http2,
+                peer_config::grpc(STREAM_WINDOW, true),
+            );
             let (client, driver) = connecting.await.unwrap();
             spawn_local(driver);
             what.with(client.open(head).await.unwrap()).await
         }
         TtHeader => {
-            let (client, driver) = ttheader::client::Client::new(socket, ttheader_config());
+            let (client, driver) =
+                ttheader::client::Client::new(socket, peer_config::ttheader(true));
             spawn_local(driver);
             what.with(client.open(head).unwrap()).await
         }

@@ -19,7 +19,8 @@ use tokio::task::spawn_local;
 
 use super::Wire::{self, Grpc, TtHeader};
 use super::tap::{Heard, Role, Tapped};
-use super::{Seen, Thread, grpc_config, http2_config, ttheader_config};
+use super::{STREAM_WINDOW, Seen, Thread, http2_config};
+use crate::peer_config;
 
 /// What a TTHeader caller says when it cancels.
 pub(crate) const TEXT: &str = "storm";
@@ -148,7 +149,11 @@ async fn connect(
     match wire {
         Grpc => {
             let http2 = http2_config();
-            let connecting = grpc::client::Client::connect(socket, &http2, grpc_config());
+            let connecting = grpc::client::Client::connect(
+                socket,
+                &http2,
+                peer_config::grpc(STREAM_WINDOW, false),
+            );
             let (client, driver) = connecting.await.unwrap();
             spawn_local(async move {
                 let end = tokio::select! { biased; () = dropped => return, end = driver => end };
@@ -159,7 +164,8 @@ async fn connect(
             Client::Grpc(client)
         }
         TtHeader => {
-            let (client, driver) = ttheader::client::Client::new(socket, ttheader_config());
+            let (client, driver) =
+                ttheader::client::Client::new(socket, peer_config::ttheader(false));
             spawn_local(async move {
                 tokio::select! { biased; () = dropped => {}, () = driver => {} }
             });

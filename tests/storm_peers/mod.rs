@@ -6,14 +6,12 @@ mod tap;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use ripcord::net::budget::Budget;
 use ripcord::net::http2::{self, Http2Config};
 use ripcord::net::tcp;
 use ripcord::stream::{End, Inbound, Metadata, Received, RequestHead, ResponseHead};
@@ -21,14 +19,13 @@ use ripcord::{grpc, ttheader};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
+use crate::peer_config;
 pub(crate) use callers::{CALLER, CAUSE, Callers, Storm, TEXT, Then, Traffic};
 pub(crate) use tap::Heard;
 use tap::{Role, Tapped};
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-const NEVER: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
@@ -37,39 +34,17 @@ pub(crate) enum Wire {
 }
 use Wire::{Grpc, TtHeader};
 
+/// Bytes that a stream may receive unread.
+const STREAM_WINDOW: u32 = 64 << 10;
+
 fn http2_config() -> Http2Config {
     Http2Config {
-        stream_window: 64 << 10,
-        connection_window: 256 << 20,
+        stream_window: STREAM_WINDOW,
+        connection_window: peer_config::CONNECTION_WINDOW,
         max_streams: 1 << 20,
         pending_resets: 1 << 20,
         ..Http2Config::default()
     }
-}
-
-fn grpc_config() -> Rc<grpc::StreamConfig> {
-    Rc::new(grpc::StreamConfig {
-        node: Rc::from("peer"),
-        max_message: 4 << 20,
-        max_metadata: 16 << 10,
-        stream_window: 64 << 10,
-        connection_window: 256 << 20,
-        slow_grace: NEVER,
-        budget: Budget::new(usize::MAX),
-        slow_streams: Arc::default(),
-        carried: false,
-        to_ripcord: false,
-    })
-}
-
-fn ttheader_config() -> Rc<ttheader::ConnConfig> {
-    let budget = Budget::new(usize::MAX);
-    let mut config = ttheader::ConnConfig::new("peer", budget, ttheader::Counters::new());
-    (config.slow_grace, config.lone_grace) = (NEVER, NEVER);
-    config.connection_budget = usize::MAX;
-    config.max_streams = usize::MAX;
-    config.carried = false;
-    Rc::new(config)
 }
 
 /// What a peer noticed.
@@ -254,7 +229,8 @@ async fn serve(
     let serve = async {
         match wire {
             Grpc => {
-                let connection = grpc::server::Connection::new(grpc_config());
+                let connection =
+                    grpc::server::Connection::new(peer_config::grpc(STREAM_WINDOW, false));
                 let control = connection.control();
                 let on_request = move |request, respond| {
                     if let Some((head, stream)) = connection.accept(request, respond) {
@@ -270,7 +246,14 @@ async fn serve(
                 };
                 let handle = ttheader::server::ServerHandle::new();
                 let first = BytesMut::new();
-                ttheader::server::serve(socket, first, ttheader_config(), handle, on_stream).await;
+                ttheader::server::serve(
+                    socket,
+                    first,
+                    peer_config::ttheader(false),
+                    handle,
+                    on_stream,
+                )
+                .await;
             }
         }
     };

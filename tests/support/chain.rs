@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::collector::Collector;
-use super::lab::{Callee, Caller, address, client_with, go, say};
+use super::lab::{Callee, Caller, address, client_with, go, pass, say};
 use super::process::{LIMIT, Process};
 use super::ripcord::Ripcord;
 use super::scenario::Scenario;
@@ -342,12 +342,6 @@ fn intact(what: &str, end: Value) -> Value {
         "{what}: {end}"
     );
     end
-}
-
-fn pass(process: &Process, id: &str, barrier: &str) {
-    let gate = format!("{id}/{barrier}");
-    process.event("barrier", &gate);
-    process.say(&json!({ "go": gate }));
 }
 
 /// A trace id that no other stream of this run has.

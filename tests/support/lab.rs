@@ -408,7 +408,8 @@ impl Running<'_> {
     }
 }
 
-fn pass(process: &Process, id: &str, barrier: &str) {
+/// Waits until it stands at a barrier, and lets it go on.
+pub(crate) fn pass(process: &Process, id: &str, barrier: &str) {
     let gate = format!("{id}/{barrier}");
     process.event("barrier", &gate);
     process.say(&json!({ "go": gate }));

@@ -71,6 +71,32 @@ pub(crate) fn barrier(name: &str) -> Value {
     json!({ "op": "barrier", "name": name })
 }
 
+/// When a caller lets go: before any message, in mid stream, after its half-close.
+pub(crate) const PHASES: [&str; 3] = ["before", "middle", "half-closed"];
+
+/// A stream that its caller cancels in that phase: when the callee has passed `ready`, and it `now`.
+pub(crate) fn canceled(phase: &str) -> Scenario {
+    let middle = usize::from(phase != "before");
+    let close = match phase {
+        "half-closed" => op("close_send"),
+        _ => send(0, 0),
+    };
+    let script = [
+        recv(middle),
+        send(middle, 5),
+        barrier("ready"),
+        op("wait_cancel"),
+    ];
+    let ops = [
+        send(middle, 5),
+        recv(middle),
+        close,
+        barrier("now"),
+        op("cancel"),
+    ];
+    scenario(phase, Kind::Bidi, script, ops)
+}
+
 /// The handler returns.
 pub(crate) fn ret(kind: &str, code: i64, message: &str) -> Value {
     json!({ "op": "return", "kind": kind, "code": code, "message": message })
