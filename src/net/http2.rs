@@ -269,8 +269,7 @@ where
     .await;
     control.0.over.set(true);
     if end == ConnectionEnd::Closed {
-        let gone = poll_fn(|cx| driver.handle.poll_discard(cx));
-        let _ = tokio::time::timeout(LINGER, gone).await;
+        driver.linger().await;
     }
     end
 }
@@ -324,6 +323,9 @@ where
         })
         .await;
         control.0.over.set(true);
+        if end == ConnectionEnd::Closed {
+            driver.linger().await;
+        }
         end
     };
     Ok((requests, drive))
@@ -413,6 +415,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             Poll::Pending if self.control.0.urgent.get() => self.poll_grace(cx),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// After everything was written and this side is closed: until the peer has closed its own.
+    async fn linger(&self) {
+        let gone = poll_fn(|cx| self.handle.poll_discard(cx));
+        let _ = tokio::time::timeout(LINGER, gone).await;
     }
 
     fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {

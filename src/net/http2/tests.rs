@@ -52,6 +52,39 @@ fn a_drained_connection_reads_on_until_its_peer_has_closed() {
     });
 }
 
+#[test]
+fn a_connection_that_is_left_reads_on_until_its_callee_has_closed() {
+    local(async || {
+        let (ours, mut peer) = tokio::io::duplex(1 << 16);
+        let config = Http2Config::default();
+        let connecting = connect(ours, &config, Control::default());
+        let (requests, drive) = connecting.await.unwrap();
+        let driver = tokio::task::spawn_local(drive);
+        peer.write_all(&SETTINGS).await.unwrap();
+        let mut requests = requests.ready().await.unwrap();
+        let request = Request::post("http://callee/x").body(()).unwrap();
+        let (response, mut stream) = requests.send_request(request, false).unwrap();
+        peer.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+        until(&mut peer, HEADERS, 1).await;
+        stream.send_reset(h2::Reason::CANCEL);
+        drop((response, stream, requests));
+        // Until it has closed its side.
+        let mut said = Vec::new();
+        peer.read_to_end(&mut said).await.unwrap();
+        let reset = frame(RESET, 0, 1, &8u32.to_be_bytes());
+        assert!(said.windows(reset.len()).any(|w| w == reset));
+        // What the callee had sent does not meet a closed socket, which would take the reset with it.
+        peer.write_all(&[0; 30_000]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        peer.write_all(&[0; 60_000]).await.expect("still read");
+        assert!(!driver.is_finished());
+        drop(peer);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(driver.is_finished());
+        assert_eq!(driver.await.unwrap(), ConnectionEnd::Closed);
+    });
+}
+
 /// More than `h2` remembers by default, and more than the 1024 late frames that it forgives.
 const STORM: u32 = 3000;
 
