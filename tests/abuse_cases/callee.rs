@@ -10,7 +10,9 @@ use super::rig::{Rig, Row};
 use crate::support::h2peer::H2Caller;
 
 /// What a bad callee does with each connection, by the name of its service.
-const CALLEES: &[(&str, &str, fn(TcpStream))] = &[
+type Callee = (&'static str, &'static str, fn(TcpStream));
+
+const CALLEES: &[Callee] = &[
     ("GrpcNoise", "grpc", |socket| say(socket, &noise(4096))),
     ("GrpcHttp1", "grpc", |socket| {
         say(
