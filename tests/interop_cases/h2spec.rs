@@ -12,7 +12,11 @@ const EXPLAINED: &[&str] = &[
     "Sends a WINDOW_UPDATE frame on half-closed (remote) stream",
     "Sends a PRIORITY frame on half-closed (remote) stream",
     "Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded",
+    // Whether the answer or the fault is first is a race.
     "Sends a HEADERS frame that contains a pseudo-header field as trailers",
+    "Sends a second HEADERS frame without the END_STREAM flag",
+    "Sends a HEADERS frame with the \"content-length\" header field which does not equal the DATA frame payload length",
+    "Sends a HEADERS frame with the \"content-length\" header field which does not equal the sum of the multiple DATA frames payload length",
 ];
 
 /// Cases of the pinned version.

@@ -105,7 +105,7 @@ impl Seen {
     }
 
     /// How many messages came back.
-    #[allow(dead_code, reason = "not every test that uses these peers asks")]
+    #[allow(dead_code, reason = "only the abuse suite asks")]
     pub(crate) fn talked(&self) -> usize {
         self.talked.load(Ordering::Relaxed)
     }
