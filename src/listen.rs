@@ -430,18 +430,17 @@ async fn serve_grpc(
     let (control, remote) = (connection.control(), connection.control());
     let _drain = worker.on_drain(move || remote.drain());
     let (on_worker, on_listener) = (Rc::clone(&worker), Rc::clone(&listener));
-    // A stream's future is kilobytes large, and the runtime moves what it is given nine times.
     let on_request = move |request, respond| {
         if let Some((mut head, stream)) = connection.accept(request, respond) {
             head.destination = from.destination;
-            spawn_local(Box::pin(proxy::carry(
+            spawn_local(proxy::carry(
                 Rc::clone(&on_worker),
                 Rc::clone(&on_listener),
                 Wire::Grpc,
                 from.peer,
                 head,
                 Box::new(stream),
-            )));
+            ));
         }
         for _ in 0..connection.take_not_grpc() {
             let metrics = &on_worker.shared.telemetry.metrics;
@@ -484,14 +483,14 @@ async fn serve_ttheader(
     let (on_worker, on_listener) = (Rc::clone(&worker), Rc::clone(&listener));
     let on_stream = move |mut head: RequestHead, stream| {
         head.destination = from.destination;
-        spawn_local(Box::pin(proxy::carry(
+        spawn_local(proxy::carry(
             Rc::clone(&on_worker),
             Rc::clone(&on_listener),
             Wire::TtHeader,
             from.peer,
             head,
             Box::new(stream),
-        )));
+        ));
     };
     ttheader::server::serve(
         socket,
