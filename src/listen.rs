@@ -399,17 +399,16 @@ async fn serve_grpc(
     let (control, remote) = (connection.control(), connection.control());
     let _drain = worker.on_drain(move || remote.drain());
     let (on_worker, on_listener) = (Rc::clone(&worker), Rc::clone(&listener));
-    // A stream's future is kilobytes large, and the runtime moves what it is given nine times.
     let on_request = move |request, respond| {
         if let Some((head, stream)) = connection.accept(request, respond) {
-            spawn_local(Box::pin(proxy::carry(
+            spawn_local(proxy::carry(
                 Rc::clone(&on_worker),
                 Rc::clone(&on_listener),
                 Wire::Grpc,
                 peer,
                 head,
                 Box::new(stream),
-            )));
+            ));
         }
     };
     match http2::serve(socket, first, &listener.http2, control, on_request).await {
@@ -435,14 +434,14 @@ async fn serve_ttheader(
     let _drain = worker.on_drain(move || remote.drain());
     let (on_worker, on_listener) = (Rc::clone(&worker), Rc::clone(&listener));
     let on_stream = move |head, stream| {
-        spawn_local(Box::pin(proxy::carry(
+        spawn_local(proxy::carry(
             Rc::clone(&on_worker),
             Rc::clone(&on_listener),
             Wire::TtHeader,
             peer,
             head,
             Box::new(stream),
-        )));
+        ));
     };
     ttheader::server::serve(
         socket,

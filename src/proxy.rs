@@ -36,7 +36,8 @@ pub type Tap = tokio::sync::mpsc::UnboundedSender<Observed>;
 /// Carries one stream that a caller opened to its end.
 ///
 /// The future is what a stream that idles takes for as long as it lives. So what only the opening needs
-/// (the head, the way to a backend) is in a box of its own, gone when there is a backend.
+/// (the head, the way to a backend) is in a box of its own, gone when there is a backend. It is
+/// small also since the runtime moves what is spawned nine times.
 pub(crate) fn carry<I: Inbound>(
     worker: Rc<Worker>,
     listener: Rc<Listener>,
