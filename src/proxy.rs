@@ -51,12 +51,14 @@ pub(crate) fn carry<I: Inbound>(
         let (mut stream, opened) = opening.await;
         let (inbound, switch) = (&mut *stream.inbound, &*stream.switch);
         let node = &*stream.worker.shared.node;
+        let live = stream.record.live();
+        let seen = |request, response| live.set_traffic(traffic(request, response));
         let outcome = match opened {
             Ok((Opened::Grpc(mut outbound), start)) => {
-                bridge::run(inbound, &mut *outbound, start, node, switch).await
+                bridge::run(inbound, &mut *outbound, start, node, switch, seen).await
             }
             Ok((Opened::TtHeader(mut outbound), start)) => {
-                bridge::run(inbound, &mut *outbound, start, node, switch).await
+                bridge::run(inbound, &mut *outbound, start, node, switch, seen).await
             }
             Err(end) => refuse(inbound, *end, node),
         };

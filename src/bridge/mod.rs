@@ -106,15 +106,18 @@ pub struct Stages {
     pub check: Option<Check>,
 }
 
-/// Carries the stream to its end and tells both sides.
+/// Carries the stream to its end and tells both sides. `seen` hears what moved so far in the
+/// directions (request, response), once for each turn that moved anything.
 pub async fn run<I: Inbound, O: Outbound>(
     inbound: &mut I,
     outbound: &mut O,
     start: Start,
     node: &str,
     switch: &Switch,
+    seen: impl Fn(Moved, Moved),
 ) -> Outcome {
     let mut carry = start.0;
+    let mut said = 0;
     let end = poll_fn(|cx| {
         if let Some(end) = carry.refused.take() {
             return Poll::Ready(*end);
@@ -124,6 +127,11 @@ pub async fn run<I: Inbound, O: Outbound>(
         }
         if let Poll::Ready(end) = switch.poll_end(cx) {
             return Poll::Ready(end);
+        }
+        let activity = carry.activity();
+        if activity != said {
+            said = activity;
+            seen(carry.request.moved, carry.response.moved);
         }
         carry.poll_clock(cx)
     })

@@ -45,6 +45,8 @@ struct Rig {
     caller: Remote,
     callee: Remote,
     switch: Rc<Switch>,
+    /// What `run` said had moved.
+    seen: Rc<Cell<(Moved, Moved)>>,
     task: tokio::task::JoinHandle<(Outcome, MemoryHalf, MemoryHalf)>,
 }
 
@@ -57,6 +59,8 @@ fn start_with(stages: Stages, caller_room: usize, callee_room: usize, limits: Li
     let (mut outbound, callee) = memory_half(callee_room);
     let switch = Rc::new(Switch::default());
     let shared = Rc::clone(&switch);
+    let seen = Rc::<Cell<(Moved, Moved)>>::default();
+    let moved = Rc::clone(&seen);
     let task = tokio::task::spawn_local(async move {
         let outcome = run(
             &mut inbound,
@@ -64,6 +68,7 @@ fn start_with(stages: Stages, caller_room: usize, callee_room: usize, limits: Li
             Start::new(Early::default(), stages, &limits),
             NODE,
             &shared,
+            |request, response| moved.set((request, response)),
         )
         .await;
         (outcome, inbound, outbound)
@@ -72,6 +77,7 @@ fn start_with(stages: Stages, caller_room: usize, callee_room: usize, limits: Li
         caller,
         callee,
         switch,
+        seen,
         task,
     }
 }
@@ -110,6 +116,7 @@ fn a_stream_each_way_ends_once() {
         settled().await;
         assert_eq!(rig.callee.heard().messages, [b"one", b"two"]);
         assert_eq!(rig.callee.heard().half_closes, 1);
+        assert_eq!(rig.seen.get().0.messages, 2);
         rig.callee.does(Received::Head(ResponseHead::default()));
         rig.callee.sends(b"three");
         rig.callee
@@ -420,6 +427,7 @@ fn a_stage_sees_one_message_at_a_time_and_its_refusal_ends_both_sides() {
             Start::new(Early::default(), stages, &Limits::default()),
             NODE,
             &switch,
+            |_, _| {},
         )
         .await;
         assert!(matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::Undecodable));

@@ -124,8 +124,7 @@ impl LiveStream {
         }
     }
 
-    /// Shows what went over the stream so far. Four relaxed stores; optional, and not meant to be
-    /// called per message.
+    /// Shows what went over the stream so far: four relaxed stores.
     pub fn set_traffic(&self, traffic: Traffic) {
         let [a, b, c, d] = &self.traffic;
         a.store(traffic.request_messages, Relaxed);

@@ -31,6 +31,7 @@ fn carry(early: Early, stages: Stages, does: impl Fn(&Remote, &Remote)) -> Went 
             Start::new(early, stages, &Limits::default()),
             NODE,
             &Switch::default(),
+            |_, _| {},
         )
         .await;
         went = Some(Went {
