@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustc_hash::FxHashMap;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tracing::{debug, warn};
@@ -22,6 +22,9 @@ use crate::stream::RequestHead;
 use crate::telemetry::{Series, Side, Violation, Wire};
 use crate::worker::{self, Job, Worker};
 use crate::{Route, grpc, proxy, relay, ttheader};
+use sniff::{Spoken, sniff};
+
+mod sniff;
 
 /// How long an acceptor rests when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -268,60 +271,6 @@ pub(crate) async fn accept(
             listener.leave();
         }
     }
-}
-
-/// What the first bytes of a connection say.
-enum Spoken {
-    Http2,
-    Streaming,
-    PingPong,
-    /// Neither: what it is, and a text for the log.
-    Foreign(Violation, &'static str),
-    /// It closed without saying anything: a health check.
-    Nothing,
-}
-
-/// Bytes that tell the protocols apart (as one Kitex port does).
-const TELLING: usize = 8;
-
-const HTTP2: &[u8] = b"PRI * HT";
-
-async fn sniff(socket: &mut TcpStream, first: &mut BytesMut) -> io::Result<Spoken> {
-    while first.len() < TELLING {
-        if socket.read_buf(first).await? == 0 {
-            let nothing = first.is_empty();
-            return Ok(if nothing {
-                Spoken::Nothing
-            } else {
-                Spoken::Foreign(Violation::Truncated, "closed after a few bytes")
-            });
-        }
-    }
-    Ok(match first.get(..TELLING) {
-        Some(HTTP2) => Spoken::Http2,
-        Some(&[_, _, _, _, 0x10, 0x00, _, flags]) if flags & 0x02 != 0 => Spoken::Streaming,
-        Some(&[_, _, _, _, 0x10, 0x00, _, _]) => Spoken::PingPong,
-        Some(&[0x16, 0x03, ..]) => {
-            Spoken::Foreign(Violation::Tls, "TLS, which this listener does not speak")
-        }
-        Some(text) if is_http1(text) => Spoken::Foreign(Violation::Http1, "HTTP/1"),
-        _ => Spoken::Foreign(Violation::Foreign, "neither HTTP/2 nor TTHeader"),
-    })
-}
-
-fn is_http1(first: &[u8]) -> bool {
-    [
-        b"GET ".as_slice(),
-        b"POST ",
-        b"PUT ",
-        b"HEAD ",
-        b"DELETE ",
-        b"OPTIONS ",
-        b"PATCH ",
-        b"CONNECT ",
-    ]
-    .iter()
-    .any(|method| first.starts_with(method))
 }
 
 /// Where a connection came from, and where it was going if it was redirected to its listener.

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak as RcWeak};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use tokio::task::spawn_local;
@@ -18,8 +18,10 @@ use crate::net::redirect::{Own, OwnGuard};
 use crate::net::tcp;
 use crate::stream::{End, HopKind, RequestHead};
 use crate::telemetry::{ConnectionGuard, Metrics, Side, Violation, Wire};
-use crate::ttheader::client::OpenError;
 use crate::{grpc, ttheader};
+use slot::{Connection, Failure, Slot};
+
+mod slot;
 
 /// How many endpoints are tried for one stream.
 const ATTEMPTS: usize = 3;
@@ -58,75 +60,6 @@ pub(crate) struct Pool {
 struct Drivers {
     running: std::cell::Cell<usize>,
     idle: tokio::sync::Notify,
-}
-
-/// The connections to one endpoint of one cluster.
-struct Slot {
-    cluster: Weak<Cluster>,
-    address: SocketAddr,
-    connections: RefCell<Vec<Connection>>,
-    /// Held while a connection is opened, so that a burst of streams opens one and not many.
-    opening: tokio::sync::Mutex<()>,
-    /// How many attempts to open one failed, and why the last did: the others of the burst need not
-    /// find out one after the other.
-    failed: RefCell<(u64, String)>,
-    /// Sweeps that found nobody using it; counted for original destinations only.
-    idle: std::cell::Cell<u8>,
-}
-
-/// Why a stream could not be opened.
-enum Failure {
-    /// The endpoint did not let it.
-    Endpoint(String),
-    /// Its head cannot be written on this wire: no endpoint would do.
-    Head(String),
-}
-
-#[derive(Clone)]
-enum Connection {
-    Grpc(grpc::client::Client),
-    TtHeader(Rc<ttheader::client::Client>),
-}
-
-impl Connection {
-    fn is_usable(&self) -> bool {
-        match self {
-            Self::Grpc(client) => client.is_usable(),
-            Self::TtHeader(client) => !client.is_closed(),
-        }
-    }
-
-    fn active(&self) -> usize {
-        match self {
-            Self::Grpc(client) => client.active(),
-            Self::TtHeader(client) => client.active(),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        match self {
-            Self::Grpc(client) => client.active() >= client.capacity(),
-            Self::TtHeader(_) => false,
-        }
-    }
-
-    /// Looks whether it idles and may keep the tables of a storm in memory. TTHeader's tables are
-    /// ours, and shrink.
-    fn is_swollen(&self) -> bool {
-        match self {
-            Self::Grpc(client) => client.idle_after().is_some_and(|n| n >= SWOLLEN),
-            Self::TtHeader(_) => false,
-        }
-    }
-
-    /// No new streams; closed when the last one is over.
-    fn retire(&self) {
-        match self {
-            // A gRPC connection closes by itself when the last handle and the last stream are gone.
-            Self::Grpc(_) => {}
-            Self::TtHeader(client) => client.close_when_idle(),
-        }
-    }
 }
 
 impl Pool {
@@ -224,7 +157,7 @@ impl Pool {
         if cluster.config.connections == Connections::PerStream {
             let connection = Box::pin(self.connect(cluster, address)).await;
             let connection = connection.map_err(Failure::Endpoint)?;
-            let opened = open_on(&connection, head).await;
+            let opened = connection.open(head).await;
             connection.retire();
             return opened;
         }
@@ -233,7 +166,7 @@ impl Pool {
         let mut error = String::new();
         for _ in 0..2 {
             let connection = self.connection(cluster, &slot).await;
-            match open_on(&connection.map_err(Failure::Endpoint)?, head).await {
+            match connection.map_err(Failure::Endpoint)?.open(head).await {
                 Err(Failure::Endpoint(e)) => error = e,
                 done => return done,
             }
@@ -418,86 +351,6 @@ fn unreachable(cluster: &Cluster, why: &str) -> End {
     let text = format!("backend {} cannot be reached: {why}", cluster.name);
     End::hop(HopKind::Unreachable, text)
 }
-
-async fn open_on(connection: &Connection, head: &RequestHead) -> Result<Opened, Failure> {
-    match connection {
-        Connection::Grpc(client) => match client.open(head).await {
-            Ok(stream) => Ok(Opened::Grpc(Box::new(stream))),
-            Err(e) if client.is_usable() => Err(Failure::Head(e.to_string())),
-            Err(e) => Err(Failure::Endpoint(e.to_string())),
-        },
-        Connection::TtHeader(client) => match client.open(head) {
-            Ok(stream) => Ok(Opened::TtHeader(Box::new(stream))),
-            Err(e @ OpenError::Head(_)) => Err(Failure::Head(e.to_string())),
-            Err(e @ (OpenError::Closed | OpenError::NoId)) => Err(Failure::Endpoint(e.to_string())),
-        },
-    }
-}
-
-impl Slot {
-    fn new(cluster: &Arc<Cluster>, address: SocketAddr) -> Self {
-        Self {
-            cluster: Arc::downgrade(cluster),
-            address,
-            connections: RefCell::default(),
-            opening: tokio::sync::Mutex::new(()),
-            failed: RefCell::default(),
-            idle: std::cell::Cell::default(),
-        }
-    }
-
-    /// Whether it is still wanted, as one of the many addresses that callers dial.
-    fn in_use(&self) -> bool {
-        let opening = self.opening.try_lock().is_err();
-        let busy = opening || self.connections.borrow().iter().any(|c| c.active() > 0);
-        let idle = if busy { 0 } else { self.idle.get() + 1 };
-        self.idle.set(idle);
-        idle < IDLE_SWEEPS
-    }
-
-    /// The usable connection with the fewest streams, if no further one should be opened.
-    fn best(&self, pool_size: usize) -> Option<Connection> {
-        self.discard_unusable();
-        let connections = self.connections.borrow();
-        let best = connections.iter().min_by_key(|c| c.active())?;
-        let more = connections.len() < pool_size && best.active() > 0;
-        let full = best.is_full() && connections.len() < pool_size.max(MAX_FULL);
-        (!more && !full).then(|| best.clone())
-    }
-
-    /// The usable connection with the fewest streams.
-    fn least(&self) -> Option<Connection> {
-        self.discard_unusable();
-        let connections = self.connections.borrow();
-        connections.iter().min_by_key(|c| c.active()).cloned()
-    }
-
-    fn discard_unusable(&self) {
-        self.connections.borrow_mut().retain(Connection::is_usable);
-    }
-
-    fn discard_swollen(&self) {
-        self.connections.borrow_mut().retain(|connection| {
-            let swollen = connection.is_swollen();
-            if swollen {
-                connection.retire();
-            }
-            !swollen
-        });
-    }
-}
-
-/// Connections to one endpoint that may be opened beyond the pool's size because the callee allows
-/// no more streams on the others.
-const MAX_FULL: usize = 64;
-
-/// Streams after which a connection is closed once it idles: if they came at once, some 300 bytes of
-/// each stay in `h2`'s tables.
-const SWOLLEN: u64 = 1024;
-
-/// Sweeps after which the connection to an original destination that nobody uses is given up: the
-/// addresses that callers may dial have no end.
-const IDLE_SWEEPS: u8 = 4;
 
 struct Running {
     drivers: RcWeak<Drivers>,
