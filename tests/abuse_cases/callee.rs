@@ -9,10 +9,11 @@ use super::port::noise;
 use super::rig::{Rig, Row};
 use crate::support::h2peer::H2Caller;
 
-/// What a bad callee does with each connection, by the name of its service.
-type Callee = (&'static str, &'static str, fn(TcpStream));
+/// What a callee does with a connection.
+type Behave = fn(TcpStream);
 
-const CALLEES: &[Callee] = &[
+/// What a bad callee does with each connection, by the name of its service.
+const CALLEES: &[(&str, &str, Behave)] = &[
     ("GrpcNoise", "grpc", |socket| say(socket, &noise(4096))),
     ("GrpcHttp1", "grpc", |socket| {
         say(
