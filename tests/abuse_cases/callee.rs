@@ -1,13 +1,13 @@
-//! Callees that break their protocol. A row opens one stream by its route; what its caller hears is
-//! held with the crate's own gRPC halves, so that the end is read as a ripcord reads it.
+//! Callees that break their protocol. A row opens one stream by its route and holds what its caller
+//! is told.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use super::h2raw::{GOAWAY, PING, PREFACE, Raw, SETTINGS, frame, message};
+use super::answer::told;
+use super::h2raw::{GOAWAY, PING, PREFACE, RESET, Raw, SETTINGS, frame};
 use super::port::noise;
 use super::rig::{Rig, Row};
-use crate::support::h2peer::H2Caller;
 
 /// What a callee does with a connection.
 type Behave = fn(TcpStream);
@@ -74,60 +74,56 @@ fn pings(socket: TcpStream) {
         assert_ne!(frame.kind, GOAWAY);
         answers += usize::from((frame.kind, frame.flags) == (PING, 1));
     }
-    // :status 200 of the static table, and REFUSED_STREAM is never sent by ripcord's own ends.
-    raw.frame(3, 0, 1, &2_u32.to_be_bytes());
+    // RST_STREAM(INTERNAL_ERROR): the stream lived until now.
+    raw.frame(RESET, 0, 1, &2_u32.to_be_bytes());
     while raw.next().is_some() {}
 }
 
-/// A stream to that callee, which must end.
-fn call(rig: &Rig, service: &str) {
-    let label = format!("route=\"{service}\"");
-    let before = rig.metric("ripcord_streams_total", &label);
-    let caller = H2Caller::connect(&rig.hop.address);
-    caller.open(&format!("/{service}/Echo"), http::HeaderMap::new());
-    caller.send(message(b"hello").into());
-    rig.wait("the stream does not end", || {
-        rig.metric("ripcord_streams_total", &label) > before
-    });
+/// A stream to that callee, and the gRPC status that its caller must be told.
+fn call(rig: &Rig, service: &str, status: i32) {
+    assert_eq!(told(rig, service, &[]), (200, status), "{service}");
 }
+
+const INTERNAL: i32 = 13;
+const UNAVAILABLE: i32 = 14;
 
 const VIOLATIONS: &str = "ripcord_violations_total";
 
 pub(crate) const ROWS: &[Row] = &[
     Row {
-        abuse: "a gRPC callee says random bytes: UNAVAILABLE or INTERNAL, its connection is closed",
+        abuse: "a gRPC callee says random bytes: UNAVAILABLE",
         counted: (
             VIOLATIONS,
             r#"side="outbound",wire="grpc",kind="frame_size""#,
         ),
-        act: |rig| call(rig, "GrpcNoise"),
+        act: |rig| call(rig, "GrpcNoise", UNAVAILABLE),
     },
     Row {
-        abuse: "a gRPC callee speaks HTTP/1: its connection is closed",
+        abuse: "a gRPC callee speaks HTTP/1: UNAVAILABLE",
         counted: (
             VIOLATIONS,
             r#"side="outbound",wire="grpc",kind="frame_size""#,
         ),
-        act: |rig| call(rig, "GrpcHttp1"),
+        act: |rig| call(rig, "GrpcHttp1", UNAVAILABLE),
     },
     Row {
-        abuse: "a gRPC callee sets a window of 2^31: its connection is closed",
+        abuse: "a gRPC callee sets a window of 2^31: UNAVAILABLE",
         counted: (VIOLATIONS, r#"side="outbound",wire="grpc",kind="protocol""#),
-        act: |rig| call(rig, "GrpcWindow"),
+        act: |rig| call(rig, "GrpcWindow", UNAVAILABLE),
     },
     Row {
-        abuse: "a gRPC callee floods PINGs: answered, and its stream lives until it ends it",
+        abuse: "a gRPC callee floods PINGs: answered, and its stream lives until it resets it: INTERNAL",
         counted: ("ripcord_streams_total", r#"route="GrpcPings""#),
-        act: |rig| call(rig, "GrpcPings"),
+        act: |rig| call(rig, "GrpcPings", INTERNAL),
     },
     Row {
-        abuse: "a TTHeader callee says random bytes: INTERNAL, its connection is closed",
+        abuse: "a TTHeader callee says random bytes: INTERNAL",
         counted: ("ripcord_ttheader_events_total", r#"event="lost_framing""#),
-        act: |rig| call(rig, "TtNoise"),
+        act: |rig| call(rig, "TtNoise", INTERNAL),
     },
     Row {
-        abuse: "a TTHeader callee says the greatest length: INTERNAL, its connection is closed",
+        abuse: "a TTHeader callee says the greatest length: INTERNAL",
         counted: ("ripcord_ttheader_events_total", r#"event="lost_framing""#),
-        act: |rig| call(rig, "TtLength"),
+        act: |rig| call(rig, "TtLength", INTERNAL),
     },
 ];

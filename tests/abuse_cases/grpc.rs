@@ -1,5 +1,6 @@
 //! Callers that break HTTP/2 or gRPC. RFC 9113 says the codes, 7 what they mean.
 
+use super::answer::told;
 use super::h2raw::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, Raw, SETTINGS, WINDOW,
     field, frame, message, request,
@@ -152,6 +153,8 @@ pub(crate) const ROWS: &[Row] = &[
             block.extend(field("content-type", "text/html"));
             block.extend(field("te", "trailers"));
             answered(rig, &block);
+            let html = [("content-type", "text/html")];
+            assert_eq!(told(rig, "Storm", &html), (415, -1));
         },
     },
     Row {
@@ -163,10 +166,16 @@ pub(crate) const ROWS: &[Row] = &[
                 block.extend(field("x-long", &"v".repeat(100)));
             }
             answered(rig, &block);
-            rig.hop.process.line("an access line", |line| {
-                line["end"].to_string().contains("over_limit")
-                    || line.to_string().contains("request metadata of")
-            });
+            let long = "v".repeat(6_000);
+            assert_eq!(told(rig, "Storm", &[("x-long", &long)]), (200, 8));
+            let lines = rig
+                .hop
+                .process
+                .lines("access lines", 2, |line| line["error_type"] == "over_limit");
+            assert!(
+                lines.iter().all(|line| line["grpc_status"] == 8),
+                "{lines:?}"
+            );
         },
     },
     Row {

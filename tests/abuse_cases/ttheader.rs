@@ -190,13 +190,13 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
-        abuse: "a message over the limit: Rst; the connection lives",
+        abuse: "a message over the limit: Rst 12011; the connection lives",
         counted: (EVENTS, r#"event="oversized_messages""#),
         act: |rig| {
             let wire = connect(rig);
             let stream = carried(&wire, 1);
             stream.send(Kind::Data, &[], Bytes::from(vec![0; 1 << 20]));
-            stream.nth(Kind::Rst, 0);
+            assert_eq!(said(&stream.nth(Kind::Rst, 0)).0.type_id, 12011);
             echo(&wire, 2);
         },
     },
@@ -214,7 +214,7 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
-        abuse: "50,000 tiny Data on a stalled stream: it alone is ended, Rst; the connection lives",
+        abuse: "50,000 tiny Data on a stalled stream: it alone is ended, Rst 12011; the connection lives",
         counted: (EVENTS, r#"event="slow_streams""#),
         act: |rig| {
             let wire = connect(rig);
@@ -226,7 +226,7 @@ pub(crate) const ROWS: &[Row] = &[
             frame.payload = message(b"x");
             frame.encode(&mut tiny).unwrap();
             (0..50).for_each(|_| wire.write_bytes(&tiny.repeat(1_000)));
-            stalled.nth(Kind::Rst, 0);
+            assert_eq!(said(&stalled.nth(Kind::Rst, 0)).0.type_id, 12011);
             other.send(Kind::Data, &[], message(b"two"));
             other.nth(Kind::Data, 1);
             echo(&wire, 3);
@@ -240,6 +240,7 @@ pub(crate) const ROWS: &[Row] = &[
             let bad = bytes(Kind::Header, 7, |out| out[16] = 0x77);
             (0..10).for_each(|_| wire.write_bytes(&bad.repeat(1_000)));
             echo(&wire, 2);
+            assert_eq!(wire.handle(7, "Echo").count(Kind::Rst), 10_000);
         },
     },
 ];

@@ -191,7 +191,8 @@ impl World {
         let world = Rc::clone(self);
         tokio::task::spawn_local(async move {
             drop(head);
-            let _ = timeout(OVER, bounded(serve(mode, stream))).await;
+            // No limit of its own: `play` fails if it outlives its connection.
+            bounded(serve(mode, stream)).await;
             world.end();
         });
     }
@@ -201,7 +202,7 @@ impl World {
         let mode = self.begin();
         let world = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let _ = timeout(OVER, bounded(call(mode, stream))).await;
+            bounded(call(mode, stream)).await;
             world.end();
         });
     }
