@@ -51,8 +51,10 @@ echo=$!
 ripcord=$!
 trap 'kill $echo $ripcord 2>/dev/null || true' EXIT
 # The load waits for neither of the two.
-until grep -q 'listener="in"' "$out/ripcord.log"; do
-    kill -0 $ripcord || { cat "$out/ripcord.log" >&2; exit 1; }
+turns=0
+until grep -q 'listener=in ' "$out/ripcord.log"; do
+    turns=$((turns + 1))
+    kill -0 $ripcord && [ $turns -lt 100 ] || { cat "$out/ripcord.log" >&2; exit 1; }
     sleep 0.1
 done
 for wire in grpc ttheader; do

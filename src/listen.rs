@@ -310,7 +310,8 @@ pub(crate) async fn connection(
             "nothing within the handshake timeout",
         ),
     };
-    if redirected && worker.shared.own.has(peer) {
+    let going = from.destination.or_else(|| socket.local_addr().ok());
+    if redirected && going.is_some_and(|to| worker.shared.own.has(peer, to)) {
         let what = "a connection of this process itself, redirected back to it; except ripcord's user from the redirection";
         return refuse(&worker, &listener, &mut socket, peer, (None, what)).await;
     }

@@ -180,6 +180,7 @@ impl Pool {
         let slot = slots
             .entry((cluster.id, address))
             .or_insert_with(|| Rc::new(Slot::new(cluster, address)));
+        slot.used();
         Rc::clone(slot)
     }
 

@@ -93,7 +93,8 @@ impl Http2Config {
     /// How many streams that this side reset are kept in mind for a while, so that what the peer
     /// had sent by then is dropped in silence: all of a storm, and the next. Of a stream that was
     /// forgotten, `h2` answers every late frame with another RST_STREAM, and after so many of them
-    /// in a connection's life it ends the connection with every stream on it.
+    /// in a connection's life it ends the connection with every stream on it. So a tenth of this
+    /// number of streams ended early each second, for long, is what one connection can bear.
     fn remembered(&self) -> usize {
         self.pending_resets.max(self.max_streams as usize * 2)
     }

@@ -38,36 +38,42 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// The connections that this process opened, by their own addresses: one of them that comes in
-/// again was redirected back, and would be for ever. An address is here before anything is written
-/// on its connection, so whoever has read from an accepted one need not wait for it.
+/// From and to: one end alone may be that of several connections, also of other processes on the host.
+type Ends = (SocketAddr, SocketAddr);
+
+/// The connections that this process opened, by both their ends: one of them that comes in again was
+/// redirected back, and would be for ever. It is here before anything is written on it, so whoever
+/// has read from an accepted one need not wait for it.
 #[derive(Debug, Default)]
 pub struct Own {
-    addresses: Mutex<FxHashSet<SocketAddr>>,
+    connections: Mutex<FxHashSet<Ends>>,
 }
 
 impl Own {
     /// Knows a connection that was just opened, as long as the guard lives.
     #[must_use]
     pub fn enter(self: &Arc<Self>, socket: &TcpStream) -> OwnGuard {
-        let address = socket.local_addr().ok().map(canonical);
-        if let Some(address) = address {
-            self.lock().insert(address);
-        }
+        let ends = socket.local_addr().and_then(|from| {
+            let to = socket.peer_addr()?;
+            Ok((canonical(from), canonical(to)))
+        });
+        let ends = ends.ok();
+        self.lock().extend(ends);
         OwnGuard {
             own: Arc::clone(self),
-            address,
+            ends,
         }
     }
 
-    /// Whether a peer is this process itself.
+    /// Whether a connection from `peer` that was going to `destination` is this process' own.
     #[must_use]
-    pub fn has(&self, peer: SocketAddr) -> bool {
-        self.lock().contains(&canonical(peer))
+    pub fn has(&self, peer: SocketAddr, destination: SocketAddr) -> bool {
+        let ends = (canonical(peer), canonical(destination));
+        self.lock().contains(&ends)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, FxHashSet<SocketAddr>> {
-        self.addresses
+    fn lock(&self) -> std::sync::MutexGuard<'_, FxHashSet<Ends>> {
+        self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,13 +83,13 @@ impl Own {
 #[derive(Debug)]
 pub struct OwnGuard {
     own: Arc<Own>,
-    address: Option<SocketAddr>,
+    ends: Option<Ends>,
 }
 
 impl Drop for OwnGuard {
     fn drop(&mut self) {
-        if let Some(address) = &self.address {
-            self.own.lock().remove(address);
+        if let Some(ends) = &self.ends {
+            self.own.lock().remove(ends);
         }
     }
 }
@@ -109,11 +115,12 @@ mod tests {
         let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (near, (_far, peer)) = (near.unwrap(), far.unwrap());
         let own = Arc::new(Own::default());
-        assert!(!own.has(peer));
+        assert!(!own.has(peer, address));
         let guard = own.enter(&near);
-        assert!(own.has(peer));
-        assert!(!own.has(address));
+        assert!(own.has(peer, address));
+        // Another process' connection from the same port to somewhere else is not.
+        assert!(!own.has(peer, peer));
         drop(guard);
-        assert!(!own.has(peer));
+        assert!(!own.has(peer, address));
     }
 }

@@ -122,6 +122,11 @@ impl Slot {
         }
     }
 
+    /// A stream is about to take it.
+    pub(super) fn used(&self) {
+        self.idle.set(0);
+    }
+
     /// Whether it is still wanted, as one of the many addresses that callers dial.
     pub(super) fn in_use(&self) -> bool {
         let opening = self.opening.try_lock().is_err();
