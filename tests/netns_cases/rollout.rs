@@ -242,7 +242,11 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
     release(streams);
 
     // Kitex's words for a connection that its peer has closed, as it reads and as it writes.
-    let crossed = ["EOF peer close", "broken pipe when flush"];
+    // The last is of a dial: a connection that nobody had taken yet when its listener was closed. Seen
+    // once, 2 of 4,236 on a busy machine, at Kitex's short pool; that the kernel's tracking sent them by
+    // the rule of an earlier connection from the same port is likely, not shown.
+    const DIAL: &str = "connection has been closed by peer";
+    let crossed = ["EOF peer close", "broken pipe when flush", DIAL];
     let (lost, rest): (Vec<Outcome>, Vec<Outcome>) = load
         .finish()
         .into_iter()
@@ -252,7 +256,7 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
     for one in &lost {
         let what = format!("{}: {}", one.lane, one.result);
         assert!(
-            one.lane.starts_with("Mux") || one.lane.starts_with("Long"),
+            one.lane.starts_with("Mux") || one.lane.starts_with("Long") || says(one, DIAL),
             "{what}"
         );
         assert_eq!(one.result["recv"], 0, "{what}");
