@@ -15,6 +15,8 @@ const EXPLAINED: &[&str] = &[
     // Whether the answer or the fault is first is a race.
     "Sends a HEADERS frame that contains a pseudo-header field as trailers",
     "Sends a second HEADERS frame without the END_STREAM flag",
+    "Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream",
+    "Sends a WINDOW_UPDATE frame with a flow control window increment of 0 on a stream",
     "Sends a HEADERS frame with the \"content-length\" header field which does not equal the DATA frame payload length",
     "Sends a HEADERS frame with the \"content-length\" header field which does not equal the sum of the multiple DATA frames payload length",
 ];
