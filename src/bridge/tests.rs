@@ -15,7 +15,7 @@ use super::*;
 use crate::stream::{
     Business, Cancel, Cause, Class, Failure, How, Metadata, Party, Path, Reason, ResponseHead, code,
 };
-use crate::testing::{MemoryHalf, Remote, memory_half};
+use crate::testing::{MemoryHalf, Remote, local, memory_half};
 
 const NODE: &str = "here";
 
@@ -80,15 +80,6 @@ fn start_with(stages: Stages, caller_room: usize, callee_room: usize, limits: Li
         seen,
         task,
     }
-}
-
-fn local(test: impl AsyncFnOnce()) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    runtime.block_on(test());
 }
 
 async fn settled() {

@@ -116,8 +116,11 @@ pub(super) fn named(headers: &HeaderMap) -> Option<u64> {
 pub(super) fn answer(code: Code) -> Response<()> {
     let mut response = Response::new(());
     metadata::put_payload(response.headers_mut(), &Payload::Protobuf);
-    let status = HeaderName::from_static(keys::STATUS);
-    metadata::put(response.headers_mut(), status, &code.number().to_string());
+    metadata::put(
+        response.headers_mut(),
+        keys::names::STATUS,
+        &code.number().to_string(),
+    );
     response
 }
 

@@ -332,15 +332,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
-
-    fn local(test: impl AsyncFnOnce()) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build_local(tokio::runtime::LocalOptions::default())
-            .unwrap();
-        runtime.block_on(test());
-    }
+    use crate::testing::local;
 
     fn account(limit: usize, budget: &Arc<Budget>) -> (Rc<Held>, Arc<AtomicU64>) {
         let ended = Arc::new(AtomicU64::new(0));

@@ -1,4 +1,4 @@
-//! In-memory halves for tests of everything that knows no wire.
+//! In-memory halves for tests of everything that knows no wire, and a clock that is paused.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -8,6 +8,16 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use crate::stream::{Cancel, End, Half, Inbound, Outbound, Received, ResponseHead, Run};
+
+/// Runs a test on one thread, as a worker runs its streams, and on a paused clock.
+#[cfg(test)]
+pub(crate) fn local<T>(test: impl AsyncFnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build_local(tokio::runtime::LocalOptions::default());
+    runtime.unwrap().block_on(test())
+}
 
 /// A half whose peer is played by a test through a [`Remote`].
 #[derive(Debug)]

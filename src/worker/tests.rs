@@ -7,6 +7,7 @@ use crate::backend::Cluster;
 use crate::config;
 use crate::stream::Reason;
 use crate::telemetry::{AccessTarget, Settings, Wire};
+use crate::testing;
 
 fn parse(service: &str) -> Arc<config::Config> {
     let text = format!(
@@ -21,12 +22,7 @@ routes: [{{ name: r, backend: b }}]
 }
 
 fn local(test: impl AsyncFnOnce(Rc<Worker>)) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    runtime.block_on(async {
+    testing::local(async || {
         let config = parse("One");
         let settings = Settings {
             node: "n".into(),

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use ripcord::net::http2::{self, Http2Config};
 use ripcord::stream::{
-    End, Half, Inbound, Metadata, Outbound, Payload, Reason, Received, RequestHead, ResponseHead,
-    Run,
+    End, Half, Inbound, Outbound, Payload, Reason, Received, RequestHead, ResponseHead, Run,
 };
 use ripcord::ttheader::frame::{Frame, Kind};
 use ripcord::ttheader::metadata;
@@ -121,20 +120,7 @@ async fn handle<I: Inbound>(head: RequestHead, mut stream: I) {
         }
         // Takes nothing, ever.
         "Hold" => std::future::pending().await,
-        _ => loop {
-            match poll_fn(|cx| stream.poll_recv(cx)).await {
-                Received::Messages(mut run) => {
-                    stream.release(run.len());
-                    poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
-                }
-                Received::HalfClose => {
-                    stream.finish(&End::complete(Metadata::new()), "peer");
-                    return;
-                }
-                Received::End(_) => return,
-                Received::Head(_) => {}
-            }
-        },
+        _ => drop(peer_config::echo(&mut stream).await),
     }
 }
 

@@ -242,21 +242,21 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
     release(streams);
 
     // Kitex's words for a connection that its peer has closed, as it reads and as it writes.
-    // The last is of a dial: a connection that nobody had taken yet when its listener was closed. Seen
-    // once, 2 of 4,236 on a busy machine, at Kitex's short pool; that the kernel's tracking sent them by
-    // the rule of an earlier connection from the same port is likely, not shown.
-    const DIAL: &str = "connection has been closed by peer";
-    let crossed = ["EOF peer close", "broken pipe when flush", DIAL];
-    let (lost, rest): (Vec<Outcome>, Vec<Outcome>) = load
-        .finish()
-        .into_iter()
-        .partition(|o| says(o, "draining") || crossed.iter().any(|text| says(o, text)));
+    let crossed = ["EOF peer close", "broken pipe when flush"];
+    // And for a dial that nobody took. Seen once, 2 of 4,236 on a busy machine, at its short pool; that the
+    // kernel's tracking sent them by the rule of an earlier connection from the same port is likely, not shown.
+    let dialed = |o: &Outcome| {
+        o.lane.starts_with("Short") && says(o, "dial tcp") && says(o, "closed by peer")
+    };
+    let (lost, rest): (Vec<Outcome>, Vec<Outcome>) = load.finish().into_iter().partition(|o| {
+        says(o, "draining") || dialed(o) || crossed.iter().any(|text| says(o, text))
+    });
     let spared = all_well(&rest);
     let servers = [&b, &c, &again].map(|s| [&s.kitex, &s.grpc]);
     for one in &lost {
         let what = format!("{}: {}", one.lane, one.result);
         assert!(
-            one.lane.starts_with("Mux") || one.lane.starts_with("Long") || says(one, DIAL),
+            one.lane.starts_with("Mux") || one.lane.starts_with("Long") || dialed(one),
             "{what}"
         );
         assert_eq!(one.result["recv"], 0, "{what}");
@@ -266,6 +266,8 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
             .any(|s| s.has("server_start", &one.id));
         assert!(!seen, "lost and yet served: {what}");
     }
+    let dials = lost.iter().filter(|o| dialed(o)).count();
+    assert!(dials <= MAX_DIALS, "{dials} dials met a closed listener");
     let refused = lost.iter().filter(|o| says(o, "draining")).count();
     println!(
         "{spared} streams spared; {refused} refused, {} crossed the close of a connection; {} carried by the new sidecar",
@@ -273,6 +275,9 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
         carried(&new)
     );
 }
+
+/// Of some 4,000 streams.
+const MAX_DIALS: usize = 5;
 
 /// Whether a stream failed, and with that text.
 fn says(outcome: &Outcome, text: &str) -> bool {

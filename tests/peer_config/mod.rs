@@ -1,10 +1,13 @@
-//! Configurations of peers made of the crate's own halves, whose limits are never in the way.
+//! What peers made of the crate's own halves have in common: configurations whose limits are never
+//! in the way, and a callee that echoes.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ripcord::net::budget::Budget;
+use ripcord::stream::{End, Inbound, Metadata, Received};
 use ripcord::{grpc, ttheader};
 
 /// Longer than any test.
@@ -38,4 +41,22 @@ pub(crate) fn ttheader(carried: bool) -> Rc<ttheader::ConnConfig> {
     config.max_streams = usize::MAX;
     config.carried = carried;
     Rc::new(config)
+}
+
+/// Sends back what comes, and ends with the caller; or how it was ended before.
+pub(crate) async fn echo(stream: &mut impl Inbound) -> Option<End> {
+    loop {
+        match poll_fn(|cx| stream.poll_recv(cx)).await {
+            Received::Messages(mut run) => {
+                stream.release(run.len());
+                poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
+            }
+            Received::HalfClose => {
+                stream.finish(&End::complete(Metadata::new()), "peer");
+                return None;
+            }
+            Received::End(end) => return Some(end),
+            Received::Head(_) => {}
+        }
+    }
 }

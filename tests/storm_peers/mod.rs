@@ -4,7 +4,6 @@
 mod callers;
 mod tap;
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use ripcord::net::http2::{self, Http2Config};
 use ripcord::net::tcp;
-use ripcord::stream::{End, Inbound, Metadata, Received, RequestHead, ResponseHead};
+use ripcord::stream::{End, Inbound, RequestHead, ResponseHead};
 use ripcord::{grpc, ttheader};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
@@ -270,18 +269,7 @@ async fn handle(_: RequestHead, mut stream: impl Inbound, seen: Arc<Seen>) {
         ..ResponseHead::default()
     });
     seen.ready();
-    loop {
-        match poll_fn(|cx| stream.poll_recv(cx)).await {
-            Received::Messages(mut run) => {
-                stream.release(run.len());
-                poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
-            }
-            Received::HalfClose => {
-                stream.finish(&End::complete(Metadata::new()), "peer");
-                return;
-            }
-            Received::End(end) => return seen.ended(end),
-            Received::Head(_) => {}
-        }
+    if let Some(end) = peer_config::echo(&mut stream).await {
+        seen.ended(end);
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::config;
 use crate::net::budget::Budget;
+use crate::testing::local;
 
 fn pool() -> Rc<Pool> {
     let budget = Budget::new(1 << 30);
@@ -49,15 +50,6 @@ fn black_hole() -> (socket2::Socket, SocketAddr, Vec<std::net::TcpStream>) {
         assert!(filling.len() < 10);
     }
     (socket, address, filling)
-}
-
-fn local(test: impl AsyncFnOnce()) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    runtime.block_on(test());
 }
 
 #[test]

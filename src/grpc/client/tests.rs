@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::net::budget::Budget;
+use crate::testing::local;
 
 fn config() -> Rc<StreamConfig> {
     Rc::new(StreamConfig::small(Budget::new(1 << 30)))
@@ -12,12 +13,7 @@ fn config() -> Rc<StreamConfig> {
 
 #[test]
 fn a_connection_that_is_going_away_is_not_used_again() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    runtime.block_on(async {
+    local(async || {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let http2 = Http2Config::default();
         let callee = h2::server::handshake(theirs);

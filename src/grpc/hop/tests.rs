@@ -18,6 +18,7 @@ use crate::stream::{
     Class, End, Half, HopKind, Hops, How, Inbound, MARK, Outbound, Reason, Received, RequestHead,
     ResponseHead, Run,
 };
+use crate::testing;
 
 mod peers;
 
@@ -30,12 +31,7 @@ fn config(to_ripcord: bool, carried: bool) -> Rc<StreamConfig> {
 }
 
 fn local<F: Future>(test: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.expect("in time") })
+    testing::local(async || tokio::time::timeout(LIMIT, test).await.expect("in time"))
 }
 
 /// Of paused time: it passes only when nothing else can happen.

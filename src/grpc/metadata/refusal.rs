@@ -2,7 +2,7 @@
 //!
 //! Follows grpc-go `internal/transport/http2_server.go` (`operateHeaders`) and PROTOCOL-HTTP2.md.
 
-use http::header::{ALLOW, HeaderName, HeaderValue};
+use http::header::{ALLOW, HeaderValue};
 use http::{Response, StatusCode};
 
 use crate::grpc::keys;
@@ -69,14 +69,10 @@ impl Refusal {
         let headers = response.headers_mut();
         if let Some(code) = self.code() {
             put_payload(headers, &Payload::Protobuf);
+            put(headers, keys::names::STATUS, &code.number().to_string());
             put(
                 headers,
-                HeaderName::from_static(keys::STATUS),
-                &code.number().to_string(),
-            );
-            put(
-                headers,
-                HeaderName::from_static(keys::MESSAGE),
+                keys::names::MESSAGE,
                 &encode_message(&self.to_string()),
             );
         }

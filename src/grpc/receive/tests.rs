@@ -12,6 +12,7 @@ use super::*;
 use crate::net::budget::Budget;
 use crate::net::held::Held;
 use crate::stream::Message;
+use crate::testing::local;
 
 const WINDOW: usize = 64 * 1024;
 const MESSAGE: usize = 100 * 1024;
@@ -90,12 +91,7 @@ async fn receive(receiver: &mut Receiver) -> usize {
 
 #[test]
 fn large_messages_wait_for_those_before_them() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    runtime.block_on(async {
+    local(async || {
         let (send, mut receiver) = body().await;
         tokio::task::spawn_local(send_all(send));
         // The first is larger than the window, and comes. Nobody takes it: no more of them come.

@@ -4,6 +4,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::testing::local;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -12,12 +13,7 @@ const ACK: u8 = 1;
 
 #[test]
 fn a_drained_connection_reads_on_until_its_peer_has_closed() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    runtime.block_on(async {
+    local(async || {
         let (ours, mut peer) = tokio::io::duplex(1 << 16);
         let control = Control::default();
         let remote = control.clone();
@@ -93,15 +89,6 @@ const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const GO_AWAY: u8 = 7;
 const END_HEADERS: u8 = 4;
-
-fn local(test: impl AsyncFnOnce()) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build_local(tokio::runtime::LocalOptions::default())
-        .unwrap();
-    runtime.block_on(test());
-}
 
 /// With far fewer resets allowed than there are streams, and a window of which `h2` would make a
 /// budget of a hundred small frames.
