@@ -132,6 +132,7 @@ struct ControlState {
     drain: Cell<bool>,
     urgent: Cell<bool>,
     hold: Cell<bool>,
+    blocked: Cell<bool>,
     over: Cell<bool>,
     account: RefCell<Option<Rc<Held>>>,
     outbox: OnceCell<Rc<Outbox>>,
@@ -180,6 +181,13 @@ impl Control {
     /// be queued that is to leave with it.
     pub fn hold_flush(&self, hold: bool) {
         self.0.hold.set(hold);
+    }
+
+    /// Whether the driver's last poll left something because the socket takes no more; it is woken
+    /// when the socket does.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.0.blocked.get()
     }
 
     /// Whether the connection is draining.
@@ -399,11 +407,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         {
             return Poll::Ready(ConnectionEnd::Keepalive);
         }
+        let refused = self.handle.take_refused();
+        self.control.0.blocked.set(refused);
         if self.control.0.hold.get() {
             return Poll::Pending;
         }
-        let refused = self.handle.take_refused();
-        match self.handle.poll_flush(cx) {
+        let flushed = self.handle.poll_flush(cx);
+        self.control.0.blocked.set(refused || flushed.is_pending());
+        match flushed {
             Poll::Ready(Ok(())) => {
                 if !refused && self.control.0.outbox.get().is_some_and(|o| o.written()) {
                     cx.waker().wake_by_ref();

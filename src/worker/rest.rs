@@ -10,8 +10,9 @@
 use std::cell::Cell;
 use std::hint::black_box;
 
-/// Streams that end between two looks in a worker that is busy.
-const BUSY: usize = 1000;
+/// Streams that end between two looks (5 s) in a worker that is busy. Low: a storm on a slow machine,
+/// or the smaller share of it that a second worker had, leaves as much behind as a quick one.
+const BUSY: usize = 100;
 
 /// How many looks without that many it rests at. What the first frees, a later one returns.
 const TIMES: u32 = 4;

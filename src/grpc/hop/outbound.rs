@@ -5,6 +5,8 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -93,7 +95,9 @@ impl Hop {
             *control = self.open().map_or(ControlStream::Over, ControlStream::Open);
         }
         if let ControlStream::Open(open) = control
-            && open.send(&Note::new(stream, cancel)).is_err()
+            && open
+                .send(self.parting.count(&Note::new(stream, cancel)))
+                .is_err()
         {
             *control = ControlStream::Over;
         }
@@ -103,7 +107,12 @@ impl Hop {
     /// each stream in turn: a reset given to it now would come before the notes that wait.
     pub(in crate::grpc) fn reset(&self, stream: Sender, code: h2::Reason) {
         let waiting = &mut *self.parting.0.borrow_mut();
-        waiting.resets.push((stream, code));
+        let behind = waiting.noted;
+        waiting.resets.push(Reset {
+            stream,
+            code,
+            behind,
+        });
         if let Some(driver) = &waiting.driver {
             driver.wake_by_ref();
         }
@@ -126,13 +135,12 @@ impl Hop {
 struct Ended;
 
 impl Open {
-    fn send(&mut self, note: &Note) -> Result<(), Ended> {
+    fn send(&mut self, note: Bytes) -> Result<(), Ended> {
         // There is no answer before the end: whatever it is, it is over.
         let mut nobody = Context::from_waker(Waker::noop());
         if Pin::new(&mut self.answer).poll(&mut nobody).is_ready() {
             return Err(Ended);
         }
-        let note = note.encode();
         self.body.reserve_capacity(note.len());
         if self.body.capacity() < note.len() {
             if self.unassigned < note.len() {
@@ -168,8 +176,12 @@ pub(in crate::grpc) struct Parting(Rc<RefCell<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Streams that are to be reset.
-    resets: Vec<(Sender, h2::Reason)>,
+    /// Streams that are to be reset, in order.
+    resets: Vec<Reset>,
+    /// Notes that were made.
+    noted: u64,
+    /// How many of them `h2` is done with: wrote them, or dropped them.
+    done: Arc<AtomicU64>,
     /// A control stream that is over: dropping its handles would take back what is not yet written.
     open: Option<Open>,
     /// The peer has so long to answer that it read all.
@@ -177,7 +189,43 @@ struct Waiting {
     driver: Option<Waker>,
 }
 
+#[derive(Debug)]
+struct Reset {
+    stream: Sender,
+    code: h2::Reason,
+    /// How many notes had been made: its own is among them.
+    behind: u64,
+}
+
+/// A note that says when `h2` is done with it.
+struct Counted {
+    note: Bytes,
+    done: Arc<AtomicU64>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.note
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Parting {
+    /// The note as it is sent.
+    fn count(&self, note: &Note) -> Bytes {
+        let waiting = &mut *self.0.borrow_mut();
+        waiting.noted += 1;
+        Bytes::from_owner(Counted {
+            note: note.encode(),
+            done: Arc::clone(&waiting.done),
+        })
+    }
+
     /// Drives the connection, which is not over before the control stream is.
     pub(in crate::grpc) async fn drive<T>(
         self,
@@ -187,26 +235,37 @@ impl Parting {
     ) -> T {
         let mut driver = std::pin::pin!(driver);
         poll_fn(|cx| {
-            let resets = self.0.borrow_mut().poll(cx, grace);
-            if !resets.is_empty() {
-                control.hold_flush(true);
+            self.0.borrow_mut().poll(cx, grace);
+            loop {
+                if self.is_to_reset() {
+                    control.hold_flush(true);
+                    let polled = driver.as_mut().poll(cx);
+                    control.hold_flush(false);
+                    if polled.is_ready() {
+                        return polled;
+                    }
+                    let due = self.0.borrow_mut().due(control.is_blocked());
+                    for mut reset in due {
+                        reset.stream.reset(reset.code);
+                    }
+                }
                 let polled = driver.as_mut().poll(cx);
-                control.hold_flush(false);
-                if polled.is_ready() {
+                // A full socket wakes the driver when it takes more.
+                if polled.is_ready() || control.is_blocked() || !self.is_to_reset() {
                     return polled;
                 }
-                for (mut stream, code) in resets {
-                    stream.reset(code);
-                }
             }
-            driver.as_mut().poll(cx)
         })
         .await
+    }
+
+    fn is_to_reset(&self) -> bool {
+        !self.0.borrow().resets.is_empty()
     }
 }
 
 impl Waiting {
-    fn poll(&mut self, cx: &mut Context<'_>, grace: Duration) -> Vec<(Sender, h2::Reason)> {
+    fn poll(&mut self, cx: &mut Context<'_>, grace: Duration) {
         if !self
             .driver
             .as_ref()
@@ -222,6 +281,17 @@ impl Waiting {
                 (self.open, self.timer) = (None, None);
             }
         }
-        std::mem::take(&mut self.resets)
+    }
+
+    /// The streams whose reset can be written now. While the socket is full, `h2` wrote less than it
+    /// could: a reset waits for its note then, or it would take the place of what its stream had
+    /// queued, and leave long before. A note that the peer's windows keep back delays none.
+    fn due(&mut self, blocked: bool) -> Vec<Reset> {
+        let done = self.done.load(Ordering::Relaxed);
+        let count = match blocked {
+            true => self.resets.partition_point(|reset| reset.behind <= done),
+            false => self.resets.len(),
+        };
+        self.resets.drain(..count).collect()
     }
 }

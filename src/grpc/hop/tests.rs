@@ -48,7 +48,12 @@ struct Pair {
 
 impl Pair {
     async fn new(to_ripcord: bool, carried: bool, max_streams: u32) -> Self {
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        Self::over(1 << 16, to_ripcord, carried, max_streams).await
+    }
+
+    /// `socket`: bytes that are written before the peer has to read some.
+    async fn over(socket: usize, to_ripcord: bool, carried: bool, max_streams: u32) -> Self {
+        let (ours, theirs) = tokio::io::duplex(socket);
         let connection = Connection::new(config(false, carried));
         let control = connection.control();
         let streams: Rc<RefCell<Vec<_>>> = Rc::default();
@@ -188,6 +193,43 @@ fn cause_text_and_path_arrive_in_every_phase() {
             }
             ours.cancel(&cancel(12007, "in the middle"));
             assert_eq!(heard(&mut theirs).await, exact(12007, "in the middle"));
+        }
+    });
+}
+
+#[test]
+fn a_reset_waits_for_its_note_while_the_socket_is_full() {
+    local(async {
+        for turn in 0..240 {
+            let pair = Pair::over(4096, true, true, 100).await;
+            let mut streams = Vec::new();
+            for _ in 0..5 {
+                streams.push(pair.open().await);
+            }
+            // The control stream is open from here.
+            let (mut ours, mut theirs) = streams.remove(0);
+            ours.cancel(&cancel(1203, "the first"));
+            assert_eq!(heard(&mut theirs).await, exact(1203, "the first"));
+            for (ours, _) in &mut streams {
+                let mut run = Run::new();
+                run.push_message(false, Bytes::from(vec![1; 50_000]));
+                std::future::poll_fn(|cx| ours.poll_send(cx, &mut run)).await;
+            }
+            let (mut ours, mut theirs) = streams.swap_remove(turn % 4);
+            let told = spawn_local(async move {
+                // One task's turn at a time.
+                let mut turns = turn / 4;
+                std::future::poll_fn(|cx| {
+                    let done = turns == 0;
+                    turns = turns.saturating_sub(1);
+                    cx.waker().wake_by_ref();
+                    if done { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                ours.cancel(&cancel(1204, "why"));
+                heard(&mut theirs).await
+            });
+            assert_eq!(told.await.unwrap(), exact(1204, "why"), "{turn}");
         }
     });
 }
