@@ -16,7 +16,7 @@ mod storm_peers;
 mod support;
 
 use abuse_cases::rig::Rig;
-use abuse_cases::{callee, grpc, port, ttheader, unprivileged};
+use abuse_cases::{callee, grpc, port, silent, ttheader, unprivileged, unread};
 use storm_peers::Wire;
 
 #[test]
@@ -42,6 +42,16 @@ fn ttheader_callers() {
 #[test]
 fn callees() {
     Rig::start(Wire::TtHeader).run(callee::ROWS);
+}
+
+#[test]
+fn peers_that_fall_silent() {
+    silent::rig().run(silent::ROWS);
+}
+
+#[test]
+fn peers_that_do_not_read_their_ends() {
+    unread::rig().run(unread::ROWS);
 }
 
 #[test]

@@ -415,17 +415,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         let flushed = self.handle.poll_flush(cx);
         self.control.0.blocked.set(refused || flushed.is_pending());
         match flushed {
-            Poll::Ready(Ok(())) => {
-                if !refused && self.control.0.outbox.get().is_some_and(|o| o.written()) {
+            Poll::Ready(Err(e)) => Poll::Ready(ConnectionEnd::Failed(e.to_string())),
+            Poll::Ready(Ok(())) if !refused => {
+                if self.control.0.outbox.get().is_some_and(|o| o.written()) {
                     cx.waker().wake_by_ref();
                 }
                 self.grace = None;
                 self.control.0.urgent.set(false);
                 Poll::Pending
             }
-            Poll::Ready(Err(e)) => Poll::Ready(ConnectionEnd::Failed(e.to_string())),
-            Poll::Pending if self.control.0.urgent.get() => self.poll_grace(cx),
-            Poll::Pending => Poll::Pending,
+            // What was gathered may be out while `h2` holds the rest of a long frame, and the end
+            // behind it.
+            _ if self.control.0.urgent.get() => self.poll_grace(cx),
+            _ => Poll::Pending,
         }
     }
 

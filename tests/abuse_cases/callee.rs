@@ -3,30 +3,50 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ripcord::ttheader::frame::Kind;
 
 use super::answer::told;
 use super::h2raw::{GOAWAY, PING, PREFACE, RESET, Raw, SETTINGS, frame};
 use super::port::noise;
-use super::rig::{Rig, Row};
+use super::rig::{NODE, Rig, Row};
+use crate::support::tt::{Wire, message, said};
 
 /// What a callee does with a connection.
-type Behave = fn(TcpStream);
+pub(crate) type Behave = fn(TcpStream);
 
-/// What a bad callee does with each connection, by the name of its service.
-const CALLEES: &[(&str, &str, Behave)] = &[
-    ("GrpcNoise", "grpc", |socket| say(socket, &noise(4096))),
-    ("GrpcHttp1", "grpc", |socket| {
+/// A bad callee: the name of its service, its protocol, more keys of its backend and of its route
+/// (`, key: value`), and what it does with each connection.
+pub(crate) type Bad = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    Behave,
+);
+
+pub(crate) const CALLEES: &[Bad] = &[
+    ("GrpcNoise", "grpc", "", "", |socket| {
+        say(socket, &noise(4096))
+    }),
+    ("GrpcHttp1", "grpc", "", "", |socket| {
         say(
             socket,
             b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
         );
     }),
-    ("GrpcWindow", "grpc", |socket| {
+    ("GrpcWindow", "grpc", "", "", |socket| {
         say(socket, &frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]));
     }),
-    ("GrpcPings", "grpc", pings),
-    ("TtNoise", "ttheader", |socket| say(socket, &noise(4096))),
-    ("TtLength", "ttheader", |socket| {
+    ("GrpcPings", "grpc", "", "", pings),
+    ("TtNoise", "ttheader", "", "", |socket| {
+        say(socket, &noise(4096))
+    }),
+    ("TtTwice", "ttheader", "", "", |socket| twice(socket, 0)),
+    ("TtTwiceLate", "ttheader", "", "", |socket| twice(socket, 1)),
+    ("TtLength", "ttheader", "", "", |socket| {
         say(
             socket,
             &[0xff, 0xff, 0xff, 0xff, 0x10, 0, 0, 2, 0, 0, 0, 1, 0, 1],
@@ -35,9 +55,9 @@ const CALLEES: &[(&str, &str, Behave)] = &[
 ];
 
 /// Starts them: their backends and routes.
-pub(crate) fn table() -> (String, String) {
+pub(crate) fn table(callees: &[Bad]) -> (String, String) {
     let (mut backends, mut routes) = (String::new(), String::new());
-    for (name, protocol, behave) in CALLEES {
+    for &(name, protocol, backend, route, behave) in callees {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -45,9 +65,11 @@ pub(crate) fn table() -> (String, String) {
                 std::thread::spawn(move || behave(connection));
             }
         });
-        backends += &format!("  {name}: {{ protocol: {protocol}, endpoints: [\"{address}\"] }}\n");
-        routes +=
-            &format!("  - {{ name: {name}, match: {{ service: {name} }}, backend: {name} }}\n");
+        backends +=
+            &format!("  {name}: {{ protocol: {protocol}, endpoints: [\"{address}\"]{backend} }}\n");
+        routes += &format!(
+            "  - {{ name: {name}, match: {{ service: {name} }}, backend: {name}{route} }}\n"
+        );
     }
     (backends, routes)
 }
@@ -79,13 +101,41 @@ fn pings(socket: TcpStream) {
     while raw.next().is_some() {}
 }
 
+/// Answers the first stream with its Header, so many messages, and its Header again; and the next one
+/// as it should, when the first was ended by the Rst that it must be ended by.
+fn twice(socket: TcpStream, messages: usize) {
+    let wire = Wire::new(socket);
+    let stream = wire.stream(0);
+    stream.send(Kind::Header, &[], Bytes::new());
+    (0..messages).for_each(|_| stream.send(Kind::Data, &[], message(b"first")));
+    stream.send(Kind::Header, &[], Bytes::new());
+    let (rst, path) = said(&stream.nth(Kind::Rst, 0));
+    assert_eq!((rst.type_id, path.as_str()), (UNEXPECTED_HEADER, NODE));
+    serve(&wire, 1);
+}
+
+/// Ends a wire's `n`th stream with success.
+pub(crate) fn serve(wire: &Wire, n: usize) {
+    let stream = wire.stream(n);
+    stream.send(Kind::Header, &[], Bytes::new());
+    stream.send(Kind::Trailer, &[], Bytes::new());
+    // Until its caller was told, and has gone.
+    while !wire.is_closed() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A stream to that callee, and the gRPC status that its caller must be told.
-fn call(rig: &Rig, service: &str, status: i32) {
+pub(crate) fn call(rig: &Rig, service: &str, status: i32) {
     assert_eq!(told(rig, service, &[]), (200, status), "{service}");
 }
 
+/// Kitex' code for a Header that must not come, which the callee is told.
+const UNEXPECTED_HEADER: i32 = 12002;
+
+pub(crate) const OK: i32 = 0;
 const INTERNAL: i32 = 13;
-const UNAVAILABLE: i32 = 14;
+pub(crate) const UNAVAILABLE: i32 = 14;
 
 const VIOLATIONS: &str = "ripcord_violations_total";
 
@@ -125,5 +175,21 @@ pub(crate) const ROWS: &[Row] = &[
         abuse: "a TTHeader callee says the greatest length: INTERNAL",
         counted: ("ripcord_ttheader_events_total", r#"event="lost_framing""#),
         act: |rig| call(rig, "TtLength", INTERNAL),
+    },
+    Row {
+        abuse: "a TTHeader callee says its Header twice: Rst 12002, INTERNAL; the connection lives",
+        counted: ("ripcord_ttheader_events_total", r#"event="bad_frames""#),
+        act: |rig| {
+            call(rig, "TtTwice", INTERNAL);
+            call(rig, "TtTwice", OK);
+        },
+    },
+    Row {
+        abuse: "a TTHeader callee says its Header again after a message: the same",
+        counted: ("ripcord_ttheader_events_total", r#"event="bad_frames""#),
+        act: |rig| {
+            call(rig, "TtTwiceLate", INTERNAL);
+            call(rig, "TtTwiceLate", OK);
+        },
     },
 ];

@@ -2,8 +2,8 @@
 
 use super::answer::told;
 use super::h2raw::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, Raw, SETTINGS, WINDOW,
-    field, frame, message, request,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RESET, Raw, SETTINGS,
+    WINDOW, field, frame, message, request,
 };
 use super::port::noise;
 use super::rig::{Rig, Row};
@@ -200,6 +200,51 @@ pub(crate) const ROWS: &[Row] = &[
             raw.frame(DATA, END_STREAM, 1, &message(b"late"));
             assert_eq!(raw.reset(1), 5);
             raw.echo(3);
+        },
+    },
+    Row {
+        abuse: "20,000 DATA on a finished stream: one RST_STREAM, the rest dropped; lives; not counted",
+        counted: NOTHING,
+        act: |rig| {
+            let mut raw = Raw::open(rig.address());
+            raw.echo(1);
+            raw.frame(DATA, END_STREAM, 1, &message(b"late"));
+            assert_eq!(raw.reset(1), 5);
+            let late = frame(DATA, 0, 1, &message(b"late"));
+            (0..20).for_each(|_| raw.send(&late.repeat(1_000)));
+            raw.headers(3, "Storm");
+            raw.frame(DATA, END_STREAM, 3, &message(b"still here"));
+            // `h2` forgot the stream, and remembers it since it reset it.
+            while let frame = raw.next().expect("the connection ended")
+                && (frame.kind, frame.stream) != (DATA, 3)
+            {
+                assert!(frame.kind != RESET && frame.kind != GOAWAY, "{frame:?}");
+            }
+        },
+    },
+    Row {
+        abuse: "DATA on each of 300 finished streams: ENHANCE_YOUR_CALM, closed",
+        counted: FLOOD,
+        act: |rig| {
+            // `remembered` of net/http2.rs: 200 with the limits of the rig.
+            let streams = (1..601).step_by(2);
+            let mut raw = Raw::open(rig.address());
+            streams.clone().for_each(|stream| raw.echo(stream));
+            for stream in streams {
+                raw.frame(DATA, END_STREAM, stream, &message(b"late"));
+            }
+            assert_eq!(raw.goaway(), Some(11));
+        },
+    },
+    Row {
+        abuse: "`te` that is not trailers, again and again: ENHANCE_YOUR_CALM, closed",
+        counted: FLOOD,
+        act: |rig| {
+            let mut block = request("Storm");
+            block.truncate(block.len() - field("te", "trailers").len());
+            block.extend(field("te", "gzip"));
+            let stream = |n: u32| frame(HEADERS, END_HEADERS, 3 + 2 * n, &block);
+            breaks(rig, 11, &(0..300).flat_map(stream).collect::<Vec<_>>());
         },
     },
     Row {

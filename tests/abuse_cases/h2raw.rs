@@ -32,7 +32,7 @@ pub(crate) struct Frame {
 }
 
 /// A connection.
-pub(crate) struct Raw(TcpStream);
+pub(crate) struct Raw(pub(crate) TcpStream);
 
 /// A frame's bytes; its length is the payload's.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

@@ -6,5 +6,7 @@ pub(crate) mod grpc;
 pub(crate) mod h2raw;
 pub(crate) mod port;
 pub(crate) mod rig;
+pub(crate) mod silent;
 pub(crate) mod ttheader;
 pub(crate) mod unprivileged;
+pub(crate) mod unread;

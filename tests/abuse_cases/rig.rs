@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use ripcord::stream::Reason;
 
-use super::callee;
+use super::callee::{self, Bad};
 use crate::storm_peers::{Callee, Callers, PATIENCE, Storm, Then, Traffic, Wire};
 use crate::support::h2peer::{H2Callee, Play};
 use crate::support::ripcord::Ripcord;
 
-const NODE: &str = "abuse";
+pub(crate) const NODE: &str = "abuse";
 
 /// What memory may grow by over all rows of a table, in bytes: a debug build's allocator and the
 /// buffers of one connection (4 MiB), several times.
@@ -36,20 +36,25 @@ pub(crate) struct Rig {
     pub(crate) hop: Ripcord,
     _callee: Callee,
     /// Takes streams of service `Stall` and reads nothing.
-    _stalled: H2Callee,
+    pub(crate) stalled: H2Callee,
     bystanders: Vec<Callers>,
     idle: u64,
 }
 
 impl Rig {
     pub(crate) fn start(outbound: Wire) -> Self {
+        Self::with(outbound, callee::CALLEES, "", "")
+    }
+
+    /// One with these bad callees, and more keys of its listener and of its limits.
+    pub(crate) fn with(outbound: Wire, callees: &[Bad], listener: &str, limits: &str) -> Self {
         let echo = Callee::start(outbound, None);
         let stalled = H2Callee::start(|_| Play::Stall);
         let wire = match outbound {
             Wire::Grpc => "grpc",
             Wire::TtHeader => "ttheader",
         };
-        let (bad, routes) = callee::table();
+        let (bad, routes) = callee::table(callees);
         let table = format!(
             "backends:
   main: {{ protocol: {wire}, endpoints: [\"{}\"] }}
@@ -62,9 +67,11 @@ routes:
 ",
             echo.address, stalled.address
         );
-        let limits = "limits: { handshake_timeout: 1s, slow_grace: 500ms, max_resets: 100, \
-                      max_streams_per_connection: 100, max_message: 256KiB, metadata_size: 4KiB }";
-        let hop = Ripcord::start(NODE, &table, limits);
+        let limits = format!(
+            "limits: {{ handshake_timeout: 1s, slow_grace: 500ms, max_resets: 100, \
+             max_streams_per_connection: 100, max_message: 256KiB, metadata_size: 4KiB{limits} }}"
+        );
+        let hop = Ripcord::start_listening(NODE, &table, listener, &limits);
         let address: SocketAddr = hop.address.parse().unwrap();
         let bystanders = [Wire::Grpc, Wire::TtHeader].map(|wire| {
             let callers = Callers::start(wire, address, (1, 1), Traffic::Busy, Then::Nothing);
@@ -74,7 +81,7 @@ routes:
         let mut rig = Self {
             hop,
             _callee: echo,
-            _stalled: stalled,
+            stalled,
             bystanders: bystanders.into(),
             idle: 0,
         };

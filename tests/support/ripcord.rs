@@ -21,13 +21,13 @@ pub(crate) struct Ripcord {
 }
 
 /// The part of a configuration that all tests have in common.
-fn head(node: &str, otlp: &str, more: &str) -> String {
+fn head(node: &str, otlp: &str, listener: &str, more: &str) -> String {
     format!(
         "node: {node}
 workers: 1
 admin: {{ address: 127.0.0.1:0 }}
 telemetry: {{ log: {{ format: json }}, access_log: stdout{otlp} }}
-listeners: [{{ name: in, address: 127.0.0.1:0 }}]
+listeners: [{{ name: in, address: 127.0.0.1:0{listener} }}]
 {more}
 "
     )
@@ -36,12 +36,17 @@ listeners: [{{ name: in, address: 127.0.0.1:0 }}]
 impl Ripcord {
     /// Starts one with these backends and routes (YAML), and `more` top-level keys.
     pub(crate) fn start(node: &str, table: &str, more: &str) -> Self {
-        Self::launch(node, table, head(node, "", more))
+        Self::launch(node, table, head(node, "", "", more))
+    }
+
+    /// The same with more keys of its listener (`, key: value`).
+    pub(crate) fn start_listening(node: &str, table: &str, listener: &str, more: &str) -> Self {
+        Self::launch(node, table, head(node, "", listener, more))
     }
 
     /// The same with spans to a collector: `otlp` is the value of the key in `telemetry` (YAML).
     pub(crate) fn start_traced(node: &str, table: &str, otlp: &str, more: &str) -> Self {
-        let head = head(node, &format!(", otlp: {otlp}"), more);
+        let head = head(node, &format!(", otlp: {otlp}"), "", more);
         Self::launch(node, table, head)
     }
 

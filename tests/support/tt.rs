@@ -68,7 +68,7 @@ impl Wire {
         Self::new(TcpStream::connect(address).unwrap())
     }
 
-    fn new(socket: TcpStream) -> Self {
+    pub(crate) fn new(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
         let heard: Arc<(Mutex<Heard>, Condvar)> = Arc::default();
         let (mut reader, keep) = (socket.try_clone().unwrap(), Arc::clone(&heard));
@@ -148,6 +148,10 @@ impl Wire {
 
     pub(crate) fn write_bytes(&self, bytes: &[u8]) {
         (&self.socket).write_all(bytes).unwrap();
+    }
+
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.socket
     }
 
     /// All frames up to now.

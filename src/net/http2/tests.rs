@@ -1,4 +1,4 @@
-//! Drain and storms on one HTTP/2 connection, against scripted frames on a paused clock. Knows no
+//! Drain, storms and ends that nobody reads on one HTTP/2 connection, against scripted frames on a paused clock. Knows no
 //! gRPC.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,6 +79,44 @@ fn a_connection_that_is_left_reads_on_until_its_callee_has_closed() {
         assert!(driver.is_finished());
         assert_eq!(driver.await.unwrap(), ConnectionEnd::Closed);
     });
+}
+
+/// A callee's connection that takes some bytes of a long DATA frame and no more; a cancel waits behind it.
+#[test]
+fn a_peer_that_takes_no_cancel_for_its_grace_loses_the_connection() {
+    for taken in [0, 5_000] {
+        local(async move || {
+            let (ours, mut peer) = tokio::io::duplex(1 << 10);
+            let config = Http2Config {
+                cancel_grace: Duration::from_secs(5),
+                ..Http2Config::default()
+            };
+            let control = Control::default();
+            let connecting = connect(ours, &config, control.clone());
+            let (requests, drive) = connecting.await.unwrap();
+            let driver = tokio::task::spawn_local(drive);
+            peer.write_all(&SETTINGS).await.unwrap();
+            let mut requests = requests.ready().await.unwrap();
+            let request = Request::post("http://callee/x").body(()).unwrap();
+            let (_response, mut stream) = requests.send_request(request, false).unwrap();
+            peer.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+            until(&mut peer, HEADERS, 1).await;
+            stream.send_data(vec![0; 60_000].into(), false).unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert!(!driver.is_finished(), "data alone has no grace to keep");
+            control.urgent();
+            stream.send_reset(h2::Reason::CANCEL);
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            peer.read_exact(&mut vec![0; taken]).await.unwrap();
+            // What it took begins the grace anew.
+            let left = if taken == 0 { 0 } else { 4 };
+            tokio::time::sleep(Duration::from_secs(left)).await;
+            assert!(!driver.is_finished(), "{taken}");
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            assert!(driver.is_finished(), "{taken}");
+            assert_eq!(driver.await.unwrap(), ConnectionEnd::Grace);
+        });
+    }
 }
 
 /// More than `h2` remembers by default, and more than the 1024 late frames that it forgives.

@@ -1,0 +1,252 @@
+//! Peers that fall silent, and say no end: one that vanished (its machine, or the way to it), whose
+//! kernel acknowledges nothing any more; and one that hangs, whose kernel still does. The other side
+//! of the stream hears it within what the keepalive settings promise.
+//!
+//! A peer vanishes by a filter on its socket that drops whatever arrives, before the kernel looks at
+//! it: nothing is acknowledged, no probe is answered, and no FIN or RST is sent.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ripcord::ttheader::frame::Kind;
+use ripcord::ttheader::keys;
+use socket2::{SockFilter, SockRef};
+
+use super::callee::{Bad, OK, UNAVAILABLE, call, serve};
+use super::h2raw::{GOAWAY, HEADERS, PING, PREFACE, RESET, Raw, SETTINGS, frame};
+use super::rig::{Rig, Row};
+use crate::storm_peers;
+use crate::support::h2peer::Ended;
+use crate::support::process::LIMIT;
+use crate::support::tt::{Wire, message, said};
+
+const LISTENER: &str = ", keepalive: { tcp: { idle: 1s, interval: 1s, count: 2 }, \
+                        user_timeout: 4s, http2: { interval: 1s, timeout: 2s } }";
+
+/// Silence until a PING is sent, a second more when something came just before the timer, and how
+/// long its answer may take.
+const PINGED: Duration = Duration::from_secs(4);
+
+/// What the kernel takes: the user timeout, at the first probe after it.
+const PROBED: Duration = Duration::from_secs(5);
+
+/// What a busy machine may take on top. Without keepalive it would be minutes, or for ever.
+const MARGIN: Duration = Duration::from_secs(20);
+
+/// No peer is given up before this.
+const PATIENT: Duration = Duration::from_secs(2);
+
+const FIRST_RESPONSE: &str = ", timeouts: { first_response: 1s }";
+
+const CALLEES: &[Bad] = &[
+    ("GrpcGone", "grpc", LISTENER, "", |socket| {
+        let raw = opened(socket);
+        vanish(&raw.0);
+        std::thread::sleep(LIMIT);
+    }),
+    ("GrpcHangs", "grpc", LISTENER, "", |socket| {
+        let _open = opened(socket);
+        std::thread::sleep(LIMIT);
+    }),
+    ("GrpcQuiet", "grpc", LISTENER, "", quiet),
+    ("TtGone", "ttheader", LISTENER, "", |socket| {
+        let wire = Wire::new(socket);
+        wire.stream(0);
+        vanish(wire.socket());
+        std::thread::sleep(LIMIT);
+    }),
+    ("TtHangs", "ttheader", LISTENER, FIRST_RESPONSE, |socket| {
+        let wire = Wire::new(socket);
+        let (rst, _) = said(&wire.stream(0).nth(Kind::Rst, 0));
+        assert_eq!(rst.type_id, 12014);
+        serve(&wire, 1);
+    }),
+];
+
+pub(crate) fn rig() -> Rig {
+    Rig::with(storm_peers::Wire::Grpc, CALLEES, LISTENER, "")
+}
+
+/// From now on nothing arrives at the socket.
+fn vanish(socket: &TcpStream) {
+    // What both sides said is acknowledged by then: a kernel that repeats itself is alive.
+    std::thread::sleep(Duration::from_millis(200));
+    let drop_all = SockFilter::new(0x06, 0, 0, 0);
+    SockRef::from(socket).attach_filter(&[drop_all]).unwrap();
+}
+
+/// A gRPC callee's connection whose first stream is open.
+fn opened(socket: TcpStream) -> Raw {
+    let mut raw = Raw::new(socket);
+    raw.send(&frame(SETTINGS, 0, 0, &[]));
+    raw.skip(PREFACE.len());
+    raw.wait(HEADERS, 1);
+    raw
+}
+
+/// Answers PINGs, four of them, and says nothing else; then resets its stream.
+fn quiet(socket: TcpStream) {
+    let mut raw = opened(socket);
+    answer_pings(&mut raw, 4);
+    raw.frame(RESET, 0, 1, &2_u32.to_be_bytes());
+    while raw.next().is_some() {}
+}
+
+fn answer_pings(raw: &mut Raw, mut count: usize) {
+    while count > 0 {
+        let frame = raw.next().expect("the connection ended");
+        assert_ne!(frame.kind, GOAWAY);
+        if (frame.kind, frame.flags) == (PING, 0) {
+            raw.frame(PING, 1, 0, &frame.payload);
+            count -= 1;
+        }
+    }
+}
+
+/// The callee of a caller's stream hears that it is gone, in time.
+fn callee_hears(rig: &Rig, since: Instant, bound: Duration) {
+    assert_eq!(rig.stalled.ended(), Ended::Reset(8));
+    in_time(since, bound);
+}
+
+fn in_time(since: Instant, bound: Duration) {
+    let took = since.elapsed();
+    println!("    heard after {took:.1?}");
+    assert!(took >= PATIENT && took <= bound + MARGIN, "after {took:?}");
+}
+
+/// A gRPC caller with a stream that a callee holds.
+fn grpc_caller(rig: &Rig) -> Raw {
+    let mut raw = Raw::open(rig.address());
+    raw.echo(1);
+    raw.headers(3, "Stall");
+    rig.stalled.opened();
+    raw
+}
+
+fn ttheader_caller(rig: &Rig) -> Wire {
+    let wire = Wire::connect(&rig.hop.address);
+    wire.open(1, "Echo", &[(keys::IDL_SERVICE, "Stall")]);
+    rig.stalled.opened();
+    wire
+}
+
+const VIOLATIONS: &str = "ripcord_violations_total";
+const CALLER: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="keepalive""#);
+const CALLEE: (&str, &str) = (
+    VIOLATIONS,
+    r#"side="outbound",wire="grpc",kind="keepalive""#,
+);
+const LOST: (&str, &str) = (
+    "ripcord_ttheader_events_total",
+    r#"event="lost_connections""#,
+);
+
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        abuse: "a gRPC caller vanishes: its callee hears CANCEL within the keepalive; closed",
+        counted: CALLER,
+        act: |rig| {
+            let raw = grpc_caller(rig);
+            vanish(&raw.0);
+            callee_hears(rig, Instant::now(), PINGED);
+        },
+    },
+    Row {
+        abuse: "a gRPC caller answers no PING: the same; the connection is closed",
+        counted: CALLER,
+        act: |rig| {
+            let mut raw = grpc_caller(rig);
+            callee_hears(rig, Instant::now(), PINGED);
+            // It was asked, and it is not told why.
+            let frames: Vec<_> = std::iter::from_fn(|| raw.next()).collect();
+            assert!(frames.iter().any(|f| (f.kind, f.flags) == (PING, 0)));
+            assert!(frames.iter().all(|f| f.kind != GOAWAY), "{frames:?}");
+        },
+    },
+    Row {
+        abuse: "a gRPC caller says nothing but answers to PINGs: lives; not counted",
+        counted: ("", ""),
+        act: |rig| {
+            let before = rig.metric(CALLER.0, CALLER.1);
+            let mut raw = grpc_caller(rig);
+            answer_pings(&mut raw, 4);
+            raw.echo(5);
+            assert_eq!(rig.metric(CALLER.0, CALLER.1), before);
+            raw.frame(RESET, 0, 3, &8_u32.to_be_bytes());
+            assert_eq!(rig.stalled.ended(), Ended::Reset(8));
+        },
+    },
+    Row {
+        abuse: "a TTHeader caller vanishes: its callee hears CANCEL within TCP's keepalive; closed",
+        counted: LOST,
+        act: |rig| {
+            let wire = ttheader_caller(rig);
+            vanish(wire.socket());
+            callee_hears(rig, Instant::now(), PROBED);
+        },
+    },
+    Row {
+        abuse: "a TTHeader caller hangs: TTHeader has no pings, lives until a timeout; not counted",
+        counted: ("", ""),
+        act: |rig| {
+            let wire = ttheader_caller(rig);
+            std::thread::sleep(PROBED + Duration::from_secs(1));
+            let stream = wire.open(2, "Echo", &[(keys::IDL_SERVICE, "Storm")]);
+            stream.send(Kind::Data, &[], message(b"still here"));
+            stream.nth(Kind::Data, 0);
+            stream.send(Kind::Trailer, &[], Bytes::new());
+            stream.nth(Kind::Trailer, 0);
+            wire.handle(1, "Echo").rst(12007, "enough", "");
+            assert_eq!(rig.stalled.ended(), Ended::Reset(8));
+        },
+    },
+    Row {
+        abuse: "a gRPC callee vanishes: UNAVAILABLE within the keepalive",
+        counted: CALLEE,
+        act: |rig| {
+            let since = Instant::now();
+            call(rig, "GrpcGone", UNAVAILABLE);
+            in_time(since, PINGED);
+        },
+    },
+    Row {
+        abuse: "a gRPC callee answers no PING: the same",
+        counted: CALLEE,
+        act: |rig| {
+            let since = Instant::now();
+            call(rig, "GrpcHangs", UNAVAILABLE);
+            in_time(since, PINGED);
+        },
+    },
+    Row {
+        abuse: "a gRPC callee says nothing but answers to PINGs: lives until it resets: INTERNAL",
+        counted: ("ripcord_streams_total", r#"route="GrpcQuiet""#),
+        act: |rig| {
+            let before = rig.metric(CALLEE.0, CALLEE.1);
+            call(rig, "GrpcQuiet", 13);
+            assert_eq!(rig.metric(CALLEE.0, CALLEE.1), before);
+        },
+    },
+    Row {
+        abuse: "a TTHeader callee vanishes: UNAVAILABLE within TCP's keepalive",
+        counted: LOST,
+        act: |rig| {
+            let since = Instant::now();
+            call(rig, "TtGone", UNAVAILABLE);
+            in_time(since, PROBED);
+        },
+    },
+    Row {
+        abuse: "a TTHeader callee hangs: first_response, Rst 12014, DEADLINE_EXCEEDED; lives",
+        counted: (
+            "ripcord_stream_errors_total",
+            r#"error_type="first_response""#,
+        ),
+        act: |rig| {
+            call(rig, "TtHangs", 4);
+            call(rig, "TtHangs", OK);
+        },
+    },
+];

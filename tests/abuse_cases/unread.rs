@@ -1,0 +1,139 @@
+//! Peers that read nothing while an end or a cancel waits for them: after `cancel_grace` their
+//! connection is closed, and counted. The streams are ended by their route's deadline, with more on
+//! the way to the peer than sockets take.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use bytes::{Bytes, BytesMut};
+use ripcord::ttheader::frame::{Frame, Kind};
+use ripcord::ttheader::header::PROTOCOL_THRIFT_STRUCT;
+use ripcord::ttheader::keys;
+
+use super::callee::Bad;
+use super::h2raw::{DATA, GOAWAY, PREFACE, Raw, SETTINGS, WINDOW};
+use super::rig::{Rig, Row};
+use crate::storm_peers;
+use crate::support::process::LIMIT;
+use crate::support::tt::{self, message, said};
+
+const DEADLINE: &str = ", timeouts: { stream: 2s }";
+
+const CALLEES: &[Bad] = &[
+    ("TtFloods", "ttheader", "", DEADLINE, floods),
+    ("GrpcUnread", "grpc", "", DEADLINE, |socket| {
+        let mut raw = Raw::new(socket);
+        endless_windows(&mut raw);
+        std::thread::sleep(LIMIT);
+    }),
+    ("TtUnread", "ttheader", "", DEADLINE, |socket| {
+        std::thread::sleep(LIMIT);
+        drop(socket);
+    }),
+];
+
+pub(crate) fn rig() -> Rig {
+    Rig::with(
+        storm_peers::Wire::Grpc,
+        CALLEES,
+        "",
+        ", cancel_grace: 500ms",
+    )
+}
+
+/// What one message holds; with it a gRPC DATA frame is as long as it may be.
+const PIECE: usize = 64 << 10;
+
+/// Answers each stream with messages until it is ended.
+fn floods(socket: TcpStream) {
+    let wire = tt::Wire::new(socket);
+    for n in 0.. {
+        let stream = wire.stream(n);
+        stream.send(Kind::Header, &[], Bytes::new());
+        while stream.count(Kind::Rst) == 0 {
+            stream.send(Kind::Data, &[], message(&[0; PIECE]));
+        }
+    }
+}
+
+/// Settings and windows of 2 GiB: HTTP/2 never stops the other side.
+fn endless_windows(raw: &mut Raw) {
+    raw.frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    raw.frame(WINDOW, 0, 0, &(0x7fff_ffff_u32 - 0xffff).to_be_bytes());
+}
+
+/// Waits until it is counted.
+fn counted(rig: &Rig, (name, labels): (&str, &str), before: u64) {
+    rig.wait("the connection is not given up", || {
+        rig.metric(name, labels) > before
+    });
+}
+
+/// A caller's stream to a callee that reads nothing: it is told of its deadline, and its connection
+/// lives.
+fn to_unread(rig: &Rig, service: &str) {
+    let wire = tt::Wire::connect(&rig.hop.address);
+    let stream = wire.open(1, "Echo", &[(keys::IDL_SERVICE, service)]);
+    while stream.count(Kind::Rst) == 0 {
+        stream.send(Kind::Data, &[], message(&[0; PIECE]));
+    }
+    assert_eq!(said(&stream.nth(Kind::Rst, 0)).0.type_id, 12015);
+    let stream = wire.open(2, "Echo", &[(keys::IDL_SERVICE, "Storm")]);
+    stream.send(Kind::Data, &[], message(b"still here"));
+    stream.nth(Kind::Data, 0);
+    stream.send(Kind::Trailer, &[], Bytes::new());
+    stream.nth(Kind::Trailer, 0);
+}
+
+const VIOLATIONS: &str = "ripcord_violations_total";
+const CALLER: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="unread""#);
+const CALLEE: (&str, &str) = (VIOLATIONS, r#"side="outbound",wire="grpc",kind="unread""#);
+const GRACE: (&str, &str) = ("ripcord_ttheader_events_total", r#"event="grace_closes""#);
+
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        abuse: "a gRPC caller does not read while its end waits: closed after cancel_grace",
+        counted: CALLER,
+        act: |rig| {
+            let before = rig.metric(CALLER.0, CALLER.1);
+            let mut raw = Raw::connect(rig.address());
+            raw.send(PREFACE);
+            endless_windows(&mut raw);
+            raw.headers(1, "TtFloods");
+            raw.wait(DATA, 1);
+            counted(rig, CALLER, before);
+            while let Some(frame) = raw.next() {
+                assert_ne!(frame.kind, GOAWAY, "{frame:?}");
+            }
+        },
+    },
+    Row {
+        abuse: "a TTHeader caller does not read while its end waits: closed after cancel_grace",
+        counted: GRACE,
+        act: |rig| {
+            let before = rig.metric(GRACE.0, GRACE.1);
+            let method = Bytes::from_static(b"Echo");
+            let mut header = Frame::new(Kind::Header, 1, PROTOCOL_THRIFT_STRUCT, method);
+            header.info.strings = vec![(keys::IDL_SERVICE.into(), "TtFloods".into())];
+            let mut bytes = BytesMut::new();
+            header.encode(&mut bytes).unwrap();
+            let mut socket = TcpStream::connect(rig.address()).unwrap();
+            socket.set_read_timeout(Some(LIMIT)).unwrap();
+            socket.write_all(&bytes).unwrap();
+            counted(rig, GRACE, before);
+            let end = socket.read_to_end(&mut Vec::new());
+            let reset = |e: std::io::Error| e.kind() == std::io::ErrorKind::ConnectionReset;
+            assert!(end.is_ok() || end.is_err_and(reset), "it is not closed");
+        },
+    },
+    Row {
+        abuse: "a gRPC callee does not read while a cancel waits: closed; its caller: Rst 12015",
+        counted: CALLEE,
+        act: |rig| to_unread(rig, "GrpcUnread"),
+    },
+    Row {
+        abuse: "a TTHeader callee does not read while a cancel waits: closed; its caller: Rst 12015",
+        counted: GRACE,
+        act: |rig| to_unread(rig, "TtUnread"),
+    },
+];
