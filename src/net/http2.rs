@@ -175,6 +175,10 @@ impl Control {
     /// An end was queued: from now the peer has `cancel_grace` to read.
     pub fn urgent(&self) {
         self.0.urgent.set(true);
+        if self.0.blocked.get() {
+            // `h2` wakes nobody for what is queued while it waits for the socket.
+            self.wake();
+        }
     }
 
     /// Until this is taken back, a poll of the driver writes nothing to the socket: more is about to

@@ -119,7 +119,11 @@ pub(crate) fn serve(wire: &Wire, n: usize) {
     let stream = wire.stream(n);
     stream.send(Kind::Header, &[], Bytes::new());
     stream.send(Kind::Trailer, &[], Bytes::new());
-    // Until its caller was told, and has gone.
+    until_closed(wire);
+}
+
+/// A callee closes nothing of its own.
+pub(crate) fn until_closed(wire: &Wire) {
     while !wire.is_closed() {
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -35,7 +35,7 @@ const PROBED: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(20);
 
 /// No peer is given up before this.
-const PATIENT: Duration = Duration::from_secs(2);
+const PATIENT: Duration = Duration::from_secs(1);
 
 const FIRST_RESPONSE: &str = ", timeouts: { first_response: 1s }";
 

@@ -10,7 +10,7 @@ use ripcord::ttheader::frame::{Frame, Kind};
 use ripcord::ttheader::header::PROTOCOL_THRIFT_STRUCT;
 use ripcord::ttheader::keys;
 
-use super::callee::Bad;
+use super::callee::{Bad, until_closed};
 use super::h2raw::{DATA, GOAWAY, PREFACE, Raw, SETTINGS, WINDOW};
 use super::rig::{Rig, Row};
 use crate::storm_peers;
@@ -44,16 +44,17 @@ pub(crate) fn rig() -> Rig {
 /// What one message holds; with it a gRPC DATA frame is as long as it may be.
 const PIECE: usize = 64 << 10;
 
-/// Answers each stream with messages until it is ended.
+/// Answers a stream with messages until it is ended, and so the next.
 fn floods(socket: TcpStream) {
     let wire = tt::Wire::new(socket);
-    for n in 0.. {
+    for n in 0..2 {
         let stream = wire.stream(n);
         stream.send(Kind::Header, &[], Bytes::new());
         while stream.count(Kind::Rst) == 0 {
             stream.send(Kind::Data, &[], message(&[0; PIECE]));
         }
     }
+    until_closed(&wire);
 }
 
 /// Settings and windows of 2 GiB: HTTP/2 never stops the other side.
