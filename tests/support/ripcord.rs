@@ -40,6 +40,7 @@ impl Ripcord {
     }
 
     /// The same with more keys of its listener (`, key: value`).
+    #[allow(dead_code, reason = "only the abuse suite does")]
     pub(crate) fn start_listening(node: &str, table: &str, listener: &str, more: &str) -> Self {
         Self::launch(node, table, head(node, "", listener, more))
     }

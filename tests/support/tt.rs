@@ -150,6 +150,7 @@ impl Wire {
         (&self.socket).write_all(bytes).unwrap();
     }
 
+    #[allow(dead_code, reason = "only the abuse suite asks")]
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }
