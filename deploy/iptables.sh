@@ -9,7 +9,8 @@
 #   INBOUND_TO      ripcord's listener for them                             (default: 15006)
 #   RIPCORD_UID     the user that ripcord runs as: its own connections are left alone, or they would
 #                   come back to it                                         (default: 65532, the image's)
-#   IPTABLES        the programs, e.g. "iptables ip6tables"                 (default: iptables)
+#   IPTABLES        the programs, e.g. "iptables ip6tables"                 (default: iptables); in IPv6
+#                   OUTBOUND_TO is on [::1], not on 127.0.0.1
 #
 # Only these ports: ripcord speaks gRPC and TTHeader and refuses everything else.
 set -eu

@@ -15,7 +15,7 @@ use crate::config::{Config, watch};
 use crate::net::budget::Budget;
 use crate::net::tcp;
 use crate::proxy::Tap;
-use crate::telemetry::{Telemetry, TelemetryGuard};
+use crate::telemetry::{Telemetry, TelemetryGuard, flood};
 use crate::worker::{Handle, Job, Shared};
 use crate::{admin, listen, setup, ttheader};
 
@@ -193,6 +193,7 @@ impl App {
             worker.join();
         }
         self.pages.shutdown().await;
+        flood::tell_rest();
         info!("drained");
     }
 }

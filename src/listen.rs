@@ -19,7 +19,7 @@ use crate::config::{self, Carried, Limits, Sniff};
 use crate::net::http2::{self, ConnectionEnd, Http2Config};
 use crate::net::{redirect, tcp};
 use crate::stream::RequestHead;
-use crate::telemetry::{Series, Side, Violation, Wire};
+use crate::telemetry::{Series, Side, Violation, Wire, flood};
 use crate::worker::{self, Job, Worker};
 use crate::{Route, grpc, proxy, relay, ttheader};
 use sniff::{Spoken, sniff};
@@ -51,7 +51,7 @@ impl Shared {
         let fits = self.open.fetch_add(1, Ordering::Relaxed) < self.config.limits.max_connections;
         if !fits {
             self.leave();
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.count_refused();
         }
         fits
     }
@@ -61,7 +61,11 @@ impl Shared {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Connections refused because there were too many.
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections refused: too many, or not what the listener speaks.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed) as u64
     }
@@ -254,13 +258,17 @@ pub(crate) async fn accept(
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
                 // Out of descriptors or memory.
-                warn!(listener = %listener.name, %error, "accept failed");
+                if flood::admits("accept failed", &listener.name, "") {
+                    warn!(listener = %listener.name, %error, "accept failed");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         if !listener.enter() {
-            warn!(listener = %listener.name, %peer, "too many connections; closed");
+            if flood::admits("too many connections; closed", &listener.name, "") {
+                warn!(listener = %listener.name, %peer, "too many connections; closed");
+            }
             continue;
         }
         let least = workers.iter().min_by_key(|w| w.connections());
@@ -346,10 +354,13 @@ async fn refuse(
     listener: &Listener,
     socket: &mut TcpStream,
     peer: SocketAddr,
-    (kind, what): (Option<Violation>, &str),
+    (kind, what): (Option<Violation>, &'static str),
 ) {
-    warn!(listener = %listener.shared.name, %peer, what, "connection refused");
-    listener.shared.refused.fetch_add(1, Ordering::Relaxed);
+    let name = &listener.shared.name;
+    if flood::admits("connection refused", name, what) {
+        warn!(listener = %name, %peer, what, "connection refused");
+    }
+    listener.shared.count_refused();
     let metrics = &worker.shared.telemetry.metrics;
     if let Some(kind) = kind {
         metrics.violation(Side::Inbound, None, kind);

@@ -17,7 +17,7 @@ use crate::config::Protocol;
 use crate::listen::{self, Origin};
 use crate::net::tcp;
 use crate::stream::RequestHead;
-use crate::telemetry::{Side, Wire};
+use crate::telemetry::{Side, Violation, Wire, flood};
 use crate::ttheader::pingpong::{self, Request};
 use crate::worker::Worker;
 
@@ -38,8 +38,22 @@ pub(crate) async fn ping_pong(
             request.head.destination = from.destination;
             request
         }
-        Ok(Err(error)) => return warn!(%peer, %error, "no ping-pong request could be read"),
-        Err(_) => return warn!(%peer, "no whole ping-pong request within the handshake timeout"),
+        Ok(Err(error)) => {
+            listener.count_refused();
+            if flood::admits("no ping-pong request could be read", &listener.name, "") {
+                warn!(%peer, listener = %listener.name, %error, "no ping-pong request could be read");
+            }
+            return;
+        }
+        Err(_) => {
+            listener.count_refused();
+            metrics.violation(Side::Inbound, None, Violation::HandshakeTimeout);
+            let line = "no whole ping-pong request within the handshake timeout";
+            if flood::admits(line, &listener.name, "") {
+                warn!(%peer, listener = %listener.name, "{line}");
+            }
+            return;
+        }
     };
     match connect(worker, &request.head).await {
         Ok((mut backend, endpoint)) => {
@@ -58,7 +72,9 @@ pub(crate) async fn ping_pong(
             }
         }
         Err(text) => {
-            warn!(%peer, listener = %listener.name, reason = %text, "ping-pong request refused");
+            if flood::admits("ping-pong request refused", &listener.name, "") {
+                warn!(%peer, listener = %listener.name, reason = %text, "ping-pong request refused");
+            }
             let _ = socket.write_all(&request.refusal(&text)).await;
             let _ = socket.shutdown().await;
         }

@@ -1,5 +1,6 @@
 //! What operators read and do: every metric that the dashboard, the alerts and the documents name is one
-//! that the binary shows, every one that it shows is explained, and a ConfigMap's update is taken up.
+//! that the binary shows, every one that it shows is explained, a ConfigMap's update is taken up, and a
+//! flood of connections does not flood the log.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -43,10 +44,11 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// A running `ripcord`, its log, and its admin address.
+/// A running `ripcord`, its log, and the addresses of its listener and its admin pages.
 struct Running {
     child: Child,
     log: Receiver<Value>,
+    listener: String,
     admin: String,
 }
 
@@ -73,13 +75,14 @@ impl Running {
         let mut running = Self {
             child,
             log,
+            listener: String::new(),
             admin: String::new(),
         };
-        let listening = running.logged(|line| line["listener"] == "admin");
-        listening["address"]
-            .as_str()
-            .unwrap()
-            .clone_into(&mut running.admin);
+        let listening = |name: &str| {
+            let line = running.logged(|line| line["listener"] == name);
+            line["address"].as_str().unwrap().to_owned()
+        };
+        (running.listener, running.admin) = (listening("in"), listening("admin"));
         running
     }
 
@@ -322,4 +325,34 @@ fn the_service_manager_hears_when_it_is_ready_and_when_it_stops() {
     assert!(killed.success());
     assert_eq!(heard(), "STOPPING=1");
     assert!(ripcord.child.wait().unwrap().success());
+}
+
+/// The log says the first few of a kind in a second and how many more there were; the metric has each.
+#[test]
+fn a_flood_of_refused_connections_does_not_flood_the_log() {
+    const FLOOD: u64 = 300;
+    let file = folder("flood").join("ripcord.yaml");
+    std::fs::write(&file, CONFIG).unwrap();
+    let ripcord = Running::start(&file);
+    let started = Instant::now();
+    for _ in 0..FLOOD {
+        let mut socket = TcpStream::connect(&ripcord.listener).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        let _ = socket.read_to_end(&mut Vec::new());
+    }
+    let (mut lines, mut told) = (0, 0);
+    while told < FLOOD {
+        let line =
+            ripcord.logged(|line| line["message"].to_string().contains("connection refused"));
+        lines += 1;
+        told += line["more"].as_u64().unwrap_or(1);
+    }
+    let seconds = started.elapsed().as_secs() + 1;
+    println!("{FLOOD} refused connections in {seconds} s: {lines} lines");
+    assert_eq!(told, FLOOD);
+    assert!(lines <= 6 * seconds, "{lines} lines");
+    let metrics = ripcord.page("/metrics");
+    let refused = format!("ripcord_connections_refused_total{{listener=\"in\"}} {FLOOD}\n");
+    assert!(metrics.contains(&refused), "{metrics}");
 }

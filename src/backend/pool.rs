@@ -17,7 +17,7 @@ use crate::net::http2::{ConnectionEnd, Http2Config};
 use crate::net::redirect::{Own, OwnGuard};
 use crate::net::tcp;
 use crate::stream::{End, HopKind, RequestHead};
-use crate::telemetry::{ConnectionGuard, Metrics, Side, Violation, Wire};
+use crate::telemetry::{ConnectionGuard, Metrics, Side, Violation, Wire, flood};
 use crate::{grpc, ttheader};
 use slot::{Connection, Failure, Slot};
 
@@ -293,7 +293,9 @@ impl Pool {
                     debug!(%backend, endpoint = %address, "backend connection closed")
                 }
                 end => {
-                    warn!(%backend, endpoint = %address, reason = %end, "backend connection lost")
+                    if flood::admits("backend connection lost", &backend, "") {
+                        warn!(%backend, endpoint = %address, reason = %end, "backend connection lost");
+                    }
                 }
             }
         });

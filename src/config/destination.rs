@@ -79,6 +79,9 @@ impl fmt::Display for Destination {
     }
 }
 
+/// The bits of `::ffff:0:0/96`, in front of an IPv4 address in IPv6.
+const WRAPPING: u8 = 96;
+
 /// Bits of an address, counted from the first of 128, and how many it has.
 fn bits_of(address: IpAddr) -> (u128, u8) {
     match address {
@@ -105,7 +108,16 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
         Some(bits) => bits.parse().ok().filter(|bits| *bits <= size)?,
         None => size,
     };
-    Some((address, bits))
+    unwrapped(address, bits)
+}
+
+/// An IPv4 network that is written in IPv6 (`::ffff:10.0.0.0/104`) is the IPv4 one: addresses are
+/// compared without that wrapping. One that goes beyond IPv4 is none.
+fn unwrapped(address: IpAddr, bits: u8) -> Option<(IpAddr, u8)> {
+    match address.to_canonical() {
+        inner @ IpAddr::V4(_) if address.is_ipv6() => Some((inner, bits.checked_sub(WRAPPING)?)),
+        _ => Some((address, bits)),
+    }
 }
 
 /// Reads a destination.
@@ -151,6 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv4_network_in_ipv6_is_the_ipv4_one() {
+        for (wrapped, plain) in [
+            ("::ffff:10.0.0.1", "10.0.0.1/32:*"),
+            ("[::ffff:10.0.0.0/104]:80", "10.0.0.0/8:80"),
+            ("[::ffff:a00:0/104]", "10.0.0.0/8:*"),
+            ("::ffff:0:0/96", "0.0.0.0/0:*"),
+        ] {
+            let read = Destination::parse(wrapped).unwrap();
+            assert_eq!(read.to_string(), plain, "{wrapped}");
+            assert_eq!(Some(read), Destination::parse(plain), "{wrapped}");
+        }
+        assert!(matches("::ffff:10.0.0.0/104", "10.1.1.1:80"));
+        assert!(matches("::ffff:10.0.0.0/104", "[::ffff:10.1.1.1]:80"));
+        assert!(!matches("::ffff:0:0/96", "[fd00::1]:80"));
+    }
+
+    #[test]
     fn what_is_none_is_refused() {
         for text in [
             "",
@@ -160,6 +189,8 @@ mod tests {
             "10.0.0.1:+1",
             "10.0.0.0/33",
             "fd00::/129",
+            "::ffff:10.0.0.0/95",
+            "::ffff:10.0.0.0/8",
             "[fd00::1]80",
             "[fd00::1",
             "10.0.0.1:",

@@ -7,6 +7,7 @@
 pub mod access;
 mod context;
 mod export;
+pub(crate) mod flood;
 pub mod init;
 pub mod live;
 pub mod metrics;

@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 use crate::support::build;
 use crate::support::process::Process;
 
-/// Whether connections can be redirected; says so when not.
-pub(crate) fn has_iptables() -> bool {
-    let found = run("iptables", &["--version"]);
+/// Whether connections can be redirected by this program in a pod; says so when not.
+pub(crate) fn can_redirect(net: &Net, pod: &str, iptables: &str) -> bool {
+    // A kernel may have it for IPv4 only.
+    let name = net.name(pod);
+    let found = run("ip", &["netns", "exec", &name, iptables, "-t", "nat", "-S"]);
     if let Err(why) = &found {
         build::say_skipped(&format!("redirection: {why}"));
     }
@@ -110,7 +112,15 @@ impl Net {
             let name = self.name(pod);
             ip(&format!("netns add {name}"))?;
             ip(&format!("-n {wire} link set dev {pod} netns {name}"))?;
-            ip(&format!("-n {name} addr add {address}/24 dev {pod}"))?;
+            // Nobody else could have an IPv6 address here: it is used at once (nodad).
+            let (bits, nodad) = if address.contains(':') {
+                (64, " nodad")
+            } else {
+                (24, "")
+            };
+            ip(&format!(
+                "-n {name} addr add {address}/{bits} dev {pod}{nodad}"
+            ))?;
             ip(&format!("-n {name} link set dev {pod} up"))?;
             ip(&format!("-n {name} link set dev lo up"))?;
         }

@@ -1,0 +1,220 @@
+//! Bounds the log's lines that a peer can bring about: of each kind the first few in a second are
+//! written, and then one line says how many more there were.
+//!
+//! Owns only whether a line is written; who asks still counts what happened in its metrics.
+//! Nothing here is asked per message.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+/// Lines of one kind in one window.
+const LINES: u32 = 5;
+
+/// Counted from a kind's first line.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Kinds that are held in memory before those of old windows are forgotten.
+const KEPT: usize = 64;
+
+/// What a line is about: lines of one kind are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kind {
+    message: &'static str,
+    /// The listener or backend, by its configured name: not what a peer says.
+    of: Arc<str>,
+    what: &'static str,
+}
+
+/// The lines of one kind since its first one.
+struct Window {
+    kind: Kind,
+    since: Instant,
+    written: u32,
+    held: u64,
+}
+
+impl Window {
+    fn over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= WINDOW
+    }
+}
+
+/// What becomes of a line.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Written {
+        /// How many of the window before were not, and are not told yet.
+        more: u64,
+    },
+    /// Not written; the first such one of its window sees to it that they are told at this time.
+    Held { tell_at: Option<Instant> },
+}
+
+/// The windows of all kinds that had a line lately.
+struct Floods(Vec<Window>);
+
+impl Floods {
+    fn line(&mut self, kind: &Kind, now: Instant) -> Line {
+        let Some(window) = self.0.iter_mut().find(|w| w.kind == *kind) else {
+            if self.0.len() >= KEPT {
+                self.0.retain(|w| w.held > 0 || !w.over(now));
+            }
+            self.0.push(Window {
+                kind: kind.clone(),
+                since: now,
+                written: 1,
+                held: 0,
+            });
+            return Line::Written { more: 0 };
+        };
+        if window.over(now) {
+            window.since = now;
+            window.written = 1;
+            let more = std::mem::take(&mut window.held);
+            return Line::Written { more };
+        }
+        if window.written < LINES {
+            window.written += 1;
+            return Line::Written { more: 0 };
+        }
+        window.held += 1;
+        Line::Held {
+            tell_at: (window.held == 1).then(|| window.since + WINDOW),
+        }
+    }
+
+    /// How many lines of a kind are to be told; none while their window is open.
+    fn take(&mut self, kind: &Kind, now: Instant) -> u64 {
+        let at = self.0.iter().position(|w| w.kind == *kind && w.over(now));
+        at.map_or(0, |at| self.0.swap_remove(at).held)
+    }
+}
+
+static FLOODS: Mutex<Floods> = Mutex::new(Floods(Vec::new()));
+
+fn floods() -> std::sync::MutexGuard<'static, Floods> {
+    FLOODS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a line may be written. `of` is the configured name of what it happened to, `what` tells
+/// further kinds apart.
+#[must_use]
+pub(crate) fn admits(message: &'static str, of: &Arc<str>, what: &'static str) -> bool {
+    let kind = Kind {
+        message,
+        of: Arc::clone(of),
+        what,
+    };
+    let line = floods().line(&kind, Instant::now());
+    match line {
+        Line::Written { more } => {
+            tell(&kind, more);
+            true
+        }
+        Line::Held { tell_at } => {
+            if let Some(at) = tell_at {
+                tell_later(kind, at);
+            }
+            false
+        }
+    }
+}
+
+fn tell_later(kind: Kind, at: Instant) {
+    // Outside of a runtime, the kind's next line or the end of the process tells it.
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            tokio::time::sleep_until(at.into()).await;
+            let more = floods().take(&kind, Instant::now());
+            tell(&kind, more);
+        });
+    }
+}
+
+/// Tells what is not told yet, as the process ends.
+pub(crate) fn tell_rest() {
+    let rest = std::mem::take(&mut floods().0);
+    for window in rest {
+        tell(&window.kind, window.held);
+    }
+}
+
+fn tell(kind: &Kind, more: u64) {
+    let Kind { message, of, what } = kind;
+    if more > 0 {
+        warn!(%of, what, more, "{message}: and {more} more like it in the last second");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(of: &str, what: &'static str) -> Kind {
+        Kind {
+            message: "connection refused",
+            of: of.into(),
+            what,
+        }
+    }
+
+    fn written(floods: &mut Floods, kind: &Kind, now: Instant, lines: usize) -> usize {
+        (0..lines)
+            .filter(|_| matches!(floods.line(kind, now), Line::Written { .. }))
+            .count()
+    }
+
+    #[test]
+    fn the_first_few_of_a_second_are_written_and_the_rest_is_told_once() {
+        let (mut floods, a) = (Floods(Vec::new()), kind("in", "HTTP/1"));
+        let start = Instant::now();
+        assert_eq!(written(&mut floods, &a, start, 5), 5);
+        let at = start + WINDOW;
+        let late = start + Duration::from_millis(999);
+        let first = floods.line(&a, start);
+        assert_eq!(first, Line::Held { tell_at: Some(at) });
+        assert_eq!(floods.line(&a, late), Line::Held { tell_at: None });
+        assert_eq!(floods.take(&a, late), 0, "its window is open");
+        assert_eq!(floods.take(&a, at), 2);
+        assert_eq!(floods.take(&a, at), 0, "they are told once");
+        assert_eq!(written(&mut floods, &a, at, 9), 5);
+    }
+
+    #[test]
+    fn who_comes_before_the_teller_tells() {
+        let (mut floods, a) = (Floods(Vec::new()), kind("in", "HTTP/1"));
+        let start = Instant::now();
+        assert_eq!(written(&mut floods, &a, start, 1000), 5);
+        let at = start + WINDOW;
+        assert_eq!(floods.line(&a, at), Line::Written { more: 995 });
+        assert_eq!(floods.take(&a, at), 0);
+        assert_eq!(written(&mut floods, &a, at, 9), 4);
+    }
+
+    #[test]
+    fn kinds_do_not_hide_each_other() {
+        let mut floods = Floods(Vec::new());
+        let start = Instant::now();
+        assert_eq!(written(&mut floods, &kind("in", "HTTP/1"), start, 9), 5);
+        assert_eq!(written(&mut floods, &kind("in", "TLS"), start, 9), 5);
+        assert_eq!(written(&mut floods, &kind("out", "TLS"), start, 9), 5);
+    }
+
+    #[test]
+    fn old_kinds_are_forgotten_but_not_untold_ones() {
+        let mut floods = Floods(Vec::new());
+        let start = Instant::now();
+        assert_eq!(written(&mut floods, &kind("untold", ""), start, 6), 5);
+        for name in 0..1000_u32 {
+            let now = start + WINDOW * name;
+            assert_eq!(
+                floods.line(&kind(&name.to_string(), ""), now),
+                Line::Written { more: 0 }
+            );
+        }
+        assert!(floods.0.len() <= KEPT, "{}", floods.0.len());
+        assert_eq!(floods.take(&kind("untold", ""), start + WINDOW), 1);
+    }
+}
