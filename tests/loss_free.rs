@@ -57,6 +57,7 @@ fn ttheader_comes_through_grpc_as_it_was() {
 #[test]
 fn a_callers_cancel_comes_through_both_ways() {
     check(make::cancel(), |world, batch| {
+        world.all(make::opening(), ends::cancel)?;
         world.all(batch, ends::cancel)
     });
 }

@@ -415,6 +415,23 @@ pub(crate) fn tt_case() -> impl Strategy<Value = TtCase> {
     )
 }
 
+/// Cancels that leave the connections they came by with open windows: one that was just dialed has
+/// 64 KiB until its peer says more, and text and exact path need room in it (README.md, limits).
+pub(crate) fn opening() -> Vec<Cancel> {
+    let rst = tt::End::Rst(Pairs::new(), 12007, "opening".to_owned());
+    let ways = [How::Reset(8), How::Said(rst)];
+    let both = [false, true].map(|strip| {
+        ways.clone().map(|how| Cancel {
+            strip,
+            answered: true,
+            half_closed: false,
+            sent: Vec::new(),
+            how,
+        })
+    });
+    both.into_iter().flatten().collect()
+}
+
 pub(crate) fn cancel() -> impl Strategy<Value = Cancel> {
     let reset = prop_oneof![2 => Just(8u32), 1 => 0u32..=13, 1 => Just(1000)].prop_map(How::Reset);
     let gave_up = prop_oneof![
