@@ -38,7 +38,7 @@ const WARM: (usize, usize) = (100, 20);
 
 /// How far over its idle memory the process may stay when a round is over and it rested, in bytes: what
 /// the allocator keeps of pages that still hold something, now more and now less (at most 6 MiB were
-/// seen at the default size, while what was allocated was back to the byte), and more where more was
+/// seen at the default size, with 1.1 MiB allocated before and after), and more where more was
 /// in use.
 fn slack(streams: usize) -> u64 {
     (8 << 20) + streams as u64 * 1024
