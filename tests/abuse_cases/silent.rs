@@ -46,8 +46,8 @@ const CALLEES: &[Bad] = &[
         std::thread::sleep(LIMIT);
     }),
     ("GrpcHangs", "grpc", LISTENER, "", |socket| {
-        let _open = opened(socket);
-        std::thread::sleep(LIMIT);
+        let mut raw = opened(socket);
+        while raw.next().is_some() {}
     }),
     ("GrpcQuiet", "grpc", LISTENER, "", quiet),
     ("TtGone", "ttheader", LISTENER, "", |socket| {

@@ -292,6 +292,7 @@ impl Waiting {
             true => self.resets.partition_point(|reset| reset.behind <= done),
             false => self.resets.len(),
         };
-        self.resets.drain(..count).collect()
+        let later = self.resets.split_off(count);
+        std::mem::replace(&mut self.resets, later)
     }
 }
