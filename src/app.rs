@@ -15,7 +15,7 @@ use crate::config::{Config, watch};
 use crate::net::budget::Budget;
 use crate::net::tcp;
 use crate::proxy::Tap;
-use crate::telemetry::{Telemetry, TelemetryGuard, flood};
+use crate::telemetry::{Metrics, Telemetry, TelemetryGuard, flood};
 use crate::worker::{Handle, Job, Shared};
 use crate::{admin, listen, setup, ttheader};
 
@@ -148,6 +148,12 @@ impl App {
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// The numbers on its `/metrics`, for one more that its owner keeps.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.telemetry.metrics
     }
 
     /// Reads the configuration file again, as SIGHUP does.

@@ -11,8 +11,13 @@ use clap::{Parser, Subcommand};
 use ripcord::{App, config};
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(not(feature = "live-heap"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[cfg(feature = "live-heap")]
+#[global_allocator]
+static ALLOCATOR: cap::Cap<mimalloc::MiMalloc> = cap::Cap::new(mimalloc::MiMalloc, usize::MAX);
 
 /// Bridges gRPC and Kitex TTHeader streaming, and carries cancels across hops.
 #[derive(Parser)]
@@ -85,6 +90,13 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
             let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
             let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
             let app = App::start(config, Some(file), None).await?;
+            #[cfg(feature = "live-heap")]
+            app.metrics().gauge_fn(
+                "ripcord_heap_bytes",
+                "Bytes of the allocations that are not freed; in builds with the feature live-heap",
+                &[],
+                || ALLOCATOR.allocated() as u64,
+            );
             notify::tell(notify::READY);
             loop {
                 tokio::select! {

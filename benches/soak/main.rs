@@ -79,8 +79,7 @@ struct Arguments {
     /// Where samples, logs, summary and picture go.
     #[arg(long, default_value = "target/soak")]
     out: PathBuf,
-    /// The ripcord to run [default: target/dist/ripcord where it exists, else the one that cargo built
-    /// with this].
+    /// The ripcord to run [default: the one that cargo built with this].
     #[arg(long)]
     ripcord: Option<PathBuf>,
     /// What `cargo bench` adds.
@@ -179,12 +178,8 @@ async fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 fn ripcord(arguments: &Arguments) -> Result<PathBuf> {
-    let dist = Path::new("target/dist/ripcord");
-    let found = match &arguments.ripcord {
-        Some(given) => given.clone(),
-        None if dist.is_file() => dist.to_owned(),
-        None => PathBuf::from(env!("CARGO_BIN_EXE_ripcord")),
-    };
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_ripcord"));
+    let found = arguments.ripcord.clone().unwrap_or_else(built);
     found
         .canonicalize()
         .with_context(|| found.display().to_string())

@@ -1,9 +1,9 @@
-//! The picture: resident memory with its quiet points and line, open streams, streams a second, and when
+//! The picture: resident memory and live heap with quiet points and line, open streams, streams a second, and when
 //! faults were, as an SVG written by hand.
 
 use std::fmt::Write as _;
 
-use crate::fit::Line;
+use crate::fit::{Line, Memory};
 use crate::quiet::Quiet;
 use crate::samples::Sample;
 
@@ -16,6 +16,8 @@ const TOP: f64 = 46.0;
 
 /// Colours that are told apart without red and green, and for light and dark pages.
 const COLOURS: [&str; 2] = ["#1f77b4", "#d95f02"];
+/// The same, for the live heap.
+const HEAP: [&str; 2] = ["#0b3c5d", "#8c4a00"];
 const INK: &str = "#444";
 const FAULT: &str = "#b0b0b0";
 
@@ -23,7 +25,7 @@ pub(crate) struct Plot<'a> {
     pub(crate) title: String,
     pub(crate) samples: &'a [Sample],
     pub(crate) quiet: &'a [Quiet],
-    pub(crate) lines: [Option<Line>; 2],
+    pub(crate) memory: [Option<Memory>; 2],
     pub(crate) faults: &'a [(f64, &'static str)],
     /// The run's length in seconds.
     pub(crate) length: f64,
@@ -162,38 +164,62 @@ impl Plot<'_> {
     fn memory(&self, out: &mut String, at: usize) {
         let most = self.samples.iter().flat_map(|s| s.rss_kib);
         let most = most.fold(0.0, f64::max) / 1024.0;
-        let axes = self.axes(out, at, "resident memory, MiB", most);
+        let axes = self.axes(out, at, "memory, MiB", most);
         for (n, name) in ["egress", "ingress"].into_iter().enumerate() {
-            let colour = COLOURS[n];
-            let points: Vec<_> = self
-                .samples
-                .iter()
-                .map(|s| (s.at, s.rss_kib[n] / 1024.0))
+            let memory = self.memory[n].as_ref();
+            let rss = self.samples.iter().map(|s| (s.at, s.rss_kib[n])).collect();
+            let quiet = self.quiet.iter().map(|q| (q.at, q.rss_kib[n])).collect();
+            let line = memory.map(|memory| &memory.rss);
+            self.kind(out, &axes, (n, name, COLOURS[n]), rss, quiet, line);
+            let heap: Vec<_> = (self.samples.iter())
+                .filter_map(|s| Some((s.at, s.heap_kib[n]?)))
                 .collect();
-            polyline(out, &axes, &points, colour);
-            for quiet in self.quiet {
-                let (x, y) = (axes.x(quiet.at), axes.y(quiet.rss_kib[n] / 1024.0));
-                let _ = writeln!(
-                    out,
-                    r#"<circle cx="{x:.1}" cy="{y:.1}" r="3.5" fill="{colour}"/>"#
-                );
+            if heap.is_empty() {
+                continue;
             }
-            let mut name = name.to_owned();
-            if let Some(line) = &self.lines[n] {
-                let y = |at: f64| axes.y((line.intercept + line.slope * at / 60.0) / 1024.0);
-                let (from, to) = (line.from, self.length);
-                let _ = writeln!(
-                    out,
-                    r#"<path d="M{:.1} {:.1}L{:.1} {:.1}" stroke="{colour}" stroke-dasharray="6 4"/>"#,
-                    axes.x(from),
-                    y(from),
-                    axes.x(to),
-                    y(to)
-                );
-                let _ = write!(name, " ({:+.2} KiB/min at the quiet points)", line.slope);
-            }
-            legend(out, &axes, n, &name, colour);
+            let quiet = (self.quiet.iter()).filter_map(|q| Some((q.at, q.heap_kib[n]?)));
+            let line = memory.and_then(|memory| memory.heap.as_ref());
+            let legend = (n + 2, &*format!("{name}, live heap"), HEAP[n]);
+            self.kind(out, &axes, legend, heap, quiet.collect(), line);
         }
+    }
+
+    /// One kind of memory of one hop, in KiB: all samples, the quiet points, and their line.
+    fn kind(
+        &self,
+        out: &mut String,
+        axes: &Axes,
+        (n, name, colour): (usize, &str, &str),
+        mut samples: Vec<(f64, f64)>,
+        quiet: Vec<(f64, f64)>,
+        line: Option<&Line>,
+    ) {
+        for (_, kib) in &mut samples {
+            *kib /= 1024.0;
+        }
+        polyline(out, axes, &samples, colour);
+        for (at, kib) in quiet {
+            let (x, y) = (axes.x(at), axes.y(kib / 1024.0));
+            let _ = writeln!(
+                out,
+                r#"<circle cx="{x:.1}" cy="{y:.1}" r="3.5" fill="{colour}"/>"#
+            );
+        }
+        let mut name = name.to_owned();
+        if let Some(line) = line {
+            let y = |at: f64| axes.y((line.intercept + line.slope * at / 60.0) / 1024.0);
+            let (from, to) = (line.from, self.length);
+            let _ = writeln!(
+                out,
+                r#"<path d="M{:.1} {:.1}L{:.1} {:.1}" stroke="{colour}" stroke-dasharray="6 4"/>"#,
+                axes.x(from),
+                y(from),
+                axes.x(to),
+                y(to)
+            );
+            let _ = write!(name, " ({:+.2} KiB/min at the quiet points)", line.slope);
+        }
+        legend(out, axes, n, &name, colour);
     }
 }
 

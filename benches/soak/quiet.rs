@@ -26,6 +26,8 @@ pub(crate) struct Quiet {
     pub(crate) at: f64,
     pub(crate) rss_kib: [f64; 2],
     pub(crate) data_kib: [f64; 2],
+    /// Live allocations, of builds that count them.
+    pub(crate) heap_kib: [Option<f64>; 2],
     /// Descriptors that are no connections.
     pub(crate) fds: [u64; 2],
     pub(crate) threads: [u64; 2],
@@ -81,6 +83,7 @@ pub(crate) async fn point(world: &Rc<World>, before: &[Quiet], last: bool) -> Re
         at: world.ledger.elapsed().as_secs_f64(),
         rss_kib: [f64::MAX; 2],
         data_kib: [f64::MAX; 2],
+        heap_kib: [None; 2],
         fds: [0; 2],
         threads: [0; 2],
         streams: [0.0; 2],
@@ -92,6 +95,9 @@ pub(crate) async fn point(world: &Rc<World>, before: &[Quiet], last: bool) -> Re
             quiet.rss_kib[n] = quiet.rss_kib[n].min(kernel.rss_kib as f64);
             quiet.data_kib[n] = quiet.data_kib[n].min(kernel.data_kib as f64);
             quiet.threads[n] = kernel.threads;
+            let heap = Page::read(hop).await?.heap_kib();
+            let least = |least: f64| heap.map_or(least, |now| now.min(least));
+            quiet.heap_kib[n] = quiet.heap_kib[n].map(least).or(heap);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::fit;
+use crate::fit::Memory;
 use crate::plot::Plot;
 use crate::quiet::Quiet;
 use crate::samples::Samples;
@@ -30,8 +30,8 @@ impl Report<'_> {
     pub(crate) fn write(&self, directory: &Path) -> Result<bool> {
         let ledger = &self.world.ledger;
         let length = ledger.elapsed().as_secs_f64();
-        let lines = [0, 1].map(|n| fit::line(self.quiet, n));
-        let flat = lines.iter().flatten().all(|line| line.flat);
+        let memory = [0, 1].map(|n| Memory::new(self.quiet, n));
+        let flat = memory.iter().flatten().all(Memory::is_flat);
         let unexpected = ledger.count_unexpected();
         let passed = flat && unexpected == 0;
         let total = ledger.total();
@@ -65,9 +65,9 @@ impl Report<'_> {
             cpu[1] / length,
         );
         for (n, hop) in self.world.hops().into_iter().enumerate() {
-            let said = lines[n].as_ref().map_or_else(
+            let said = memory[n].as_ref().map_or_else(
                 || "too few quiet points for a verdict".to_owned(),
-                fit::verdict,
+                Memory::verdict,
             );
             let _ = writeln!(out, "- {}: {said}", hop.name);
         }
@@ -95,7 +95,7 @@ impl Report<'_> {
             ),
             samples: &self.samples.all,
             quiet: self.quiet,
-            lines,
+            memory,
             faults: &faults,
             length,
         };
@@ -123,16 +123,20 @@ impl Report<'_> {
 
     fn quiet_points(&self, out: &mut String) {
         out.push_str(
-            "\n| quiet at, s | all zero after, s | RSS, MiB | VmData, MiB | descriptors besides connections | threads |\n|---|---|---|---|---|---|\n",
+            "\n| quiet at, s | all zero after, s | RSS, MiB | live heap, MiB | VmData, MiB | descriptors besides connections | threads |\n|---|---|---|---|---|---|---|\n",
         );
         let mib = |[a, b]: [f64; 2]| format!("{:.1}, {:.1}", a / 1024.0, b / 1024.0);
         for quiet in self.quiet {
             let _ = writeln!(
                 out,
-                "| {:.0} | {:.1} | {} | {} | {}, {} | {}, {} |",
+                "| {:.0} | {:.1} | {} | {} | {} | {}, {} | {}, {} |",
                 quiet.at,
                 quiet.took,
                 mib(quiet.rss_kib),
+                match quiet.heap_kib {
+                    [Some(egress), Some(ingress)] => mib([egress, ingress]),
+                    _ => "-".to_owned(),
+                },
                 mib(quiet.data_kib),
                 quiet.fds[0],
                 quiet.fds[1],

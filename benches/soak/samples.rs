@@ -75,6 +75,12 @@ impl Page {
         self.get(&of("grpc")) + self.get(&of("ttheader"))
     }
 
+    /// Bytes of live allocations in KiB, of a build that counts them (feature `live-heap`).
+    pub(crate) fn heap_kib(&self) -> Option<f64> {
+        let bytes = self.values.get("ripcord_heap_bytes")?;
+        Some(bytes / 1024.0)
+    }
+
     /// Connections closed since the peer did not read an end.
     pub(crate) fn grace_closes(&self) -> f64 {
         self.get("ripcord_ttheader_events_total{event=\"grace_closes\"}")
@@ -120,6 +126,7 @@ pub(crate) struct Sample {
     pub(crate) at: f64,
     /// Of egress and ingress.
     pub(crate) rss_kib: [f64; 2],
+    pub(crate) heap_kib: [Option<f64>; 2],
     pub(crate) open: [f64; 2],
     /// Finished streams of the egress so far.
     pub(crate) streams: f64,
@@ -166,6 +173,7 @@ impl Samples {
         let mut sample = Sample {
             at,
             rss_kib: [0.0; 2],
+            heap_kib: [None; 2],
             open: [0.0; 2],
             streams: 0.0,
             messages: 0.0,
@@ -177,6 +185,7 @@ impl Samples {
             graces += page.grace_closes();
             let kernel = Kernel::read(hop.pid);
             sample.rss_kib[n] = kernel.rss_kib as f64;
+            sample.heap_kib[n] = page.heap_kib();
             sample.open[n] = page.get("ripcord_streams_active");
             if n == 0 {
                 sample.streams = page.get("ripcord_streams_total");
