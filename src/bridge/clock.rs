@@ -22,10 +22,11 @@ pub struct Limits {
 /// One timer, set to the earliest limit. What happened is looked at only when it fires.
 pub(super) struct Clock {
     deadline: Option<Instant>,
+    // In boxes: most streams have none of them, or not for long.
     idle: Option<Box<Idle>>,
-    first_response: Option<(Instant, Duration)>,
-    /// The callee has ended: since when, and how much, its messages wait for the caller.
-    leaving: Option<(Instant, usize)>,
+    first_response: Option<Box<(Instant, Duration)>>,
+    /// The callee has ended: until when its messages may wait for the caller, and how many bytes did.
+    leaving: Option<Box<(Instant, usize)>>,
     timer: Option<Pin<Box<Sleep>>>,
     registered: bool,
 }
@@ -53,7 +54,9 @@ impl Clock {
                     quiet_since: now,
                 })
             }),
-            first_response: limits.first_response.map(|limit| (now + limit, limit)),
+            first_response: limits
+                .first_response
+                .map(|limit| Box::new((now + limit, limit))),
             leaving: None,
             timer: None,
             registered: false,
@@ -77,8 +80,8 @@ impl Clock {
         [
             self.deadline,
             self.idle.as_ref().map(|i| i.check),
-            self.first_response.map(|(at, _)| at),
-            self.leaving.map(|(at, _)| at),
+            self.first_response.as_ref().map(|first| first.0),
+            self.leaving.as_ref().map(|leaving| leaving.0),
         ]
         .into_iter()
         .flatten()
@@ -97,7 +100,7 @@ impl Clock {
         if let Some(left) = leaving
             && this.leaving.is_none()
         {
-            this.leaving = Some((Instant::now() + LINGER, left));
+            this.leaving = Some(Box::new((Instant::now() + LINGER, left)));
             this.rearm();
         }
         loop {
@@ -114,7 +117,7 @@ impl Clock {
             if this.deadline.is_some_and(|at| at <= now) {
                 return Poll::Ready(End::hop(HopKind::Deadline, "stream timeout"));
             }
-            if let Some((at, limit)) = this.first_response {
+            if let Some((at, limit)) = this.first_response.as_deref().copied() {
                 if answered {
                     this.first_response = None;
                 } else if at <= now {
@@ -136,15 +139,15 @@ impl Clock {
                     .min(idle.quiet_since + idle.limit)
                     .max(now + Duration::from_millis(1));
             }
-            if let (Some((at, before)), Some(left)) = (this.leaving, leaving)
-                && at <= now
+            if let (Some(waiting), Some(left)) = (&mut this.leaving, leaving)
+                && waiting.0 <= now
             {
-                if before == left {
+                if waiting.1 == left {
                     let text =
                         format!("the caller took nothing for {LINGER:?} after the callee's end");
                     return Poll::Ready(End::hop(HopKind::SlowReceiver, text));
                 }
-                this.leaving = Some((now + LINGER, left));
+                **waiting = (now + LINGER, left);
             }
             this.rearm();
         }

@@ -108,47 +108,51 @@ pub struct Stages {
 
 /// Carries the stream to its end and tells both sides. `seen` hears what moved so far in the
 /// directions (request, response), once for each turn that moved anything.
-pub async fn run<I: Inbound, O: Outbound>(
+///
+/// No `async fn`: that would keep room for each argument twice, in the task of each stream.
+pub fn run<I: Inbound, O: Outbound>(
     inbound: &mut I,
     outbound: &mut O,
     start: Start,
     node: &str,
     switch: &Switch,
     seen: impl Fn(Moved, Moved),
-) -> Outcome {
+) -> impl Future<Output = Outcome> {
     let mut carry = start.0;
-    let mut said = 0;
-    let end = poll_fn(|cx| {
-        if let Some(end) = carry.refused.take() {
-            return Poll::Ready(*end);
+    async move {
+        let mut said = 0;
+        let end = poll_fn(|cx| {
+            if let Some(end) = carry.refused.take() {
+                return Poll::Ready(*end);
+            }
+            if let Poll::Ready(end) = carry.poll(cx, inbound, outbound) {
+                return Poll::Ready(end);
+            }
+            if let Poll::Ready(end) = switch.poll_end(cx) {
+                return Poll::Ready(end);
+            }
+            let activity = carry.activity();
+            if activity != said {
+                said = activity;
+                seen(carry.request.moved, carry.response.moved);
+            }
+            carry.poll_clock(cx)
+        })
+        .await;
+        let verdict = settle(end, node, carry.callee.is_open());
+        if let Some(cancel) = &verdict.to_callee {
+            outbound.cancel(cancel);
         }
-        if let Poll::Ready(end) = carry.poll(cx, inbound, outbound) {
-            return Poll::Ready(end);
+        let told = verdict
+            .tell_caller
+            .then(|| inbound.finish(&verdict.end, node))
+            .flatten();
+        Outcome {
+            end: verdict.end,
+            told,
+            request: carry.request.moved,
+            response: carry.response.moved,
         }
-        if let Poll::Ready(end) = switch.poll_end(cx) {
-            return Poll::Ready(end);
-        }
-        let activity = carry.activity();
-        if activity != said {
-            said = activity;
-            seen(carry.request.moved, carry.response.moved);
-        }
-        carry.poll_clock(cx)
-    })
-    .await;
-    let verdict = settle(end, node, carry.callee.is_open());
-    if let Some(cancel) = &verdict.to_callee {
-        outbound.cancel(cancel);
-    }
-    let told = verdict
-        .tell_caller
-        .then(|| inbound.finish(&verdict.end, node))
-        .flatten();
-    Outcome {
-        end: verdict.end,
-        told,
-        request: carry.request.moved,
-        response: carry.response.moved,
     }
 }
 

@@ -36,8 +36,8 @@ pub(super) enum Got {
 enum Last {
     Eof,
     TooLarge(usize),
-    Broken(String),
-    Failed(h2::Error),
+    Broken(Box<str>),
+    Failed(Box<h2::Error>),
 }
 
 impl From<Last> for Got {
@@ -45,8 +45,8 @@ impl From<Last> for Got {
         match last {
             Last::Eof => Self::Eof,
             Last::TooLarge(len) => Self::TooLarge(len),
-            Last::Broken(text) => Self::Broken(text),
-            Last::Failed(error) => Self::Failed(error),
+            Last::Broken(text) => Self::Broken(text.into()),
+            Last::Failed(error) => Self::Failed(*error),
         }
     }
 }
@@ -65,11 +65,11 @@ pub(super) struct Receiver {
     prepaid: usize,
     /// The same of `partial`.
     prepaid_partial: usize,
-    max_message: usize,
+    max_message: u32,
     /// Messages above this are received with their capacity given back on arrival, as the window
     /// could not hold them; but only while no more than this waits before them, or a receiver that
     /// takes nothing would be sent one message after the other.
-    prepay_above: usize,
+    prepay_above: u32,
     last: Option<Last>,
 }
 
@@ -88,8 +88,8 @@ impl Receiver {
             partial: Run::new(),
             prepaid: 0,
             prepaid_partial: 0,
-            max_message,
-            prepay_above: stream_window as usize / 2,
+            max_message: u32::try_from(max_message).unwrap_or(u32::MAX),
+            prepay_above: stream_window / 2,
             last: None,
         }
     }
@@ -119,10 +119,10 @@ impl Receiver {
         while self.last.is_none() {
             match self.body.poll_data(cx) {
                 Poll::Ready(Some(Ok(piece))) => self.feed(piece, whole),
-                Poll::Ready(Some(Err(e))) => self.last = Some(Last::Failed(e)),
+                Poll::Ready(Some(Err(e))) => self.last = Some(Last::Failed(Box::new(e))),
                 Poll::Ready(None) if self.boundary.at_boundary() => self.last = Some(Last::Eof),
                 Poll::Ready(None) => {
-                    self.last = Some(Last::Broken("the body ended inside a message".to_owned()));
+                    self.last = Some(Last::Broken("the body ended inside a message".into()));
                 }
                 Poll::Pending => break,
             }
@@ -156,7 +156,8 @@ impl Receiver {
     fn prepay(&mut self) {
         let waiting = self.share.held() - self.partial.len();
         let announced = self.boundary.left() + self.partial.len();
-        if announced <= self.prepay_above + PREFIX || waiting > self.prepay_above {
+        let above = self.prepay_above as usize;
+        if announced <= above + PREFIX || waiting > above {
             return;
         }
         let bytes = self.partial.len() - self.prepaid_partial;
@@ -171,7 +172,8 @@ impl Receiver {
         self.share.charge(piece.len());
         let found = self.boundary.advance(&piece);
         if let Some(flag) = found.bad_flag {
-            self.last = Some(Last::Broken(format!("a message began with flag {flag}")));
+            let text = format!("a message began with flag {flag}");
+            self.last = Some(Last::Broken(text.into()));
             return;
         }
         if let Some(end) = found.whole {
@@ -183,7 +185,7 @@ impl Receiver {
             whole.push_bytes(end);
             whole.note_messages(found.messages);
         }
-        if found.longest > self.max_message {
+        if found.longest > self.max_message as usize {
             self.last = Some(Last::TooLarge(found.longest));
             return;
         }

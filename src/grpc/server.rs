@@ -28,7 +28,7 @@ pub struct ServerStream {
     respond: SendResponse<Bytes>,
     sender: Option<Sender>,
     /// A head that waits for the first message or the end.
-    held: Option<ResponseHead>,
+    held: Option<Box<ResponseHead>>,
     payload: Payload,
     /// By which way it came, for a cancel that does not say.
     hops: Hops,
@@ -40,7 +40,7 @@ pub struct ServerStream {
     /// Nothing more may be said: the end was told, or the caller is gone.
     over: bool,
     /// Why it must not be carried.
-    refusal: Option<End>,
+    refusal: Option<Box<End>>,
     config: Rc<StreamConfig>,
     control: Control,
 }
@@ -114,8 +114,10 @@ impl Connection {
         };
         let said = head.hops.take();
         let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or(NON_TTSTREAM));
-        let hops = said.unwrap_or_else(origin);
-        head.hops = Some(hops.clone());
+        let passed = said.unwrap_or_else(origin);
+        // The copy stays: it has no room for more.
+        let hops = passed.clone();
+        head.hops = Some(passed);
         let noted = hop::named(&parts.headers);
         self.notes.enter(noted);
         let mut stream = ServerStream {
@@ -142,7 +144,7 @@ impl Connection {
         let (size, limit) = (size(&parts.headers), config.max_metadata);
         if size > limit {
             let text = format!("request metadata of {size} bytes is over the limit of {limit}");
-            stream.refusal = Some(End::hop(HopKind::OverLimit, text));
+            stream.refusal = Some(Box::new(End::hop(HopKind::OverLimit, text)));
         }
         Some((head, stream))
     }
@@ -261,7 +263,7 @@ impl Half for ServerStream {
 
 impl Inbound for ServerStream {
     fn refusal(&mut self) -> Option<End> {
-        self.refusal.take()
+        self.refusal.take().map(|end| *end)
     }
 
     fn takes_compressed(&self) -> bool {
@@ -270,7 +272,7 @@ impl Inbound for ServerStream {
 
     fn send_head(&mut self, head: ResponseHead) {
         let explicit = head.explicit;
-        self.held = Some(head);
+        self.held = Some(Box::new(head));
         if explicit {
             self.sender();
         }
