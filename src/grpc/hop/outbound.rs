@@ -1,6 +1,7 @@
 //! The sending side of the control stream: a connection to another ripcord.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
@@ -94,10 +95,9 @@ impl Hop {
             }
             *control = self.open().map_or(ControlStream::Over, ControlStream::Open);
         }
+        let note = Note::new(stream, cancel);
         if let ControlStream::Open(open) = control
-            && open
-                .send(self.parting.count(&Note::new(stream, cancel)))
-                .is_err()
+            && open.send(&note, &self.parting).is_err()
         {
             *control = ControlStream::Over;
         }
@@ -108,7 +108,7 @@ impl Hop {
     pub(in crate::grpc) fn reset(&self, stream: Sender, code: h2::Reason) {
         let waiting = &mut *self.parting.0.borrow_mut();
         let behind = waiting.noted;
-        waiting.resets.push(Reset {
+        waiting.resets.push_back(Reset {
             stream,
             code,
             behind,
@@ -135,7 +135,8 @@ impl Hop {
 struct Ended;
 
 impl Open {
-    fn send(&mut self, note: Bytes) -> Result<(), Ended> {
+    fn send(&mut self, note: &Note, parting: &Parting) -> Result<(), Ended> {
+        let note = note.encode();
         // There is no answer before the end: whatever it is, it is over.
         let mut nobody = Context::from_waker(Waker::noop());
         if Pin::new(&mut self.answer).poll(&mut nobody).is_ready() {
@@ -150,7 +151,8 @@ impl Open {
             }
             self.unassigned -= note.len();
         }
-        self.body.send_data(note, false).map_err(|_| Ended)
+        let counted = parting.count(note);
+        self.body.send_data(counted, false).map_err(|_| Ended)
     }
 }
 
@@ -177,10 +179,10 @@ pub(in crate::grpc) struct Parting(Rc<RefCell<Waiting>>);
 #[derive(Debug, Default)]
 struct Waiting {
     /// Streams that are to be reset, in order.
-    resets: Vec<Reset>,
-    /// Notes that were made.
+    resets: VecDeque<Reset>,
+    /// Notes that were given to `h2`.
     noted: u64,
-    /// How many of them `h2` is done with: wrote them, or dropped them.
+    /// How many of them `h2` is done with: wrote them, in their order, or dropped all.
     done: Arc<AtomicU64>,
     /// A control stream that is over: dropping its handles would take back what is not yet written.
     open: Option<Open>,
@@ -193,7 +195,7 @@ struct Waiting {
 struct Reset {
     stream: Sender,
     code: h2::Reason,
-    /// How many notes had been made: its own is among them.
+    /// How many notes `h2` had been given: its own, if there is one, is among them.
     behind: u64,
 }
 
@@ -217,11 +219,11 @@ impl Drop for Counted {
 
 impl Parting {
     /// The note as it is sent.
-    fn count(&self, note: &Note) -> Bytes {
+    fn count(&self, note: Bytes) -> Bytes {
         let waiting = &mut *self.0.borrow_mut();
         waiting.noted += 1;
         Bytes::from_owner(Counted {
-            note: note.encode(),
+            note,
             done: Arc::clone(&waiting.done),
         })
     }
@@ -285,14 +287,15 @@ impl Waiting {
 
     /// The streams whose reset can be written now. While the socket is full, `h2` wrote less than it
     /// could: a reset waits for its note then, or it would take the place of what its stream had
-    /// queued, and leave long before. A note that the peer's windows keep back delays none.
-    fn due(&mut self, blocked: bool) -> Vec<Reset> {
+    /// queued, and leave long before. Once the socket takes all, which is never behind more than the
+    /// connection may queue ([`Desk`](crate::net::outbox::Desk)), a note that the peer's windows keep back
+    /// delays none.
+    fn due(&mut self, blocked: bool) -> VecDeque<Reset> {
         let done = self.done.load(Ordering::Relaxed);
         let count = match blocked {
             true => self.resets.partition_point(|reset| reset.behind <= done),
             false => self.resets.len(),
         };
-        let later = self.resets.split_off(count);
-        std::mem::replace(&mut self.resets, later)
+        self.resets.drain(..count).collect()
     }
 }
