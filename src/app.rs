@@ -110,10 +110,13 @@ impl App {
         }
         let hup = Arc::new(Notify::new());
         if let Some(file) = file {
-            let (hup, config) = (Arc::clone(&hup), Arc::clone(&config));
+            let (hup, started) = (Arc::clone(&hup), Arc::clone(&config));
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                watch::run(&file, config, &hup, |reload| setup::apply(&shared, reload)).await;
+                watch::run(&file, Arc::clone(&started), &hup, |reload| {
+                    setup::apply(&shared, &started, reload)
+                })
+                .await;
             });
         }
         for (name, address) in &listeners {

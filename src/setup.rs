@@ -69,19 +69,22 @@ pub(crate) fn routes(config: Arc<Config>) -> Routes {
     })
 }
 
-/// Puts what a look at the file found in force, and says so.
-pub(crate) fn apply(shared: &Shared, reload: watch::Reload) {
+/// Puts what a look at the file found in force, and says so; what the process was `started` with stays
+/// where only a restart changes it.
+pub(crate) fn apply(shared: &Shared, started: &Config, reload: watch::Reload) {
     let metrics = &shared.telemetry.metrics;
     match reload {
         watch::Reload::Good { config, warnings } => {
-            let restart = config::restart_needed(&shared.routes.snapshot().config, &config);
+            let restart = config::restart_needed(started, &config);
             if !restart.is_empty() {
                 tracing::warn!(keys = ?restart, "these changes take effect only after a restart");
             }
             if !warnings.is_empty() {
                 tracing::warn!("{warnings}");
             }
-            let changed = shared.routes.replace(config);
+            let changed = shared
+                .routes
+                .replace(Arc::new(config::in_force(started, &config)));
             let version = shared.routes.load().version;
             metrics.reload(if changed {
                 Reload::Applied

@@ -154,6 +154,9 @@ fn named(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
+/// Only builds with the feature `live-heap` have it; nobody runs them for long.
+const LIVE_HEAP: &str = "ripcord_heap_bytes";
+
 #[test]
 fn documents_name_the_metrics_that_exist_and_explain_all_of_them() {
     let families = families(&metrics());
@@ -163,7 +166,7 @@ fn documents_name_the_metrics_that_exist_and_explain_all_of_them() {
         let text = read(document);
         let wrong: Vec<&str> = named(&text)
             .into_iter()
-            .filter(|name| !stored.contains(name))
+            .filter(|name| !stored.contains(name) && *name != LIVE_HEAP)
             .collect();
         assert!(wrong.is_empty(), "{document}: no such metrics: {wrong:?}");
     }
@@ -180,7 +183,9 @@ fn documents_name_the_metrics_that_exist_and_explain_all_of_them() {
     let unseen: Vec<&String> = families
         .iter()
         .filter(|(name, stored)| {
-            name.starts_with("ripcord_") && !stored.iter().any(|s| named(&dashboard).contains(&**s))
+            name.starts_with("ripcord_")
+                && *name != LIVE_HEAP
+                && !stored.iter().any(|s| named(&dashboard).contains(&**s))
         })
         .map(|(name, _)| name)
         .collect();

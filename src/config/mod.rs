@@ -176,6 +176,18 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     named
 }
 
+/// What is in force of `read` in a process that was started with `started`: what takes effect only
+/// after a restart ([`restart_needed`]) stays as it was.
+#[must_use]
+pub fn in_force(started: &Config, read: &Config) -> Config {
+    Config {
+        backends: read.backends.clone(),
+        routes: read.routes.clone(),
+        drain: read.drain.clone(),
+        ..started.clone()
+    }
+}
+
 /// Reads a file, but no more of it than could be a configuration.
 pub(crate) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;

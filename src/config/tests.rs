@@ -132,6 +132,10 @@ fn what_needs_a_restart_is_named() {
     );
     let limited = good(&(SMALL.to_owned() + "limits: { max_message: 1MiB }\n"));
     assert_eq!(restart_needed(&old, &limited), ["limits"]);
+    // And it is not in force before.
+    let now = in_force(&old, &new);
+    assert_eq!((&now.routes, &now.drain), (&new.routes, &new.drain));
+    assert!(restart_needed(&old, &now).is_empty());
 }
 
 #[test]
