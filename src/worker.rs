@@ -1,7 +1,7 @@
 //! A worker: one thread, one current-thread runtime, and everything that never leaves it —
 //! inbound connections, their streams, and the backend connections that those use.
 //!
-//! `PEERS.md` has the measurement behind this: tasks that never leave their core cost a third.
+//! Measured with a bare `h2` proxy: tasks that never leave their core cost a third of those that may.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;

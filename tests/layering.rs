@@ -1,4 +1,4 @@
-//! Holds the direction of the dependencies (DESIGN.md, "Shape") and the shape of the source files.
+//! Holds the direction of the dependencies (README, "Contributing") and the shape of the source files.
 //!
 //! Owns the table of what each part of `src/` may import. It reads the text of the files, not the
 //! compiler's view of them: every `crate::x`, `crate::{x, ...}` and `super::` that leaves its
@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The directions of DESIGN.md: what each part may import of this crate. `*` puts the others
+/// The directions: what each part may import of this crate. `*` puts the others
 /// together and may import any; nothing below imports it. A part that is not here fails the test:
 /// say what it may import when it comes.
 const MAY: &str = "
@@ -32,13 +32,12 @@ explain: stream grpc ttheader
 testing: stream net
 setup: *
 app: *
-drain: *
 demo: *
 lib: *
 main: *
 ";
 
-/// Where the code goes beyond DESIGN.md's directions, and why it is borne. An entry that is no
+/// Where the code goes beyond the directions, and why it is borne. An entry that is no
 /// longer needed fails the test too, so the list can only tell the truth.
 const BORNE: &str = "
 backend -> telemetry: the pool counts its connections with the guards that metrics own

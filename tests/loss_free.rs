@@ -1,4 +1,4 @@
-//! Loss-free ends over real sockets (DESIGN.md, rule 2): what goes into two ripcords with the other
+//! Loss-free ends over real sockets (README, "Ends and cancels"): what goes into two ripcords with the other
 //! protocol between them comes out equal, the path grown by the hops.
 //!
 //! The ripcords run in this process; around them are raw peers, so that the code is not proved

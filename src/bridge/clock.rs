@@ -13,7 +13,7 @@ use crate::stream::{End, HopKind};
 pub struct Limits {
     /// When the whole stream has to be over: the earlier of the caller's deadline and the route's.
     pub deadline: Option<Instant>,
-    /// The longest time without a byte in either direction. Noticed at most a quarter late.
+    /// The longest time in which no byte of a message moves in either direction. Noticed at most a quarter late.
     pub idle: Option<Duration>,
     /// The longest time until the callee sends anything.
     pub first_response: Option<Duration>,

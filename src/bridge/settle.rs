@@ -1,4 +1,4 @@
-//! Pure: the first end wins, and what each side is told of it (DESIGN.md, rules 1, 6 and 9).
+//! Pure: the first end wins, and what each side is told of it (README, "Ends and cancels").
 
 use crate::stream::{Cancel, Cause, Class, End, HopEnd, HopKind, How, Party, Path, Reason, code};
 

@@ -1,6 +1,6 @@
 //! `limits`: every bound on what peers can make this process hold, and `drain`.
 //!
-//! Owns the keys, their defaults and their ranges. DESIGN.md "Memory" says what they bound.
+//! Owns the keys, their defaults and their ranges. `config/reference.yaml` says what each bounds.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

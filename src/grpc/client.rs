@@ -339,7 +339,7 @@ impl Outbound for ClientStream {
             return;
         };
         // A plain gRPC peer is told CANCEL; another ripcord the cause, and the rest before it
-        // (DESIGN.md, rule 7).
+        // (`grpc/hop.rs`).
         match &self.hop {
             Some((hop, stream)) => {
                 hop.note(*stream, cancel, self.active.get());

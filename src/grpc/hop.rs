@@ -1,4 +1,4 @@
-//! What two ripcords with a gRPC connection between them say beside the streams (DESIGN.md, rule 7).
+//! What two ripcords with a gRPC connection between them say beside the streams (README, "Ends and cancels").
 //!
 //! HTTP/2 has only a number for a cancel. Toward a backend marked `hop: ripcord` that number is the
 //! cause; the text and the exact path ride in a [`Note`] on one more stream of the same connection, the

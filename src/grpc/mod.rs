@@ -22,7 +22,7 @@ pub mod server;
 pub mod status;
 
 /// A reset close to a stream's deadline is taken for the deadline: gRPC has no other sign
-/// (PROTOCOL.md 4). Close, since clocks start when a head is sent and when it is read, which a busy
+/// than RST_STREAM(CANCEL). Close, since clocks start when a head is sent and when it is read, which a busy
 /// machine may do late: a tenth of the time, but at least 100 ms and at most a second.
 #[derive(Clone, Copy, Debug)]
 struct Deadline {

@@ -1,6 +1,6 @@
 //! The numbers that neutral values hold, as closed enums, so that a wire's table can be checked
 //! for completeness: gRPC status codes, ttstream codes, thrift exception types; and the numbers of
-//! this hop's own ends (DESIGN.md, "this hop's own end"), which both wires write.
+//! this hop's own ends, which both wires write.
 //!
 //! Follows gRPC's `statuscodes.md`, Kitex `ttstream/exception.go` and gopkg `thrift/exception.go`.
 
@@ -247,8 +247,8 @@ impl HopKind {
 }
 
 impl HopEnd {
-    /// A hop's own end in mid stream, as the cancel that it is to both peers: the path begins at
-    /// `node`, and the status is kept where the cause alone would give another.
+    /// A hop's own end in mid stream, as the cancel that the caller hears (the callee's differs in its class,
+    /// `bridge/settle.rs`): the path begins at `node`, and the status is kept where the cause alone would give another.
     #[must_use]
     pub fn as_cancel(&self, node: &str) -> Cancel {
         Cancel {

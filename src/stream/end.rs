@@ -109,7 +109,7 @@ pub struct HopEnd {
     pub text: String,
 }
 
-/// The ends that a hop brings about itself (DESIGN.md, "this hop's own end").
+/// The ends that a hop brings about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HopKind {
     /// No route matches.

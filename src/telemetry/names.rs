@@ -2,7 +2,7 @@
 //!
 //! A peer can send any number; what is not in a table here is called `other`, so that no peer can
 //! make a new time series. Names of statuses follow grpc `doc/statuscodes.md`, exceptions thrift
-//! and Kitex (PROTOCOL.md, "Codes").
+//! and Kitex (`stream/codes.rs`).
 
 use crate::stream::{Class, End, Failure, HopKind, How, Party, Processed, Reason};
 

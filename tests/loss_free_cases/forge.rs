@@ -2,7 +2,7 @@
 //!
 //! Each case of [`super::lies`] runs twice through one hop, with the forged fields and without. Both
 //! callers must be told the same status, exception or business error, unless the native end is word
-//! for word what a ripcord would have written for the claim (DESIGN.md, rule 2): then the claim must
+//! for word what a ripcord would have written for the claim (README, "Ends and cancels"): then the claim must
 //! be of the status that the native end has, by a table of the test's own.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ enum Told {
     Tt(Kind, Option<(i32, String)>, Fields),
 }
 
-/// DESIGN.md's tables, once more.
+/// The tables of ends, once more.
 fn status_of_rst(cause: i32) -> u32 {
     match cause {
         12014 | 12015 => 4,

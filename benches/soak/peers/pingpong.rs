@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
-/// Bytes of a frame before its header block (PROTOCOL.md, 1).
+/// Bytes of a frame before its header block.
 const META: usize = 14;
 const METHOD: &[u8] = b"Ping";
 const REPLY: u8 = 2;
