@@ -86,9 +86,6 @@ pub(crate) struct Listener {
 /// A route and its counters.
 type Counted = (Option<Weak<Route>>, Arc<Series>);
 
-/// The most routes whose counters a worker remembers before it looks them up anew.
-const MAX_SERIES: usize = 4096;
-
 impl Listener {
     pub(crate) fn new(shared: &worker::Shared, listener: &Arc<Shared>) -> Self {
         let limits = &listener.config.limits;
@@ -112,22 +109,18 @@ impl Listener {
     ) -> Arc<Series> {
         let key = (wire, route.map_or(0, |r| Arc::as_ptr(r) as usize));
         let mut known = self.series.borrow_mut();
-        if known.len() > MAX_SERIES {
-            known.clear();
+        if let Some((_, series)) = known.get(&key) {
+            return Arc::clone(series);
         }
-        let (_, series) = known.entry(key).or_insert_with(|| {
-            let none: Arc<str> = Arc::from("");
-            let name = route.map_or(&none, |r| &r.name);
-            let outbound = route.map(|r| wire_of(r.backend.config.protocol));
-            let series =
-                worker
-                    .shared
-                    .telemetry
-                    .metrics
-                    .series(&self.shared.name, name, wire, outbound);
-            (route.map(Arc::downgrade), series)
-        });
-        Arc::clone(series)
+        // A table is new: those of routes that are gone would stay, and keep the routes' memory.
+        known.retain(|_, (route, _)| route.as_ref().is_none_or(|r| r.strong_count() > 0));
+        let none: Arc<str> = Arc::from("");
+        let name = route.map_or(&none, |r| &r.name);
+        let outbound = route.map(|r| wire_of(r.backend.config.protocol));
+        let metrics = &worker.shared.telemetry.metrics;
+        let series = metrics.series(&self.shared.name, name, wire, outbound);
+        known.insert(key, (route.map(Arc::downgrade), Arc::clone(&series)));
+        series
     }
 }
 
