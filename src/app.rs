@@ -16,8 +16,9 @@ use crate::net::budget::Budget;
 use crate::net::tcp;
 use crate::proxy::Tap;
 use crate::telemetry::{Metrics, Telemetry, TelemetryGuard, flood};
+use crate::wire::ttheader;
 use crate::worker::{Handle, Job, Shared};
-use crate::{admin, listen, setup, ttheader};
+use crate::{admin, listen, setup};
 
 /// A running proxy.
 pub struct App {

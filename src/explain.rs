@@ -10,8 +10,8 @@ mod show;
 
 pub use rows::{Row, rows};
 
-use crate::grpc::status::{Code, reset_name};
 use crate::stream::{HopKind, TtCode, TypeId};
+use crate::wire::grpc::status::{Code, reset_name};
 
 /// What may be asked for, for messages.
 const ALLOWED: &str = "a ttstream code (12007), a gRPC status (grpc:5, NotFound, NOT_FOUND), an exception type \

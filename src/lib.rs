@@ -1,10 +1,10 @@
 //! ripcord: a sidecar proxy that bridges gRPC and Kitex TTHeader streaming, in both directions.
 //!
 //! The data path, in reading order: `listen` accepts a connection, tells the protocols apart and
-//! hands it to a `worker`; a wire's server role ([`grpc`], [`ttheader`]) turns it into streams of the
+//! hands it to a `worker`; a wire's server role ([`wire::grpc`], [`wire::ttheader`]) turns it into streams of the
 //! neutral model ([`stream`]); `proxy` finds the stream's [`route`], opens a stream on a
 //! [`backend`] by a wire's client role, and lets the [`bridge`] carry it to its first end, which each
-//! side hears in its native form (`grpc::end`, `ttheader::end`). [`config`], [`telemetry`] and
+//! side hears in its native form (`wire::grpc::end`, `wire::ttheader::end`). [`config`], [`telemetry`] and
 //! [`admin`] stand beside it; [`App`] puts all of it together.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
@@ -15,7 +15,6 @@ pub mod bridge;
 pub mod config;
 pub mod demo;
 pub mod explain;
-pub mod grpc;
 mod listen;
 pub mod net;
 mod proxy;
@@ -26,7 +25,7 @@ pub mod stream;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod ttheader;
+pub mod wire;
 mod worker;
 
 pub use app::App;

@@ -20,8 +20,9 @@ use crate::net::http2::{self, ConnectionEnd, Http2Config};
 use crate::net::{redirect, tcp};
 use crate::stream::RequestHead;
 use crate::telemetry::{Series, Side, Violation, Wire, flood};
+use crate::wire::{grpc, ttheader};
 use crate::worker::{self, Job, Worker};
-use crate::{Route, grpc, proxy, relay, ttheader};
+use crate::{Route, proxy, relay};
 use sniff::{Spoken, sniff};
 
 mod sniff;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::Route;
 use crate::backend::pool::Opened;
 use crate::bridge::{
-    self, Check, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Start, Switch, settle,
+    self, Check, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Start, Switch,
 };
 use crate::config::{PayloadKind, Protocol, Validate};
 use crate::listen::Listener;
@@ -60,7 +60,7 @@ pub(crate) fn carry<I: Inbound>(
             Ok((Opened::TtHeader(mut outbound), start)) => {
                 bridge::run(inbound, &mut *outbound, start, node, switch, seen).await
             }
-            Err(end) => refuse(inbound, *end, node),
+            Err(end) => bridge::refuse(inbound, *end, node),
         };
         stream.finish(outcome);
     }
@@ -153,21 +153,6 @@ fn traffic(request: Moved, response: Moved) -> Traffic {
         request_bytes: request.payload_bytes(),
         response_messages: response.messages,
         response_bytes: response.payload_bytes(),
-    }
-}
-
-/// Ends a stream for which no backend was opened.
-fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
-    let verdict = settle(end, node, false);
-    let told = verdict
-        .tell_caller
-        .then(|| inbound.finish(&verdict.end, node))
-        .flatten();
-    Outcome {
-        end: verdict.end,
-        told,
-        request: Moved::default(),
-        response: Moved::default(),
     }
 }
 

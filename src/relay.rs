@@ -18,7 +18,7 @@ use crate::listen::{self, Origin};
 use crate::net::tcp;
 use crate::stream::RequestHead;
 use crate::telemetry::{Side, Violation, Wire, flood};
-use crate::ttheader::pingpong::{self, Request};
+use crate::wire::ttheader::pingpong::{self, Request};
 use crate::worker::Worker;
 
 /// Relays one connection whose first frame is a ping-pong request.

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::Routes;
 use crate::admin::{AdminState, Readiness};
 use crate::backend::{Cluster, dns};
 use crate::config::{self, Config, watch};
 use crate::net::tcp::TcpOptions;
 use crate::telemetry::{self, AccessTarget, OtlpProtocol, Reload, Settings, TraceSettings};
+use crate::wire::ttheader;
 use crate::worker::Shared;
-use crate::{Routes, ttheader};
 
 /// Spans that may wait for export.
 const SPAN_QUEUE: usize = 8192;

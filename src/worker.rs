@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
+use crate::Routes;
 use crate::backend::pool::{Pool, PoolConfig};
 use crate::bridge::Switch;
 use crate::config::Limits;
@@ -24,7 +25,7 @@ use crate::net::redirect::Own;
 use crate::proxy::Tap;
 use crate::stream::HopKind;
 use crate::telemetry::Telemetry;
-use crate::{Routes, grpc, ttheader};
+use crate::wire::{grpc, ttheader};
 use rest::Rest;
 
 mod rest;

@@ -10,9 +10,9 @@ use ripcord::stream::{
     Business, Cancel, Cause, Class, End, Exception, Failure, HopKind, How, Metadata, NON_TTSTREAM,
     Party, Path, Processed, Reason, RequestHead, ResponseHead, Scope, Status, TtCode, TypeId,
 };
-use ripcord::ttheader::end::{EndContext, Terminal, TerminalKind};
-use ripcord::ttheader::header::Info;
-use ripcord::{grpc, ttheader};
+use ripcord::wire::ttheader::end::{EndContext, Terminal, TerminalKind};
+use ripcord::wire::ttheader::header::Info;
+use ripcord::wire::{grpc, ttheader};
 
 /// A hop between a callee on one wire and a caller on the other.
 const NODE: &str = "hop";

@@ -16,6 +16,7 @@ const MAY: &str = "
 stream:
 config:
 net:
+wire: *
 grpc: stream net
 ttheader: stream net
 bridge: stream
@@ -93,7 +94,7 @@ const MAX_LINES: usize = 500;
 struct Source {
     /// From the root of the repository.
     file: PathBuf,
-    /// Modules from the crate's root: `["grpc", "end", "carried"]`.
+    /// Modules from the crate's root: `["wire", "grpc", "end", "carried"]`.
     module: Vec<String>,
     /// Without comments and tests.
     code: String,
@@ -101,7 +102,11 @@ struct Source {
 
 impl Source {
     fn part(&self) -> &str {
-        &self.module[0]
+        let below = self.module.get(1).map(String::as_str);
+        match (self.module[0].as_str(), below) {
+            ("wire", Some(wire)) if wire != "mod" => wire,
+            (part, _) => part,
+        }
     }
 
     /// The crate's parts that this file names.
@@ -111,7 +116,9 @@ impl Source {
             let word_before = self.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
             // `$crate::` in a macro and `pub(in crate::x)` count like any other.
             if !word_before {
-                found.extend(leading_names(&self.code[at + "crate::".len()..]));
+                let path = &self.code[at + "crate::".len()..];
+                // A wire is a part of its own below the registry.
+                found.extend(leading_names(path.strip_prefix("wire::").unwrap_or(path)));
             }
         }
         let root = "super::".repeat(self.module.len());
@@ -383,7 +390,7 @@ fn the_scanner_sees_every_form() {
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        imports(&["grpc", "end"], "use crate::ttheader::keys;"),
+        imports(&["grpc", "end"], "use crate::wire::ttheader::keys;"),
         ["ttheader"]
     );
     assert_eq!(
@@ -408,7 +415,7 @@ fn the_scanner_sees_every_form() {
     assert_eq!(
         imports(
             &["a"],
-            "// crate::grpc\n#[cfg(test)]\nmod tests { use crate::grpc::x; }"
+            "// crate::wire::grpc\n#[cfg(test)]\nmod tests { use crate::wire::grpc::x; }"
         ),
         [""; 0]
     );

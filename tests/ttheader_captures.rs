@@ -8,9 +8,9 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use ripcord::stream::Run;
-use ripcord::ttheader::frame::{Decoder, Event, Frame, Limits};
-use ripcord::ttheader::header::{self, Fixed, Info, META, Prelude};
-use ripcord::ttheader::pingpong;
+use ripcord::wire::ttheader::frame::{Decoder, Event, Frame, Limits};
+use ripcord::wire::ttheader::header::{self, Fixed, Info, META, Prelude};
+use ripcord::wire::ttheader::pingpong;
 use serde_json::Value;
 
 const LIMITS: Limits = Limits {
@@ -147,7 +147,7 @@ fn every_captured_stream_frame_is_found_by_the_decoder() {
                 let mut run = Run::new();
                 decoder.take_data(&mut run);
                 assert_eq!(run.len(), len + 5, "{place}");
-                (ripcord::ttheader::frame::Kind::Data, stream_id, len)
+                (ripcord::wire::ttheader::frame::Kind::Data, stream_id, len)
             }
             other => panic!("{place}: {other:?}"),
         };

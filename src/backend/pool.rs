@@ -18,7 +18,7 @@ use crate::net::redirect::{Own, OwnGuard};
 use crate::net::tcp;
 use crate::stream::{End, HopKind, RequestHead};
 use crate::telemetry::{ConnectionGuard, Metrics, Side, Violation, Wire, flood};
-use crate::{grpc, ttheader};
+use crate::wire::{grpc, ttheader};
 use slot::{Connection, Failure, Slot};
 
 mod slot;

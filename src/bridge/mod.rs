@@ -143,16 +143,36 @@ pub fn run<I: Inbound, O: Outbound>(
         if let Some(cancel) = &verdict.to_callee {
             outbound.cancel(cancel);
         }
-        let told = verdict
-            .tell_caller
-            .then(|| inbound.finish(&verdict.end, node))
-            .flatten();
-        Outcome {
-            end: verdict.end,
-            told,
-            request: carry.request.moved,
-            response: carry.response.moved,
-        }
+        tell_caller(
+            inbound,
+            verdict,
+            node,
+            (carry.request.moved, carry.response.moved),
+        )
+    }
+}
+
+/// Ends a stream for which no callee was opened.
+pub fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
+    let verdict = settle(end, node, false);
+    tell_caller(inbound, verdict, node, Default::default())
+}
+
+fn tell_caller(
+    inbound: &mut impl Inbound,
+    verdict: Verdict,
+    node: &str,
+    (request, response): (Moved, Moved),
+) -> Outcome {
+    let told = verdict
+        .tell_caller
+        .then(|| inbound.finish(&verdict.end, node))
+        .flatten();
+    Outcome {
+        end: verdict.end,
+        told,
+        request,
+        response,
     }
 }
 

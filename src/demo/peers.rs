@@ -19,7 +19,7 @@ use crate::net::http2::{self, Http2Config};
 use crate::stream::{
     Cancel, End, Inbound, Metadata, Outbound, Received, RequestHead, ResponseHead, Run,
 };
-use crate::{grpc, ttheader};
+use crate::wire::{grpc, ttheader};
 
 const BUDGET: usize = 16 << 20;
 

@@ -3,8 +3,8 @@
 //! Follows PROTOCOL-HTTP2.md, statuscodes.md and Kitex v0.16.3 `ttstream`.
 
 use super::Subject;
-use crate::grpc::status::{Code, of_reset, reset};
 use crate::stream::{HopKind, TtCode, TypeId};
+use crate::wire::grpc::status::{Code, of_reset, reset};
 
 /// What it means, and who emits it.
 pub(super) fn of(subject: Subject) -> (String, &'static str) {

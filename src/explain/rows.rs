@@ -9,12 +9,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::show::{show, show_terminal, show_trailers};
-use crate::grpc::status::{Code, encode_message, reset};
 use crate::stream::{End, HopEnd, HopKind, NON_TTSTREAM, Party, Path, Reason, TtCode, TypeId};
-use crate::ttheader::end::EndContext;
-use crate::ttheader::header::Info;
-use crate::ttheader::{exception, keys};
-use crate::{grpc, ttheader};
+use crate::wire::grpc::status::{Code, encode_message, reset};
+use crate::wire::ttheader::end::EndContext;
+use crate::wire::ttheader::header::Info;
+use crate::wire::ttheader::{exception, keys};
+use crate::wire::{grpc, ttheader};
 
 /// The name of this hop in the rows.
 const NODE: &str = "hop";

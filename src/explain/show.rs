@@ -2,10 +2,10 @@
 
 use http::HeaderMap;
 
-use crate::grpc;
 use crate::stream::{Cancel, End, Failure, How, Party, Reason};
-use crate::ttheader::end::{Terminal, TerminalKind};
-use crate::ttheader::exception;
+use crate::wire::grpc;
+use crate::wire::ttheader::end::{Terminal, TerminalKind};
+use crate::wire::ttheader::exception;
 
 pub(super) fn show_trailers(trailers: &HeaderMap) -> String {
     let get = |name: &str| {

@@ -1,7 +1,7 @@
 //! What had to be cut of an end to keep it within what a peer takes: the parts, their order, the
 //! mark that says so.
 //!
-//! Each wire knows its own sizes (`grpc/end/render.rs`, `ttheader/end/carried.rs`).
+//! Each wire knows its own sizes (`wire/grpc/end/render.rs`, `wire/ttheader/end/carried.rs`).
 
 use std::borrow::Cow;
 use std::fmt;

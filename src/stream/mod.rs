@@ -1,7 +1,7 @@
 //! The neutral stream model: what a stream consists of, whatever wire carries it.
 //!
 //! A stream is a [`RequestHead`], messages, a half-close, and one [`End`]; the callee's half
-//! has a [`ResponseHead`] before its messages. A wire (`crate::grpc`, `crate::ttheader`)
+//! has a [`ResponseHead`] before its messages. A wire (`crate::wire::grpc`, `crate::wire::ttheader`)
 //! translates between its frames and these values and knows no other wire; the bridge moves
 //! these values and knows no wire at all. This folder uses `std` and `bytes` only.
 

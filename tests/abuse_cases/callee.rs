@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ripcord::ttheader::frame::Kind;
+use ripcord::wire::ttheader::frame::Kind;
 
 use super::answer::told;
 use super::h2raw::{GOAWAY, PING, PREFACE, RESET, Raw, SETTINGS, frame};

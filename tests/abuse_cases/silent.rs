@@ -9,8 +9,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ripcord::ttheader::frame::Kind;
-use ripcord::ttheader::keys;
+use ripcord::wire::ttheader::frame::Kind;
+use ripcord::wire::ttheader::keys;
 use socket2::{SockFilter, SockRef};
 
 use super::callee::{Bad, OK, UNAVAILABLE, call, serve};

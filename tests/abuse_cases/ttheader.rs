@@ -2,9 +2,9 @@
 //! connection, and what lives on it hears why first.
 
 use bytes::{Bytes, BytesMut};
-use ripcord::ttheader::frame::{Frame, Kind};
-use ripcord::ttheader::header::PROTOCOL_THRIFT_STRUCT;
-use ripcord::ttheader::keys;
+use ripcord::wire::ttheader::frame::{Frame, Kind};
+use ripcord::wire::ttheader::header::PROTOCOL_THRIFT_STRUCT;
+use ripcord::wire::ttheader::keys;
 
 use super::port::noise;
 use super::rig::{Rig, Row};

@@ -6,9 +6,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use bytes::{Bytes, BytesMut};
-use ripcord::ttheader::frame::{Frame, Kind};
-use ripcord::ttheader::header::PROTOCOL_THRIFT_STRUCT;
-use ripcord::ttheader::keys;
+use ripcord::wire::ttheader::frame::{Frame, Kind};
+use ripcord::wire::ttheader::header::PROTOCOL_THRIFT_STRUCT;
+use ripcord::wire::ttheader::keys;
 
 use super::callee::{Bad, until_closed};
 use super::h2raw::{DATA, GOAWAY, PREFACE, Raw, SETTINGS, WINDOW};

@@ -8,7 +8,7 @@ use crate::support::process::Process;
 use crate::support::ripcord::Ripcord;
 use crate::support::scenario::{PHASES, assert_like, canceled};
 use crate::support::tt::{Listener, Wire, said};
-use ripcord::ttheader::frame::Kind as Frame;
+use ripcord::wire::ttheader::frame::Kind as Frame;
 
 /// Far longer than a test may take: whoever holds a drain fails it.
 const LONG: &str = "drain: { timeout: 1h }";

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use ripcord::ttheader::frame::Kind as FrameKind;
+use ripcord::wire::ttheader::frame::Kind as FrameKind;
 use serde_json::json;
 
 use super::golden::{check, hop};

@@ -11,7 +11,7 @@ use crate::support::scenario::{
     Kind, PHASES, assert_like, barrier, canceled, op, ret, scenario, send,
 };
 use crate::support::tt::{Listener, Wire, said};
-use ripcord::ttheader::frame::Kind as Frame;
+use ripcord::wire::ttheader::frame::Kind as Frame;
 
 /// An egress with two backends at `address`: one that is said to be a ripcord, one that is not.
 pub(super) fn egress(node: &str, address: &str) -> Ripcord {

@@ -2,7 +2,7 @@
 //! streams, silence. And the callee's cancel in every phase. The TTHeader callee is scripted.
 
 use bytes::Bytes;
-use ripcord::ttheader::frame::Kind as FrameKind;
+use ripcord::wire::ttheader::frame::Kind as FrameKind;
 use serde_json::{Value, json};
 
 use super::golden::hop;
@@ -198,8 +198,12 @@ fn a_bad_stream_does_not_take_its_callers_connection_along() {
     let callee = listener.accept();
     let (one, two) = (callee.stream(0), callee.stream(1));
     // A frame of a type that nobody knows, in the first stream.
-    let mut frame =
-        ripcord::ttheader::frame::Frame::new(FrameKind::Data, one.id, 0x10, Bytes::from("Bidi"));
+    let mut frame = ripcord::wire::ttheader::frame::Frame::new(
+        FrameKind::Data,
+        one.id,
+        0x10,
+        Bytes::from("Bidi"),
+    );
     frame.info.ints.retain(|(key, _)| *key != 27);
     frame.info.ints.push((27, Bytes::from("9")));
     callee.write(&frame);

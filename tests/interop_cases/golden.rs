@@ -12,7 +12,7 @@ use crate::support::ripcord::Ripcord;
 use crate::support::scenario::{Kind, Scenario, assert_like, op, scenario, send};
 use crate::support::table::{Row, Told, callee_sees, prints, rows};
 use crate::support::tt::{Listener, Stream, Wire, said};
-use ripcord::ttheader::frame::Kind as FrameKind;
+use ripcord::wire::ttheader::frame::Kind as FrameKind;
 
 fn has_details(row: &Row, result: &Value) -> bool {
     let told = row.grpc.words.iter().any(|word| word == "details");

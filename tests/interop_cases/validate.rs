@@ -2,7 +2,7 @@
 //! no struct ends its stream on both sides as the golden rows say.
 
 use bytes::Bytes;
-use ripcord::ttheader::frame::Kind as FrameKind;
+use ripcord::wire::ttheader::frame::Kind as FrameKind;
 use serde_json::json;
 
 use super::golden::{base64, check};

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use ripcord::ttheader::frame::Kind;
+use ripcord::wire::ttheader::frame::Kind;
 use tokio::sync::oneshot;
 
 use super::ends::{Checked, same};

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use ripcord::ttheader::frame::Kind;
+use ripcord::wire::ttheader::frame::Kind;
 use tokio::sync::oneshot;
 
 use super::make::{Cancel, GrpcCase, How, TtCase};
@@ -204,7 +204,7 @@ fn same_end(
     end: &tt::End,
     method: &str,
     id: i32,
-    frame: &ripcord::ttheader::frame::Frame,
+    frame: &ripcord::wire::ttheader::frame::Frame,
     hops: &str,
 ) -> Checked {
     let (kind, mut strings, payload) = match end {

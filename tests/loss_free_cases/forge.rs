@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ripcord::ttheader::frame::{Frame, Kind};
+use ripcord::wire::ttheader::frame::{Frame, Kind};
 
 use super::ends::{Checked, same};
 use super::lies::{Lie, LyingCall, Native, go_name};

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use ripcord::grpc::status::encode_bin;
+use ripcord::wire::grpc::status::encode_bin;
 
 use super::{Pairs, grpc, make, tt};
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use ripcord::grpc::status::encode_bin;
+use ripcord::wire::grpc::status::encode_bin;
 
 use super::{Pairs, grpc, tt};
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use ripcord::ttheader::frame::{Frame, Kind};
-use ripcord::ttheader::header::{self, Fixed, META};
+use ripcord::wire::ttheader::frame::{Frame, Kind};
+use ripcord::wire::ttheader::header::{self, Fixed, META};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};

@@ -14,9 +14,9 @@ use ripcord::net::http2::{self, Http2Config};
 use ripcord::stream::{
     End, Half, Inbound, Outbound, Payload, Reason, Received, RequestHead, ResponseHead, Run,
 };
-use ripcord::ttheader::frame::{Frame, Kind};
-use ripcord::ttheader::metadata;
-use ripcord::{grpc, ttheader};
+use ripcord::wire::ttheader::frame::{Frame, Kind};
+use ripcord::wire::ttheader::metadata;
+use ripcord::wire::{grpc, ttheader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::spawn_local;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ripcord::net::budget::Budget;
 use ripcord::stream::{End, Inbound, Metadata, Received};
-use ripcord::{grpc, ttheader};
+use ripcord::wire::{grpc, ttheader};
 
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(3600);

@@ -12,7 +12,7 @@ use ripcord::net::http2::ConnectionEnd;
 use ripcord::stream::{
     Cancel, Cause, Class, End, How, Outbound, Path, Payload, Received, RequestHead, Run,
 };
-use ripcord::{grpc, ttheader};
+use ripcord::wire::{grpc, ttheader};
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::spawn_local;

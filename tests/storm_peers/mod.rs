@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use ripcord::net::http2::{self, Http2Config};
 use ripcord::net::tcp;
 use ripcord::stream::{End, Inbound, RequestHead, ResponseHead};
-use ripcord::{grpc, ttheader};
+use ripcord::wire::{grpc, ttheader};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 

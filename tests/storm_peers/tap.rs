@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use ripcord::ttheader::frame::Kind;
-use ripcord::ttheader::header::{self, Fixed, META};
-use ripcord::ttheader::keys;
+use ripcord::wire::ttheader::frame::Kind;
+use ripcord::wire::ttheader::header::{self, Fixed, META};
+use ripcord::wire::ttheader::keys;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 

@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use ripcord::stream::Exception;
-use ripcord::ttheader::frame::{Frame, Kind};
-use ripcord::ttheader::header::{self, Fixed, META, PROTOCOL_THRIFT_STRUCT};
-use ripcord::ttheader::{exception, keys};
+use ripcord::wire::ttheader::frame::{Frame, Kind};
+use ripcord::wire::ttheader::header::{self, Fixed, META, PROTOCOL_THRIFT_STRUCT};
+use ripcord::wire::ttheader::{exception, keys};
 
 use super::process::LIMIT;
 

@@ -13,7 +13,7 @@ use anyhow::Result;
 use bytes::BytesMut;
 use ripcord::net::{http2, tcp};
 use ripcord::stream::{End, Inbound, Received, RequestHead, ResponseHead, Run};
-use ripcord::{grpc, ttheader};
+use ripcord::wire::{grpc, ttheader};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 

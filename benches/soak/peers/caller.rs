@@ -14,7 +14,7 @@ use ripcord::net::http2::ConnectionEnd;
 use ripcord::stream::{
     Class, End, Metadata, Outbound, PREFIX, Payload, Received, RequestHead, Run,
 };
-use ripcord::{grpc, ttheader};
+use ripcord::wire::{grpc, ttheader};
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::spawn_local;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ripcord::net::budget::Budget;
 use ripcord::net::http2::Http2Config;
-use ripcord::{grpc, ttheader};
+use ripcord::wire::{grpc, ttheader};
 
 pub(crate) use callee::Callee;
 pub(crate) use caller::{Call, Connection, Next, Stop};

@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use crate::backend::Cluster;
 use crate::backend::pool::Opened;
 use crate::stream::RequestHead;
-use crate::ttheader::client::OpenError;
-use crate::{grpc, ttheader};
+use crate::wire::ttheader::client::OpenError;
+use crate::wire::{grpc, ttheader};
 
 /// Connections to one endpoint that may be opened beyond the pool's size because the callee allows
 /// no more streams on the others.

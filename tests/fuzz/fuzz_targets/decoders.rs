@@ -5,14 +5,14 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use libfuzzer_sys::fuzz_target;
-use ripcord::grpc::status::{
+use ripcord::wire::grpc::status::{
     decode_bin, decode_details, decode_message, encode_bin, encode_message, format_timeout,
     parse_timeout,
 };
 use ripcord::stream::{End, Hops, Metadata, Party, Path, Reason, RequestHead};
-use ripcord::ttheader::end::EndContext;
-use ripcord::ttheader::header::{self, Info, Prelude};
-use ripcord::{grpc, ttheader};
+use ripcord::wire::ttheader::end::EndContext;
+use ripcord::wire::ttheader::header::{self, Info, Prelude};
+use ripcord::wire::{grpc, ttheader};
 
 const CONTEXT: EndContext<'static> = EndContext {
     node: "node",

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use ripcord::grpc::StreamConfig;
-use ripcord::grpc::client::Client;
-use ripcord::grpc::server::Connection;
+use ripcord::wire::grpc::StreamConfig;
+use ripcord::wire::grpc::client::Client;
+use ripcord::wire::grpc::server::Connection;
 use ripcord::net::http2::{self, Http2Config};
 use ripcord_fuzz::{MESSAGE, Plan, World, play};
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use ripcord::ttheader::client::Client;
-use ripcord::ttheader::server::{self, ServerHandle};
-use ripcord::ttheader::{ConnConfig, Counters};
+use ripcord::wire::ttheader::client::Client;
+use ripcord::wire::ttheader::server::{self, ServerHandle};
+use ripcord::wire::ttheader::{ConnConfig, Counters};
 use ripcord_fuzz::{MESSAGE, Plan, World, play};
 
 fn config(world: &World) -> Rc<ConnConfig> {

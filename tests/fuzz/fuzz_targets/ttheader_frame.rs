@@ -6,9 +6,9 @@
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use ripcord::stream::Run;
-use ripcord::ttheader::frame::{Decoder, Event, Limits};
-use ripcord::ttheader::header::FramingError;
-use ripcord::ttheader::pingpong;
+use ripcord::wire::ttheader::frame::{Decoder, Event, Limits};
+use ripcord::wire::ttheader::header::FramingError;
+use ripcord::wire::ttheader::pingpong;
 
 const LIMITS: Limits = Limits {
     header: 4096,

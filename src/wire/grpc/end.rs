@@ -1,0 +1,412 @@
+//! The table between ends and what gRPC has for them: statuses in trailers, and resets.
+//!
+//! Follows statuscodes.md, PROTOCOL-HTTP2.md ("Errors"), Kitex `nphttp2` for business errors, and
+//! the README, "Ends and cancels". What a status cannot say rides in `ripcord-*` trailers
+//! (`wire/grpc/keys.rs`); they count only where the status beside them is what ripcord renders from
+//! them.
+
+mod carried;
+mod face;
+mod render;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::stream::{
+    Business, Cancel, Cause, Class, Code, End, Failure, HopKind, How, Metadata, NON_TTSTREAM,
+    Party, Path, Processed, Reason, Scope, Status, TtCode, TypeId, UNKNOWN_METHOD, code,
+};
+use crate::wire::grpc::metadata::{self, Place};
+use crate::wire::grpc::{keys, status};
+use face::Face;
+
+/// The most bytes of trailers, counted as HPACK counts them: 8 KiB, a common soft limit, less
+/// what a Trailers-Only block needs.
+pub const MAX_TRAILERS: usize = 8 * 1024 - 256;
+
+/// The domain of the `google.rpc.ErrorInfo` beside an end that has no gRPC status of its own.
+pub const ERROR_DOMAIN: &str = "ripcord.dev";
+
+/// Causes that a reset code can stand for.
+const TTSTREAM_CODES: std::ops::RangeInclusive<u32> = 12_000..=12_999;
+
+/// A callee's trailers, or its Trailers-Only headers.
+#[must_use]
+pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
+    if is_plain_success(trailers) {
+        return End::complete(Metadata::new());
+    }
+    let (seen, said) = read_status(http_status, trailers);
+    let biz = business(trailers).filter(|_| seen.code != 0);
+    let is_business = biz.is_some();
+    let (mut reason, mut processed) = match biz {
+        Some((code, extra)) => {
+            let mut found = Business {
+                code,
+                text: seen.message.clone(),
+                extra,
+                status: None,
+            };
+            let face = Face::of_business(&found);
+            let seen = Face {
+                status: seen.clone(),
+                biz: face.biz.clone(),
+            };
+            if !face.matches(&seen, trailers) {
+                found.status = Some(seen.status);
+            }
+            (Reason::Failed(Failure::Business(found)), Processed::Yes)
+        }
+        None => of_status(seen.clone()),
+    };
+    if !said {
+        processed = Processed::Maybe;
+    }
+    // A business error says all by itself: nothing carried renders to one.
+    if let Some(exact) = carried::exact(trailers, &seen).filter(|_| !is_business) {
+        (reason, processed) = exact;
+    }
+    let claimed = trailers
+        .get(keys::PROCESSED)
+        .and_then(|raw| Processed::from_name(raw.to_str().ok()?));
+    let mut rest = metadata::exact(trailers, Place::Response);
+    if reason == Reason::Complete {
+        keep_text_beside_ok(trailers, &mut rest);
+    }
+    End {
+        by: Party::Callee,
+        processed: claimed.unwrap_or(processed),
+        reason,
+        trailers: rest,
+        cut: face::cut(trailers),
+    }
+}
+
+/// How nearly all streams end: OK, and nothing else to look for.
+fn is_plain_success(trailers: &HeaderMap) -> bool {
+    let mut said = false;
+    let mut plain = |name: &str, value: &[u8]| match name {
+        keys::STATUS => !std::mem::replace(&mut said, true) && value == b"0",
+        keys::MESSAGE => value.is_empty(),
+        _ => false,
+    };
+    trailers
+        .iter()
+        .all(|(name, value)| plain(name.as_str(), value.as_bytes()))
+        && said
+}
+
+/// A success has no place for a text, but a callee may send one and a gRPC library show it (grpcio
+/// does): it goes with the trailers, under its name and encoded, and a gRPC caller is told it.
+/// Details do not: beside OK they would turn success into failure (grpc-go).
+fn keep_text_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
+    if let Some(value) = trailers
+        .get(keys::MESSAGE)
+        .filter(|value| !value.is_empty())
+        && rest.get(Scope::Plain, keys::MESSAGE).is_none()
+    {
+        rest.push(Scope::Plain, keys::MESSAGE, value.as_bytes().to_vec());
+    }
+}
+
+/// A callee's RST_STREAM.
+#[must_use]
+pub fn from_callee_reset(reason: u32) -> End {
+    let text = format!(
+        "stream terminated by RST_STREAM with error code: {}",
+        status::reset_name(reason)
+    );
+    let code = status::of_reset(reason);
+    if code == Code::Cancelled {
+        return End::canceled(
+            Party::Callee,
+            Cancel {
+                cause: Cause {
+                    code: code::FOREIGN,
+                    text,
+                },
+                path: Path::from_origin(NON_TTSTREAM),
+                class: Class::Foreign,
+                how: How::Reset(reason),
+                status: None,
+            },
+        );
+    }
+    let mut end = End::failed(
+        Failure::Status(Status {
+            code: code.number(),
+            message: text,
+            details: None,
+        }),
+        Metadata::new(),
+    );
+    end.processed = if reason == status::reset::REFUSED_STREAM {
+        Processed::No
+    } else {
+        Processed::Maybe
+    };
+    end
+}
+
+/// Another ripcord's RST_STREAM toward its caller, where the code is the cause; `None` where it is one
+/// of HTTP/2's own.
+#[must_use]
+pub fn from_ripcord_reset(reason: u32) -> Option<End> {
+    let known = TtCode::from_number(i32::try_from(reason).ok()?);
+    let cancel = Cancel {
+        cause: Cause {
+            code: known.number(),
+            text: known.text()?.to_owned(),
+        },
+        path: Path::from_origin(NON_TTSTREAM),
+        class: Class::Foreign,
+        how: How::Reset(reason),
+        status: None,
+    };
+    Some(End::canceled(Party::Callee, cancel))
+}
+
+/// A caller's RST_STREAM. A ripcord that knows it talks to another one resets with the cause's
+/// number, which is then the cause. `path` is the way by which the stream came.
+#[must_use]
+pub fn from_caller_reset(reason: u32, path: Path, deadline_near: bool) -> End {
+    let (cause, text) = match i32::try_from(reason).map(TtCode::from_number) {
+        Ok(known) if known.text().is_some() => {
+            (known.number(), known.text().unwrap_or_default().to_owned())
+        }
+        Ok(_) | Err(_) if deadline_near => (
+            code::STREAM_TIMEOUT,
+            "stream timeout, the caller reset the stream at its deadline".to_owned(),
+        ),
+        Ok(_) | Err(_) => (
+            code::FOREIGN,
+            format!(
+                "the caller reset the stream with error code: {}",
+                status::reset_name(reason)
+            ),
+        ),
+    };
+    by_caller(Cause { code: cause, text }, path, How::Reset(reason))
+}
+
+/// A caller's RST_STREAM beside which another ripcord said more. It counts only if that ripcord would
+/// have sent this code.
+#[must_use]
+pub fn from_noted_reset(reason: u32, cause: Cause, path: Path) -> Option<End> {
+    (reset_of_cause(cause.code) == reason).then(|| by_caller(cause, path, How::Reset(reason)))
+}
+
+/// The code by which another ripcord is told that a stream was canceled: the cause itself, where it
+/// cannot be taken for one of HTTP/2's own.
+#[must_use]
+pub fn reset_of_cause(cause: i32) -> u32 {
+    u32::try_from(cause)
+        .ok()
+        .filter(|cause| TTSTREAM_CODES.contains(cause))
+        .unwrap_or(status::reset::CANCEL)
+}
+
+/// A peer's connection is gone; `path` is the way by which a caller's stream came.
+#[must_use]
+pub fn connection_lost(by: Party, path: Path, text: &str) -> End {
+    match by {
+        Party::Caller => {
+            let cause = Cause {
+                code: code::FOREIGN,
+                text: text.to_owned(),
+            };
+            by_caller(cause, path, How::ConnectionLost)
+        }
+        Party::Callee | Party::Hop => End::hop(HopKind::BackendLost, text),
+    }
+}
+
+/// The trailers (or the Trailers-Only block, to which the wire adds `:status` and `content-type`) that
+/// tell a caller the end: status, text, details, trailers, code and path.
+#[must_use]
+pub fn to_caller(end: &End, node: &str, carried: bool) -> HeaderMap {
+    render::trailers(end, node, carried, MAX_TRAILERS)
+}
+
+/// The RST_STREAM that tells a caller the end where a message is half written: then a reset is the
+/// only honest end. Another ripcord is told the cause, where that says no less than the status.
+#[must_use]
+pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> u32 {
+    let code = Code::from_number(Face::of(&end.reason, node).status.code);
+    let cause = match &end.reason {
+        Reason::Canceled(cancel) => Some(cancel.cause.code),
+        Reason::Hop(hop) => Some(hop.as_cancel(node).cause.code),
+        Reason::Complete | Reason::Failed(_) => None,
+    };
+    match cause.filter(|cause| to_ripcord && status_of_cause(*cause) == code) {
+        Some(cause) if reset_of_cause(cause) != status::reset::CANCEL => reset_of_cause(cause),
+        Some(_) | None => status::to_reset(code),
+    }
+}
+
+/// Table: a Rst's cause to gRPC status.
+const fn status_of_cause(cause: i32) -> Code {
+    match TtCode::from_number(cause) {
+        TtCode::RecvTimeout | TtCode::StreamTimeout => Code::DeadlineExceeded,
+        TtCode::TransportClosing | TtCode::ConnectionClosed => Code::Unavailable,
+        TtCode::Application
+        | TtCode::UnexpectedHeader
+        | TtCode::IllegalBizErr
+        | TtCode::IllegalFrame
+        | TtCode::IllegalOperation
+        | TtCode::BizCanceled
+        | TtCode::BizCanceledWithCause
+        | TtCode::ByCallee
+        | TtCode::ByCaller
+        | TtCode::Foreign
+        | TtCode::HandlerReturned
+        | TtCode::Other(_) => Code::Cancelled,
+    }
+}
+
+/// Table: an exception's type to gRPC status.
+const fn status_of_exception(type_id: i32) -> Code {
+    match TypeId::from_number(type_id) {
+        TypeId::UnknownMethod
+        | TypeId::WrongMethodName
+        | TypeId::UnknownService
+        | TypeId::NoServiceName => Code::Unimplemented,
+        TypeId::Unknown => Code::Unknown,
+        TypeId::InvalidMessageType
+        | TypeId::BadSequenceId
+        | TypeId::MissingResult
+        | TypeId::InternalError
+        | TypeId::ProtocolError
+        | TypeId::InvalidTransform
+        | TypeId::InvalidProtocol
+        | TypeId::UnsupportedClientType => Code::Internal,
+        TypeId::Other(other) => match TtCode::from_number(other) {
+            TtCode::TransportClosing | TtCode::ConnectionClosed => Code::Unavailable,
+            TtCode::RecvTimeout | TtCode::StreamTimeout => Code::DeadlineExceeded,
+            TtCode::BizCanceled
+            | TtCode::BizCanceledWithCause
+            | TtCode::ByCallee
+            | TtCode::ByCaller
+            | TtCode::Foreign
+            | TtCode::HandlerReturned => Code::Cancelled,
+            TtCode::Application
+            | TtCode::UnexpectedHeader
+            | TtCode::IllegalBizErr
+            | TtCode::IllegalFrame
+            | TtCode::IllegalOperation
+            | TtCode::Other(_) => Code::Internal,
+        },
+    }
+}
+
+/// Table: a callee's status without `biz-status`.
+fn of_status(seen: Status) -> (Reason, Processed) {
+    match Code::from_number(seen.code) {
+        Code::Ok => (Reason::Complete, Processed::Yes),
+        Code::Cancelled if !seen.message.starts_with(UNKNOWN_METHOD) => {
+            let cancel = Cancel {
+                cause: Cause {
+                    code: code::FOREIGN,
+                    text: seen.message.clone(),
+                },
+                path: Path::from_origin(NON_TTSTREAM),
+                class: Class::Foreign,
+                how: How::Status,
+                status: Some(Box::new(seen)),
+            };
+            (Reason::Canceled(cancel), Processed::Maybe)
+        }
+        Code::Cancelled
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated
+        | Code::Other(_) => (Reason::Failed(Failure::Status(seen)), Processed::Yes),
+    }
+}
+
+/// The status as it stands, and whether the callee said it at all.
+fn read_status(http_status: u16, trailers: &HeaderMap) -> (Status, bool) {
+    let message = trailers.get(keys::MESSAGE).map(|raw| raw.as_bytes());
+    let mut out = Status {
+        code: Code::Unknown.number(),
+        message: message.map(status::decode_message).unwrap_or_default(),
+        details: trailers
+            .get(keys::DETAILS)
+            .and_then(|raw| status::decode_bin(raw.as_bytes()))
+            .map(Bytes::from),
+    };
+    match trailers.get(keys::STATUS) {
+        Some(raw) => {
+            let number = raw.to_str().ok().and_then(|n| n.parse::<u32>().ok());
+            if let Some(number) = number.filter(|n| *n <= Status::MAX_CODE) {
+                out.code = number;
+            }
+            (out, true)
+        }
+        None if http_status == 200 => {
+            if out.message.is_empty() {
+                "server closed the stream without sending grpc-status".clone_into(&mut out.message);
+            }
+            (out, false)
+        }
+        None => {
+            out.code = status::of_http(http_status).number();
+            if out.message.is_empty() {
+                out.message =
+                    format!("unexpected HTTP status code received from server: {http_status}");
+            }
+            (out, false)
+        }
+    }
+}
+
+fn business(trailers: &HeaderMap) -> Option<(i32, Option<Bytes>)> {
+    let code: i32 = trailers
+        .get(keys::BIZ_STATUS)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
+    if code == 0 {
+        return None;
+    }
+    let extra = trailers
+        .get(keys::BIZ_EXTRA)
+        .map(|raw| Bytes::copy_from_slice(raw.as_bytes()))
+        .filter(|raw| !raw.is_empty());
+    let Some(extra) = extra else {
+        return Some((code, None));
+    };
+    serde_json::from_slice::<Option<HashMap<String, Option<String>>>>(&extra).ok()?;
+    Some((code, Some(carried::exact_extra(trailers, extra))))
+}
+
+fn by_caller(cause: Cause, path: Path, how: How) -> End {
+    End::canceled(
+        Party::Caller,
+        Cancel {
+            cause,
+            path,
+            class: Class::Foreign,
+            how,
+            status: None,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests;

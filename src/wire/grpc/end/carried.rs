@@ -1,0 +1,187 @@
+//! The `ripcord-*` trailers: what an end was on TTHeader.
+//!
+//! Written for another ripcord behind this connection; read with suspicion, since anyone can
+//! write them. Names and rules: `wire/grpc/keys.rs`.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+
+use super::face::{Face, ascii_extra, prefix};
+use super::status_of_cause;
+use crate::stream::{
+    Cancel, Cause, Class, Code, Exception, Failure, HopEnd, HopKind, How, Path, Processed, Reason,
+    Status, code, default_text,
+};
+use crate::wire::grpc::metadata::put;
+use crate::wire::grpc::{keys, status};
+
+/// The reason that the trailers carry, if it renders to the status that was seen beside it.
+pub(super) fn exact(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
+    let (reason, processed) = claimed(trailers, seen)?;
+    let seen = Face {
+        status: seen.clone(),
+        biz: None,
+    };
+    Face::of(&reason, "")
+        .matches(&seen, trailers)
+        .then_some((reason, processed))
+}
+
+fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
+    let text = |key: &str| trailers.get(key).and_then(|raw| raw.to_str().ok());
+    let number: i32 = text(keys::CODE)?.parse().ok()?;
+    let path = trailers
+        .get(keys::PATH)
+        .map(|raw| Path::parse(&status::decode_message(raw.as_bytes())))
+        .unwrap_or_default();
+    let without = |prefix: &str, code: i32| {
+        let rest = seen.message.strip_prefix(prefix)?;
+        if !trailers.contains_key(keys::TEXT) {
+            Some(rest.to_owned())
+        } else if rest == default_text(code) {
+            Some(String::new())
+        } else {
+            None
+        }
+    };
+    match text(keys::END)? {
+        keys::END_RST => {
+            let class = match text(keys::CLASS) {
+                None => Class::ByCallee,
+                Some(class) => [Class::ByCallee, Class::ByCaller, Class::Foreign]
+                    .into_iter()
+                    .find(|known| class == known.code().to_string())?,
+            };
+            let beside = if seen.code == status_of_cause(number).number() {
+                None
+            } else {
+                Some(Box::new(HopKind::status_of_pair(number, seen.code)?))
+            };
+            let cancel = Cancel {
+                cause: Cause {
+                    code: number,
+                    text: without(&prefix(number, &path), number)?,
+                },
+                path,
+                class,
+                how: How::Rst,
+                status: beside,
+            };
+            Some((Reason::Canceled(cancel), Processed::Maybe))
+        }
+        keys::END_STATUS if number == code::FOREIGN && seen.code == Code::Cancelled.number() => {
+            let cancel = Cancel {
+                cause: Cause {
+                    code: number,
+                    text: seen.message.clone(),
+                },
+                path,
+                class: Class::Foreign,
+                how: How::Status,
+                status: Some(Box::new(seen.clone())),
+            };
+            Some((Reason::Canceled(cancel), Processed::Maybe))
+        }
+        keys::END_EXCEPTION => {
+            let exception = Exception {
+                type_id: number,
+                text: without(&prefix(code::APPLICATION, &Path::new()), number)?,
+            };
+            Some((
+                Reason::Failed(Failure::Exception(exception)),
+                Processed::Yes,
+            ))
+        }
+        name => {
+            let kind = HopKind::from_name(name).filter(|kind| kind.before_backend())?;
+            let hop = HopEnd {
+                kind,
+                text: seen.message.clone(),
+            };
+            (kind.code() == number).then_some((Reason::Hop(hop), Processed::No))
+        }
+    }
+}
+
+/// The exact `biz-extra`, if it renders to the one that was seen.
+pub(super) fn exact_extra(trailers: &HeaderMap, seen: Bytes) -> Bytes {
+    let claimed = trailers
+        .get(keys::EXTRA)
+        .and_then(|raw| status::decode_bin(raw.as_bytes()))
+        .map(Bytes::from);
+    match claimed {
+        Some(exact) if ascii_extra(&exact).as_bytes() == seen => exact,
+        Some(_) | None => seen,
+    }
+}
+
+/// Writes what `reason` was. `node` is where a hop's own path begins.
+pub(super) fn write(
+    reason: &Reason,
+    processed: Processed,
+    node: &str,
+    exact_extra: bool,
+    out: &mut HeaderMap,
+) {
+    let usual = match reason {
+        Reason::Complete | Reason::Failed(Failure::Status(_)) => Processed::Yes,
+        Reason::Failed(Failure::Exception(exception)) => {
+            say(out, keys::END, keys::END_EXCEPTION);
+            say(out, keys::CODE, &exception.type_id.to_string());
+            if exception.text.is_empty() {
+                say(out, keys::TEXT, "");
+            }
+            Processed::Yes
+        }
+        Reason::Failed(Failure::Business(found)) => {
+            if let Some(extra) = found.extra.as_ref().filter(|_| exact_extra)
+                && ascii_extra(extra).as_bytes() != extra
+            {
+                say(out, keys::EXTRA, &status::encode_bin(extra));
+            }
+            Processed::Yes
+        }
+        Reason::Canceled(cancel) => {
+            write_cancel(cancel, out);
+            Processed::Maybe
+        }
+        Reason::Hop(hop) if hop.kind.before_backend() => {
+            say(out, keys::END, hop.kind.name());
+            say(out, keys::CODE, &hop.kind.code().to_string());
+            Processed::No
+        }
+        Reason::Hop(hop) => {
+            write_cancel(&hop.as_cancel(node), out);
+            Processed::Maybe
+        }
+    };
+    if processed != usual {
+        say(out, keys::PROCESSED, processed.name());
+    }
+}
+
+fn write_cancel(cancel: &Cancel, out: &mut HeaderMap) {
+    say(out, keys::CODE, &cancel.cause.code.to_string());
+    let wire = cancel.path.to_wire();
+    if !wire.is_empty() {
+        say(out, keys::PATH, &status::encode_message(&wire));
+    }
+    if cancel.how == How::Status && cancel.status.is_some() {
+        say(out, keys::END, keys::END_STATUS);
+        return;
+    }
+    say(out, keys::END, keys::END_RST);
+    match cancel.class {
+        Class::ByCallee => {}
+        Class::ByCaller | Class::Foreign => {
+            say(out, keys::CLASS, &cancel.class.code().to_string());
+        }
+    }
+    if cancel.cause.text.is_empty() {
+        say(out, keys::TEXT, "");
+    }
+}
+
+fn say(out: &mut HeaderMap, name: &'static str, value: &str) {
+    put(out, HeaderName::from_static(name), value);
+}

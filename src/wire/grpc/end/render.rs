@@ -1,0 +1,213 @@
+//! An end as trailers that a peer takes: within a number of bytes, cut in a fixed order.
+//!
+//! The order is that of [`Part`]. What was cut, here or by a hop before, is named in `ripcord-cut`.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::carried;
+use super::face::Face;
+use crate::stream::{Cancel, Cut, End, Failure, MARK, Metadata, Part, Reason, Scope, shorten};
+use crate::wire::grpc::keys;
+use crate::wire::grpc::metadata::{self, Place, put};
+use crate::wire::grpc::status::{encode_bin, encode_message};
+
+/// Bytes of a path that is cut.
+const SHORT_PATH: usize = 512;
+
+/// What HPACK adds to every header's size.
+const PER_HEADER: usize = 32;
+
+/// Renders within `limit` bytes.
+pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> HeaderMap {
+    let mut end = Cow::Borrowed(end);
+    let mut cut = Cut::default();
+    // What can never fit is not rendered even once.
+    if end.trailers.size() + end.trailers.len() * PER_HEADER > limit * 4 {
+        cut.insert(Part::Exact);
+        cut.insert(Part::Trailers);
+        let mut left = limit;
+        end.to_mut().trailers.retain(|entry| {
+            let size = entry.key.len() + entry.value.len() + PER_HEADER;
+            let fits = left >= size;
+            left = if fits { left - size } else { 0 };
+            fits
+        });
+    }
+    if text(&end.reason).len() > limit {
+        let short = shorten(text(&end.reason), limit).into_owned();
+        set_text(&mut end.to_mut().reason, &short);
+    }
+    let early = cut;
+    let mut out = render(&end, node, carried, cut);
+    for part in Part::ORDER {
+        if size(&out) <= limit {
+            break;
+        }
+        cut.insert(part);
+        // The mark takes room of its own.
+        let marked = render(&end, node, carried, cut);
+        let over = size(&marked).saturating_sub(limit);
+        let changed = match part {
+            Part::Exact | Part::Details | Part::Extra => size(&marked) < size(&out),
+            Part::Trailers => shorten_trailers(&mut end, over),
+            Part::Path => shorten_path(&mut end),
+            Part::Text => shorten_text(&mut end, node, over),
+        };
+        if !changed && !early.contains(part) {
+            cut.remove(part);
+        }
+        out = render(&end, node, carried, cut);
+    }
+    out
+}
+
+fn render(end: &End, node: &str, carried: bool, cut: Cut) -> HeaderMap {
+    let face = Face::of(&end.reason, node);
+    let mut out = HeaderMap::new();
+    put(&mut out, keys::names::STATUS, &face.status.code.to_string());
+    if !face.status.message.is_empty() {
+        say(
+            &mut out,
+            keys::MESSAGE,
+            &encode_message(&face.status.message),
+        );
+    }
+    if let Some(details) = &face.status.details
+        && !cut.contains(Part::Details)
+    {
+        say(&mut out, keys::DETAILS, &encode_bin(details));
+    }
+    if let Some((code, extra)) = &face.biz {
+        say(&mut out, keys::BIZ_STATUS, &code.to_string());
+        if let Some(extra) = extra
+            && !cut.contains(Part::Extra)
+        {
+            say(&mut out, keys::BIZ_EXTRA, extra);
+        }
+    }
+    if end.reason == Reason::Complete
+        && let Some(text) = end.trailers.get(Scope::Plain, keys::MESSAGE)
+        && let Ok(value) = HeaderValue::from_bytes(text)
+    {
+        let _ = out.try_insert(keys::names::MESSAGE, value);
+    }
+    let plain = metadata::write(&end.trailers, Place::Response, &mut out);
+    if carried {
+        let exact = !cut.contains(Part::Exact);
+        carried::write(&end.reason, end.processed, node, exact, &mut out);
+        if exact && !plain {
+            say(&mut out, keys::META, &encode_bin(&end.trailers.pack()));
+        }
+        let all = cut.and(end.cut);
+        if !all.is_empty() {
+            say(&mut out, keys::CUT, &all.to_string());
+        }
+    }
+    out
+}
+
+fn say(out: &mut HeaderMap, name: &'static str, value: &str) {
+    put(out, HeaderName::from_static(name), value);
+}
+
+fn size(headers: &HeaderMap) -> usize {
+    let one =
+        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + PER_HEADER;
+    headers.iter().map(one).sum()
+}
+
+fn shorten_trailers(end: &mut Cow<'_, End>, over: usize) -> bool {
+    if end.trailers.is_empty() {
+        return false;
+    }
+    let trailers = &mut end.to_mut().trailers;
+    let mut gone = 0;
+    let mut kept = trailers.len();
+    for entry in trailers.iter().rev().cloned().collect::<Vec<_>>() {
+        if gone >= over {
+            break;
+        }
+        let mut alone = Metadata::new();
+        alone.push(entry.scope, entry.key, entry.value);
+        let mut headers = HeaderMap::new();
+        metadata::write(&alone, Place::Response, &mut headers);
+        gone += size(&headers);
+        kept -= 1;
+    }
+    let mut at = 0;
+    trailers.retain(|_| {
+        at += 1;
+        at <= kept
+    });
+    true
+}
+
+fn shorten_path(end: &mut Cow<'_, End>) -> bool {
+    let Reason::Canceled(Cancel { path, .. }) = &end.reason else {
+        return false;
+    };
+    let short = path.shortened(SHORT_PATH);
+    if short == *path {
+        return false;
+    }
+    if let Reason::Canceled(cancel) = &mut end.to_mut().reason {
+        cancel.path = short;
+    }
+    true
+}
+
+fn shorten_text(end: &mut Cow<'_, End>, node: &str, over: usize) -> bool {
+    let written = encode_message(&Face::of(&end.reason, node).status.message).len();
+    let whole = text(&end.reason).to_owned();
+    let others = written - encode_message(&whole).len().min(written);
+    let room = written.saturating_sub(over + others + encode_message(MARK).len());
+    let mut used = 0;
+    let mut short = String::new();
+    for c in whole.chars() {
+        used += match c {
+            // At either end it would be escaped.
+            ' ' | '%' => 3,
+            '!'..='~' => 1,
+            _ => 3 * c.len_utf8(),
+        };
+        if used > room {
+            break;
+        }
+        short.push(c);
+    }
+    if short.len() == whole.len() {
+        return false;
+    }
+    short.push_str(MARK);
+    set_text(&mut end.to_mut().reason, &short);
+    true
+}
+
+fn text(reason: &Reason) -> &str {
+    match reason {
+        Reason::Complete => "",
+        Reason::Failed(Failure::Status(status)) => &status.message,
+        Reason::Failed(Failure::Exception(exception)) => &exception.text,
+        Reason::Failed(Failure::Business(found)) => &found.text,
+        Reason::Canceled(cancel) => &cancel.cause.text,
+        Reason::Hop(hop) => &hop.text,
+    }
+}
+
+fn set_text(reason: &mut Reason, text: &str) {
+    match reason {
+        Reason::Complete => {}
+        Reason::Failed(Failure::Status(status)) => text.clone_into(&mut status.message),
+        Reason::Failed(Failure::Exception(exception)) => text.clone_into(&mut exception.text),
+        Reason::Failed(Failure::Business(found)) => text.clone_into(&mut found.text),
+        Reason::Canceled(cancel) => {
+            text.clone_into(&mut cancel.cause.text);
+            if let Some(status) = &mut cancel.status {
+                text.clone_into(&mut status.message);
+            }
+        }
+        Reason::Hop(hop) => text.clone_into(&mut hop.text),
+    }
+}

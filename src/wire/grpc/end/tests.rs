@@ -1,0 +1,236 @@
+//! Rows and edges of gRPC's table of ends that the golden table does not show. Knows no connection
+//! and no other wire.
+
+use super::*;
+use crate::stream::{Exception, Metadata, Scope};
+use crate::wire::grpc::status::{decode_details, decode_message};
+
+fn get(trailers: &HeaderMap, name: &str) -> String {
+    let raw = trailers.get(name).map(|value| value.as_bytes());
+    raw.map(decode_message).unwrap_or_default()
+}
+
+fn size(trailers: &HeaderMap) -> usize {
+    trailers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum()
+}
+
+fn rst(text: &str, path: &str) -> End {
+    End::canceled(
+        Party::Callee,
+        Cancel {
+            cause: Cause {
+                code: 12007,
+                text: text.into(),
+            },
+            path: Path::parse(path),
+            class: Class::ByCallee,
+            how: How::Rst,
+            status: None,
+        },
+    )
+}
+
+#[test]
+fn a_cancel_prints_as_kitex_prints_it() {
+    let trailers = to_caller(&rst("let go", "A,B"), "hop", true);
+    assert_eq!(
+        get(&trailers, "grpc-message"),
+        "[ttstream error, code=12007] [client-side stream] [canceled path: A -> B] let go"
+    );
+    assert_eq!(get(&trailers, "ripcord-code"), "12007");
+    assert_eq!(get(&trailers, "ripcord-path"), "A,B");
+    let raw = status::decode_bin(trailers[keys::DETAILS].as_bytes()).unwrap();
+    let (said, info) = decode_details(&raw.into()).unwrap();
+    assert_eq!(said.code, 1);
+    assert_eq!(said.message, get(&trailers, "grpc-message"));
+    let info = info.unwrap();
+    assert_eq!(
+        (info.reason.as_str(), info.domain.as_str()),
+        ("BIZ_CANCELED", ERROR_DOMAIN)
+    );
+    let pairs: Vec<_> = info
+        .metadata
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        pairs,
+        [
+            ("code", "12007"),
+            ("class", "12009"),
+            ("path", "A,B"),
+            ("origin", "A")
+        ]
+    );
+    let stripped = to_caller(&rst("let go", "A,B"), "hop", false);
+    assert!(
+        stripped
+            .keys()
+            .all(|name| !name.as_str().starts_with("ripcord-"))
+    );
+}
+
+#[test]
+fn an_empty_text_shows_a_default_and_comes_back_empty() {
+    let trailers = to_caller(&rst("", "A"), "hop", true);
+    assert!(get(&trailers, "grpc-message").ends_with("unknown exception type [12007]"));
+    assert_eq!(from_trailers(200, &trailers), rst("", "A"));
+}
+
+#[test]
+fn the_specification_decides_where_the_callee_said_nothing() {
+    for (http, code) in [(200, 2), (404, 12), (503, 14), (431, 13), (418, 2)] {
+        let end = from_trailers(http, &HeaderMap::new());
+        assert!(
+            matches!(&end.reason, Reason::Failed(Failure::Status(s)) if s.code == code),
+            "{http}: {end:?}"
+        );
+        assert_eq!(end.processed, Processed::Maybe);
+    }
+    for raw in ["x", "-1", "4294967295", "99999999999"] {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", raw.parse().unwrap());
+        let end = from_trailers(200, &trailers);
+        assert!(
+            matches!(&end.reason, Reason::Failed(Failure::Status(s)) if s.code == 2),
+            "{raw}"
+        );
+    }
+}
+
+#[test]
+fn a_half_written_message_ends_in_a_reset() {
+    let let_go = rst("", "");
+    let hop = |kind| End::hop(kind, "");
+    for (end, plain, to_ripcord) in [
+        (&let_go, 8, 12007),
+        (&hop(HopKind::Deadline), 8, 12015),
+        // Its cause, 12011, would be CANCELLED.
+        (&hop(HopKind::SlowReceiver), 11, 11),
+        (&hop(HopKind::BackendLost), 2, 12013),
+    ] {
+        assert_eq!(reset_to_caller(end, "hop", false), plain);
+        assert_eq!(reset_to_caller(end, "hop", true), to_ripcord);
+        let read = from_ripcord_reset(to_ripcord);
+        assert_eq!(read.is_some(), to_ripcord > 12_000);
+        if let Some(Reason::Canceled(cancel)) = read.map(|end| end.reason) {
+            let face = Face::of(&end.reason, "hop").status.code;
+            assert_eq!(status_of_cause(cancel.cause.code).number(), face);
+        }
+    }
+}
+
+#[test]
+fn what_stands_beside_a_reset_counts_only_if_it_agrees() {
+    let noted = |code, reason| {
+        let cause = Cause {
+            code,
+            text: "why".into(),
+        };
+        from_noted_reset(reason, cause, Path::parse("a,b"))
+    };
+    let Some(End {
+        reason: Reason::Canceled(cancel),
+        by: Party::Caller,
+        ..
+    }) = noted(12007, 12007)
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (cancel.cause.code, cancel.cause.text.as_str()),
+        (12007, "why")
+    );
+    assert_eq!(cancel.path.names(), ["a", "b"]);
+    // Causes that no reset code can be.
+    for code in [1204, 8, 0, -5, i32::MAX] {
+        assert!(noted(code, 8).is_some());
+    }
+    assert_eq!(noted(12007, 8), None);
+    assert_eq!(noted(8, 12007), None);
+    assert_eq!(noted(12015, 12007), None);
+}
+
+#[test]
+fn a_hops_status_is_kept_beside_its_cause_only_where_the_table_differs() {
+    for kind in HopKind::ALL {
+        if !kind.before_backend() {
+            let same = status_of_cause(kind.code()) == kind.status();
+            assert_eq!(kind.status_beside().is_none(), same, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn trailers_are_cut_in_order_and_marked() {
+    let mut extra = Metadata::new();
+    extra.push(Scope::Plain, "keep", "1");
+    extra.push(Scope::Plain, "Big", "x".repeat(6000));
+    extra.push(Scope::Plain, "last", "y".repeat(2000));
+    let details = Bytes::from(vec![1; 500]);
+    let end = End::failed(
+        Failure::Status(Status {
+            code: 5,
+            message: "gone".into(),
+            details: Some(details.clone()),
+        }),
+        extra,
+    );
+    let trailers = to_caller(&end, "hop", true);
+    assert!(size(&trailers) <= MAX_TRAILERS);
+    assert_eq!(get(&trailers, "ripcord-cut"), "exact,trailers");
+    assert!(trailers.contains_key("big") && !trailers.contains_key("last"));
+    let read = from_trailers(200, &trailers);
+    assert_eq!(read.reason, end.reason);
+    assert_eq!(read.trailers.len(), 2);
+    let next = to_caller(&read, "hop", true);
+    assert!(size(&next) <= MAX_TRAILERS);
+    // What a hop before has cut is still said.
+    assert_eq!(get(&next, "ripcord-cut"), "exact,trailers");
+}
+
+#[test]
+fn text_details_and_path_are_cut_to_what_a_peer_takes() {
+    let names: Vec<_> = (0..64).map(|i| format!("{i:0>100}")).collect();
+    for text in ["x".repeat(100_000), "é".repeat(50_000), " ".repeat(9000)] {
+        for end in [
+            rst(&text, &names.join(",")),
+            rst(&text, "A"),
+            End::hop(HopKind::NoRoute, text.clone()),
+            End::failed(
+                Failure::Exception(Exception {
+                    type_id: 6,
+                    text: text.clone(),
+                }),
+                Metadata::new(),
+            ),
+            End::failed(
+                Failure::Business(Business {
+                    code: 4,
+                    text: text.clone(),
+                    extra: Some(Bytes::from(format!("{{\"k\":\"{}\"}}", "v".repeat(9000)))),
+                    status: None,
+                }),
+                Metadata::new(),
+            ),
+        ] {
+            let trailers = to_caller(&end, "hop", true);
+            assert!(size(&trailers) <= MAX_TRAILERS, "{}", size(&trailers));
+            assert!(get(&trailers, "grpc-message").ends_with(" ...[cut]"));
+            assert!(get(&trailers, "ripcord-cut").ends_with("text"));
+            // Another ripcord still knows what it was.
+            let read = from_trailers(200, &trailers);
+            assert_eq!(
+                std::mem::discriminant(&read.reason),
+                std::mem::discriminant(&end.reason)
+            );
+            if let Reason::Canceled(cancel) = &read.reason {
+                assert_eq!(cancel.cause.code, 12007);
+            }
+            assert!(size(&to_caller(&end, "hop", false)) <= MAX_TRAILERS);
+        }
+    }
+}

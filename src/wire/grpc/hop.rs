@@ -1,0 +1,128 @@
+//! What two ripcords with a gRPC connection between them say beside the streams (README, "Ends and cancels").
+//!
+//! HTTP/2 has only a number for a cancel. Toward a backend marked `hop: ripcord` that number is the
+//! cause; the text and the exact path ride in a [`Note`] on one more stream of the same connection, the
+//! control stream, written before the RST_STREAM and in the same flush. The reset never waits for the note, nor
+//! does who receives the reset: without a note it has the number, and the names in `ripcord-hops`.
+//!
+//! The control stream is opened with the first cancel of a connection ([`outbound`]), so that a connection
+//! without one costs nothing and, since `h2` opens it in that same flush, no round trip is lost. It is
+//! served by a listener that keeps carried fields ([`inbound`]). Its messages have gRPC's framing; each is
+//! a `Metadata::pack` of the entries named here, in any order, others ignored.
+//!
+//! A stream's name in notes is not its HTTP/2 id but the number in its own `ripcord-stream` header: a
+//! proxy in between has other ids, and may mix streams of many connections into one.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+
+use crate::stream::{Cancel, Cause, Metadata, PREFIX, Path, Payload, Scope, shorten};
+use crate::wire::grpc::status::Code;
+use crate::wire::grpc::{keys, metadata};
+
+pub(super) mod inbound;
+pub(super) mod outbound;
+
+/// `:path` of the control stream.
+pub(super) const CONTROL: &str = "/ripcord.v1.Hop/Control";
+
+/// The longest note, in bytes.
+const MAX_NOTE: usize = 32 * 1024;
+
+/// The longest text in one, in bytes: as long as trailers can be.
+const MAX_TEXT: usize = 8 * 1024;
+
+/// The stream, as in its `ripcord-stream` header: 8 bytes, big-endian.
+const STREAM: &str = "stream";
+/// The cause's code, decimal.
+const CODE: &str = "code";
+/// The cause's text.
+const TEXT: &str = "text";
+/// The path as in `ttscp`.
+const PATH: &str = "path";
+
+/// What a cancel was, beyond its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Note {
+    pub(super) stream: u64,
+    pub(super) cause: Cause,
+    pub(super) path: Path,
+}
+
+impl Note {
+    fn new(stream: u64, cancel: &Cancel) -> Self {
+        Self {
+            stream,
+            cause: cancel.cause.clone(),
+            path: cancel.path.clone(),
+        }
+    }
+
+    /// As one message, prefix included.
+    fn encode(&self) -> Bytes {
+        let mut entries = Metadata::with_capacity(4);
+        let mut push = |key: &'static str, value: Bytes| {
+            entries.push(Scope::Plain, Bytes::from_static(key.as_bytes()), value);
+        };
+        push(STREAM, Bytes::copy_from_slice(&self.stream.to_be_bytes()));
+        push(CODE, self.cause.code.to_string().into());
+        push(TEXT, cut(&self.cause.text).into());
+        push(PATH, self.path.to_wire().into());
+        let pack = entries.pack();
+        let mut message = BytesMut::with_capacity(PREFIX + pack.len());
+        message.put_u8(0);
+        message.put_u32(u32::try_from(pack.len()).unwrap_or(u32::MAX));
+        message.extend_from_slice(&pack);
+        message.freeze()
+    }
+
+    /// Reads one; `None` for what is none.
+    fn decode(message: Bytes) -> Option<Self> {
+        let entries = Metadata::unpack(message)?;
+        let text = |key| std::str::from_utf8(entries.get(Scope::Plain, key)?).ok();
+        let stream = entries.get(Scope::Plain, STREAM)?;
+        Some(Self {
+            stream: u64::from_be_bytes(<[u8; 8]>::try_from(&stream[..]).ok()?),
+            cause: Cause {
+                code: text(CODE)?.parse().ok()?,
+                text: cut(text(TEXT)?),
+            },
+            path: Path::parse(text(PATH)?),
+        })
+    }
+}
+
+/// As much of `text` as a note holds.
+fn cut(text: &str) -> String {
+    shorten(text, MAX_TEXT).into_owned()
+}
+
+/// Writes a stream's name into its request.
+pub(super) fn name(request: &mut Request<()>, stream: u64) {
+    if let Ok(mut value) = HeaderValue::from_str(&format!("{stream:016x}")) {
+        // No two are the same: not for HPACK's table, which has better things to remember.
+        value.set_sensitive(true);
+        let name = HeaderName::from_static(keys::STREAM);
+        let _ = request.headers_mut().try_insert(name, value);
+    }
+}
+
+/// The stream's name, where a ripcord sent it.
+pub(super) fn named(headers: &HeaderMap) -> Option<u64> {
+    u64::from_str_radix(headers.get(keys::STREAM)?.to_str().ok()?, 16).ok()
+}
+
+/// The only answer on a control stream: it is over, or not served at all.
+pub(super) fn answer(code: Code) -> Response<()> {
+    let mut response = Response::new(());
+    metadata::put_payload(response.headers_mut(), &Payload::Protobuf);
+    metadata::put(
+        response.headers_mut(),
+        keys::names::STATUS,
+        &code.number().to_string(),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! The receiving side of the control stream: a connection from another ripcord.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use h2::server::SendResponse;
+use tokio::task::spawn_local;
+
+use super::{MAX_NOTE, Note, answer};
+use crate::net::held::Held;
+use crate::net::http2::Control;
+use crate::stream::{Message, PREFIX, Run};
+use crate::wire::grpc::receive::{Got, Receiver};
+use crate::wire::grpc::status::Code;
+
+/// What the callers of one connection said of their cancels.
+#[derive(Debug)]
+pub(in crate::wire::grpc) struct Notes {
+    control: Control,
+    /// Streams of the connection, the control stream aside.
+    streams: Cell<usize>,
+    inner: RefCell<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// A control stream is being served.
+    serving: bool,
+    /// Which one of the connection.
+    serial: u64,
+    /// Its messages, until the peer ends it.
+    input: Option<Receiver>,
+    /// The task that waits for it.
+    task: Option<Waker>,
+    /// The live streams that can be spoken of, and what was said before its reset was seen.
+    notes: HashMap<u64, Option<Noted>>,
+    /// Bytes of all notes as they were received. Their window capacity is withheld, so that they are
+    /// charged to the connection and to the process.
+    bytes: usize,
+    /// The most of them.
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Noted {
+    note: Note,
+    /// The control stream that it came by.
+    serial: u64,
+    /// As it was received.
+    bytes: usize,
+}
+
+impl Notes {
+    pub(in crate::wire::grpc) fn new(control: Control) -> Rc<Self> {
+        Rc::new(Self {
+            control,
+            streams: Cell::new(0),
+            inner: RefCell::default(),
+        })
+    }
+
+    /// A stream was opened; its name, if another ripcord gave it one.
+    pub(in crate::wire::grpc) fn enter(&self, stream: Option<u64>) {
+        self.streams.set(self.streams.get() + 1);
+        if let Some(stream) = stream {
+            self.inner.borrow_mut().notes.entry(stream).or_default();
+        }
+    }
+
+    /// That stream is over.
+    pub(in crate::wire::grpc) fn leave(&self, stream: Option<u64>) {
+        self.streams.set(self.streams.get() - 1);
+        if let Some(stream) = stream {
+            self.inner.borrow_mut().remove(stream);
+        }
+        if self.is_done()
+            && let Some(task) = self.inner.borrow_mut().task.take()
+        {
+            task.wake();
+        }
+    }
+
+    /// Serves the control stream until the peer ends it, or until a draining connection has no
+    /// other stream.
+    pub(in crate::wire::grpc) fn serve(
+        self: &Rc<Self>,
+        body: RecvStream,
+        mut respond: SendResponse<Bytes>,
+        held: &Rc<Held>,
+        stream_window: u32,
+    ) {
+        let inner = &mut *self.inner.borrow_mut();
+        if std::mem::replace(&mut inner.serving, true) {
+            let _ = respond.send_response(answer(Code::ResourceExhausted), true);
+            return;
+        }
+        inner.serial += 1;
+        inner.input = Some(Receiver::new(body, held.share(), MAX_NOTE, stream_window));
+        inner.limit = stream_window as usize;
+        let notes = Rc::clone(self);
+        spawn_local(async move {
+            poll_fn(|cx| notes.poll(cx)).await;
+            let _ = respond.send_response(answer(Code::Ok), true);
+            let inner = &mut *notes.inner.borrow_mut();
+            (inner.serving, inner.input) = (false, None);
+        });
+    }
+
+    /// What was said of a stream that was reset. The reset may stand before its note: all that was
+    /// received is looked at.
+    pub(in crate::wire::grpc) fn take(&self, stream: u64) -> Option<Note> {
+        let inner = &mut *self.inner.borrow_mut();
+        if let Some(None) = inner.notes.get(&stream) {
+            let task = inner.task.clone();
+            let mut cx = Context::from_waker(task.as_ref().unwrap_or(Waker::noop()));
+            // The control stream's task finds its end for itself.
+            let _ = inner.receive(&mut cx);
+        }
+        inner.remove(stream)
+    }
+
+    /// How many notes wait, and bytes of them.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        let inner = self.inner.borrow();
+        (inner.notes.values().flatten().count(), inner.bytes)
+    }
+
+    fn is_done(&self) -> bool {
+        self.streams.get() == 0 && self.control.is_draining()
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let inner = &mut *self.inner.borrow_mut();
+        if inner.receive(cx).is_ready() || self.is_done() {
+            return Poll::Ready(());
+        }
+        inner.task = Some(cx.waker().clone());
+        // When it drains and streams live, the last of them wakes this task.
+        let _ = self.control.poll_draining(cx);
+        Poll::Pending
+    }
+}
+
+impl Inner {
+    /// Reads all that is there; ready when there will be no more.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(input) = &mut self.input else {
+                return Poll::Ready(());
+            };
+            match input.poll(cx) {
+                Poll::Ready(Got::Messages(run)) => self.read(run),
+                Poll::Ready(
+                    Got::Eof | Got::TooLarge(_) | Got::Slow | Got::Broken(_) | Got::Failed(_),
+                ) => {
+                    self.input = None;
+                    if let Some(task) = self.task.take() {
+                        task.wake();
+                    }
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn read(&mut self, mut run: Run) {
+        let (mut message, mut unused) = (BytesMut::new(), 0);
+        while let Some(Message { len, .. }) = run.pop_message_into(&mut message) {
+            let bytes = PREFIX + len;
+            let note = Note::decode(message.split().freeze());
+            // Of a stream that lives, the first one, if there is room.
+            let place = note.as_ref().and_then(|n| self.notes.get_mut(&n.stream));
+            match (place, note) {
+                (Some(place @ None), Some(note)) if self.bytes + bytes <= self.limit => {
+                    let serial = self.serial;
+                    *place = Some(Noted {
+                        note,
+                        serial,
+                        bytes,
+                    });
+                    self.bytes += bytes;
+                }
+                _ => unused += bytes,
+            }
+        }
+        if let Some(input) = &mut self.input {
+            input.release(unused);
+        }
+    }
+
+    fn remove(&mut self, stream: u64) -> Option<Note> {
+        let Noted {
+            note,
+            serial,
+            bytes,
+        } = self.notes.remove(&stream)??;
+        self.bytes -= bytes;
+        // What an ended control stream held was given back with it.
+        if let Some(input) = &mut self.input
+            && serial == self.serial
+        {
+            input.release(bytes);
+        }
+        Some(note)
+    }
+}

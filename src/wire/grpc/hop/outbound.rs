@@ -1,0 +1,301 @@
+//! The sending side of the control stream: a connection to another ripcord.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request;
+use tokio::time::Sleep;
+
+use super::{CONTROL, Note};
+use crate::net::http2::Control;
+use crate::stream::{Cancel, RequestHead};
+use crate::wire::grpc::metadata;
+use crate::wire::grpc::send::Sender;
+
+/// Bytes of notes that are given to `h2` before the control stream has capacity: it has none before
+/// it is written for the first time, and a storm begins with many cancels.
+const UNASSIGNED: usize = 256 * 1024;
+
+/// One connection's way to say more of a cancel than its number. No task of its own: it does
+/// something only when a stream is canceled. It goes with the last stream of the connection, so that it
+/// does not keep an idle one open.
+#[derive(Debug)]
+pub(in crate::wire::grpc) struct Hop {
+    requests: SendRequest<Bytes>,
+    /// The next stream's name: begins anywhere, so that no two connections have the same.
+    next: Cell<u64>,
+    control: RefCell<ControlStream>,
+    parting: Parting,
+}
+
+#[derive(Debug)]
+enum ControlStream {
+    /// Nothing was canceled yet.
+    None,
+    Open(Open),
+    /// The peer does not serve it, or no longer.
+    Over,
+}
+
+#[derive(Debug)]
+struct Open {
+    answer: ResponseFuture,
+    body: SendStream<Bytes>,
+    /// What is left of [`UNASSIGNED`].
+    unassigned: usize,
+}
+
+impl Hop {
+    pub(in crate::wire::grpc) fn new(requests: SendRequest<Bytes>) -> Rc<Self> {
+        Rc::new(Self {
+            requests,
+            next: Cell::new(RandomState::new().build_hasher().finish()),
+            control: RefCell::new(ControlStream::None),
+            parting: Parting::default(),
+        })
+    }
+
+    /// What the connection's driver has to do for it.
+    pub(in crate::wire::grpc) fn parting(&self) -> Parting {
+        self.parting.clone()
+    }
+
+    /// A name for a new stream.
+    pub(in crate::wire::grpc) fn next(&self) -> u64 {
+        self.next.replace(self.next.get().wrapping_add(1))
+    }
+
+    /// How many of the connection's streams it takes itself.
+    pub(in crate::wire::grpc) fn streams(&self) -> usize {
+        match &*self.control.borrow() {
+            ControlStream::Open(_) => 1,
+            ControlStream::None | ControlStream::Over => 0,
+        }
+    }
+
+    /// Says what the reset of a stream is about that is given to [`Hop::reset`] next, if it can be
+    /// said at once. `active` streams live on the connection.
+    pub(in crate::wire::grpc) fn note(&self, stream: u64, cancel: &Cancel, active: usize) {
+        let control = &mut *self.control.borrow_mut();
+        if let ControlStream::None = control {
+            // Not in the place of a stream.
+            if active >= self.requests.current_max_send_streams() {
+                return;
+            }
+            *control = self.open().map_or(ControlStream::Over, ControlStream::Open);
+        }
+        let note = Note::new(stream, cancel);
+        if let ControlStream::Open(open) = control
+            && open.send(&note, &self.parting).is_err()
+        {
+            *control = ControlStream::Over;
+        }
+    }
+
+    /// Resets a stream, behind all that was noted and in the same flush. `h2` writes one frame of
+    /// each stream in turn: a reset given to it now would come before the notes that wait.
+    pub(in crate::wire::grpc) fn reset(&self, stream: Sender, code: h2::Reason) {
+        let waiting = &mut *self.parting.0.borrow_mut();
+        let behind = waiting.noted;
+        waiting.resets.push_back(Reset {
+            stream,
+            code,
+            behind,
+        });
+        if let Some(driver) = &waiting.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn open(&self) -> Option<Open> {
+        let head = RequestHead::default();
+        let mut request: Request<()> = metadata::request(&head);
+        *request.uri_mut() = format!("http://localhost{CONTROL}").parse().ok()?;
+        let (answer, body) = self.requests.clone().send_request(request, false).ok()?;
+        Some(Open {
+            answer,
+            body,
+            unassigned: UNASSIGNED,
+        })
+    }
+}
+
+/// The peer ended the control stream.
+struct Ended;
+
+impl Open {
+    fn send(&mut self, note: &Note, parting: &Parting) -> Result<(), Ended> {
+        let note = note.encode();
+        // There is no answer before the end: whatever it is, it is over.
+        let mut nobody = Context::from_waker(Waker::noop());
+        if Pin::new(&mut self.answer).poll(&mut nobody).is_ready() {
+            return Err(Ended);
+        }
+        self.body.reserve_capacity(note.len());
+        if self.body.capacity() < note.len() {
+            if self.unassigned < note.len() {
+                // Blocked. What comes behind the reset is of no use.
+                self.body.reserve_capacity(0);
+                return Ok(());
+            }
+            self.unassigned -= note.len();
+        }
+        let counted = parting.count(note);
+        self.body.send_data(counted, false).map_err(|_| Ended)
+    }
+}
+
+/// The connection and its last stream were let go of: what was said last is still to be written.
+impl Drop for Hop {
+    fn drop(&mut self) {
+        let control = std::mem::replace(self.control.get_mut(), ControlStream::Over);
+        if let ControlStream::Open(mut open) = control
+            && open.body.send_data(Bytes::new(), true).is_ok()
+        {
+            let waiting = &mut *self.parting.0.borrow_mut();
+            waiting.open = Some(open);
+            if let Some(driver) = &waiting.driver {
+                driver.wake_by_ref();
+            }
+        }
+    }
+}
+
+/// What a connection's driver does for its [`Hop`].
+#[derive(Clone, Debug, Default)]
+pub(in crate::wire::grpc) struct Parting(Rc<RefCell<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Streams that are to be reset, in order.
+    resets: VecDeque<Reset>,
+    /// Notes that were given to `h2`.
+    noted: u64,
+    /// How many of them `h2` is done with: wrote them, in their order, or dropped all.
+    done: Arc<AtomicU64>,
+    /// A control stream that is over: dropping its handles would take back what is not yet written.
+    open: Option<Open>,
+    /// The peer has so long to answer that it read all.
+    timer: Option<Pin<Box<Sleep>>>,
+    driver: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Reset {
+    stream: Sender,
+    code: h2::Reason,
+    /// How many notes `h2` had been given: its own, if there is one, is among them.
+    behind: u64,
+}
+
+/// A note that says when `h2` is done with it.
+struct Counted {
+    note: Bytes,
+    done: Arc<AtomicU64>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.note
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Parting {
+    /// The note as it is sent.
+    fn count(&self, note: Bytes) -> Bytes {
+        let waiting = &mut *self.0.borrow_mut();
+        waiting.noted += 1;
+        Bytes::from_owner(Counted {
+            note,
+            done: Arc::clone(&waiting.done),
+        })
+    }
+
+    /// Drives the connection, which is not over before the control stream is.
+    pub(in crate::wire::grpc) async fn drive<T>(
+        self,
+        driver: impl Future<Output = T>,
+        control: Control,
+        grace: Duration,
+    ) -> T {
+        let mut driver = std::pin::pin!(driver);
+        poll_fn(|cx| {
+            self.0.borrow_mut().poll(cx, grace);
+            loop {
+                if self.is_to_reset() {
+                    control.hold_flush(true);
+                    let polled = driver.as_mut().poll(cx);
+                    control.hold_flush(false);
+                    if polled.is_ready() {
+                        return polled;
+                    }
+                    let due = self.0.borrow_mut().due(control.is_blocked());
+                    for mut reset in due {
+                        reset.stream.reset(reset.code);
+                    }
+                }
+                let polled = driver.as_mut().poll(cx);
+                // A full socket wakes the driver when it takes more.
+                if polled.is_ready() || control.is_blocked() || !self.is_to_reset() {
+                    return polled;
+                }
+            }
+        })
+        .await
+    }
+
+    fn is_to_reset(&self) -> bool {
+        !self.0.borrow().resets.is_empty()
+    }
+}
+
+impl Waiting {
+    fn poll(&mut self, cx: &mut Context<'_>, grace: Duration) {
+        if !self
+            .driver
+            .as_ref()
+            .is_some_and(|w| w.will_wake(cx.waker()))
+        {
+            self.driver = Some(cx.waker().clone());
+        }
+        if let Some(open) = &mut self.open {
+            let timer = || Box::pin(tokio::time::sleep(grace));
+            let timer = self.timer.get_or_insert_with(timer);
+            if Pin::new(&mut open.answer).poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready()
+            {
+                (self.open, self.timer) = (None, None);
+            }
+        }
+    }
+
+    /// The streams whose reset can be written now. While the socket is full, `h2` wrote less than it
+    /// could: a reset waits for its note then, or it would take the place of what its stream had
+    /// queued, and leave long before. Once the socket takes all, which is never behind more than the
+    /// connection may queue ([`Desk`](crate::net::outbox::Desk)), a note that the peer's windows keep back
+    /// delays none.
+    fn due(&mut self, blocked: bool) -> VecDeque<Reset> {
+        let done = self.done.load(Ordering::Relaxed);
+        let count = match blocked {
+            true => self.resets.partition_point(|reset| reset.behind <= done),
+            false => self.resets.len(),
+        };
+        self.resets.drain(..count).collect()
+    }
+}

@@ -1,0 +1,345 @@
+//! HTTP headers to heads and metadata and back.
+//!
+//! Follows PROTOCOL-HTTP2.md and gopkg `cloud/metainfo/http.go`. What HTTP headers cannot write
+//! (case, bytes, order) rides in one `ripcord-meta-bin` header: see `wire/grpc/keys.rs`.
+
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::stream::{Hops, Payload, RequestHead, ResponseHead};
+use crate::wire::grpc::keys;
+use crate::wire::grpc::metadata::refusal::Refused;
+use crate::wire::grpc::status::{self, Code};
+
+mod refusal;
+pub use refusal::Refusal;
+
+mod entries;
+use entries::write_exact;
+pub(crate) use entries::{Place, exact, write};
+
+/// What a path cannot hold as it is. `/` is kept: a service's name may have some.
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// As [`PATH`], for a method: it is what stands behind the last `/`.
+const METHOD: &AsciiSet = &PATH.add(b'/');
+
+/// A request's headers that are about the call, the first of each name, found in one pass: a lookup
+/// by name parses and hashes it, and most requests have few of these.
+#[derive(Default)]
+struct Fields<'a> {
+    content_type: Option<&'a HeaderValue>,
+    host: Option<&'a HeaderValue>,
+    timeout: Option<&'a HeaderValue>,
+    encoding: Option<&'a HeaderValue>,
+    caller: Option<&'a HeaderValue>,
+    hops: Option<&'a HeaderValue>,
+    to: Option<&'a HeaderValue>,
+    call: Option<&'a HeaderValue>,
+    /// Whether a `te` says `trailers`, if there is one.
+    te: Option<bool>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            let field = match name.as_str() {
+                "content-type" => &mut found.content_type,
+                "host" => &mut found.host,
+                keys::TIMEOUT => &mut found.timeout,
+                keys::ENCODING => &mut found.encoding,
+                keys::SOURCE_SERVICE => &mut found.caller,
+                keys::HOPS => &mut found.hops,
+                keys::TO => &mut found.to,
+                keys::CALL => &mut found.call,
+                "te" => {
+                    found.te = Some(found.te == Some(true) || says_trailers(value));
+                    continue;
+                }
+                _ => continue,
+            };
+            field.get_or_insert(value);
+        }
+        found
+    }
+}
+
+/// Reads a request; refuses as a gRPC server does what is not gRPC.
+pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal> {
+    let fields = Fields::of(&parts.headers);
+    if parts.method != Method::POST {
+        return Err(Refused::Method.into());
+    }
+    let Some(payload) = fields.content_type.and_then(payload_of) else {
+        return Err(Refused::ContentType.into());
+    };
+    if fields.te == Some(false) {
+        return Err(Refused::Te.into());
+    }
+    let path = parts.uri.path();
+    let Some((service, method)) = path
+        .strip_prefix('/')
+        .and_then(|path| path.rsplit_once('/'))
+        .filter(|(_, method)| !method.is_empty())
+    else {
+        return Err(Refused::Path(path.to_owned()).into());
+    };
+    let call = fields.call.and_then(exact_text);
+    let (service, method) = call
+        .as_deref()
+        .and_then(|text| text.split_once('\0'))
+        .filter(|(service, method)| self::path(service, method).0 == path)
+        .unwrap_or((service, method));
+    let timeout = match fields.timeout {
+        Some(raw) => match status::parse_timeout(raw.as_bytes()) {
+            Some(timeout) => Some(timeout),
+            None => return Err(Refused::Timeout.into()),
+        },
+        None => None,
+    };
+    let to = match parts.uri.authority() {
+        Some(authority) => Some(authority.as_str().to_owned()),
+        None => fields.host.map(lossy),
+    };
+    let to = fields
+        .to
+        .and_then(exact_text)
+        .filter(|exact| to.as_deref() == Some(authority(Some(exact)).as_str()))
+        .or(to);
+    Ok(RequestHead {
+        service: service.to_owned(),
+        method: method.to_owned(),
+        to,
+        caller: fields.caller.map(lossy).filter(|name| !name.is_empty()),
+        hops: fields
+            .hops
+            .and_then(|raw| Hops::parse(&status::decode_message(raw.as_bytes()))),
+        payload,
+        encoding: fields.encoding.and_then(encoding_of),
+        timeout,
+        destination: None,
+        metadata: exact(&parts.headers, Place::Request),
+    })
+}
+
+/// Writes a request over plain HTTP/2, addressed to `head.to`; what is no authority is replaced by
+/// `localhost`.
+#[must_use]
+pub fn request(head: &RequestHead) -> Request<()> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = http::Version::HTTP_2;
+    let (path, escaped) = path(&head.service, &head.method);
+    let authority = authority(head.to.as_deref());
+    let exact_to = head.to.as_deref().filter(|to| authority.as_str() != *to);
+    *request.uri_mut() = uri(authority, path);
+    let headers = request.headers_mut();
+    put(headers, TE, "trailers");
+    put_payload(headers, &head.payload);
+    if let Some(timeout) = head.timeout {
+        put(
+            headers,
+            keys::names::TIMEOUT,
+            &status::format_timeout(timeout),
+        );
+    }
+    if let Some(encoding) = &head.encoding {
+        put(headers, keys::names::ENCODING, encoding);
+    }
+    if let Some(caller) = &head.caller
+        && let Ok(value) = HeaderValue::from_bytes(caller.as_bytes())
+    {
+        let _ = headers.try_insert(keys::names::SOURCE_SERVICE, value);
+    }
+    if let Some(hops) = &head.hops {
+        let hops = status::encode_message(hops.as_wire());
+        put(headers, keys::names::HOPS, &hops);
+    }
+    write_exact(&head.metadata, Place::Request, headers);
+    let carry = |headers: &mut HeaderMap, name, text: &str| {
+        put(
+            headers,
+            HeaderName::from_static(name),
+            &status::encode_bin(text.as_bytes()),
+        );
+    };
+    if let Some(to) = exact_to {
+        carry(headers, keys::TO, to);
+    }
+    if escaped {
+        carry(
+            headers,
+            keys::CALL,
+            &format!("{}\0{}", head.service, head.method),
+        );
+    }
+    request
+}
+
+/// Reads a callee's headers. `explicit` is true; a Trailers-Only block is the caller's to see.
+#[must_use]
+pub fn response_head(headers: &HeaderMap) -> ResponseHead {
+    ResponseHead {
+        encoding: encoding(headers),
+        metadata: exact(headers, Place::Response),
+        explicit: true,
+    }
+}
+
+/// Whether a response is gRPC's, so that its body is messages.
+#[must_use]
+pub fn is_grpc(parts: &http::response::Parts) -> bool {
+    parts.status == StatusCode::OK && payload(&parts.headers).is_some()
+}
+
+/// Writes a callee's headers.
+#[must_use]
+pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::OK;
+    *response.version_mut() = http::Version::HTTP_2;
+    let headers = response.headers_mut();
+    put_payload(headers, payload);
+    if let Some(encoding) = &head.encoding {
+        put(headers, keys::names::ENCODING, encoding);
+    }
+    write_exact(&head.metadata, Place::Response, headers);
+    response
+}
+
+/// The kind of payload that the content type says; `None` if it is not gRPC's.
+#[must_use]
+pub fn payload(headers: &HeaderMap) -> Option<Payload> {
+    headers.get(CONTENT_TYPE).and_then(payload_of)
+}
+
+fn payload_of(content_type: &HeaderValue) -> Option<Payload> {
+    // As peers write it, without a copy in lower case.
+    match content_type.as_bytes() {
+        b"application/grpc" | b"application/grpc+proto" => return Some(Payload::Protobuf),
+        b"application/grpc+thrift" => return Some(Payload::Thrift),
+        _ => {}
+    }
+    let raw = content_type.to_str().ok()?.to_ascii_lowercase();
+    let rest = raw.trim().strip_prefix("application/grpc")?;
+    let subtype = match rest.chars().next() {
+        None | Some(';') => "",
+        Some('+') => rest.get(1..)?.split(';').next().unwrap_or_default().trim(),
+        Some(_) => return None,
+    };
+    Some(match subtype {
+        "" | "proto" => Payload::Protobuf,
+        "thrift" => Payload::Thrift,
+        other => Payload::Other(other.into()),
+    })
+}
+
+/// Writes the content type.
+pub(crate) fn put_payload(headers: &mut HeaderMap, payload: &Payload) {
+    match payload {
+        Payload::Protobuf => put(headers, CONTENT_TYPE, "application/grpc"),
+        Payload::Thrift => put(headers, CONTENT_TYPE, "application/grpc+thrift"),
+        Payload::Other(subtype) => {
+            put(
+                headers,
+                CONTENT_TYPE,
+                &format!("application/grpc+{subtype}"),
+            );
+        }
+    }
+}
+
+/// Writes a header of our own, if its value can be written.
+pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        let _ = headers.try_insert(name, value);
+    }
+}
+
+/// Removes every header that only ripcord knows.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    let ours = |name: &&HeaderName| name.as_str().starts_with(keys::PREFIX_RIPCORD);
+    let names: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// The path of a call, and whether some of it had to be escaped.
+fn path(service: &str, method: &str) -> (String, bool) {
+    let mut path = String::with_capacity(service.len() + method.len() + 2);
+    path.push('/');
+    path.extend(utf8_percent_encode(service, PATH));
+    path.push('/');
+    path.extend(utf8_percent_encode(method, METHOD));
+    // An escape is three bytes for one.
+    let escaped = path.len() != service.len() + method.len() + 2;
+    (path, escaped)
+}
+
+fn authority(to: Option<&str>) -> Authority {
+    Authority::try_from(to.unwrap_or_default())
+        .unwrap_or_else(|_| Authority::from_static("localhost"))
+}
+
+/// What a carried field says, believed or not.
+fn exact_text(raw: &HeaderValue) -> Option<String> {
+    String::from_utf8(status::decode_bin(raw.as_bytes())?).ok()
+}
+
+fn uri(authority: Authority, path: String) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority);
+    parts.path_and_query =
+        Some(PathAndQuery::try_from(path).unwrap_or_else(|_| PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+fn encoding(headers: &HeaderMap) -> Option<Box<str>> {
+    headers.get(keys::ENCODING).and_then(encoding_of)
+}
+
+fn encoding_of(raw: &HeaderValue) -> Option<Box<str>> {
+    let raw = raw.to_str().ok()?;
+    (raw != "identity" && !raw.is_empty()).then(|| raw.into())
+}
+
+fn says_trailers(value: &HeaderValue) -> bool {
+    value
+        .as_bytes()
+        .split(|b| *b == b',')
+        .any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+fn lossy(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+impl Refused {
+    pub(crate) const fn code(&self) -> Option<Code> {
+        match self {
+            Self::Method | Self::ContentType => None,
+            Self::Te | Self::Timeout => Some(Code::Internal),
+            Self::Path(_) => Some(Code::Unimplemented),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

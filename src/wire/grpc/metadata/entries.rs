@@ -1,0 +1,198 @@
+//! Entries to HTTP headers and back, exactly: the pack that rides beside headers which do not say
+//! all.
+//!
+//! Follows PROTOCOL-HTTP2.md ("Custom-Metadata") and gopkg `cloud/metainfo/http.go`; the
+//! `ripcord-*` names are those of `wire/grpc/keys.rs`.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::stream::{Entry, Metadata, Scope};
+use crate::wire::grpc::metadata::put;
+use crate::wire::grpc::{keys, status};
+
+/// The longest pack that is put into a request's or a response's headers: peers cap header blocks.
+const MAX_PACK: usize = 3 * 1024;
+
+/// Begins a transit key that is already one hop old.
+const UPSTREAM: &[u8] = b"UPSTREAM_";
+
+/// Among more entries than these the live K of an `UPSTREAM_K` is not looked for.
+const MAX_UPSTREAM: usize = 256;
+
+/// Which headers: only a request's have metainfo in them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A request's.
+    Request,
+    /// A response's headers or trailers.
+    Response,
+}
+
+impl Place {
+    /// Headers of this wire, and what the head has a field for.
+    fn is_reserved(self, name: &str) -> bool {
+        keys::is_reserved(name)
+            || match self {
+                Self::Request => keys::is_carried(name) || name == keys::SOURCE_SERVICE,
+                Self::Response => name.starts_with(keys::PREFIX_RIPCORD),
+            }
+    }
+}
+
+/// Headers to entries, the carried ones where they count.
+pub(crate) fn exact(headers: &HeaderMap, place: Place) -> Metadata {
+    let native = read(headers, place);
+    let packed = headers
+        .get(keys::META)
+        .and_then(|raw| status::decode_bin(raw.as_bytes()))
+        .and_then(|raw| Metadata::unpack(raw.into()));
+    match packed {
+        Some(packed) => {
+            let beside = rendered(&packed, place);
+            Metadata::reconcile(native, packed, &beside)
+        }
+        None => native,
+    }
+}
+
+/// What a peer reads of `metadata` when it has only the headers.
+pub(crate) fn rendered(metadata: &Metadata, place: Place) -> Metadata {
+    let mut headers = HeaderMap::with_capacity(metadata.len());
+    write(metadata, place, &mut headers);
+    read(&headers, place)
+}
+
+/// Writes the entries, and their pack where the headers do not say all of it.
+pub(super) fn write_exact(metadata: &Metadata, place: Place, headers: &mut HeaderMap) {
+    if !write(metadata, place, headers) {
+        let pack = status::encode_bin(&metadata.pack());
+        if pack.len() <= MAX_PACK {
+            put(headers, HeaderName::from_static(keys::META), &pack);
+        }
+    }
+}
+
+fn read(headers: &HeaderMap, place: Place) -> Metadata {
+    let mut out = Metadata::with_capacity(headers.len());
+    for (name, value) in headers {
+        let name = name.as_str();
+        let value = value.as_bytes();
+        if place.is_reserved(name) {
+            continue;
+        }
+        let metainfo = match place {
+            Place::Request => metainfo(name),
+            Place::Response => None,
+        };
+        if let Some((scope, rest)) = metainfo {
+            if !rest.is_empty() && !value.is_empty() {
+                let key = rest.replace('-', "_").to_ascii_uppercase();
+                out.push(scope, key, value.to_vec());
+            }
+        } else if name.ends_with("-bin") {
+            for part in value.split(|b| *b == b',') {
+                if let Some(raw) = status::decode_bin(part.trim_ascii()) {
+                    out.push(Scope::Plain, name.to_owned(), status::encode_bin(&raw));
+                }
+            }
+        } else {
+            out.push(Scope::Plain, name.to_owned(), value.to_vec());
+        }
+    }
+    out
+}
+
+/// Entries to headers; drops what HTTP/2 has no form for. Whether the headers say all of it.
+pub(crate) fn write(metadata: &Metadata, place: Place, headers: &mut HeaderMap) -> bool {
+    let mut exact = true;
+    let mut last: Option<HeaderName> = None;
+    for entry in metadata {
+        let Some(name) = name_of(entry, place, metadata) else {
+            exact = false;
+            continue;
+        };
+        // A header map keeps the values of one name together, wherever they stood.
+        let again = headers.contains_key(&name);
+        exact &= !again || last.as_ref() == Some(&name);
+        exact &= is_exact(entry, &name, place);
+        if entry.scope == Scope::Plain && name.as_str().ends_with("-bin") {
+            let parts: Option<Vec<_>> = entry
+                .value
+                .split(|b| *b == b',')
+                .map(|part| status::decode_bin(part.trim_ascii()))
+                .collect();
+            // A TTHeader peer knows nothing of `-bin`: its bytes are the value then.
+            for raw in parts.unwrap_or_else(|| vec![entry.value.to_vec()]) {
+                let text = status::encode_bin(&raw);
+                exact &= text.as_bytes() == entry.value;
+                exact &= append(headers, name.clone(), text.as_bytes());
+            }
+        } else {
+            let value = entry.value.trim_ascii();
+            exact &= value.len() == entry.value.len();
+            exact &= append(headers, name.clone(), value);
+        }
+        last = Some(name);
+    }
+    exact
+}
+
+/// The header under which an entry is written, if it can be.
+fn name_of(entry: &Entry, place: Place, among: &Metadata) -> Option<HeaderName> {
+    let metainfo = |prefix: &str, key: &[u8]| {
+        if key.is_empty() || entry.value.is_empty() {
+            return None;
+        }
+        let key = std::str::from_utf8(key).ok()?.replace('_', "-");
+        HeaderName::from_bytes(format!("{prefix}{key}").as_bytes()).ok()
+    };
+    match entry.scope {
+        Scope::Plain => HeaderName::from_bytes(&entry.key)
+            .ok()
+            .filter(|name| !place.is_reserved(name.as_str())),
+        Scope::Persist => metainfo(keys::PREFIX_PERSIST, &entry.key),
+        // To its receiver an `UPSTREAM_K` is a K that goes no further, which is just what a gRPC
+        // receiver makes of the K it gets.
+        Scope::Transit => match entry.key.strip_prefix(UPSTREAM) {
+            Some(key) if among.len() <= MAX_UPSTREAM => {
+                let live = std::str::from_utf8(key).ok()?;
+                match among.get(Scope::Transit, live) {
+                    Some(_) => None,
+                    None => metainfo(keys::PREFIX_TRANSIT, key),
+                }
+            }
+            Some(_) | None => metainfo(keys::PREFIX_TRANSIT, &entry.key),
+        },
+    }
+}
+
+/// Whether [`read`] makes the same key of the header.
+fn is_exact(entry: &Entry, name: &HeaderName, place: Place) -> bool {
+    match (entry.scope, place) {
+        (Scope::Plain, Place::Request) => {
+            name.as_str().as_bytes() == entry.key && metainfo(name.as_str()).is_none()
+        }
+        (Scope::Plain, Place::Response) => name.as_str().as_bytes() == entry.key,
+        (Scope::Transit | Scope::Persist, Place::Request) => {
+            !entry.key.starts_with(UPSTREAM)
+                && !entry
+                    .key
+                    .iter()
+                    .any(|b| *b == b'-' || b.is_ascii_lowercase())
+        }
+        (Scope::Transit | Scope::Persist, Place::Response) => false,
+    }
+}
+
+fn metainfo(name: &str) -> Option<(Scope, &str)> {
+    let persist = name.strip_prefix(keys::PREFIX_PERSIST);
+    let transit = name.strip_prefix(keys::PREFIX_TRANSIT);
+    persist
+        .map(|rest| (Scope::Persist, rest))
+        .or(transit.map(|rest| (Scope::Transit, rest)))
+}
+
+/// Fails for values with control characters, and when the map is full (32,768 names).
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) -> bool {
+    HeaderValue::from_bytes(value).is_ok_and(|value| headers.try_append(name, value).is_ok())
+}

@@ -1,0 +1,319 @@
+//! The gRPC server role: streams in, as [`Inbound`] halves.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+
+use crate::net::held::Held;
+use crate::net::http2::Control;
+use crate::stream::{
+    End, Half, HopKind, Hops, Inbound, NON_TTSTREAM, Party, Payload, Received, RequestHead,
+    ResponseHead, Run,
+};
+use crate::wire::grpc::hop::inbound::Notes;
+use crate::wire::grpc::receive::{Got, Receiver};
+use crate::wire::grpc::send::Sender;
+use crate::wire::grpc::status::Code;
+use crate::wire::grpc::{Deadline, StreamConfig, end, hop, keys, metadata};
+
+/// One stream of a gRPC caller.
+#[derive(Debug)]
+pub struct ServerStream {
+    receiver: Receiver,
+    respond: SendResponse<Bytes>,
+    sender: Option<Sender>,
+    /// A head that waits for the first message or the end.
+    held: Option<Box<ResponseHead>>,
+    payload: Payload,
+    /// By which way it came, for a cancel that does not say.
+    hops: Hops,
+    /// Its name on the control stream, if another ripcord sent it.
+    noted: Option<u64>,
+    notes: Rc<Notes>,
+    deadline: Option<Deadline>,
+    request_over: bool,
+    /// Nothing more may be said: the end was told, or the caller is gone.
+    over: bool,
+    /// Why it must not be carried.
+    refusal: Option<Box<End>>,
+    config: Rc<StreamConfig>,
+    control: Control,
+}
+
+/// One connection of callers.
+#[derive(Debug)]
+pub struct Connection {
+    config: Rc<StreamConfig>,
+    control: Control,
+    held: Rc<Held>,
+    notes: Rc<Notes>,
+    not_grpc: Cell<u64>,
+}
+
+impl Connection {
+    /// A connection that is to be served with [`Connection::control`].
+    #[must_use]
+    pub fn new(config: Rc<StreamConfig>) -> Self {
+        let (control, held) = (Control::default(), config.held());
+        control.account(Rc::clone(&held));
+        Self {
+            notes: Notes::new(control.clone()),
+            config,
+            control,
+            held,
+            not_grpc: Cell::new(0),
+        }
+    }
+
+    /// Its driver's remote control.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// How many requests were refused since they are not gRPC, since this was asked last.
+    pub fn take_not_grpc(&self) -> u64 {
+        self.not_grpc.take()
+    }
+
+    /// Makes a stream of a request. Returns `None` for what is none: a request that is not gRPC is
+    /// answered, and counted; another ripcord's control stream is served. A stream with too much
+    /// metadata says so itself ([`Inbound::refusal`]).
+    pub fn accept(
+        &self,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+    ) -> Option<(RequestHead, ServerStream)> {
+        let config = &self.config;
+        let (mut parts, body) = request.into_parts();
+        if parts.uri.path() == hop::CONTROL {
+            // Never a backend's: it is about this connection.
+            if config.carried {
+                self.notes
+                    .serve(body, respond, &self.held, config.stream_window);
+            } else {
+                let _ = respond.send_response(hop::answer(Code::Unimplemented), true);
+            }
+            return None;
+        }
+        if !config.carried {
+            metadata::strip(&mut parts.headers);
+        }
+        let mut head = match metadata::request_head(&parts) {
+            Ok(head) => head,
+            Err(refusal) => {
+                let _ = respond.send_response(refusal.response(), true);
+                self.not_grpc.set(self.not_grpc.get() + 1);
+                return None;
+            }
+        };
+        let said = head.hops.take();
+        let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or(NON_TTSTREAM));
+        let passed = said.unwrap_or_else(origin);
+        // The copy stays: it has no room for more.
+        let hops = passed.clone();
+        head.hops = Some(passed);
+        let noted = hop::named(&parts.headers);
+        self.notes.enter(noted);
+        let mut stream = ServerStream {
+            receiver: Receiver::new(
+                body,
+                self.held.share(),
+                config.max_message,
+                config.stream_window,
+            ),
+            respond,
+            sender: None,
+            held: None,
+            payload: head.payload.clone(),
+            hops,
+            noted,
+            notes: Rc::clone(&self.notes),
+            deadline: head.timeout.map(Deadline::after),
+            request_over: false,
+            over: false,
+            refusal: None,
+            config: Rc::clone(config),
+            control: self.control.clone(),
+        };
+        let (size, limit) = (size(&parts.headers), config.max_metadata);
+        if size > limit {
+            let text = format!("request metadata of {size} bytes is over the limit of {limit}");
+            stream.refusal = Some(Box::new(End::hop(HopKind::OverLimit, text)));
+        }
+        Some((head, stream))
+    }
+}
+
+/// Bytes of names and values.
+fn size(headers: &HeaderMap) -> usize {
+    let one = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    headers.iter().map(one).sum()
+}
+
+impl ServerStream {
+    fn gone(&mut self, error: &h2::Error) -> End {
+        self.over = true;
+        match error.reason() {
+            Some(reason) if error.is_reset() => self.reset_by_caller(reason),
+            _ => end::connection_lost(Party::Caller, self.hops.path(), &error.to_string()),
+        }
+    }
+
+    fn reset_by_caller(&mut self, reason: h2::Reason) -> End {
+        self.over = true;
+        let reason = u32::from(reason);
+        let note = self.noted.and_then(|stream| self.notes.take(stream));
+        if let Some(end) = note.and_then(|n| end::from_noted_reset(reason, n.cause, n.path)) {
+            return end;
+        }
+        let near = self.deadline.is_some_and(Deadline::is_near);
+        end::from_caller_reset(reason, self.hops.path(), near)
+    }
+
+    #[cfg(test)]
+    pub(in crate::wire::grpc) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// The sending side, with the head written before it.
+    fn sender(&mut self) -> Option<&mut Sender> {
+        if self.sender.is_none() {
+            let head = self.held.take().unwrap_or_default();
+            let mut response = metadata::response(&head, &self.payload);
+            if !self.config.carried {
+                metadata::strip(response.headers_mut());
+            }
+            self.sender = self
+                .respond
+                .send_response(response, false)
+                .ok()
+                .map(|stream| Sender::new(stream, self.control.desk()));
+        }
+        self.sender.as_mut()
+    }
+}
+
+fn slow() -> End {
+    End::hop(
+        HopKind::SlowReceiver,
+        "the callee did not take the caller's messages",
+    )
+}
+
+impl Half for ServerStream {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        if !self.request_over {
+            let got = std::task::ready!(self.receiver.poll(cx));
+            return Poll::Ready(match got {
+                Got::Messages(run) => Received::Messages(run),
+                Got::Eof => {
+                    self.request_over = true;
+                    Received::HalfClose
+                }
+                Got::Slow => Received::End(slow()),
+                Got::TooLarge(len) => Received::End(End::hop(
+                    HopKind::MessageTooLarge,
+                    format!(
+                        "a request message of {len} bytes is over the limit of {}",
+                        self.config.max_message
+                    ),
+                )),
+                Got::Broken(text) => Received::End(End::hop(HopKind::BadRequest, text)),
+                Got::Failed(error) => Received::End(self.gone(&error)),
+            });
+        }
+        if self.receiver.poll_slow(cx).is_ready() {
+            return Poll::Ready(Received::End(slow()));
+        }
+        let reset = match &mut self.sender {
+            Some(sender) => sender.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
+        };
+        reset.map(|reset| {
+            Received::End(match reset {
+                Ok(reason) => self.reset_by_caller(reason),
+                Err(error) => self.gone(&error),
+            })
+        })
+    }
+
+    fn release(&mut self, bytes: usize) {
+        self.receiver.release(bytes);
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+        if run.is_empty() {
+            return Poll::Ready(());
+        }
+        match self.sender() {
+            Some(sender) => sender.poll_send(cx, run),
+            None => {
+                run.clear();
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Inbound for ServerStream {
+    fn refusal(&mut self) -> Option<End> {
+        self.refusal.take().map(|end| *end)
+    }
+
+    fn takes_compressed(&self) -> bool {
+        true
+    }
+
+    fn send_head(&mut self, head: ResponseHead) {
+        let explicit = head.explicit;
+        self.held = Some(Box::new(head));
+        if explicit {
+            self.sender();
+        }
+    }
+
+    fn finish(&mut self, end: &End, node: &str) -> Option<u32> {
+        if std::mem::replace(&mut self.over, true) {
+            return None;
+        }
+        self.control.urgent();
+        if let Some(sender) = self.sender.as_mut().filter(|s| !s.at_boundary()) {
+            let code = end::reset_to_caller(end, node, self.noted.is_some());
+            sender.reset(code.into());
+            return None;
+        }
+        let trailers = end::to_caller(end, node, self.config.carried);
+        let told = trailers
+            .get(keys::STATUS)
+            .and_then(|raw| raw.to_str().ok()?.parse().ok());
+        let bare = self
+            .held
+            .as_ref()
+            .is_none_or(|head| head.metadata.is_empty());
+        if self.sender.is_none() && bare {
+            let mut response = metadata::response(&ResponseHead::default(), &self.payload);
+            response.headers_mut().extend(trailers);
+            let _ = self.respond.send_response(response, true);
+        } else if let Some(sender) = self.sender() {
+            sender.trailers(trailers);
+        }
+        told
+    }
+}
+
+/// A stream that is dropped without an end was lost to a panic: its caller must still hear one.
+impl Drop for ServerStream {
+    fn drop(&mut self) {
+        if !self.over {
+            let node = Rc::clone(&self.config);
+            self.finish(&End::hop(HopKind::Panic, "the proxy failed"), &node.node);
+        }
+        self.notes.leave(self.noted);
+    }
+}

@@ -1,0 +1,260 @@
+//! The role of the caller: streams that this hop opens on a TTHeader callee, as outbound halves.
+//!
+//! Owns what a client does with each frame, and the stream ids of its connection; the connection
+//! is `conn`'s. Follows Kitex `ttstream/transport_client.go` and `stream_client.go` (v0.16.3),
+//! except that a fault ends its stream, not the connection.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::stream::{
+    Cancel, Half, HopKind, Outbound, Party, Received, RequestHead, ResponseHead, Run, code,
+};
+use crate::wire::ttheader::conn::config::{ConnConfig, count};
+use crate::wire::ttheader::conn::shared::{DROPPED, Shared};
+use crate::wire::ttheader::conn::{Conn, Dispatch, Slot};
+use crate::wire::ttheader::end;
+use crate::wire::ttheader::frame::{Frame, Kind};
+use crate::wire::ttheader::header::{EncodeError, Info};
+use crate::wire::ttheader::metadata;
+use crate::wire::ttheader::state::{Role, State, Verdict};
+
+/// Why a stream cannot be opened here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OpenError {
+    /// The connection is lost or being closed: another one may do.
+    #[error("the connection is closed")]
+    Closed,
+    /// Every stream id is in use.
+    #[error("no stream id is free")]
+    NoId,
+    /// The request's head does not fit TTHeader: no connection will do.
+    #[error("the request's head cannot be written: {0}")]
+    Head(#[from] EncodeError),
+}
+
+/// A connection to a callee. When it is dropped the connection ends once it is idle.
+pub struct Client {
+    shared: Rc<Shared>,
+    last_id: Cell<i32>,
+}
+
+impl Client {
+    /// A client on `io`, and the future that drives it, which ends with the connection.
+    pub fn new<IO>(io: IO, config: Rc<ConnConfig>) -> (Self, impl Future<Output = ()> + use<IO>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let shared = Shared::new(config, Role::Client);
+        let driver = Conn::new(io, BytesMut::new(), Rc::clone(&shared), Caller);
+        let client = Self {
+            shared,
+            last_id: Cell::new(0),
+        };
+        (client, driver)
+    }
+
+    /// Opens a stream: its Header is queued.
+    ///
+    /// # Errors
+    /// When it cannot be; nothing was sent then.
+    pub fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
+        let shared = &self.shared;
+        if self.is_closed() {
+            return Err(OpenError::Closed);
+        }
+        let id = self.next_id().ok_or(OpenError::NoId)?;
+        let (info, protocol) = metadata::request_info(head);
+        let method = Bytes::copy_from_slice(head.method.as_bytes());
+        let template = Frame::data_template(id, protocol, method)?;
+        let frame = Frame {
+            kind: Kind::Header,
+            stream_id: id,
+            protocol,
+            info,
+            payload: Bytes::new(),
+        };
+        shared.out.borrow_mut().frame(&frame)?;
+        let state = State::new(Role::Client);
+        let method = head.method.as_str().into();
+        let slot = Rc::new(Slot::new(id, protocol, method, template, state));
+        shared.add(&slot);
+        shared.notify();
+        Ok(ClientStream {
+            shared: Rc::clone(shared),
+            slot,
+        })
+    }
+
+    /// Whether no new stream can be opened.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.closing.get()
+    }
+
+    /// How many streams live on the connection.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.shared.slots.borrow().len()
+    }
+
+    /// Takes no new streams and closes the connection once none lives on it.
+    pub fn close_when_idle(&self) {
+        self.shared.closing.set(true);
+        self.shared.notify();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn last_id_for_tests(&self, id: i32) {
+        self.last_id.set(id);
+    }
+
+    /// Sequential, so that an id comes again as late as can be; 0 is the connection's.
+    fn next_id(&self) -> Option<i32> {
+        let slots = self.shared.slots.borrow();
+        for _ in 0..=slots.len() + 1 {
+            let id = self.last_id.get().wrapping_add(1);
+            self.last_id.set(id);
+            if id != 0 && !slots.contains_key(&id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.close_when_idle();
+    }
+}
+
+struct Caller;
+
+impl Dispatch for Caller {
+    fn frame(&mut self, shared: &Rc<Shared>, frame: Frame) {
+        let counters = &shared.config.counters;
+        let Some(slot) = shared.find(frame.stream_id) else {
+            count(&counters.late_frames);
+            return;
+        };
+        match frame.kind {
+            Kind::Meta => {}
+            Kind::Header => header(shared, &slot, &frame.info),
+            Kind::Trailer => trailer(shared, &slot, &frame),
+            Kind::Rst => {
+                let end = end::from_rst(Party::Callee, &frame.info, &frame.payload);
+                shared.peer_end(&slot, end, false);
+            }
+            // The decoder does not report Data this way.
+            Kind::Data => count(&counters.bad_frames),
+        }
+    }
+
+    fn unreadable(&mut self, shared: &Rc<Shared>, stream_id: i32, text: &str) {
+        match shared.find(stream_id) {
+            Some(slot) => {
+                shared.break_off(&slot, HopKind::Undecodable, code::ILLEGAL_FRAME, text);
+            }
+            None => count(&shared.config.counters.late_frames),
+        }
+    }
+}
+
+fn header(shared: &Rc<Shared>, slot: &Rc<Slot>, info: &Info) {
+    let mut inner = slot.inner.borrow_mut();
+    match inner.state.recv_head() {
+        Verdict::Accept => {
+            let mut head = metadata::response_head(info);
+            head.explicit = true;
+            inner.head = Some(Box::new(head));
+            inner.wake_recv();
+        }
+        Verdict::Late => count(&shared.config.counters.late_frames),
+        Verdict::Violation(text) => {
+            count(&shared.config.counters.bad_frames);
+            drop(inner);
+            shared.break_off(slot, HopKind::Undecodable, code::UNEXPECTED_HEADER, text);
+        }
+    }
+}
+
+fn trailer(shared: &Rc<Shared>, slot: &Rc<Slot>, frame: &Frame) {
+    let (headless, owes) = {
+        let state = &mut slot.inner.borrow_mut().state;
+        let owes = state.owes_half_close();
+        (state.recv_head() == Verdict::Accept, owes)
+    };
+    if headless {
+        // Kitex callees did so up to late 2025.
+        slot.inner.borrow_mut().head = Some(Box::new(ResponseHead::default()));
+    }
+    if owes {
+        // As Kitex callers do: some callees keep the stream until they hear it.
+        shared.write(shared.frame(slot, Kind::Trailer), false);
+    }
+    let end = end::from_trailer(&frame.info, &frame.payload);
+    shared.peer_end(slot, end, false);
+}
+
+/// One stream opened on a TTHeader callee. Dropped before its end, it cancels it.
+pub struct ClientStream {
+    shared: Rc<Shared>,
+    slot: Rc<Slot>,
+}
+
+impl ClientStream {
+    /// Its id on its connection.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.slot.id
+    }
+}
+
+impl Half for ClientStream {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        self.shared.poll_recv(&self.slot, cx)
+    }
+
+    fn release(&mut self, bytes: usize) {
+        self.shared.release(&self.slot, bytes);
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+        self.shared.poll_send(&self.slot, cx, run)
+    }
+}
+
+impl Outbound for ClientStream {
+    /// The connection itself ends such streams while they live; afterwards they hold nothing of it.
+    fn poll_slow(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    fn half_close(&mut self) {
+        if self.slot.inner.borrow_mut().state.send_half_close() {
+            // Not an end: a callee that is slow to read the request has no grace to keep.
+            let frame = self.shared.frame(&self.slot, Kind::Trailer);
+            self.shared.write(frame, false);
+        }
+    }
+
+    fn cancel(&mut self, cancel: &Cancel) {
+        self.shared.cancel(&self.slot, cancel);
+    }
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        let (_, cause, text) = DROPPED;
+        let cancel = self.shared.own_cancel(cause, text);
+        self.shared.cancel(&self.slot, &cancel);
+        self.shared.half_dropped(&self.slot);
+    }
+}

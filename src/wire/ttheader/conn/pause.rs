@@ -1,0 +1,149 @@
+//! Why a connection is not read, until when, and which stream is to blame.
+//!
+//! Owns the decision only; the connection's task acts on it.
+
+use std::rc::Rc;
+use std::task::Context;
+
+use tokio::time::Instant;
+
+use crate::wire::ttheader::conn::config::count;
+use crate::wire::ttheader::conn::shared::Shared;
+use crate::wire::ttheader::conn::slot::Slot;
+use crate::wire::ttheader::state::Role;
+
+/// What a connection may hold however full the process is.
+const SMALL: usize = 16 * 1024;
+
+#[derive(Debug)]
+enum Cause {
+    /// One stream holds too much.
+    Stream(Rc<Slot>),
+    /// The streams of this connection do.
+    Connection,
+    /// The process does.
+    Process,
+    /// The process does, and a frame is half received: its room is not to grow.
+    Assembling,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pause {
+    cause: Cause,
+    since: Instant,
+    /// Whether other streams were waiting when `since` was set.
+    shared: bool,
+}
+
+impl Pause {
+    /// Whether the message just taken was one too many.
+    pub(crate) fn when_over(shared: &Shared, over: Option<Rc<Slot>>) -> Option<Self> {
+        let cause = if let Some(slot) = over {
+            Cause::Stream(slot)
+        } else if shared.held() >= shared.config.connection_budget {
+            Cause::Connection
+        } else if shared.held() > SMALL && shared.config.budget.is_over() {
+            Cause::Process
+        } else {
+            return None;
+        };
+        Some(Self::new(shared, cause))
+    }
+
+    /// Whether a half-received frame has to wait for room in the process.
+    pub(crate) fn when_assembling(shared: &Shared) -> Option<Self> {
+        shared.settle();
+        let over = shared.config.budget.is_over();
+        over.then(|| Self::new(shared, Cause::Assembling))
+    }
+
+    fn new(shared: &Shared, cause: Cause) -> Self {
+        count(&shared.config.counters.paused_reads);
+        shared.progress.set(false);
+        shared.paused.set(true);
+        // What was taken so far is not to be kept back from others that wait.
+        shared.settle();
+        Self {
+            cause,
+            since: Instant::now(),
+            shared: is_shared(shared),
+        }
+    }
+
+    /// Whether there is room again: half of what is allowed, so that a pause is not per message.
+    pub(crate) fn is_over(&self, shared: &Shared, cx: &mut Context<'_>) -> bool {
+        match &self.cause {
+            Cause::Stream(slot) => {
+                let inner = slot.inner.borrow();
+                !inner.state.is_live() || inner.held <= shared.config.stream_budget / 2
+            }
+            Cause::Connection => shared.held() <= shared.config.connection_budget / 2,
+            // What holds little of it does not have to wait for those that hold more.
+            Cause::Process if shared.held() <= SMALL => true,
+            Cause::Process | Cause::Assembling => {
+                shared.settle();
+                shared.config.budget.poll_room(cx).is_ready()
+            }
+        }
+    }
+
+    /// When the grace is over; `None` while nobody is known to suffer. That the process' budget is
+    /// used up may be learned later, so a deadline that is far is to be asked for again.
+    pub(crate) fn deadline(&mut self, shared: &Shared) -> Option<Instant> {
+        let others = is_shared(shared);
+        let one_stream = matches!(self.cause, Cause::Stream(_));
+        let progress = shared.progress.take() && !(one_stream && others);
+        if progress || others != self.shared {
+            self.since = Instant::now();
+            self.shared = others;
+        }
+        let grace = if others || !one_stream || shared.config.budget.is_over() {
+            shared.config.slow_grace
+        } else {
+            match shared.role {
+                Role::Server => shared.config.lone_grace,
+                Role::Client => return None,
+            }
+        };
+        Some(self.since + grace)
+    }
+
+    /// Starts the grace again.
+    pub(crate) fn restart(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Whether others of the process are being ended already, and that is enough.
+    pub(crate) fn is_helped(&self, shared: &Shared) -> bool {
+        let config = &shared.config;
+        let for_process = match &self.cause {
+            Cause::Process | Cause::Assembling => true,
+            Cause::Stream(_) => !is_shared(shared),
+            Cause::Connection => false,
+        };
+        for_process && config.budget.is_over() && config.budget.excess() == 0
+    }
+
+    /// Whether the half-received frame is to go when no stream holds more.
+    pub(crate) fn is_assembling(&self) -> bool {
+        matches!(self.cause, Cause::Assembling)
+    }
+
+    /// The stream that is to be ended.
+    pub(crate) fn slowest(&self, shared: &Shared) -> Option<Rc<Slot>> {
+        match &self.cause {
+            Cause::Stream(slot) => Some(Rc::clone(slot)),
+            Cause::Connection | Cause::Process | Cause::Assembling => shared
+                .slots
+                .borrow()
+                .values()
+                .filter(|slot| slot.inner.borrow().held > 0)
+                .max_by_key(|slot| slot.inner.borrow().held)
+                .cloned(),
+        }
+    }
+}
+
+fn is_shared(shared: &Shared) -> bool {
+    shared.slots.borrow().len() > 1
+}

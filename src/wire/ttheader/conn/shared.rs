@@ -1,0 +1,463 @@
+//! What a connection's task and the halves of its streams share, on one thread: the stream table,
+//! the write queue, who waits for room in it, and the account of what was received.
+//!
+//! Owns no socket and no timer. The rules of Kitex that it holds: frames for a stream that is gone
+//! are normal (`transport_client.go`, `transport_server.go`); Header before Trailer, once.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use crate::stream::{
+    Cancel, Cause, Class, End, HopKind, How, Party, Path, Received, ResponseHead, Run, code,
+};
+use crate::wire::ttheader::conn::config::{ConnConfig, count};
+use crate::wire::ttheader::conn::out::Out;
+use crate::wire::ttheader::conn::slot::{Inner, Slot};
+use crate::wire::ttheader::end::{self, EndContext, Terminal, TerminalKind};
+use crate::wire::ttheader::frame::{Decoder, Frame, Kind};
+use crate::wire::ttheader::metadata;
+use crate::wire::ttheader::state::{Role, Verdict};
+
+/// How much a stream that had to wait may write before the next one that waits.
+const TURN: usize = 16 * 1024;
+
+/// Entries for which a table without any keeps its room.
+const KEPT: usize = 1024;
+
+pub(crate) struct Shared {
+    pub(crate) config: Rc<ConnConfig>,
+    pub(crate) role: Role,
+    pub(crate) out: RefCell<Out>,
+    pub(crate) slots: RefCell<FxHashMap<i32, Rc<Slot>>>,
+    waiters: RefCell<VecDeque<Rc<Slot>>>,
+    task: RefCell<Option<Waker>>,
+    notified: Cell<bool>,
+    /// Bytes that all streams hold.
+    held: Cell<usize>,
+    /// What the process's budget was not told yet.
+    unsettled: Cell<isize>,
+    /// Halves that exist, so that a storm of short streams is bounded too.
+    pub(crate) halves: Cell<usize>,
+    /// No new streams; the connection ends when it is idle.
+    pub(crate) closing: Cell<bool>,
+    /// The peer is gone: nothing can be written.
+    pub(crate) dead: Cell<bool>,
+    /// When the peer was last told the end of a stream.
+    pub(crate) told: Cell<Option<Instant>>,
+    /// Reading is paused, so a release is worth telling.
+    pub(crate) paused: Cell<bool>,
+    /// Something was released since reading paused.
+    pub(crate) progress: Cell<bool>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Rc<ConnConfig>, role: Role) -> Rc<Self> {
+        Rc::new(Self {
+            config,
+            role,
+            out: RefCell::default(),
+            slots: RefCell::default(),
+            waiters: RefCell::default(),
+            task: RefCell::default(),
+            notified: Cell::new(false),
+            held: Cell::new(0),
+            unsettled: Cell::new(0),
+            halves: Cell::new(0),
+            closing: Cell::new(false),
+            dead: Cell::new(false),
+            told: Cell::new(None),
+            paused: Cell::new(false),
+            progress: Cell::new(false),
+        })
+    }
+
+    /// The connection's task begins a poll.
+    pub(crate) fn begin(&self, cx: &Context<'_>) {
+        self.notified.set(false);
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+    }
+
+    /// Has the connection's task polled, once, after the tasks that are scheduled already.
+    pub(crate) fn notify(&self) {
+        if !self.notified.replace(true)
+            && let Some(task) = self.task.borrow().as_ref()
+        {
+            task.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn find(&self, id: i32) -> Option<Rc<Slot>> {
+        self.slots.borrow().get(&id).cloned()
+    }
+
+    /// Puts a new stream in the table.
+    pub(crate) fn add(&self, slot: &Rc<Slot>) {
+        self.slots.borrow_mut().insert(slot.id, Rc::clone(slot));
+        self.halves.set(self.halves.get() + 1);
+        self.owe(slot.cost() as isize);
+    }
+
+    /// Removes a closed stream from the table; its half may live on.
+    pub(crate) fn forget(&self, slot: &Rc<Slot>) {
+        let mut slots = self.slots.borrow_mut();
+        // The caller may have used the id again.
+        if slots.get(&slot.id).is_some_and(|s| Rc::ptr_eq(s, slot)) {
+            slots.remove(&slot.id);
+        }
+        if slots.is_empty() && slots.capacity() > KEPT {
+            *slots = FxHashMap::default();
+        }
+        if slots.is_empty() || self.paused.get() {
+            self.notify();
+        }
+    }
+
+    // -- What comes in ---------------------------------------------------------------------
+
+    /// Takes a message. Returns the stream when it is over its budget now.
+    pub(crate) fn data(&self, id: i32, decoder: &mut Decoder) -> Option<Rc<Slot>> {
+        let slots = self.slots.borrow();
+        let Some(slot) = slots.get(&id) else {
+            count(&self.config.counters.late_frames);
+            return None;
+        };
+        let mut inner = slot.inner.borrow_mut();
+        if inner.state.recv_data() != Verdict::Accept {
+            count(&self.config.counters.late_frames);
+            return None;
+        }
+        let before = inner.run.len();
+        let pinned = decoder.take_data(&mut inner.run);
+        let bytes = inner.run.len() - before;
+        inner.held += bytes;
+        inner.pinned += pinned;
+        self.held.set(self.held.get() + bytes);
+        self.owe(pinned as isize);
+        inner.wake_recv();
+        (inner.held >= self.config.stream_budget).then(|| Rc::clone(slot))
+    }
+
+    /// The peer ended the stream.
+    pub(crate) fn peer_end(&self, slot: &Rc<Slot>, end: End, overtakes: bool) {
+        {
+            let mut inner = slot.inner.borrow_mut();
+            match inner.state.recv_end() {
+                Verdict::Accept => {
+                    let dropped = inner.set_end(end, overtakes);
+                    self.credit(&mut inner, dropped);
+                }
+                Verdict::Late | Verdict::Violation(_) => count(&self.config.counters.late_frames),
+            }
+        }
+        self.forget(slot);
+    }
+
+    /// This hop ends the stream by itself. A callee is told at once with `cause`; a caller by the
+    /// half's `finish`.
+    pub(crate) fn break_off(&self, slot: &Rc<Slot>, kind: HopKind, cause: i32, text: &str) {
+        {
+            let mut inner = slot.inner.borrow_mut();
+            if !inner.state.break_off() {
+                return;
+            }
+            let dropped = inner.set_end(End::hop(kind, text), true);
+            self.credit(&mut inner, dropped);
+        }
+        if self.role == Role::Client {
+            self.cancel(slot, &self.own_cancel(cause, text));
+        }
+    }
+
+    /// The cancel of a stream that this hop gave up.
+    pub(crate) fn own_cancel(&self, cause: i32, text: &str) -> Cancel {
+        Cancel {
+            cause: Cause {
+                code: cause,
+                text: text.to_owned(),
+            },
+            path: Path::from_origin(&self.config.node),
+            class: Class::ByCaller,
+            how: How::Rst,
+            status: None,
+        }
+    }
+
+    /// A stream is about to be ended for what it holds.
+    pub(crate) fn condemn(&self, slot: &Slot) {
+        let mut inner = slot.inner.borrow_mut();
+        let more = inner.pinned.saturating_sub(inner.ending);
+        inner.ending += more;
+        self.config.budget.begin_end(more);
+    }
+
+    /// The connection is lost: every stream hears it.
+    pub(crate) fn lose_all(&self, text: &str) {
+        let slots: Vec<_> = self.slots.borrow_mut().drain().map(|(_, s)| s).collect();
+        if !slots.is_empty() {
+            count(&self.config.counters.lost_connections);
+        }
+        let by = match self.role {
+            Role::Server => Party::Caller,
+            Role::Client => Party::Callee,
+        };
+        for slot in slots {
+            let mut inner = slot.inner.borrow_mut();
+            if inner.state.recv_end() == Verdict::Accept {
+                let dropped = inner.set_end(end::connection_lost(by, text), by == Party::Caller);
+                self.credit(&mut inner, dropped);
+            }
+        }
+        for slot in self.waiters.borrow_mut().drain(..) {
+            slot.inner.borrow_mut().wake_send();
+        }
+        self.settle();
+    }
+
+    // -- What goes out ---------------------------------------------------------------------
+
+    /// Queues a frame. One that does not fit the format loses its strings, then its payload: its
+    /// being there says the most.
+    pub(crate) fn write(&self, mut frame: Frame, terminal: bool) {
+        if self.dead.get() {
+            return;
+        }
+        let mut out = self.out.borrow_mut();
+        if out.frame(&frame).is_err() {
+            frame.info.strings.clear();
+            frame.info.ints.truncate(2);
+            if out.frame(&frame).is_err() {
+                frame.payload = Bytes::new();
+                let _ = out.frame(&frame);
+            }
+        }
+        if terminal {
+            out.mark_terminal();
+            self.told.set(Some(Instant::now()));
+        }
+        drop(out);
+        self.notify();
+    }
+
+    pub(crate) fn frame(&self, slot: &Slot, kind: Kind) -> Frame {
+        let method = Bytes::copy_from_slice(slot.method.as_bytes());
+        Frame::new(kind, slot.id, slot.protocol, method)
+    }
+
+    /// Writes the Header of a response, unless it was written (server).
+    pub(crate) fn head(&self, slot: &Slot, head: &ResponseHead) {
+        if slot.inner.borrow_mut().state.send_head() {
+            let mut frame = self.frame(slot, Kind::Header);
+            frame.info = metadata::response_info(head, &slot.method);
+            if !self.config.carried {
+                metadata::strip(&mut frame.info);
+            }
+            self.write(frame, false);
+        }
+    }
+
+    /// Tells the caller the end (server).
+    pub(crate) fn finish(&self, slot: &Rc<Slot>, end: &End, node: &str) {
+        if slot.inner.borrow().state.is_closed() {
+            return;
+        }
+        let terminal = end::to_caller(end, &self.context(slot, node));
+        if terminal.kind == TerminalKind::Trailer {
+            self.head(slot, &ResponseHead::default());
+        }
+        self.terminal(slot, terminal);
+    }
+
+    /// Tells the callee that nobody wants the stream any more (client).
+    pub(crate) fn cancel(&self, slot: &Rc<Slot>, cancel: &Cancel) {
+        if slot.inner.borrow().state.is_closed() {
+            return;
+        }
+        self.out.borrow_mut().take_back(slot.id);
+        let terminal = end::to_callee(cancel, &self.context(slot, &self.config.node));
+        self.terminal(slot, terminal);
+    }
+
+    fn terminal(&self, slot: &Rc<Slot>, terminal: Terminal) {
+        if slot.inner.borrow_mut().state.send_terminal() {
+            let kind = match terminal.kind {
+                TerminalKind::Trailer => Kind::Trailer,
+                TerminalKind::Rst => Kind::Rst,
+            };
+            let mut frame = self.frame(slot, kind);
+            frame.info.strings = terminal.strings;
+            frame.payload = terminal.payload;
+            self.write(frame, true);
+        }
+        self.forget(slot);
+    }
+
+    fn context<'a>(&self, slot: &'a Slot, node: &'a str) -> EndContext<'a> {
+        EndContext {
+            node,
+            method: &slot.method,
+            stream_id: slot.id,
+            carried: self.config.carried,
+        }
+    }
+
+    // -- What a half does ------------------------------------------------------------------
+
+    pub(crate) fn poll_recv(&self, slot: &Slot, cx: &Context<'_>) -> Poll<Received> {
+        slot.inner.borrow_mut().poll_recv(cx)
+    }
+
+    pub(crate) fn poll_send(&self, slot: &Rc<Slot>, cx: &Context<'_>, run: &mut Run) -> Poll<()> {
+        if run.is_empty() {
+            return Poll::Ready(());
+        }
+        if self.dead.get() || !slot.inner.borrow().state.may_send_data() {
+            run.clear();
+            return Poll::Ready(());
+        }
+        if self.role == Role::Server {
+            self.head(slot, &ResponseHead::default());
+        }
+        let mut inner = slot.inner.borrow_mut();
+        let mut out = self.out.borrow_mut();
+        let mut waiters = self.waiters.borrow_mut();
+        let mut turn = if std::mem::take(&mut inner.granted) {
+            TURN
+        } else {
+            0
+        };
+        let mut wrote = false;
+        while !run.is_empty() {
+            let others_first = turn == 0 && !waiters.is_empty();
+            if out.len() >= self.config.high_water || others_first {
+                inner.wants = run.len();
+                if !std::mem::replace(&mut inner.waiting, true) {
+                    waiters.push_back(Rc::clone(slot));
+                }
+                inner.wait_to_send(cx);
+                break;
+            }
+            let Some(len) = out.data(slot.id, &slot.template, run) else {
+                break;
+            };
+            wrote = true;
+            turn = turn.saturating_sub(len);
+        }
+        if wrote {
+            self.notify();
+        }
+        if run.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Wakes as many of those that wait for room as there is room for.
+    pub(crate) fn grant(&self) {
+        let mut room = self
+            .config
+            .high_water
+            .saturating_sub(self.out.borrow().len());
+        // Waking for every few bytes would make every write a small one.
+        if room < self.config.high_water / 2 {
+            return;
+        }
+        let mut waiters = self.waiters.borrow_mut();
+        while room > 0
+            && let Some(slot) = waiters.pop_front()
+        {
+            let mut inner = slot.inner.borrow_mut();
+            inner.waiting = false;
+            inner.granted = true;
+            inner.wake_send();
+            // By what it wants, not by a whole turn: many streams with little each are to share a write.
+            room = room.saturating_sub(inner.wants.clamp(1, TURN));
+        }
+        if waiters.is_empty() && waiters.capacity() > KEPT {
+            *waiters = VecDeque::new();
+        }
+        if !waiters.is_empty() && self.out.borrow().len() == 0 {
+            // Those woken may have nothing to write any more, and nothing else comes here then.
+            self.notify();
+        }
+    }
+
+    pub(crate) fn release(&self, slot: &Slot, bytes: usize) {
+        self.credit(&mut slot.inner.borrow_mut(), bytes);
+    }
+
+    /// A half is gone: nothing of it stays charged.
+    pub(crate) fn half_dropped(&self, slot: &Slot) {
+        {
+            let mut inner = slot.inner.borrow_mut();
+            inner.run.clear();
+            let all = inner.held;
+            self.credit(&mut inner, all);
+            self.config
+                .budget
+                .finish_end(std::mem::take(&mut inner.ending));
+        }
+        self.owe(-(slot.cost() as isize));
+        self.halves.set(self.halves.get().saturating_sub(1));
+        if self.halves.get() == 0 {
+            self.settle();
+        }
+    }
+
+    // -- The account -----------------------------------------------------------------------
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    fn credit(&self, inner: &mut Inner, bytes: usize) {
+        let (bytes, pinned) = inner.credit(bytes);
+        if bytes == 0 {
+            return;
+        }
+        self.held.set(self.held.get() - bytes);
+        self.owe(-(pinned as isize));
+        if self.paused.get() {
+            self.progress.set(true);
+            self.notify();
+        }
+    }
+
+    /// Remembers a change of the account; the shared budget is told of changes in bulk, since all
+    /// threads write to it.
+    pub(crate) fn owe(&self, pinned: isize) {
+        let owed = self.unsettled.get() + pinned;
+        self.unsettled.set(owed);
+        let budget = &self.config.budget;
+        if owed.unsigned_abs() >= (budget.limit() / 64).min(16 * 1024) || self.paused.get() {
+            self.settle();
+        }
+    }
+
+    pub(crate) fn settle(&self) {
+        let owed = self.unsettled.take();
+        match usize::try_from(owed) {
+            Ok(charge) => self.config.budget.charge(charge),
+            Err(_) => self.config.budget.credit(owed.unsigned_abs()),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+/// What this hop tells of a stream whose half was dropped before its end.
+pub(crate) const DROPPED: (HopKind, i32, &str) =
+    (HopKind::Panic, code::FOREIGN, "the stream's task is gone");

@@ -1,0 +1,364 @@
+//! The table between ends and what TTHeader has for them: Trailers and Rsts.
+//!
+//! Follows Kitex `ttstream/{stream_client,stream_server,server_handler}.go` and the README,
+//! "Ends and cancels". What a Trailer or Rst cannot say rides in `ripcord-*` strings (`keys.rs`); they
+//! count only where the frame beside them is what ripcord renders from them.
+
+mod carried;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::stream::{
+    Business, Cancel, Cause, Class, Code, Cut, End, Exception, Failure, HopKind, How, Part, Party,
+    Path, Processed, Reason, Status, code, shorten,
+};
+use crate::wire::ttheader::header::Info;
+use crate::wire::ttheader::{exception, keys, metadata};
+use carried::Carried;
+
+/// The longest text that is written, into an exception or as a string (which holds no more).
+const MAX_TEXT: usize = metadata::MAX_VALUE;
+
+/// What a Rst without a (readable) payload reads as (Kitex's `defaultRstException`).
+const DEFAULT_RST: (i32, &str) = (13, "rst");
+
+/// Which frame ends the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TerminalKind {
+    /// A Trailer; a Header must have gone before it.
+    Trailer,
+    /// A Rst.
+    Rst,
+}
+
+/// The frame that ends a stream, without its int keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// Which frame.
+    pub kind: TerminalKind,
+    /// Its string block; empty means that no block is needed.
+    pub strings: Vec<(Bytes, Bytes)>,
+    /// Its payload: an exception message, or nothing.
+    pub payload: Bytes,
+}
+
+/// What a terminal needs to know of its stream and of this hop.
+#[derive(Clone, Copy, Debug)]
+pub struct EndContext<'a> {
+    /// This hop's name: where the path of its own ends begins.
+    pub node: &'a str,
+    /// The stream's method.
+    pub method: &'a str,
+    /// The stream's id on that connection.
+    pub stream_id: i32,
+    /// Whether `ripcord-*` strings may be written.
+    pub carried: bool,
+}
+
+/// A callee's Trailer.
+#[must_use]
+pub fn from_trailer(info: &Info, payload: &Bytes) -> End {
+    let carried = Carried::read(info);
+    let trailers = metadata::response_metadata(info);
+    let (reason, processed) = if payload.is_empty() {
+        match business(info) {
+            Ok(None) => (Reason::Complete, Processed::Yes),
+            Ok(Some(found)) => (
+                Reason::Failed(Failure::Business(carried.business(found))),
+                Processed::Yes,
+            ),
+            Err(unreadable) => (
+                Reason::Failed(Failure::Exception(unreadable)),
+                Processed::Yes,
+            ),
+        }
+    } else {
+        match exception::decode(payload) {
+            Ok(message) => carried.exception(message.exception),
+            Err(error) => (
+                Reason::Failed(Failure::Exception(Exception {
+                    type_id: code::ILLEGAL_FRAME,
+                    text: error.to_string(),
+                })),
+                Processed::Yes,
+            ),
+        }
+    };
+    End {
+        by: Party::Callee,
+        processed: carried.processed.unwrap_or(processed),
+        reason,
+        trailers,
+        cut: carried.cut,
+    }
+}
+
+/// A caller's Trailer: `None` is a plain half-close, `Some` says that the caller gave up.
+#[must_use]
+pub fn from_caller_trailer(info: &Info, payload: &Bytes) -> Option<End> {
+    let cause = if payload.is_empty() {
+        match business(info) {
+            Ok(None) => return None,
+            Ok(Some(found)) => Cause {
+                code: found.code,
+                text: found.text,
+            },
+            Err(unreadable) => Cause {
+                code: unreadable.type_id,
+                text: unreadable.text,
+            },
+        }
+    } else {
+        match exception::decode(payload) {
+            Ok(message) => Cause {
+                code: message.exception.type_id,
+                text: message.exception.text,
+            },
+            Err(error) => Cause {
+                code: code::ILLEGAL_FRAME,
+                text: error.to_string(),
+            },
+        }
+    };
+    Some(End::canceled(
+        Party::Caller,
+        Cancel {
+            cause,
+            path: Path::new(),
+            class: Class::ByCaller,
+            how: How::Trailer,
+            status: None,
+        },
+    ))
+}
+
+/// A Rst, from either side.
+#[must_use]
+pub fn from_rst(by: Party, info: &Info, payload: &Bytes) -> End {
+    let cause = match exception::decode(payload) {
+        Ok(message) => Cause {
+            code: message.exception.type_id,
+            text: message.exception.text,
+        },
+        Err(_) => Cause {
+            code: DEFAULT_RST.0,
+            text: DEFAULT_RST.1.to_owned(),
+        },
+    };
+    let path = info
+        .string(keys::CANCELED_PATH)
+        .map_or_else(Path::new, |raw| Path::parse(&String::from_utf8_lossy(raw)));
+    let class = match by {
+        Party::Caller => Class::ByCaller,
+        Party::Callee | Party::Hop => Class::ByCallee,
+    };
+    let cancel = Cancel {
+        cause,
+        path,
+        class,
+        how: How::Rst,
+        status: None,
+    };
+    match by {
+        Party::Caller => End::canceled(by, cancel),
+        Party::Callee | Party::Hop => {
+            let carried = Carried::read(info);
+            let mut end = End::canceled(by, carried.cancel(cancel));
+            end.trailers = metadata::unpacked(info).unwrap_or_default();
+            end.processed = carried.processed.unwrap_or(end.processed);
+            end.cut = carried.cut;
+            end
+        }
+    }
+}
+
+/// A peer's connection is gone.
+#[must_use]
+pub fn connection_lost(by: Party, text: &str) -> End {
+    match by {
+        Party::Caller => End::canceled(
+            by,
+            Cancel {
+                cause: Cause {
+                    code: code::CONNECTION_CLOSED,
+                    text: text.to_owned(),
+                },
+                path: Path::new(),
+                class: Class::ByCaller,
+                how: How::ConnectionLost,
+                status: None,
+            },
+        ),
+        Party::Callee | Party::Hop => End::hop(HopKind::BackendLost, text),
+    }
+}
+
+/// What a caller is told.
+#[must_use]
+pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
+    let mut cut = end.cut;
+    let mut out = match &end.reason {
+        Reason::Complete => trailer(Bytes::new()),
+        Reason::Failed(Failure::Status(status)) => {
+            let (type_id, text) = status_exception(status);
+            trailer(encode(ctx, &mut cut, type_id, &text))
+        }
+        Reason::Failed(Failure::Exception(exception)) => {
+            trailer(encode(ctx, &mut cut, exception.type_id, &exception.text))
+        }
+        Reason::Failed(Failure::Business(found)) => {
+            let mut out = trailer(Bytes::new());
+            write_business(found, &mut cut, &mut out.strings);
+            out
+        }
+        Reason::Canceled(cancel) => rst(cancel, ctx, &mut cut),
+        Reason::Hop(hop) if hop.kind.before_backend() => {
+            let text = format!("{}{}", status_prefix(hop.kind.status()), hop.text);
+            trailer(encode(ctx, &mut cut, hop.kind.code(), &text))
+        }
+        Reason::Hop(hop) => rst(&hop.as_cancel(ctx.node), ctx, &mut cut),
+    };
+    let exact = match out.kind {
+        TerminalKind::Trailer => {
+            metadata::write(&end.trailers, metadata::Place::Response, &mut out.strings)
+        }
+        TerminalKind::Rst => end.trailers.is_empty(),
+    };
+    if ctx.carried {
+        carried::write(end, ctx.node, exact, &mut cut, &mut out.strings);
+    }
+    carried::bound(&mut out.strings, &mut cut);
+    if ctx.carried && !cut.is_empty() {
+        metadata::push(&mut out.strings, keys::CUT, &cut.to_string());
+    }
+    out
+}
+
+/// What a callee is told: always a Rst.
+#[must_use]
+pub fn to_callee(cancel: &Cancel, ctx: &EndContext<'_>) -> Terminal {
+    rst(cancel, ctx, &mut Cut::default())
+}
+
+/// The exception that stands for a gRPC status; the text names the status, since it is all that
+/// most Kitex callers see.
+fn status_exception(status: &Status) -> (i32, String) {
+    let code = Code::from_number(status.code);
+    (
+        exception_type(code),
+        format!("{}{}", status_prefix(code), status.message),
+    )
+}
+
+fn status_prefix(code: Code) -> String {
+    format!("rpc error: code = {} desc = ", code.go_name())
+}
+
+/// Table: gRPC status to exception type. CANCELLED is a Rst, unless it is Kitex's way to say
+/// `unknown method`, the only one that comes here.
+const fn exception_type(code: Code) -> i32 {
+    match code {
+        Code::Cancelled | Code::Unimplemented => 1,
+        Code::DeadlineExceeded => code::STREAM_TIMEOUT,
+        Code::Unavailable => code::TRANSPORT_CLOSING,
+        Code::Ok
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Internal
+        | Code::DataLoss
+        | Code::Unauthenticated => 6,
+        Code::Other(20) => 20,
+        Code::Other(_) => 6,
+    }
+}
+
+fn trailer(payload: Bytes) -> Terminal {
+    Terminal {
+        kind: TerminalKind::Trailer,
+        strings: Vec::new(),
+        payload,
+    }
+}
+
+fn rst(cancel: &Cancel, ctx: &EndContext<'_>, cut: &mut Cut) -> Terminal {
+    let mut strings = Vec::new();
+    if !cancel.path.is_empty() {
+        metadata::push(&mut strings, keys::CANCELED_PATH, &cancel.path.to_wire());
+    }
+    Terminal {
+        kind: TerminalKind::Rst,
+        strings,
+        payload: encode(ctx, cut, cancel.cause.code, &cancel.cause.text),
+    }
+}
+
+fn encode(ctx: &EndContext<'_>, cut: &mut Cut, type_id: i32, text: &str) -> Bytes {
+    exception::encode(ctx.method, ctx.stream_id, type_id, &short(text, cut))
+}
+
+/// A text that is not too long, whole or with a mark at its end.
+fn short<'a>(text: &'a str, cut: &mut Cut) -> Cow<'a, str> {
+    if text.len() > MAX_TEXT {
+        cut.insert(Part::Text);
+    }
+    shorten(text, MAX_TEXT)
+}
+
+/// Kitex's `ParseBizStatusErr`: what is not a number is no business error; an unreadable extra
+/// makes the whole unreadable.
+fn business(info: &Info) -> Result<Option<Business>, Exception> {
+    let text = |key: &str| info.string(key).map(|raw| String::from_utf8_lossy(raw));
+    let code = text(keys::BIZ_STATUS).and_then(|raw| raw.parse::<i32>().ok());
+    let Some(code) = code.filter(|code| *code != 0) else {
+        return Ok(None);
+    };
+    let extra = info.string(keys::BIZ_EXTRA).filter(|raw| !raw.is_empty());
+    if let Some(raw) = extra
+        && !readable_extra(raw)
+    {
+        return Err(Exception {
+            type_id: code::ILLEGAL_BIZ_ERR,
+            text: format!(
+                "malformed header info, extra: {}",
+                String::from_utf8_lossy(raw)
+            ),
+        });
+    }
+    Ok(Some(Business {
+        code,
+        text: text(keys::BIZ_MESSAGE).unwrap_or_default().into_owned(),
+        extra: extra.cloned(),
+        status: None,
+    }))
+}
+
+/// Kitex's `JSONStr2Map`.
+fn readable_extra(raw: &Bytes) -> bool {
+    serde_json::from_slice::<Option<HashMap<String, Option<String>>>>(raw).is_ok()
+}
+
+fn write_business(found: &Business, cut: &mut Cut, out: &mut Vec<(Bytes, Bytes)>) {
+    metadata::push(out, keys::BIZ_STATUS, &found.code.to_string());
+    metadata::push(out, keys::BIZ_MESSAGE, &short(&found.text, cut));
+    match &found.extra {
+        Some(extra) if extra.len() <= metadata::MAX_VALUE => {
+            let key = Bytes::from_static(keys::BIZ_EXTRA.as_bytes());
+            out.push((key, extra.clone()));
+        }
+        Some(_) => cut.insert(Part::Extra),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

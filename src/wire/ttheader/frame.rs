@@ -1,0 +1,387 @@
+//! Streaming frames: Meta, Header, Data, Trailer, Rst; an incremental decoder and the encoders.
+//!
+//! Owns where a frame begins and ends and what the limits are; knows nothing of streams, sockets
+//! or of what the info means. Follows Kitex `ttstream/frame.go` (v0.16.3). Unlike Kitex, which
+//! closes the connection for any fault, a fault inside one frame whose length is known is reported
+//! as [`Event::Bad`], so that only its stream fails.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::stream::{GATHER_BELOW, Run};
+use crate::wire::ttheader::header::{
+    self, BlockError, EncodeError, FLAG_STREAMING, Fixed, FramingError, Info, META, Prelude,
+};
+
+/// Int key 27: the frame type.
+const FRAME_TYPE: u16 = 27;
+
+/// Int key 9: the method, repeated in every frame.
+const TO_METHOD: u16 = 9;
+
+/// How much room a read gets when nothing is known of the next frame.
+pub(crate) const READ_CHUNK: usize = 16 * 1024;
+
+/// Up to here the room for a whole frame is taken at once; a larger one must arrive to get more,
+/// so that announcing a frame costs the peer about as much as this hop.
+const EXACT_ROOM: usize = 256 * 1024;
+
+/// Less room than this is not worth a read.
+const MIN_ROOM: usize = 2 * 1024;
+
+/// A frame's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// About the connection or the stream; carries nothing that a proxy forwards.
+    Meta,
+    /// Opens a direction.
+    Header,
+    /// One message.
+    Data,
+    /// Half-close by the caller, end by the callee.
+    Trailer,
+    /// Cancel.
+    Rst,
+}
+
+impl Kind {
+    /// The text of int key 27.
+    #[must_use]
+    pub const fn text(self) -> &'static [u8] {
+        match self {
+            Self::Meta => b"1",
+            Self::Header => b"2",
+            Self::Data => b"3",
+            Self::Trailer => b"4",
+            Self::Rst => b"5",
+        }
+    }
+
+    /// Reads the text of int key 27.
+    #[must_use]
+    pub fn from_text(text: &[u8]) -> Option<Self> {
+        [
+            Self::Meta,
+            Self::Header,
+            Self::Data,
+            Self::Trailer,
+            Self::Rst,
+        ]
+        .into_iter()
+        .find(|kind| kind.text() == text)
+    }
+}
+
+/// One frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its type; also in `info` under int key 27.
+    pub kind: Kind,
+    /// Which stream; 0 is the connection.
+    pub stream_id: i32,
+    /// What the payload is: 0x10 or 0x11 on streams.
+    pub protocol: u8,
+    /// The header's entries.
+    pub info: Info,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl Frame {
+    /// A frame as Kitex begins it: the method and the type are in its int keys.
+    #[must_use]
+    pub fn new(kind: Kind, stream_id: i32, protocol: u8, method: Bytes) -> Self {
+        Self {
+            kind,
+            stream_id,
+            protocol,
+            info: Info {
+                ints: vec![
+                    (TO_METHOD, method),
+                    (FRAME_TYPE, Bytes::from_static(kind.text())),
+                ],
+                strings: Vec::new(),
+            },
+            payload: Bytes::new(),
+        }
+    }
+
+    /// The method, int key 9.
+    #[must_use]
+    pub fn method(&self) -> Bytes {
+        self.info.int(TO_METHOD).cloned().unwrap_or_default()
+    }
+
+    /// Appends the whole frame. A Trailer always gets a string block. On an error nothing was
+    /// appended.
+    ///
+    /// # Errors
+    /// When the header does not fit the format.
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        header::encode(out, self.prelude(), &self.info, self.payload.len())?;
+        out.extend_from_slice(&self.payload);
+        Ok(())
+    }
+
+    /// What a Data frame of a stream looks like up to its payload: the LENGTH of an empty one.
+    pub(crate) fn data_template(
+        stream_id: i32,
+        protocol: u8,
+        method: Bytes,
+    ) -> Result<Box<[u8]>, EncodeError> {
+        let mut out = BytesMut::new();
+        Self::new(Kind::Data, stream_id, protocol, method).encode(&mut out)?;
+        Ok(Box::from(&out[..]))
+    }
+
+    fn prelude(&self) -> Prelude {
+        Prelude {
+            flags: FLAG_STREAMING,
+            seq: self.stream_id,
+            protocol: self.protocol,
+            empty_strings: self.kind == Kind::Trailer,
+        }
+    }
+}
+
+/// What the decoder accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest header block.
+    pub header: usize,
+    /// The longest payload of a Data frame.
+    pub message: usize,
+    /// The longest payload of any other frame.
+    pub control: usize,
+}
+
+impl Limits {
+    /// The longest payload of such a frame.
+    #[must_use]
+    pub const fn of(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Data => self.message,
+            Kind::Meta | Kind::Header | Kind::Trailer | Kind::Rst => self.control,
+        }
+    }
+}
+
+/// What the decoder found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A frame other than Data.
+    Frame(Frame),
+    /// A Data frame whose payload is whole: [`Decoder::take_data`] takes it, else it is skipped.
+    Data {
+        /// Whose.
+        stream_id: i32,
+        /// Its payload's length.
+        len: usize,
+    },
+    /// A frame over a limit. Its bytes are skipped without being buffered.
+    Oversized {
+        /// Whose.
+        stream_id: i32,
+        /// Its type.
+        kind: Kind,
+        /// Its payload's length.
+        len: usize,
+    },
+    /// A frame with an unreadable header. Its bytes are skipped.
+    Bad {
+        /// Whose.
+        stream_id: i32,
+        /// Why.
+        error: BlockError,
+    },
+}
+
+/// Finds frames in a byte stream that arrives in any pieces.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    buf: BytesMut,
+    /// The allocation that `buf` is in: what a slice of it keeps in memory.
+    chunk: usize,
+    /// Bytes that must be in `buf` before looking again is worth it.
+    need: usize,
+    /// Bytes to pass over first.
+    skip: usize,
+}
+
+impl Decoder {
+    /// A decoder that begins with bytes which were read already.
+    #[must_use]
+    pub fn new(limits: Limits, first: BytesMut) -> Self {
+        Self {
+            limits,
+            chunk: first.capacity(),
+            buf: first,
+            need: META,
+            skip: 0,
+        }
+    }
+
+    /// The buffer to read into, with room.
+    pub fn space(&mut self) -> &mut BytesMut {
+        let missing = self.need.saturating_sub(self.buf.len());
+        let room = self.buf.capacity() - self.buf.len();
+        if self.buf.is_empty() && self.chunk > 4 * READ_CHUNK && missing <= READ_CHUNK {
+            self.chunk = READ_CHUNK;
+            self.buf = BytesMut::with_capacity(READ_CHUNK);
+        } else if room < missing {
+            self.grow(missing.min(EXACT_ROOM.max(self.buf.len())));
+        } else if room < MIN_ROOM && missing <= MIN_ROOM {
+            self.grow(READ_CHUNK);
+        }
+        &mut self.buf
+    }
+
+    /// Gives the read buffer's memory back while there is nothing in it.
+    pub fn shrink(&mut self) {
+        if self.buf.is_empty() && self.chunk > 0 {
+            self.buf = BytesMut::new();
+            self.chunk = 0;
+        }
+    }
+
+    /// Memory that a half-received large frame takes.
+    #[must_use]
+    pub fn assembling(&self) -> usize {
+        if self.need > READ_CHUNK {
+            self.chunk
+        } else {
+            0
+        }
+    }
+
+    /// Gives a half-received frame up: what there is of it is dropped and the rest passed over.
+    /// Returns whose it is.
+    pub fn abandon(&mut self) -> Option<i32> {
+        let fixed = Fixed::parse(self.buf.first_chunk::<META>()?).ok()?;
+        self.pass_over(&fixed);
+        let now = self.skip.min(self.buf.len());
+        self.skip -= now;
+        // Nothing behind the frame has arrived, or it would be whole.
+        self.buf = BytesMut::new();
+        self.chunk = 0;
+        Some(fixed.seq)
+    }
+
+    /// Whether an end of the input here would cut a frame.
+    #[must_use]
+    pub fn in_frame(&self) -> bool {
+        !self.buf.is_empty() || self.skip > 0
+    }
+
+    /// The next thing, `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// When the framing is lost; nothing can be decoded after that.
+    pub fn next_event(&mut self) -> Result<Option<Event>, FramingError> {
+        if self.skip > 0 {
+            let now = self.skip.min(self.buf.len());
+            self.buf.advance(now);
+            self.skip -= now;
+        }
+        if self.skip > 0 || self.buf.len() < self.need {
+            return Ok(None);
+        }
+        let Some(fixed) = self.buf.first_chunk::<META>() else {
+            return Ok(None);
+        };
+        let fixed = Fixed::parse(fixed)?;
+        if fixed.flags & FLAG_STREAMING == 0 {
+            return Err(FramingError::NotStreaming(fixed.flags));
+        }
+        let stream_id = fixed.seq;
+        if fixed.block > self.limits.header {
+            let error = BlockError::TooLong(fixed.block);
+            return Ok(Some(self.bad(&fixed, error)));
+        }
+        let Some(block) = self.buf.get(META..META + fixed.block) else {
+            self.need = META + fixed.block;
+            return Ok(None);
+        };
+        let kind = header::scan(block, FRAME_TYPE)
+            .and_then(|text| text.and_then(Kind::from_text).ok_or(BlockError::FrameType));
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(error) => return Ok(Some(self.bad(&fixed, error))),
+        };
+        let len = fixed.payload;
+        if len > self.limits.of(kind) {
+            self.pass_over(&fixed);
+            return Ok(Some(Event::Oversized {
+                stream_id,
+                kind,
+                len,
+            }));
+        }
+        if self.buf.len() < fixed.total() {
+            self.need = fixed.total();
+            return Ok(None);
+        }
+        self.need = META;
+        if kind == Kind::Data {
+            self.buf.advance(META + fixed.block);
+            self.skip = len;
+            return Ok(Some(Event::Data { stream_id, len }));
+        }
+        self.buf.advance(META);
+        // Copied, so that a kept name or text does not pin the whole read buffer.
+        let block = Bytes::copy_from_slice(&self.buf.split_to(fixed.block));
+        let payload = Bytes::copy_from_slice(&self.buf.split_to(len));
+        Ok(Some(match header::decode(&block) {
+            Ok((protocol, info)) => Event::Frame(Frame {
+                kind,
+                stream_id,
+                protocol,
+                info,
+                payload,
+            }),
+            Err(error) => Event::Bad { stream_id, error },
+        }))
+    }
+
+    /// Takes the payload that [`Event::Data`] announced to the end of `run`, without copying it if
+    /// it is large. Returns the memory that it keeps there.
+    pub fn take_data(&mut self, run: &mut Run) -> usize {
+        let len = std::mem::take(&mut self.skip).min(self.buf.len());
+        if len < GATHER_BELOW {
+            run.push_prefix(false, u32::try_from(len).unwrap_or(u32::MAX));
+            run.push_slice(self.buf.get(..len).unwrap_or_default());
+            self.buf.advance(len);
+            len
+        } else {
+            run.push_message(false, self.buf.split_to(len).freeze());
+            // All of the buffer stays while this slice does.
+            self.chunk.max(len)
+        }
+    }
+
+    fn bad(&mut self, fixed: &Fixed, error: BlockError) -> Event {
+        self.pass_over(fixed);
+        Event::Bad {
+            stream_id: fixed.seq,
+            error,
+        }
+    }
+
+    fn pass_over(&mut self, fixed: &Fixed) {
+        self.need = META;
+        self.skip = fixed.total();
+    }
+
+    fn grow(&mut self, room: usize) {
+        if self.buf.try_reclaim(room) {
+            return;
+        }
+        self.chunk = (self.buf.len() + room).max(READ_CHUNK);
+        let mut larger = BytesMut::with_capacity(self.chunk);
+        larger.extend_from_slice(&self.buf);
+        self.buf = larger;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! The info blocks of Header frames to heads and back, and the strings of Trailers to metadata.
+//!
+//! Follows Kitex `ttstream/client_handler.go` (request), `stream_server.go` (response: strings are
+//! seen raw) and gopkg `cloud/metainfo`. Knows nothing of frames but their info blocks.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::stream::{Hops, Metadata, Payload, RequestHead, ResponseHead, Scope};
+use crate::wire::ttheader::header::Info;
+use crate::wire::ttheader::keys;
+
+mod entries;
+pub(crate) use entries::{MAX_VALUE, Place, pack, push, unpacked, write};
+use entries::{bounded, exact, int_key, read, write_exact};
+
+/// Why a Header frame does not open a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// No method (int key 9).
+    #[error("header frame names no method")]
+    NoMethod,
+    /// The service's or the method's name is not UTF-8.
+    #[error("header frame's service or method is not UTF-8")]
+    NotText,
+    /// A protocol id that streaming does not have.
+    #[error("protocol id {0:#04x} is not one of streaming")]
+    Protocol(u8),
+}
+
+/// Reads the Header frame that opens a stream.
+pub fn request_head(info: &Info, protocol: u8) -> Result<RequestHead, HeadError> {
+    let mut payload = match protocol {
+        keys::PROTOCOL_THRIFT_STRUCT => Payload::Thrift,
+        keys::PROTOCOL_PROTOBUF_STRUCT => Payload::Protobuf,
+        other => return Err(HeadError::Protocol(other)),
+    };
+    let method = text(info.int(keys::TO_METHOD))?;
+    if method.is_empty() {
+        return Err(HeadError::NoMethod);
+    }
+    let mut service = text(info.string(keys::IDL_SERVICE))?;
+    if let Some(full) = info.string(keys::CARRIED_SERVICE)
+        && let Ok(full) = std::str::from_utf8(full)
+        && without_package(full) == service
+    {
+        service = full.to_owned();
+    }
+    if payload == Payload::Protobuf
+        && let Some(subtype) = info.string(keys::CARRIED_SUBTYPE)
+        && let Ok(subtype) = std::str::from_utf8(subtype)
+    {
+        payload = Payload::Other(subtype.into());
+    }
+    let mut native = Metadata::with_capacity(info.strings.len());
+    for (key, value) in &info.ints {
+        if !keys::is_own_int(*key) {
+            native.push(
+                Scope::Plain,
+                format!("{}{key}", keys::PREFIX_INT),
+                value.clone(),
+            );
+        }
+    }
+    read(&info.strings, Place::Request, &mut native);
+    Ok(RequestHead {
+        service,
+        method,
+        to: name(info.int(keys::TO_SERVICE)),
+        caller: name(info.int(keys::FROM_SERVICE)),
+        hops: info
+            .string(keys::CARRIED_HOPS)
+            .and_then(|raw| Hops::parse(&String::from_utf8_lossy(raw))),
+        payload,
+        encoding: None,
+        timeout: info.int(keys::RPC_TIMEOUT).and_then(timeout),
+        destination: None,
+        metadata: exact(info, native, Place::Request),
+    })
+}
+
+/// Writes the Header frame that opens a stream: its info blocks, and the protocol id of every
+/// frame of the stream.
+#[must_use]
+pub fn request_info(head: &RequestHead) -> (Info, u8) {
+    let mut info = Info::default();
+    let mut int = |key: u16, value: &str| {
+        info.ints
+            .push((key, Bytes::copy_from_slice(bounded(value))));
+    };
+    int(keys::TO_METHOD, &head.method);
+    int(keys::FRAME_TYPE, keys::FRAME_HEADER);
+    if let Some(to) = &head.to {
+        int(keys::TO_SERVICE, to);
+    }
+    if let Some(caller) = &head.caller {
+        int(keys::FROM_SERVICE, caller);
+    }
+    if let Some(timeout) = head.timeout {
+        let ms = timeout.as_nanos().div_ceil(1_000_000).max(1);
+        int(keys::RPC_TIMEOUT, &ms.to_string());
+    }
+    for entry in &head.metadata {
+        if let Some(key) = int_key(&entry.key)
+            && entry.scope == Scope::Plain
+            && entry.value.len() <= MAX_VALUE
+        {
+            info.ints.push((key, entry.value.clone()));
+        }
+    }
+    let service = without_package(&head.service);
+    if !service.is_empty() {
+        push(&mut info.strings, keys::IDL_SERVICE, service);
+    }
+    write_exact(&head.metadata, Place::Request, &mut info.strings);
+    if service != head.service {
+        push(&mut info.strings, keys::CARRIED_SERVICE, &head.service);
+    }
+    if let Some(hops) = &head.hops {
+        push(&mut info.strings, keys::CARRIED_HOPS, hops.as_wire());
+    }
+    let protocol = match &head.payload {
+        Payload::Thrift => keys::PROTOCOL_THRIFT_STRUCT,
+        Payload::Protobuf => keys::PROTOCOL_PROTOBUF_STRUCT,
+        Payload::Other(subtype) => {
+            push(&mut info.strings, keys::CARRIED_SUBTYPE, subtype);
+            keys::PROTOCOL_PROTOBUF_STRUCT
+        }
+    };
+    (info, protocol)
+}
+
+/// Reads a callee's Header frame.
+#[must_use]
+pub fn response_head(info: &Info) -> ResponseHead {
+    ResponseHead {
+        encoding: None,
+        metadata: response_metadata(info),
+        explicit: true,
+    }
+}
+
+/// Writes a callee's Header frame.
+#[must_use]
+pub fn response_info(head: &ResponseHead, method: &str) -> Info {
+    let mut info = Info {
+        ints: vec![
+            (keys::TO_METHOD, Bytes::copy_from_slice(bounded(method))),
+            (
+                keys::FRAME_TYPE,
+                Bytes::from_static(keys::FRAME_HEADER.as_bytes()),
+            ),
+        ],
+        strings: Vec::with_capacity(head.metadata.len()),
+    };
+    write_exact(&head.metadata, Place::Response, &mut info.strings);
+    info
+}
+
+/// The entries of a callee's Header or Trailer.
+pub(crate) fn response_metadata(info: &Info) -> Metadata {
+    let mut native = Metadata::with_capacity(info.strings.len());
+    read(&info.strings, Place::Response, &mut native);
+    exact(info, native, Place::Response)
+}
+
+/// Removes every field that only ripcord knows.
+pub(crate) fn strip(info: &mut Info) {
+    info.strings
+        .retain(|(key, _)| !keys::starts_with_no_case(key, keys::PREFIX_RIPCORD));
+}
+
+/// `chat.v1.Chat` is `Chat` to Kitex.
+fn without_package(service: &str) -> &str {
+    service.rsplit_once('.').map_or(service, |(_, last)| last)
+}
+
+fn timeout(value: &Bytes) -> Option<Duration> {
+    let ms: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+fn text(value: Option<&Bytes>) -> Result<String, HeadError> {
+    let raw = value.map_or(&[][..], |v| v);
+    match std::str::from_utf8(raw) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(HeadError::NotText),
+    }
+}
+
+fn name(value: Option<&Bytes>) -> Option<String> {
+    let name = String::from_utf8_lossy(value?).into_owned();
+    (!name.is_empty()).then_some(name)
+}

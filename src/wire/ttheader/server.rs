@@ -1,0 +1,271 @@
+//! The role of the callee: streams that a TTHeader caller opens, as inbound halves.
+//!
+//! Owns what a server does with each frame; the connection is `conn`'s. Follows Kitex
+//! `ttstream/transport_server.go` and `stream_server.go` (v0.16.3), except that a fault ends its
+//! stream, not the connection, and that a stream which cannot be served is answered, where Kitex
+//! stays silent.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::stream::{
+    End, Half, HopKind, Hops, Inbound, Party, Received, RequestHead, ResponseHead, Run, code,
+};
+use crate::wire::ttheader::conn::config::{ConnConfig, count};
+use crate::wire::ttheader::conn::shared::{DROPPED, Shared};
+use crate::wire::ttheader::conn::{Conn, Dispatch, Slot};
+use crate::wire::ttheader::end;
+use crate::wire::ttheader::frame::{Frame, Kind};
+use crate::wire::ttheader::header::PROTOCOL_THRIFT_STRUCT;
+use crate::wire::ttheader::metadata;
+use crate::wire::ttheader::state::{Role, State, Verdict};
+
+/// Every frame of a stream repeats its method, and each stream keeps it.
+const MAX_METHOD: usize = 1024;
+
+/// Drains a connection from outside its task.
+#[derive(Clone, Default)]
+pub struct ServerHandle(Rc<RefCell<Link>>);
+
+#[derive(Default)]
+struct Link {
+    shared: Option<Rc<Shared>>,
+    draining: bool,
+}
+
+impl ServerHandle {
+    /// A handle for one connection, to be given to [`serve`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes no new streams: they are refused with 12006. The connection is closed once no stream
+    /// lives on it and all that they said is out.
+    pub fn drain(&self) {
+        let mut link = self.0.borrow_mut();
+        link.draining = true;
+        if let Some(shared) = &link.shared {
+            shared.closing.set(true);
+            shared.notify();
+        }
+    }
+
+    /// How many streams live on the connection.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        let link = self.0.borrow();
+        link.shared.as_ref().map_or(0, |s| s.slots.borrow().len())
+    }
+}
+
+/// Serves a connection whose first bytes (`first`) were read already, until it is over. Each
+/// stream that the caller opens is given to `on_stream`, which spawns its task.
+pub async fn serve<IO>(
+    io: IO,
+    first: BytesMut,
+    config: Rc<ConnConfig>,
+    handle: ServerHandle,
+    on_stream: impl FnMut(RequestHead, ServerStream) + Unpin + 'static,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let shared = Shared::new(config, Role::Server);
+    {
+        let mut link = handle.0.borrow_mut();
+        shared.closing.set(link.draining);
+        link.shared = Some(Rc::clone(&shared));
+    }
+    Conn::new(io, first, shared, Callee { on_stream }).await;
+    handle.0.borrow_mut().shared = None;
+}
+
+struct Callee<F> {
+    on_stream: F,
+}
+
+impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
+    fn frame(&mut self, shared: &Rc<Shared>, mut frame: Frame) {
+        if !shared.config.carried {
+            metadata::strip(&mut frame.info);
+        }
+        let counters = &shared.config.counters;
+        match (frame.kind, shared.find(frame.stream_id)) {
+            (Kind::Meta, _) => {}
+            (Kind::Header, Some(slot)) => second_header(shared, &slot),
+            (Kind::Header, None) => self.open(shared, &frame),
+            (Kind::Trailer, Some(slot)) => trailer(shared, &slot, &frame),
+            (Kind::Rst, Some(slot)) => {
+                let end = end::from_rst(Party::Caller, &frame.info, &frame.payload);
+                shared.peer_end(&slot, end, true);
+            }
+            (Kind::Trailer | Kind::Rst, None) => count(&counters.late_frames),
+            // The decoder does not report Data this way.
+            (Kind::Data, _) => count(&counters.bad_frames),
+        }
+    }
+
+    fn unreadable(&mut self, shared: &Rc<Shared>, stream_id: i32, text: &str) {
+        match shared.find(stream_id) {
+            Some(slot) => {
+                shared.break_off(&slot, HopKind::BadRequest, code::ILLEGAL_FRAME, text);
+            }
+            // It may have been the Header: a caller must not wait for ever. Any other caller
+            // drops the answer, since it knows no such stream.
+            None => {
+                let frame = Frame::new(
+                    Kind::Header,
+                    stream_id,
+                    PROTOCOL_THRIFT_STRUCT,
+                    Default::default(),
+                );
+                refuse(shared, &frame, &End::hop(HopKind::BadRequest, text));
+            }
+        }
+    }
+}
+
+impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
+    fn open(&mut self, shared: &Rc<Shared>, frame: &Frame) {
+        let config = &shared.config;
+        let refusal = |kind, text: &str| refuse(shared, frame, &End::hop(kind, text));
+        if shared.closing.get() {
+            count(&config.counters.drained);
+            return refusal(HopKind::Unreachable, "draining");
+        }
+        if shared.halves.get() >= config.max_streams {
+            count(&config.counters.over_limit);
+            return refusal(HopKind::OverLimit, "too many streams on this connection");
+        }
+        let head = match metadata::request_head(&frame.info, frame.protocol) {
+            Ok(mut head) if head.method.len() <= MAX_METHOD => {
+                // A Kitex service without a name is an empty one in a path.
+                let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or_default());
+                let said = head.hops.take().filter(|_| config.carried);
+                head.hops = Some(said.unwrap_or_else(origin));
+                head
+            }
+            Ok(_) => {
+                count(&config.counters.bad_frames);
+                return refusal(HopKind::BadRequest, "the method's name is too long");
+            }
+            Err(error) => {
+                count(&config.counters.bad_frames);
+                return refusal(HopKind::BadRequest, &error.to_string());
+            }
+        };
+        let Some(slot) = slot(frame, &head.method) else {
+            return;
+        };
+        let stream = ServerStream {
+            shared: Rc::clone(shared),
+            slot: Rc::clone(&slot),
+        };
+        shared.add(&slot);
+        (self.on_stream)(head, stream);
+    }
+}
+
+fn slot(frame: &Frame, method: &str) -> Option<Rc<Slot>> {
+    let template = Frame::data_template(frame.stream_id, frame.protocol, frame.method()).ok()?;
+    Some(Rc::new(Slot::new(
+        frame.stream_id,
+        frame.protocol,
+        method.into(),
+        template,
+        State::new(Role::Server),
+    )))
+}
+
+/// Answers a stream that is not opened.
+fn refuse(shared: &Rc<Shared>, frame: &Frame, end: &End) {
+    let method = frame.method();
+    let method = std::str::from_utf8(&method)
+        .ok()
+        .filter(|m| m.len() <= MAX_METHOD)
+        .unwrap_or_default();
+    let like = Frame::new(
+        Kind::Data,
+        frame.stream_id,
+        frame.protocol,
+        method.to_owned().into(),
+    );
+    if let Some(slot) = slot(&like, method) {
+        shared.finish(&slot, end, &shared.config.node);
+        shared.out.borrow_mut().count_refusal();
+    }
+}
+
+fn second_header(shared: &Rc<Shared>, slot: &Rc<Slot>) {
+    let verdict = slot.inner.borrow_mut().state.recv_head();
+    match verdict {
+        Verdict::Violation(text) => {
+            count(&shared.config.counters.bad_frames);
+            shared.break_off(slot, HopKind::BadRequest, code::UNEXPECTED_HEADER, text);
+        }
+        Verdict::Late | Verdict::Accept => count(&shared.config.counters.late_frames),
+    }
+}
+
+fn trailer(shared: &Rc<Shared>, slot: &Rc<Slot>, frame: &Frame) {
+    if let Some(end) = end::from_caller_trailer(&frame.info, &frame.payload) {
+        return shared.peer_end(slot, end, true);
+    }
+    let mut inner = slot.inner.borrow_mut();
+    match inner.state.recv_half_close() {
+        Verdict::Accept => {
+            inner.half_close = true;
+            inner.wake_recv();
+        }
+        Verdict::Late | Verdict::Violation(_) => count(&shared.config.counters.late_frames),
+    }
+}
+
+/// One stream that a TTHeader caller opened. Dropped before its end, it tells the caller so.
+pub struct ServerStream {
+    shared: Rc<Shared>,
+    slot: Rc<Slot>,
+}
+
+impl Half for ServerStream {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        self.shared.poll_recv(&self.slot, cx)
+    }
+
+    fn release(&mut self, bytes: usize) {
+        self.shared.release(&self.slot, bytes);
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+        self.shared.poll_send(&self.slot, cx, run)
+    }
+}
+
+impl Inbound for ServerStream {
+    fn takes_compressed(&self) -> bool {
+        false
+    }
+
+    fn send_head(&mut self, head: ResponseHead) {
+        self.shared.head(&self.slot, &head);
+    }
+
+    fn finish(&mut self, end: &End, node: &str) -> Option<u32> {
+        self.shared.finish(&self.slot, end, node);
+        None
+    }
+}
+
+impl Drop for ServerStream {
+    fn drop(&mut self) {
+        let (kind, _, text) = DROPPED;
+        let end = End::hop(kind, text);
+        self.shared
+            .finish(&self.slot, &end, &self.shared.config.node);
+        self.shared.half_dropped(&self.slot);
+    }
+}
