@@ -16,7 +16,8 @@ use crate::config::{self, Config};
 use crate::explain;
 use crate::proxy::Observed;
 use crate::stream::{
-    Cancel, Cause, Class, End, How, Party, Path, Payload, Reason, RequestHead, Status, code,
+    Cancel, CancelSignal, Cause, Class, End, Party, Path, Payload, Reason, RequestHead, Status,
+    code,
 };
 use peers::{Call, Callee, Seen};
 
@@ -188,9 +189,9 @@ impl World {
             bail!("the callee heard {:?}", heard.end.reason)
         };
         ensure!(
-            matches!(cancel.how, How::Reset(8)),
+            cancel.signal == CancelSignal::numbered("reset", 8),
             "the gRPC callee saw {:?}",
-            cancel.how
+            cancel.signal
         );
         show(began, "gRPC callee", &heard, "RST_STREAM CANCEL");
 
@@ -358,7 +359,7 @@ fn own_cancel(name: &str) -> Cancel {
         },
         path: Path::from_origin(name),
         class: Class::ByCaller,
-        how: How::Rst,
+        signal: crate::wire::ttheader::end::RST,
         status: None::<Box<Status>>,
     }
 }

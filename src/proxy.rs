@@ -91,7 +91,7 @@ impl<I> Stream<I> {
         self.record.finish(telemetry::Outcome {
             end: &outcome.end,
             traffic,
-            grpc_status: outcome.told,
+            told: outcome.told,
         });
     }
 }

@@ -7,8 +7,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use ripcord::stream::{
-    Business, Cancel, Cause, Class, End, Exception, Failure, HopKind, How, Metadata, NON_TTSTREAM,
-    Party, Path, Processed, Reason, RequestHead, ResponseHead, Scope, Status, TtCode, TypeId,
+    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Metadata,
+    NON_TTSTREAM, Party, Path, Processed, Reason, RequestHead, ResponseHead, Scope, Status, TtCode,
+    TypeId,
 };
 use ripcord::wire::ttheader::end::{EndContext, Terminal, TerminalKind};
 use ripcord::wire::ttheader::header::Info;
@@ -213,7 +214,7 @@ fn tt_end() -> impl Strategy<Value = End> {
                 cause: Cause { code, text },
                 path,
                 class: Class::ByCallee,
-                how: How::Rst,
+                signal: CancelSignal::named("rst"),
                 status: None,
             },
         )
@@ -371,8 +372,10 @@ fn every_hop_end_crosses_with_its_status_and_cause() {
         assert_eq!(over_grpc, over_ttheader, "{kind:?}");
         assert_eq!(over_grpc.processed, end.processed);
         let headers = grpc::end::to_caller(&over_ttheader, "next", true);
-        assert_eq!(headers["grpc-status"], kind.status().number().to_string());
-        assert_eq!(headers["ripcord-code"], kind.code().to_string());
+        // What a caller is told on gRPC at once is what it is told behind a hop on TTHeader.
+        let direct = grpc::end::to_caller(&end, "hop", true);
+        assert_eq!(headers["grpc-status"], direct["grpc-status"], "{kind:?}");
+        assert_eq!(headers["ripcord-code"], kind.cause().to_string());
     }
 }
 

@@ -29,7 +29,7 @@ listen: proxy relay telemetry stream config net grpc ttheader
 worker: listen backend bridge route telemetry stream config net
 admin: telemetry
 notify:
-explain: stream grpc ttheader
+explain: stream bridge grpc ttheader
 testing: stream net
 setup: *
 app: *

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ripcord::stream::{End, HopKind, How, Processed, Reason};
+use ripcord::stream::{CancelSignal, End, HopKind, Processed, Reason};
 use storm_peers::{
     CALLER, CAUSE, Callee, Callers, Heard, PATIENCE, Storm, TEXT, Then, Traffic, Wire,
 };
@@ -223,7 +223,9 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
             panic!("{end:?}");
         };
         let (code, text, path) = match (self.inbound, self.outbound) {
-            (_, Grpc) => return assert_eq!(cancel.how, How::Reset(8), "{end:?}"),
+            (_, Grpc) => {
+                return assert_eq!(cancel.signal, CancelSignal::numbered("reset", 8), "{end:?}");
+            }
             (Grpc, TtHeader) => (12011, "", &["non-ttstream path", NODE][..]),
             (TtHeader, TtHeader) => expected,
         };

@@ -21,7 +21,7 @@ pub use decompress::Decompress;
 pub use pump::{Stage, StageError};
 pub use settle::{FirstEnd, Verdict, settle};
 
-use crate::stream::{End, HopKind, Inbound, Outbound, Received, Run};
+use crate::stream::{End, HopKind, Inbound, NativeCode, Outbound, Received, Run};
 use check::Checker;
 use clock::Clock;
 use pump::Pump;
@@ -58,8 +58,8 @@ impl Moved {
 pub struct Outcome {
     /// The first end, with this hop's name in the path of a cancel.
     pub end: End,
-    /// The gRPC status that the caller was told, where its wire has one.
-    pub told: Option<u32>,
+    /// The number that the caller was told.
+    pub told: Option<NativeCode>,
     /// From the caller.
     pub request: Moved,
     /// From the callee.

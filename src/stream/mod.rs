@@ -16,13 +16,13 @@ mod message;
 mod metadata;
 mod pack;
 
-pub use cancel::{Cancel, Cause, Class, How, MAX_PATH_NAMES, NON_TTSTREAM, Path, code};
+pub use cancel::{Cancel, CancelSignal, Cause, Class, MAX_PATH_NAMES, NON_TTSTREAM, Path, code};
 pub use codes::{Code, TtCode, TypeId, UNKNOWN_METHOD, default_text};
 pub use cut::{Cut, MARK, Part, shorten};
 pub use end::{
     Business, End, Exception, Failure, HopEnd, HopKind, Party, Processed, Reason, Status,
 };
-pub use half::{Half, Inbound, Outbound, Received};
+pub use half::{Half, Inbound, NativeCode, Outbound, Received};
 pub use head::{Payload, RequestHead, ResponseHead};
 pub use hops::Hops;
 pub use message::{Advance, Boundary, GATHER_BELOW, Message, PREFIX, Run};

@@ -215,7 +215,7 @@ mod tests {
             record.finish(Outcome {
                 end: &End::complete(Metadata::new()),
                 traffic: Traffic::default(),
-                grpc_status: None,
+                told: None,
             });
             assert!(guard.flush());
         }

@@ -29,7 +29,7 @@ pub use metrics::{ConnectionGuard, Metrics, Reload, Series, Side, Violation};
 pub use record::{StreamRecord, Telemetry};
 pub use trace::{OtlpProtocol, TraceSettings, Tracer};
 
-use crate::stream::End;
+use crate::stream::{End, NativeCode};
 
 /// The wires that streams are carried on, as telemetry names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,7 +91,6 @@ pub struct Outcome<'a> {
     pub end: &'a End,
     /// What had gone over it.
     pub traffic: Traffic,
-    /// The status that a gRPC caller was told, where known; `rpc.grpc.status_code` on the SERVER
-    /// span of a gRPC listener.
-    pub grpc_status: Option<u32>,
+    /// The number that the caller was told, where its wire has one.
+    pub told: Option<NativeCode>,
 }

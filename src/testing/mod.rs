@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::stream::{Cancel, End, Half, Inbound, Outbound, Received, ResponseHead, Run};
+use crate::stream::{
+    Cancel, End, Half, Inbound, NativeCode, Outbound, Received, ResponseHead, Run,
+};
 
 /// Runs a test on one thread, as a worker runs its streams, and on a paused clock.
 #[cfg(test)]
@@ -166,7 +168,7 @@ impl Inbound for MemoryHalf {
         self.0.borrow_mut().heard.heads.push(head);
     }
 
-    fn finish(&mut self, end: &End, _node: &str) -> Option<u32> {
+    fn finish(&mut self, end: &End, _node: &str) -> Option<NativeCode> {
         self.0.borrow_mut().heard.ends.push(end.clone());
         None
     }

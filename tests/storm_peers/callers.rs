@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ripcord::net::http2::ConnectionEnd;
 use ripcord::stream::{
-    Cancel, Cause, Class, End, How, Outbound, Path, Payload, Received, RequestHead, Run,
+    Cancel, CancelSignal, Cause, Class, End, Outbound, Path, Payload, Received, RequestHead, Run,
 };
 use ripcord::wire::{grpc, ttheader};
 use tokio::net::TcpSocket;
@@ -188,7 +188,7 @@ fn cancel() -> Cancel {
         },
         path: Path::from_origin(CALLER),
         class: Class::ByCaller,
-        how: How::Rst,
+        signal: CancelSignal::named("rst"),
         status: None,
     }
 }

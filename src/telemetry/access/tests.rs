@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::stream::{
-    Cancel, Cause, Class, End, Exception, Failure, HopKind, How, Metadata, Party, Path,
-    RequestHead, Status,
+    Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Metadata, NativeCode,
+    Party, Path, RequestHead, Status,
 };
 use crate::telemetry::{Outcome, StreamInfo, Telemetry, Tracer, Traffic, Wire};
 
@@ -50,7 +50,7 @@ fn write(telemetry: &Telemetry, name: &str, end: &End) {
     record.finish(Outcome {
         end,
         traffic,
-        grpc_status: Some(1),
+        told: Some(NativeCode(1)),
     });
 }
 
@@ -74,7 +74,7 @@ async fn a_cancel_is_told_with_its_path() {
         },
         path: Path::parse("a,,b"),
         class: Class::ByCaller,
-        how: How::Reset(8),
+        signal: CancelSignal::numbered("reset", 8),
         status: None,
     };
     let mut line = line("s", &End::canceled(Party::Caller, cancel));
@@ -97,11 +97,11 @@ async fn a_cancel_is_told_with_its_path() {
 #[test]
 fn what_a_hop_decided_begins_its_path() {
     let idle = line("s", &End::hop(HopKind::Idle, "nothing moved"));
-    assert_eq!(idle["cause"], HopKind::Idle.code());
+    assert_eq!(idle["cause"], HopKind::Idle.cause());
     assert_eq!(idle["origin"], "hop");
     assert_eq!(idle["path"], serde_json::json!(["hop"]));
     let refused = line("s", &End::hop(HopKind::NoRoute, "no route"));
-    assert_eq!(refused["code"], HopKind::NoRoute.code());
+    assert_eq!(refused["code"], HopKind::NoRoute.cause());
     assert_eq!(refused.get("path"), None);
 }
 

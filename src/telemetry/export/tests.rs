@@ -38,7 +38,7 @@ fn one_stream(settings: &TraceSettings) -> Arc<ExportStats> {
     record.finish(Outcome {
         end: &End::complete(Metadata::new()),
         traffic: Traffic::default(),
-        grpc_status: None,
+        told: None,
     });
     assert!(guard.flush());
     drop(guard);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::stream::{
-    Cancel, Cause, Class, End, Failure, HopKind, How, Metadata, Party, Path, Status,
+    Cancel, CancelSignal, Cause, Class, End, Failure, HopKind, Metadata, Party, Path, Status,
 };
 use crate::telemetry::Traffic;
 
@@ -18,7 +18,7 @@ fn cancel(class: Class, code: i32) -> End {
         },
         path: Path::from_origin("a"),
         class,
-        how: How::Rst,
+        signal: CancelSignal::named("rst"),
         status: None,
     };
     End::canceled(Party::Caller, cancel)
@@ -33,7 +33,7 @@ fn finish(metrics: &Metrics, series: &Series, end: &End, micros: u64) {
             response_messages: 1,
             response_bytes: 7,
         },
-        grpc_status: None,
+        told: None,
     };
     metrics.finished(series, &outcome, micros);
 }

@@ -32,7 +32,8 @@ impl Inner {
             stream.info.series.inbound,
             finished
                 .outcome
-                .grpc_status
+                .told
+                .map(|told| told.0)
                 .or(native_status(finished.outcome.end)),
         ) {
             attributes.push(KeyValue::new("rpc.grpc.status_code", i64::from(code)));
@@ -193,7 +194,7 @@ fn cancel_attributes(cancel: &Cancel, end: &End) -> Vec<KeyValue> {
         text("ripcord.cancel.origin", cancel.path.origin().unwrap_or("")),
         KeyValue::new("ripcord.cancel.path", Value::Array(Array::String(path))),
         KeyValue::new("ripcord.cancel.by", names::party_name(end.by)),
-        KeyValue::new("ripcord.cancel.how", names::how_name(cancel.how)),
+        KeyValue::new("ripcord.cancel.signal", cancel.signal.name()),
     ]
 }
 

@@ -9,8 +9,8 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 
 use super::*;
 use crate::stream::{
-    Business, Cancel, Cause, Class, End, Exception, Failure, HopKind, How, Party, Path, Scope,
-    Status,
+    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Party, Path,
+    Scope, Status,
 };
 use crate::telemetry::{AccessLog, Outcome, StreamInfo, StreamRecord, Telemetry, Traffic, Wire};
 
@@ -90,7 +90,7 @@ fn finish(record: StreamRecord, end: &End) {
     record.finish(Outcome {
         end,
         traffic: Traffic::default(),
-        grpc_status: None,
+        told: None,
     });
 }
 
@@ -128,7 +128,7 @@ fn cancel() -> End {
         },
         path,
         class: Class::ByCaller,
-        how: How::Rst,
+        signal: CancelSignal::named("rst"),
         status: None,
     };
     End::canceled(Party::Caller, cancel)
@@ -215,7 +215,7 @@ fn a_cancel_is_an_event_on_both_spans_and_no_error() {
             ("ripcord.cancel.class_code", 12010.into()),
             ("ripcord.cancel.origin", "a".into()),
             ("ripcord.cancel.path", path),
-            ("ripcord.cancel.how", "rst".into()),
+            ("ripcord.cancel.signal", "rst".into()),
         ] {
             assert_eq!(attribute(&event.attributes, key), Some(value), "{key}");
         }

@@ -343,9 +343,9 @@ impl Outbound for ClientStream {
         match &self.hop {
             Some((hop, stream)) => {
                 hop.note(*stream, cancel, self.active.get());
-                hop.reset(sender, end::reset_of_cause(cancel.cause.code).into());
+                hop.reset(sender, end::reset_to_callee(cancel, true).into());
             }
-            None => sender.reset(h2::Reason::CANCEL),
+            None => sender.reset(end::reset_to_callee(cancel, false).into()),
         }
     }
 }

@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use crate::net::held::Held;
 use crate::net::http2::Control;
 use crate::stream::{
-    End, Half, HopKind, Hops, Inbound, NON_TTSTREAM, Party, Payload, Received, RequestHead,
-    ResponseHead, Run,
+    End, Half, HopKind, Hops, Inbound, NON_TTSTREAM, NativeCode, Party, Payload, Received,
+    RequestHead, ResponseHead, Run,
 };
 use crate::wire::grpc::hop::inbound::Notes;
 use crate::wire::grpc::receive::{Got, Receiver};
@@ -278,7 +278,7 @@ impl Inbound for ServerStream {
         }
     }
 
-    fn finish(&mut self, end: &End, node: &str) -> Option<u32> {
+    fn finish(&mut self, end: &End, node: &str) -> Option<NativeCode> {
         if std::mem::replace(&mut self.over, true) {
             return None;
         }
@@ -291,7 +291,8 @@ impl Inbound for ServerStream {
         let trailers = end::to_caller(end, node, self.config.carried);
         let told = trailers
             .get(keys::STATUS)
-            .and_then(|raw| raw.to_str().ok()?.parse().ok());
+            .and_then(|raw| raw.to_str().ok()?.parse().ok())
+            .map(NativeCode);
         let bare = self
             .held
             .as_ref()

@@ -13,10 +13,10 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
-    End, Half, HopKind, Hops, Inbound, Party, Received, RequestHead, ResponseHead, Run, code,
+    End, Half, HopKind, Hops, Inbound, NativeCode, Party, Received, RequestHead, ResponseHead, Run,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
-use crate::wire::ttheader::conn::shared::{DROPPED, Shared};
+use crate::wire::ttheader::conn::shared::{Shared, dropped};
 use crate::wire::ttheader::conn::{Conn, Dispatch, Slot};
 use crate::wire::ttheader::end;
 use crate::wire::ttheader::frame::{Frame, Kind};
@@ -112,7 +112,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
     fn unreadable(&mut self, shared: &Rc<Shared>, stream_id: i32, text: &str) {
         match shared.find(stream_id) {
             Some(slot) => {
-                shared.break_off(&slot, HopKind::BadRequest, code::ILLEGAL_FRAME, text);
+                shared.break_off(&slot, HopKind::BadRequest, text);
             }
             // It may have been the Header: a caller must not wait for ever. Any other caller
             // drops the answer, since it knows no such stream.
@@ -205,7 +205,7 @@ fn second_header(shared: &Rc<Shared>, slot: &Rc<Slot>) {
     match verdict {
         Verdict::Violation(text) => {
             count(&shared.config.counters.bad_frames);
-            shared.break_off(slot, HopKind::BadRequest, code::UNEXPECTED_HEADER, text);
+            shared.second_header(slot, HopKind::BadRequest, text);
         }
         Verdict::Late | Verdict::Accept => count(&shared.config.counters.late_frames),
     }
@@ -254,7 +254,7 @@ impl Inbound for ServerStream {
         self.shared.head(&self.slot, &head);
     }
 
-    fn finish(&mut self, end: &End, node: &str) -> Option<u32> {
+    fn finish(&mut self, end: &End, node: &str) -> Option<NativeCode> {
         self.shared.finish(&self.slot, end, node);
         None
     }
@@ -262,10 +262,12 @@ impl Inbound for ServerStream {
 
 impl Drop for ServerStream {
     fn drop(&mut self) {
-        let (kind, _, text) = DROPPED;
-        let end = End::hop(kind, text);
-        self.shared
-            .finish(&self.slot, &end, &self.shared.config.node);
+        if !self.slot.inner.borrow().state.is_closed() {
+            let hop = dropped();
+            let end = End::hop(hop.kind, hop.text);
+            self.shared
+                .finish(&self.slot, &end, &self.shared.config.node);
+        }
         self.shared.half_dropped(&self.slot);
     }
 }

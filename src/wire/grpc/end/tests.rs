@@ -27,7 +27,7 @@ fn rst(text: &str, path: &str) -> End {
             },
             path: Path::parse(path),
             class: Class::ByCallee,
-            how: How::Rst,
+            signal: CARRIED_RST,
             status: None,
         },
     )
@@ -158,8 +158,8 @@ fn what_stands_beside_a_reset_counts_only_if_it_agrees() {
 fn a_hops_status_is_kept_beside_its_cause_only_where_the_table_differs() {
     for kind in HopKind::ALL {
         if !kind.before_backend() {
-            let same = status_of_cause(kind.code()) == kind.status();
-            assert_eq!(kind.status_beside().is_none(), same, "{kind:?}");
+            let same = status_of_cause(kind.cause()) == status_of_own(kind);
+            assert_eq!(own_status_beside(kind).is_none(), same, "{kind:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::stream::{Cancel, Cause, Class, How, Inbound, Metadata, Outbound, Path};
+use crate::stream::{Cancel, Cause, Class, Inbound, Metadata, Outbound, Path};
 
 #[derive(Clone, Copy, Debug)]
 enum Leave {
@@ -89,7 +89,7 @@ async fn call(
             },
             path: Path::from_origin("A"),
             class: Class::ByCaller,
-            how: How::Rst,
+            signal: crate::wire::ttheader::end::RST,
             status: None,
         });
     }
