@@ -2,6 +2,8 @@
 //! grace after which a peer that does not read loses its connection. Shared by every wire that
 //! runs on HTTP/2; knows nothing of what the streams carry.
 
+mod driver;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,20 +12,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
 use h2::client::SendRequest;
 use h2::server::SendResponse;
-use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep};
 
-use crate::net::gather::{Gather, GatherHandle, gather};
+use crate::net::gather::{Gather, gather};
 use crate::net::held::Held;
 use crate::net::outbox::{Desk, Outbox};
-
-/// How long a peer has to close its side after this one did: closing a socket with bytes unread
-/// resets the connection, and could take the ends of its last streams with it.
-const LINGER: Duration = Duration::from_secs(1);
+use driver::Driver;
 
 /// What all streams of a connection may have queued for its socket, in bytes, give or take one
 /// piece: as much as a socket takes at once.
@@ -265,7 +263,7 @@ where
     let mut goaway = false;
     let end = poll_fn(|cx| {
         driver.begin(cx);
-        if driver.control.is_draining() && !goaway {
+        if control.is_draining() && !goaway {
             goaway = true;
             connection.graceful_shutdown();
         }
@@ -351,142 +349,6 @@ fn failed(error: &h2::Error) -> ConnectionEnd {
         return ConnectionEnd::Violation(reason.into(), error.to_string());
     }
     ConnectionEnd::Failed(error.to_string())
-}
-
-/// What both roles do after the connection itself was polled: pings, the flush, the grace.
-struct Driver<IO> {
-    handle: GatherHandle<IO>,
-    control: Control,
-    keepalive: Option<Keepalive>,
-    cancel_grace: Duration,
-    grace: Option<(Pin<Box<Sleep>>, u64)>,
-    account: Option<Rc<Held>>,
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
-    fn new(
-        handle: GatherHandle<IO>,
-        config: &Http2Config,
-        control: Control,
-        ping: Option<PingPong>,
-    ) -> Self {
-        let keepalive = match (config.ping_interval, ping) {
-            (Some(interval), Some(ping)) => Some(Keepalive {
-                ping,
-                interval,
-                timeout: config.ping_timeout,
-                waiting: false,
-                timer: Box::pin(tokio::time::sleep(interval)),
-            }),
-            _ => None,
-        };
-        let account = control.0.account.take();
-        if let Some(held) = &account {
-            handle.set_gate(Rc::clone(held));
-        }
-        Self {
-            handle,
-            control,
-            keepalive,
-            cancel_grace: config.cancel_grace,
-            grace: None,
-            account,
-        }
-    }
-
-    /// Before the connection itself is polled.
-    fn begin(&self, cx: &Context<'_>) {
-        self.control.register(cx);
-        if let Some(held) = &self.account {
-            held.begin_poll();
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
-        if self.account.as_ref().is_some_and(|held| held.is_lagging()) {
-            cx.waker().wake_by_ref();
-        }
-        if let Some(keepalive) = &mut self.keepalive
-            && keepalive.poll(cx, &self.handle).is_ready()
-        {
-            return Poll::Ready(ConnectionEnd::Keepalive);
-        }
-        let refused = self.handle.take_refused();
-        self.control.0.blocked.set(refused);
-        if self.control.0.hold.get() {
-            return Poll::Pending;
-        }
-        let flushed = self.handle.poll_flush(cx);
-        self.control.0.blocked.set(refused || flushed.is_pending());
-        match flushed {
-            Poll::Ready(Err(e)) => Poll::Ready(ConnectionEnd::Failed(e.to_string())),
-            Poll::Ready(Ok(())) if !refused => {
-                if self.control.0.outbox.get().is_some_and(|o| o.written()) {
-                    cx.waker().wake_by_ref();
-                }
-                self.grace = None;
-                self.control.0.urgent.set(false);
-                Poll::Pending
-            }
-            // What was gathered may be out while `h2` holds the rest of a long frame, and the end
-            // behind it.
-            _ if self.control.0.urgent.get() => self.poll_grace(cx),
-            _ => Poll::Pending,
-        }
-    }
-
-    /// After everything was written and this side is closed: until the peer has closed its own.
-    async fn linger(&self) {
-        let gone = poll_fn(|cx| self.handle.poll_discard(cx));
-        let _ = tokio::time::timeout(LINGER, gone).await;
-    }
-
-    fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
-        let written = self.handle.written();
-        let (timer, mark) = self
-            .grace
-            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(self.cancel_grace)), written));
-        while timer.as_mut().poll(cx).is_ready() {
-            if *mark == written {
-                return Poll::Ready(ConnectionEnd::Grace);
-            }
-            *mark = written;
-            timer.as_mut().reset(Instant::now() + self.cancel_grace);
-        }
-        Poll::Pending
-    }
-}
-
-struct Keepalive {
-    ping: PingPong,
-    interval: Duration,
-    timeout: Duration,
-    waiting: bool,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Keepalive {
-    /// Ready when the peer is taken for dead.
-    fn poll<IO>(&mut self, cx: &mut Context<'_>, handle: &GatherHandle<IO>) -> Poll<()> {
-        if self.waiting && self.ping.poll_pong(cx).is_ready() {
-            self.waiting = false;
-            self.timer.as_mut().reset(Instant::now() + self.interval);
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            if handle.take_read() > 0 {
-                // Anything read is as good as a pong; an outstanding one is still awaited above.
-                self.timer.as_mut().reset(Instant::now() + self.interval);
-            } else if self.waiting {
-                return Poll::Ready(());
-            } else if self.ping.send_ping(Ping::opaque()).is_ok() {
-                self.waiting = true;
-                self.timer.as_mut().reset(Instant::now() + self.timeout);
-            } else {
-                self.timer.as_mut().reset(Instant::now() + self.interval);
-            }
-        }
-        Poll::Pending
-    }
 }
 
 #[cfg(test)]
