@@ -10,7 +10,7 @@ use http::HeaderMap;
 
 use super::show::{show, show_terminal, show_trailers};
 use crate::stream::{End, HopEnd, HopKind, NON_TTSTREAM, Party, Path, Reason, TtCode, TypeId};
-use crate::wire::grpc::status::{Code, encode_message, reset};
+use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, encode_message};
 use crate::wire::ttheader::end::EndContext;
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{exception, keys};
@@ -133,7 +133,7 @@ fn callee_grpc(out: &mut Vec<Row>) {
         out.push(to_caller(format!("callee grpc http={n}"), &end));
     }
     for n in resets() {
-        let end = grpc::end::from_callee_reset(n);
+        let end = grpc::end::from_callee_reset(ResetCode(n));
         out.push(to_caller(format!("callee grpc reset={n}"), &end));
     }
     let end = grpc::end::connection_lost(Party::Callee, Path::new(), TEXT);
@@ -172,15 +172,15 @@ fn caller_ttheader(out: &mut Vec<Row>) {
 
 fn caller_grpc(out: &mut Vec<Row>) {
     for n in resets().chain([12007, 12015]) {
-        let end = grpc::end::from_caller_reset(n, unnamed(), false);
+        let end = grpc::end::from_caller_reset(ResetCode(n), unnamed(), false);
         out.push(to_callee(format!("caller grpc reset={n}"), &end));
     }
-    let end = grpc::end::from_caller_reset(reset::CANCEL, Path::from_origin(PEER), false);
+    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, Path::from_origin(PEER), false);
     out.push(to_callee(
         format!("caller grpc reset=8 source-service={PEER}"),
         &end,
     ));
-    let end = grpc::end::from_caller_reset(reset::CANCEL, unnamed(), true);
+    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, unnamed(), true);
     out.push(to_callee(
         "caller grpc reset=8 at its deadline".into(),
         &end,
@@ -201,7 +201,7 @@ fn causes() -> impl Iterator<Item = i32> {
 }
 
 fn resets() -> impl Iterator<Item = u32> {
-    (0..=13).chain([reset::KITEX_GRACEFUL])
+    (0..=13).chain([KITEX_GRACEFUL.0])
 }
 
 fn message(type_id: i32) -> Bytes {
@@ -272,7 +272,7 @@ fn to_callee(from: String, end: &End) -> Row {
     };
     Row {
         from,
-        grpc: format!("reset={}", reset::CANCEL),
+        grpc: format!("reset={}", ResetCode::CANCEL.0),
         ttheader: told,
         neutral: show(end),
     }
@@ -304,7 +304,10 @@ fn hop_to_callee(kind: HopKind) -> Row {
         | HopKind::InvalidResponse
         | HopKind::Panic => {
             let rst = ttheader::end::to_callee(&hop.as_cancel(NODE), &context());
-            (format!("reset={}", reset::CANCEL), show_terminal(&rst))
+            (
+                format!("reset={}", ResetCode::CANCEL.0),
+                show_terminal(&rst),
+            )
         }
     };
     Row {

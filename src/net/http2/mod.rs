@@ -3,6 +3,7 @@
 //! runs on HTTP/2; knows nothing of what the streams carry.
 
 mod driver;
+mod error;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
@@ -22,6 +23,8 @@ use crate::net::gather::{Gather, gather};
 use crate::net::held::Held;
 use crate::net::outbox::{Desk, Outbox};
 use driver::Driver;
+
+pub use error::ResetCode;
 
 /// What all streams of a connection may have queued for its socket, in bytes, give or take one
 /// piece: as much as a socket takes at once.

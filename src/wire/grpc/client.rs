@@ -11,7 +11,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net::held::Held;
-use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
+use crate::net::http2::{self, ConnectionEnd, Control, Http2Config, ResetCode};
 use crate::stream::{
     Cancel, End, Half, HopKind, Outbound, Party, Path, Processed, Received, RequestHead, Run,
 };
@@ -181,8 +181,8 @@ impl ClientStream {
             Some(reason) if error.is_reset() => self
                 .hop
                 .as_ref()
-                .and_then(|_| end::from_ripcord_reset(reason.into()))
-                .unwrap_or_else(|| end::from_callee_reset(reason.into())),
+                .and_then(|_| end::from_ripcord_reset(ResetCode(reason.into())))
+                .unwrap_or_else(|| end::from_callee_reset(ResetCode(reason.into()))),
             _ => {
                 let mut end = end::connection_lost(Party::Callee, Path::new(), &error.to_string());
                 if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
@@ -343,7 +343,7 @@ impl Outbound for ClientStream {
         match &self.hop {
             Some((hop, stream)) => {
                 hop.note(*stream, cancel, self.active.get());
-                hop.reset(sender, end::reset_of_cause(cancel.cause.code).into());
+                hop.reset(sender, end::reset_of_cause(cancel.cause.code).0.into());
             }
             None => sender.reset(h2::Reason::CANCEL),
         }

@@ -10,7 +10,7 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::net::held::Held;
-use crate::net::http2::Control;
+use crate::net::http2::{Control, ResetCode};
 use crate::stream::{
     End, Half, HopKind, Hops, Inbound, NON_TTSTREAM, Party, Payload, Received, RequestHead,
     ResponseHead, Run,
@@ -167,7 +167,7 @@ impl ServerStream {
 
     fn reset_by_caller(&mut self, reason: h2::Reason) -> End {
         self.over = true;
-        let reason = u32::from(reason);
+        let reason = ResetCode(reason.into());
         let note = self.noted.and_then(|stream| self.notes.take(stream));
         if let Some(end) = note.and_then(|n| end::from_noted_reset(reason, n.cause, n.path)) {
             return end;
@@ -285,7 +285,7 @@ impl Inbound for ServerStream {
         self.control.urgent();
         if let Some(sender) = self.sender.as_mut().filter(|s| !s.at_boundary()) {
             let code = end::reset_to_caller(end, node, self.noted.is_some());
-            sender.reset(code.into());
+            sender.reset(code.0.into());
             return None;
         }
         let trailers = end::to_caller(end, node, self.config.carried);
