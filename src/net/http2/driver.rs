@@ -1,5 +1,5 @@
-//! What drives one connection beside its frames: keepalive pings, the flush of what was gathered, the
-//! grace of a peer that does not read, and the wait for its close at the end.
+//! What drives one connection beside its frames: keepalive pings, the flush of what was gathered,
+//! the grace of a peer that does not read, and the wait for its close at the end.
 
 use std::future::poll_fn;
 use std::pin::Pin;

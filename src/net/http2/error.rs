@@ -1,6 +1,48 @@
-//! HTTP/2's error codes.
+//! Why a stream or its connection failed, and HTTP/2's error codes.
 
 use std::fmt;
+
+/// Why a call on a stream failed: the stream was reset, its connection is going away or lost, or
+/// the call is not allowed in the stream's state.
+///
+/// Its text is for people. The connection layer chooses the words, and may quote the peer's.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(pub(super) h2::Error);
+
+impl Error {
+    /// The code of the RST_STREAM that ended the stream, sent by either side; `None` for any other
+    /// failure.
+    #[inline]
+    #[must_use]
+    pub fn reset_code(&self) -> Option<ResetCode> {
+        match self.0.reason() {
+            Some(reason) if self.0.is_reset() => Some(ResetCode(reason.into())),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Whether a GOAWAY ended the stream or kept it from being opened, sent by either side.
+    #[inline]
+    #[must_use]
+    pub fn is_go_away(&self) -> bool {
+        self.0.is_go_away()
+    }
+
+    /// Whether the peer sent the RST_STREAM or GOAWAY, not this side.
+    #[inline]
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.0.is_remote()
+    }
+
+    /// Whether the transport failed under the connection.
+    #[inline]
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        self.0.is_io()
+    }
+}
 
 /// An HTTP/2 error code, as RST_STREAM carries it (RFC 9113, section 7).
 ///

@@ -1,9 +1,25 @@
 //! HTTP/2 connections on the `h2` crate: settings, driving, keepalive pings, draining, and the
 //! grace after which a peer that does not read loses its connection. Shared by every wire that
 //! runs on HTTP/2; knows nothing of what the streams carry.
+//!
+//! This folder is the only place that names `h2`. A wire sees [`serve`] and [`connect`], the
+//! connection's [`Control`] and [`SendRequest`], and of a stream [`ResponseFuture`] or [`Respond`],
+//! [`RecvBody`] and [`SendBody`]. Another HTTP/2 layer can stand behind them if it keeps these
+//! rules:
+//!
+//! - A call changes the connection's state and wakes its driver. The driver does all I/O: what was
+//!   given to the layer is written in the driver's next poll, as far as the socket and the peer's
+//!   windows allow.
+//! - The frames of one stream keep their order, but for [`SendBody::send_reset`], which overtakes
+//!   its DATA.
+//! - A stream remembers one waker for its receiving half and one for its sending half: that of the
+//!   last poll which was pending.
+//! - When the last handle of an open stream is dropped, the layer resets it with CANCEL. A server
+//!   that has sent its whole response resets with NO_ERROR (RFC 9113, section 8.1).
 
 mod driver;
 mod error;
+mod stream;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
@@ -13,9 +29,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::RecvStream;
-use h2::client::SendRequest;
-use h2::server::SendResponse;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -24,7 +37,8 @@ use crate::net::held::Held;
 use crate::net::outbox::{Desk, Outbox};
 use driver::Driver;
 
-pub use error::ResetCode;
+pub use error::{Error, ResetCode};
+pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
 
 /// What all streams of a connection may have queued for its socket, in bytes, give or take one
 /// piece: as much as a socket takes at once.
@@ -228,7 +242,7 @@ pub async fn serve<IO>(
     first: BytesMut,
     config: &Http2Config,
     control: Control,
-    mut on_request: impl FnMut(Request<RecvStream>, SendResponse<Bytes>),
+    mut on_request: impl FnMut(Request<RecvBody>, Respond),
 ) -> ConnectionEnd
 where
     IO: AsyncRead + AsyncWrite + Unpin,
@@ -272,7 +286,9 @@ where
         }
         loop {
             match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => on_request(request, respond),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    on_request(request.map(RecvBody), Respond(respond));
+                }
                 Poll::Ready(Some(Err(e))) => return Poll::Ready(failed(&e)),
                 Poll::Ready(None) => return Poll::Ready(ConnectionEnd::Closed),
                 Poll::Pending => break,
@@ -297,13 +313,7 @@ pub async fn connect<IO>(
     io: IO,
     config: &Http2Config,
     control: Control,
-) -> Result<
-    (
-        SendRequest<Bytes>,
-        impl Future<Output = ConnectionEnd> + use<IO>,
-    ),
-    ConnectionEnd,
->
+) -> Result<(SendRequest, impl Future<Output = ConnectionEnd> + use<IO>), ConnectionEnd>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -342,7 +352,7 @@ where
         }
         end
     };
-    Ok((requests, drive))
+    Ok((SendRequest(requests), drive))
 }
 
 fn failed(error: &h2::Error) -> ConnectionEnd {
