@@ -11,6 +11,7 @@ use ripcord::stream::{
     NON_TTSTREAM, Party, Path, Processed, Reason, RequestHead, ResponseHead, Scope, Status, TtCode,
     TypeId,
 };
+use ripcord::wire::grpc::status::ResetCode;
 use ripcord::wire::ttheader::end::{EndContext, Terminal, TerminalKind};
 use ripcord::wire::ttheader::header::Info;
 use ripcord::wire::{grpc, ttheader};
@@ -163,7 +164,7 @@ fn grpc_end() -> impl Strategy<Value = End> {
     );
     let reset = prop_oneof![0u32..20, Just(1000)]
         .prop_filter("a cancel by reset has no status", |code| *code != 8)
-        .prop_map(grpc::end::from_callee_reset);
+        .prop_map(|code| grpc::end::from_callee_reset(ResetCode(code)));
     let complete = http_trailers().prop_map(End::complete);
     prop_oneof![6 => said, 1 => reset, 1 => complete]
 }
@@ -381,14 +382,14 @@ fn every_hop_end_crosses_with_its_status_and_cause() {
 
 #[test]
 fn a_reset_crosses_as_its_status_and_path() {
-    let end = grpc::end::from_callee_reset(8);
+    let end = grpc::end::from_callee_reset(ResetCode::CANCEL);
     let Reason::Canceled(crossed) = through_ttheader(&end).reason else {
         panic!()
     };
     assert_eq!(crossed.cause.code, 12011);
     assert_eq!(crossed.path.names(), [NON_TTSTREAM, NODE]);
     assert_eq!(
-        through_ttheader(&grpc::end::from_callee_reset(7)).processed,
+        through_ttheader(&grpc::end::from_callee_reset(ResetCode::REFUSED_STREAM)).processed,
         Processed::No
     );
 }

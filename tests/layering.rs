@@ -352,6 +352,39 @@ fn the_neutral_model_uses_std_and_bytes_only() {
     }
 }
 
+/// Another HTTP/2 layer can stand behind `net/http2` only while nothing else knows the crate below.
+#[test]
+fn only_the_seam_names_h2() {
+    let names_h2 = |line: &str| {
+        let code = line.split("//").next().unwrap();
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        code.match_indices("h2").any(|(at, _)| {
+            let rest = &code[at + 2..];
+            let path = rest.starts_with("::") || code.trim_start().starts_with("use ");
+            path && !code[..at].ends_with(is_word) && !rest.starts_with(is_word)
+        })
+    };
+    assert!(names_h2("pub fn f(e: &h2::Error) {}") && names_h2("    use h2 as x;"));
+    assert!(!names_h2("use net::http2::Error; // h2::Error") && !names_h2("\"upgrade: h2\""));
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    let (mut seam, mut faults) = (0, Vec::new());
+    for file in files {
+        let relative = file.strip_prefix(root()).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("\n#[cfg(test)]").next().unwrap();
+        let found = code.lines().enumerate().filter(|(_, line)| names_h2(line));
+        if relative.starts_with("src/net/http2") {
+            seam += found.count();
+        } else if !is_test(relative) {
+            faults
+                .extend(found.map(|(n, line)| format!("{}:{}:{line}", relative.display(), n + 1)));
+        }
+    }
+    assert!(seam > 0, "this does not look like the seam");
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
 #[test]
 fn files_are_short_and_say_what_they_own() {
     let mut files = Vec::new();

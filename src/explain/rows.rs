@@ -12,7 +12,7 @@ use http::HeaderMap;
 use super::show::{show, show_terminal, show_trailers};
 use crate::bridge::settle;
 use crate::stream::{End, HopKind, NON_TTSTREAM, Party, Path, TtCode, TypeId};
-use crate::wire::grpc::status::{Code, encode_message, reset};
+use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, encode_message};
 use crate::wire::ttheader::end::EndContext;
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{exception, keys};
@@ -135,7 +135,7 @@ fn callee_grpc(out: &mut Vec<Row>) {
         out.push(to_caller(format!("callee grpc http={n}"), &end));
     }
     for n in resets() {
-        let end = grpc::end::from_callee_reset(n);
+        let end = grpc::end::from_callee_reset(ResetCode(n));
         out.push(to_caller(format!("callee grpc reset={n}"), &end));
     }
     let end = grpc::end::connection_lost(Party::Callee, Path::new(), TEXT);
@@ -174,15 +174,15 @@ fn caller_ttheader(out: &mut Vec<Row>) {
 
 fn caller_grpc(out: &mut Vec<Row>) {
     for n in resets().chain([12007, 12015]) {
-        let end = grpc::end::from_caller_reset(n, unnamed(), false);
+        let end = grpc::end::from_caller_reset(ResetCode(n), unnamed(), false);
         out.push(to_callee(format!("caller grpc reset={n}"), &end));
     }
-    let end = grpc::end::from_caller_reset(reset::CANCEL, Path::from_origin(PEER), false);
+    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, Path::from_origin(PEER), false);
     out.push(to_callee(
         format!("caller grpc reset=8 source-service={PEER}"),
         &end,
     ));
-    let end = grpc::end::from_caller_reset(reset::CANCEL, unnamed(), true);
+    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, unnamed(), true);
     out.push(to_callee(
         "caller grpc reset=8 at its deadline".into(),
         &end,
@@ -203,7 +203,7 @@ fn causes() -> impl Iterator<Item = i32> {
 }
 
 fn resets() -> impl Iterator<Item = u32> {
-    (0..=13).chain([reset::KITEX_GRACEFUL])
+    (0..=13).chain([KITEX_GRACEFUL.0])
 }
 
 fn message(type_id: i32) -> Bytes {
@@ -262,7 +262,7 @@ fn to_caller(from: String, end: &End) -> Row {
 fn to_callee(from: String, end: &End) -> Row {
     let (grpc, ttheader) = match settle(end.clone(), NODE, true).to_callee {
         Some(cancel) => (
-            format!("reset={}", grpc::end::reset_to_callee(&cancel, false)),
+            format!("reset={}", grpc::end::reset_to_callee(&cancel, false).0),
             show_terminal(&ttheader::end::to_callee(&cancel, &context())),
         ),
         None => ("-".to_owned(), "-".to_owned()),

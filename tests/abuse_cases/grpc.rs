@@ -226,7 +226,7 @@ pub(crate) const ROWS: &[Row] = &[
         abuse: "DATA on each of 300 finished streams: ENHANCE_YOUR_CALM, closed",
         counted: FLOOD,
         act: |rig| {
-            // `remembered` of net/http2.rs: 200 with the limits of the rig.
+            // `remembered` of net/http2: 200 with the limits of the rig.
             let streams = (1..601).step_by(2);
             let mut raw = Raw::open(rig.address());
             streams.clone().for_each(|stream| raw.echo(stream));

@@ -20,6 +20,7 @@ use crate::stream::{
     code,
 };
 use crate::wire::grpc::metadata::{self, Place};
+use crate::wire::grpc::status::ResetCode;
 use crate::wire::grpc::{keys, status};
 use face::Face;
 
@@ -123,7 +124,7 @@ fn keep_text_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
 
 /// A callee's RST_STREAM.
 #[must_use]
-pub fn from_callee_reset(reason: u32) -> End {
+pub fn from_callee_reset(reason: ResetCode) -> End {
     let text = format!(
         "stream terminated by RST_STREAM with error code: {}",
         status::reset_name(reason)
@@ -139,7 +140,7 @@ pub fn from_callee_reset(reason: u32) -> End {
                 },
                 path: Path::from_origin(NON_TTSTREAM),
                 class: Class::Foreign,
-                signal: reset_signal(reason),
+                signal: reset_signal(reason.0),
                 status: None,
             },
         );
@@ -152,7 +153,7 @@ pub fn from_callee_reset(reason: u32) -> End {
         }),
         Metadata::new(),
     );
-    end.processed = if reason == status::reset::REFUSED_STREAM {
+    end.processed = if reason == ResetCode::REFUSED_STREAM {
         Processed::No
     } else {
         Processed::Maybe
@@ -163,8 +164,8 @@ pub fn from_callee_reset(reason: u32) -> End {
 /// Another ripcord's RST_STREAM toward its caller, where the code is the cause; `None` where it is one
 /// of HTTP/2's own.
 #[must_use]
-pub fn from_ripcord_reset(reason: u32) -> Option<End> {
-    let known = TtCode::from_number(i32::try_from(reason).ok()?);
+pub fn from_ripcord_reset(reason: ResetCode) -> Option<End> {
+    let known = TtCode::from_number(i32::try_from(reason.0).ok()?);
     let cancel = Cancel {
         cause: Cause {
             code: known.number(),
@@ -172,7 +173,7 @@ pub fn from_ripcord_reset(reason: u32) -> Option<End> {
         },
         path: Path::from_origin(NON_TTSTREAM),
         class: Class::Foreign,
-        signal: reset_signal(reason),
+        signal: reset_signal(reason.0),
         status: None,
     };
     Some(End::canceled(Party::Callee, cancel))
@@ -181,8 +182,8 @@ pub fn from_ripcord_reset(reason: u32) -> Option<End> {
 /// A caller's RST_STREAM. A ripcord that knows it talks to another one resets with the cause's
 /// number, which is then the cause. `path` is the way by which the stream came.
 #[must_use]
-pub fn from_caller_reset(reason: u32, path: Path, deadline_near: bool) -> End {
-    let (cause, text) = match i32::try_from(reason).map(TtCode::from_number) {
+pub fn from_caller_reset(reason: ResetCode, path: Path, deadline_near: bool) -> End {
+    let (cause, text) = match i32::try_from(reason.0).map(TtCode::from_number) {
         Ok(known) if known.text().is_some() => {
             (known.number(), known.text().unwrap_or_default().to_owned())
         }
@@ -198,24 +199,24 @@ pub fn from_caller_reset(reason: u32, path: Path, deadline_near: bool) -> End {
             ),
         ),
     };
-    by_caller(Cause { code: cause, text }, path, reset_signal(reason))
+    by_caller(Cause { code: cause, text }, path, reset_signal(reason.0))
 }
 
 /// A caller's RST_STREAM beside which another ripcord said more. It counts only if that ripcord would
 /// have sent this code.
 #[must_use]
-pub fn from_noted_reset(reason: u32, cause: Cause, path: Path) -> Option<End> {
-    (reset_of_cause(cause.code) == reason).then(|| by_caller(cause, path, reset_signal(reason)))
+pub fn from_noted_reset(reason: ResetCode, cause: Cause, path: Path) -> Option<End> {
+    (reset_of_cause(cause.code) == reason).then(|| by_caller(cause, path, reset_signal(reason.0)))
 }
 
 /// The code by which another ripcord is told that a stream was canceled: the cause itself, where it
 /// cannot be taken for one of HTTP/2's own.
 #[must_use]
-pub fn reset_of_cause(cause: i32) -> u32 {
+pub fn reset_of_cause(cause: i32) -> ResetCode {
     u32::try_from(cause)
         .ok()
         .filter(|cause| TTSTREAM_CODES.contains(cause))
-        .unwrap_or(status::reset::CANCEL)
+        .map_or(ResetCode::CANCEL, ResetCode)
 }
 
 /// A peer's connection is gone; `path` is the way by which a caller's stream came.
@@ -243,7 +244,7 @@ pub fn to_caller(end: &End, node: &str, carried: bool) -> HeaderMap {
 /// The RST_STREAM that tells a caller the end where a message is half written: then a reset is the
 /// only honest end. Another ripcord is told the cause, where that says no less than the status.
 #[must_use]
-pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> u32 {
+pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> ResetCode {
     let code = Code::from_number(Face::of(&end.reason, node).status.code);
     let cause = match &end.reason {
         Reason::Canceled(cancel) => Some(cancel.cause.code),
@@ -251,17 +252,17 @@ pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> u32 {
         Reason::Complete | Reason::Failed(_) => None,
     };
     match cause.filter(|cause| to_ripcord && status_of_cause(*cause) == code) {
-        Some(cause) if reset_of_cause(cause) != status::reset::CANCEL => reset_of_cause(cause),
+        Some(cause) if reset_of_cause(cause) != ResetCode::CANCEL => reset_of_cause(cause),
         Some(_) | None => status::to_reset(code),
     }
 }
 
 /// The RST_STREAM that tells a callee of a cancel. Another ripcord is told the cause.
 #[must_use]
-pub fn reset_to_callee(cancel: &Cancel, to_ripcord: bool) -> u32 {
+pub fn reset_to_callee(cancel: &Cancel, to_ripcord: bool) -> ResetCode {
     match to_ripcord {
         true => reset_of_cause(cancel.cause.code),
-        false => status::reset::CANCEL,
+        false => ResetCode::CANCEL,
     }
 }
 

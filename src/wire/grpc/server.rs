@@ -4,13 +4,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::net::held::Held;
-use crate::net::http2::Control;
+use crate::net::http2::{self, Control, RecvBody, ResetCode, Respond};
 use crate::stream::{
     End, Half, HopKind, Hops, Inbound, NON_TTSTREAM, NativeCode, Party, Payload, Received,
     RequestHead, ResponseHead, Run,
@@ -25,7 +22,7 @@ use crate::wire::grpc::{Deadline, StreamConfig, end, hop, keys, metadata};
 #[derive(Debug)]
 pub struct ServerStream {
     receiver: Receiver,
-    respond: SendResponse<Bytes>,
+    respond: Respond,
     sender: Option<Sender>,
     /// A head that waits for the first message or the end.
     held: Option<Box<ResponseHead>>,
@@ -86,8 +83,8 @@ impl Connection {
     /// metadata says so itself ([`Inbound::refusal`]).
     pub fn accept(
         &self,
-        request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
+        request: Request<RecvBody>,
+        mut respond: Respond,
     ) -> Option<(RequestHead, ServerStream)> {
         let config = &self.config;
         let (mut parts, body) = request.into_parts();
@@ -157,17 +154,16 @@ fn size(headers: &HeaderMap) -> usize {
 }
 
 impl ServerStream {
-    fn gone(&mut self, error: &h2::Error) -> End {
+    fn gone(&mut self, error: &http2::Error) -> End {
         self.over = true;
-        match error.reason() {
-            Some(reason) if error.is_reset() => self.reset_by_caller(reason),
-            _ => end::connection_lost(Party::Caller, self.hops.path(), &error.to_string()),
+        match error.reset_code() {
+            Some(code) => self.reset_by_caller(code),
+            None => end::connection_lost(Party::Caller, self.hops.path(), &error.to_string()),
         }
     }
 
-    fn reset_by_caller(&mut self, reason: h2::Reason) -> End {
+    fn reset_by_caller(&mut self, reason: ResetCode) -> End {
         self.over = true;
-        let reason = u32::from(reason);
         let note = self.noted.and_then(|stream| self.notes.take(stream));
         if let Some(end) = note.and_then(|n| end::from_noted_reset(reason, n.cause, n.path)) {
             return end;
@@ -285,7 +281,7 @@ impl Inbound for ServerStream {
         self.control.urgent();
         if let Some(sender) = self.sender.as_mut().filter(|s| !s.at_boundary()) {
             let code = end::reset_to_caller(end, node, self.noted.is_some());
-            sender.reset(code.into());
+            sender.reset(code);
             return None;
         }
         let trailers = end::to_caller(end, node, self.config.carried);

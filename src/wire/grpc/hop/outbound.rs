@@ -12,13 +12,11 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
-use h2::client::{ResponseFuture, SendRequest};
 use http::Request;
 use tokio::time::Sleep;
 
 use super::{CONTROL, Note};
-use crate::net::http2::Control;
+use crate::net::http2::{Control, ResetCode, ResponseFuture, SendBody, SendRequest};
 use crate::stream::{Cancel, RequestHead};
 use crate::wire::grpc::metadata;
 use crate::wire::grpc::send::Sender;
@@ -32,7 +30,7 @@ const UNASSIGNED: usize = 256 * 1024;
 /// does not keep an idle one open.
 #[derive(Debug)]
 pub(in crate::wire::grpc) struct Hop {
-    requests: SendRequest<Bytes>,
+    requests: SendRequest,
     /// The next stream's name: begins anywhere, so that no two connections have the same.
     next: Cell<u64>,
     control: RefCell<ControlStream>,
@@ -51,13 +49,13 @@ enum ControlStream {
 #[derive(Debug)]
 struct Open {
     answer: ResponseFuture,
-    body: SendStream<Bytes>,
+    body: SendBody,
     /// What is left of [`UNASSIGNED`].
     unassigned: usize,
 }
 
 impl Hop {
-    pub(in crate::wire::grpc) fn new(requests: SendRequest<Bytes>) -> Rc<Self> {
+    pub(in crate::wire::grpc) fn new(requests: SendRequest) -> Rc<Self> {
         Rc::new(Self {
             requests,
             next: Cell::new(RandomState::new().build_hasher().finish()),
@@ -105,7 +103,7 @@ impl Hop {
 
     /// Resets a stream, behind all that was noted and in the same flush. `h2` writes one frame of
     /// each stream in turn: a reset given to it now would come before the notes that wait.
-    pub(in crate::wire::grpc) fn reset(&self, stream: Sender, code: h2::Reason) {
+    pub(in crate::wire::grpc) fn reset(&self, stream: Sender, code: ResetCode) {
         let waiting = &mut *self.parting.0.borrow_mut();
         let behind = waiting.noted;
         waiting.resets.push_back(Reset {
@@ -194,7 +192,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Reset {
     stream: Sender,
-    code: h2::Reason,
+    code: ResetCode,
     /// How many notes `h2` had been given: its own, if there is one, is among them.
     behind: u64,
 }

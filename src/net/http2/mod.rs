@@ -1,6 +1,25 @@
 //! HTTP/2 connections on the `h2` crate: settings, driving, keepalive pings, draining, and the
 //! grace after which a peer that does not read loses its connection. Shared by every wire that
 //! runs on HTTP/2; knows nothing of what the streams carry.
+//!
+//! This folder is the only place that names `h2`. A wire sees [`serve`] and [`connect`], the
+//! connection's [`Control`] and [`SendRequest`], and of a stream [`ResponseFuture`] or [`Respond`],
+//! [`RecvBody`] and [`SendBody`]. Another HTTP/2 layer can stand behind them if it keeps these
+//! rules:
+//!
+//! - A call changes the connection's state and wakes its driver. The driver does all I/O: what was
+//!   given to the layer is written in the driver's next poll, as far as the socket and the peer's
+//!   windows allow.
+//! - The frames of one stream keep their order, but for [`SendBody::send_reset`], which overtakes
+//!   its DATA.
+//! - A stream remembers one waker for its receiving half and one for its sending half: that of the
+//!   last poll which was pending.
+//! - When the last handle of an open stream is dropped, the layer resets it with CANCEL. A server
+//!   that has sent its whole response resets with NO_ERROR (RFC 9113, section 8.1).
+
+mod driver;
+mod error;
+mod stream;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
@@ -10,20 +29,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::client::SendRequest;
-use h2::server::SendResponse;
-use h2::{Ping, PingPong, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep};
 
-use crate::net::gather::{Gather, GatherHandle, gather};
+use crate::net::gather::{Gather, gather};
 use crate::net::held::Held;
 use crate::net::outbox::{Desk, Outbox};
+use driver::Driver;
 
-/// How long a peer has to close its side after this one did: closing a socket with bytes unread
-/// resets the connection, and could take the ends of its last streams with it.
-const LINGER: Duration = Duration::from_secs(1);
+pub use error::{Error, ResetCode};
+pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
 
 /// What all streams of a connection may have queued for its socket, in bytes, give or take one
 /// piece: as much as a socket takes at once.
@@ -227,7 +242,7 @@ pub async fn serve<IO>(
     first: BytesMut,
     config: &Http2Config,
     control: Control,
-    mut on_request: impl FnMut(Request<RecvStream>, SendResponse<Bytes>),
+    mut on_request: impl FnMut(Request<RecvBody>, Respond),
 ) -> ConnectionEnd
 where
     IO: AsyncRead + AsyncWrite + Unpin,
@@ -265,13 +280,15 @@ where
     let mut goaway = false;
     let end = poll_fn(|cx| {
         driver.begin(cx);
-        if driver.control.is_draining() && !goaway {
+        if control.is_draining() && !goaway {
             goaway = true;
             connection.graceful_shutdown();
         }
         loop {
             match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => on_request(request, respond),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    on_request(request.map(RecvBody), Respond(respond));
+                }
                 Poll::Ready(Some(Err(e))) => return Poll::Ready(failed(&e)),
                 Poll::Ready(None) => return Poll::Ready(ConnectionEnd::Closed),
                 Poll::Pending => break,
@@ -296,13 +313,7 @@ pub async fn connect<IO>(
     io: IO,
     config: &Http2Config,
     control: Control,
-) -> Result<
-    (
-        SendRequest<Bytes>,
-        impl Future<Output = ConnectionEnd> + use<IO>,
-    ),
-    ConnectionEnd,
->
+) -> Result<(SendRequest, impl Future<Output = ConnectionEnd> + use<IO>), ConnectionEnd>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -341,7 +352,7 @@ where
         }
         end
     };
-    Ok((requests, drive))
+    Ok((SendRequest(requests), drive))
 }
 
 fn failed(error: &h2::Error) -> ConnectionEnd {
@@ -351,142 +362,6 @@ fn failed(error: &h2::Error) -> ConnectionEnd {
         return ConnectionEnd::Violation(reason.into(), error.to_string());
     }
     ConnectionEnd::Failed(error.to_string())
-}
-
-/// What both roles do after the connection itself was polled: pings, the flush, the grace.
-struct Driver<IO> {
-    handle: GatherHandle<IO>,
-    control: Control,
-    keepalive: Option<Keepalive>,
-    cancel_grace: Duration,
-    grace: Option<(Pin<Box<Sleep>>, u64)>,
-    account: Option<Rc<Held>>,
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
-    fn new(
-        handle: GatherHandle<IO>,
-        config: &Http2Config,
-        control: Control,
-        ping: Option<PingPong>,
-    ) -> Self {
-        let keepalive = match (config.ping_interval, ping) {
-            (Some(interval), Some(ping)) => Some(Keepalive {
-                ping,
-                interval,
-                timeout: config.ping_timeout,
-                waiting: false,
-                timer: Box::pin(tokio::time::sleep(interval)),
-            }),
-            _ => None,
-        };
-        let account = control.0.account.take();
-        if let Some(held) = &account {
-            handle.set_gate(Rc::clone(held));
-        }
-        Self {
-            handle,
-            control,
-            keepalive,
-            cancel_grace: config.cancel_grace,
-            grace: None,
-            account,
-        }
-    }
-
-    /// Before the connection itself is polled.
-    fn begin(&self, cx: &Context<'_>) {
-        self.control.register(cx);
-        if let Some(held) = &self.account {
-            held.begin_poll();
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
-        if self.account.as_ref().is_some_and(|held| held.is_lagging()) {
-            cx.waker().wake_by_ref();
-        }
-        if let Some(keepalive) = &mut self.keepalive
-            && keepalive.poll(cx, &self.handle).is_ready()
-        {
-            return Poll::Ready(ConnectionEnd::Keepalive);
-        }
-        let refused = self.handle.take_refused();
-        self.control.0.blocked.set(refused);
-        if self.control.0.hold.get() {
-            return Poll::Pending;
-        }
-        let flushed = self.handle.poll_flush(cx);
-        self.control.0.blocked.set(refused || flushed.is_pending());
-        match flushed {
-            Poll::Ready(Err(e)) => Poll::Ready(ConnectionEnd::Failed(e.to_string())),
-            Poll::Ready(Ok(())) if !refused => {
-                if self.control.0.outbox.get().is_some_and(|o| o.written()) {
-                    cx.waker().wake_by_ref();
-                }
-                self.grace = None;
-                self.control.0.urgent.set(false);
-                Poll::Pending
-            }
-            // What was gathered may be out while `h2` holds the rest of a long frame, and the end
-            // behind it.
-            _ if self.control.0.urgent.get() => self.poll_grace(cx),
-            _ => Poll::Pending,
-        }
-    }
-
-    /// After everything was written and this side is closed: until the peer has closed its own.
-    async fn linger(&self) {
-        let gone = poll_fn(|cx| self.handle.poll_discard(cx));
-        let _ = tokio::time::timeout(LINGER, gone).await;
-    }
-
-    fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
-        let written = self.handle.written();
-        let (timer, mark) = self
-            .grace
-            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(self.cancel_grace)), written));
-        while timer.as_mut().poll(cx).is_ready() {
-            if *mark == written {
-                return Poll::Ready(ConnectionEnd::Grace);
-            }
-            *mark = written;
-            timer.as_mut().reset(Instant::now() + self.cancel_grace);
-        }
-        Poll::Pending
-    }
-}
-
-struct Keepalive {
-    ping: PingPong,
-    interval: Duration,
-    timeout: Duration,
-    waiting: bool,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Keepalive {
-    /// Ready when the peer is taken for dead.
-    fn poll<IO>(&mut self, cx: &mut Context<'_>, handle: &GatherHandle<IO>) -> Poll<()> {
-        if self.waiting && self.ping.poll_pong(cx).is_ready() {
-            self.waiting = false;
-            self.timer.as_mut().reset(Instant::now() + self.interval);
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            if handle.take_read() > 0 {
-                // Anything read is as good as a pong; an outstanding one is still awaited above.
-                self.timer.as_mut().reset(Instant::now() + self.interval);
-            } else if self.waiting {
-                return Poll::Ready(());
-            } else if self.ping.send_ping(Ping::opaque()).is_ok() {
-                self.waiting = true;
-                self.timer.as_mut().reset(Instant::now() + self.timeout);
-            } else {
-                self.timer.as_mut().reset(Instant::now() + self.interval);
-            }
-        }
-        Poll::Pending
-    }
 }
 
 #[cfg(test)]
