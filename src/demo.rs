@@ -12,13 +12,13 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::sync::mpsc;
 
 use crate::app::App;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Protocol};
 use crate::explain;
-use crate::proxy::Observed;
 use crate::stream::{
     Cancel, CancelSignal, Cause, Class, End, Party, Path, Payload, Reason, RequestHead, Status,
     code,
 };
+use crate::telemetry::Observed;
 use peers::{Call, Callee, Seen};
 
 /// The longest that anything in the demo may take.
@@ -305,9 +305,10 @@ impl World {
 /// The last hop's backends speak the other protocol than the one that the stream came by.
 fn swap_protocols(mut config: Config) -> Config {
     for backend in config.backends.values_mut() {
-        backend.protocol = match backend.protocol {
-            config::Protocol::Grpc => config::Protocol::TtHeader,
-            config::Protocol::TtHeader => config::Protocol::Grpc,
+        backend.protocol = if backend.protocol == Protocol::GRPC {
+            Protocol::TTHEADER
+        } else {
+            Protocol::GRPC
         };
     }
     config

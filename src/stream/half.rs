@@ -50,9 +50,6 @@ pub trait Inbound: Half {
         None
     }
 
-    /// Whether this half can write messages whose compressed flag is set.
-    fn takes_compressed(&self) -> bool;
-
     /// Writes the callee's head. At most once, before any message. A half whose wire needs a head
     /// and got none writes an empty one itself before the first message or a Trailer.
     fn send_head(&mut self, head: ResponseHead);

@@ -1,5 +1,8 @@
 //! In-memory halves for tests of everything that knows no wire, and a clock that is paused.
 
+#[cfg(feature = "memory-wire")]
+pub mod wire;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -160,10 +163,6 @@ impl Half for MemoryHalf {
 }
 
 impl Inbound for MemoryHalf {
-    fn takes_compressed(&self) -> bool {
-        true
-    }
-
     fn send_head(&mut self, head: ResponseHead) {
         self.0.borrow_mut().heard.heads.push(head);
     }

@@ -87,8 +87,7 @@ async fn serve(wire: Wire, socket: TcpStream, opened: Arc<AtomicUsize>) {
                     spawn_local(handle(head, stream));
                 }
             };
-            let first = BytesMut::new();
-            http2::serve(socket, first, &http2_config(), control, on_request).await;
+            http2::serve(socket, &http2_config(), control, on_request).await;
         }
         TtHeader => {
             let on_stream = move |head, stream| {
@@ -96,15 +95,7 @@ async fn serve(wire: Wire, socket: TcpStream, opened: Arc<AtomicUsize>) {
                 spawn_local(handle(head, stream));
             };
             let handle = ttheader::server::ServerHandle::new();
-            let first = BytesMut::new();
-            ttheader::server::serve(
-                socket,
-                first,
-                peer_config::ttheader(true),
-                handle,
-                on_stream,
-            )
-            .await;
+            ttheader::server::serve(socket, peer_config::ttheader(true), handle, on_stream).await;
         }
     }
 }

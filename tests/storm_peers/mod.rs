@@ -10,7 +10,6 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use ripcord::net::http2::{self, Http2Config};
 use ripcord::net::tcp;
 use ripcord::stream::{End, Inbound, RequestHead, ResponseHead};
@@ -236,23 +235,15 @@ async fn serve(
                         spawn_local(handle(head, stream, Arc::clone(&seen)));
                     }
                 };
-                let first = BytesMut::new();
-                http2::serve(socket, first, &http2_config(), control, on_request).await;
+                http2::serve(socket, &http2_config(), control, on_request).await;
             }
             TtHeader => {
                 let on_stream = move |head, stream| {
                     spawn_local(handle(head, stream, Arc::clone(&seen)));
                 };
                 let handle = ttheader::server::ServerHandle::new();
-                let first = BytesMut::new();
-                ttheader::server::serve(
-                    socket,
-                    first,
-                    peer_config::ttheader(false),
-                    handle,
-                    on_stream,
-                )
-                .await;
+                ttheader::server::serve(socket, peer_config::ttheader(false), handle, on_stream)
+                    .await;
             }
         }
     };

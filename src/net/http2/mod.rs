@@ -28,7 +28,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -37,6 +37,7 @@ use crate::net::held::Held;
 use crate::net::outbox::{Desk, Outbox};
 use driver::Driver;
 
+pub use crate::net::connection::ConnectionEnd;
 pub use error::{Error, ResetCode};
 pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
 
@@ -113,29 +114,6 @@ impl Http2Config {
     fn remembered(&self) -> usize {
         self.pending_resets.max(self.max_streams as usize * 2)
     }
-}
-
-/// Why a connection is over.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectionEnd {
-    /// Both sides were done.
-    #[error("closed")]
-    Closed,
-    /// The handshake took too long.
-    #[error("no HTTP/2 handshake in time")]
-    Handshake,
-    /// A PING was not answered.
-    #[error("keepalive: no answer to a ping")]
-    Keepalive,
-    /// The peer took nothing for `cancel_grace` while an end waited to be written.
-    #[error("the peer did not read")]
-    Grace,
-    /// The peer broke the protocol: the error code (RFC 9113, 7) that it was told, and a text.
-    #[error("{1}")]
-    Violation(u32, String),
-    /// The transport failed, or the peer gave the connection up.
-    #[error("{0}")]
-    Failed(String),
 }
 
 /// A driver's remote control; clones control the same connection.
@@ -235,11 +213,9 @@ impl Control {
     }
 }
 
-/// Serves one accepted connection until it is over; `first` holds bytes already read from it.
-/// Each request is given to `on_request` as soon as its headers are there.
+/// Serves one accepted connection until it is over. Each request is given to `on_request` as soon as its headers are there.
 pub async fn serve<IO>(
     io: IO,
-    first: BytesMut,
     config: &Http2Config,
     control: Control,
     mut on_request: impl FnMut(Request<RecvBody>, Respond),
@@ -247,7 +223,7 @@ pub async fn serve<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let (io, handle) = gather(io, first);
+    let (io, handle) = gather(io);
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(config.stream_window)
@@ -317,7 +293,7 @@ pub async fn connect<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let (io, handle) = gather(io, BytesMut::new());
+    let (io, handle) = gather(io);
     let mut builder = h2::client::Builder::new();
     builder
         .initial_window_size(config.stream_window)

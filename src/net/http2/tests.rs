@@ -19,7 +19,7 @@ fn a_drained_connection_reads_on_until_its_peer_has_closed() {
         let remote = control.clone();
         let served = tokio::task::spawn_local(async move {
             let config = Http2Config::default();
-            serve(ours, BytesMut::new(), &config, control, |_, _| {}).await
+            serve(ours, &config, control, |_, _| {}).await
         });
         peer.write_all(PREFACE).await.unwrap();
         peer.write_all(&SETTINGS).await.unwrap();
@@ -221,7 +221,7 @@ fn what_a_caller_had_sent_before_all_its_streams_ended_does_not_end_the_connecti
                     .send_response(http::Response::new(()), true)
                     .unwrap();
             };
-            serve(ours, BytesMut::new(), &config, Control::default(), end).await
+            serve(ours, &config, Control::default(), end).await
         });
         let mut storm = [PREFACE, &SETTINGS].concat();
         for stream in 0..STORM {
@@ -250,7 +250,7 @@ fn a_first_message_on_thousands_of_streams_does_not_end_the_connection() {
                     std::future::pending::<()>().await;
                 });
             };
-            serve(ours, BytesMut::new(), &config(), Control::default(), hold).await
+            serve(ours, &config(), Control::default(), hold).await
         });
         let mut storm = [PREFACE, &SETTINGS].concat();
         for stream in 0..STORM {

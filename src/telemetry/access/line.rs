@@ -90,9 +90,9 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     if let Some(endpoint) = stream.endpoint.get() {
         line.quoted("endpoint", endpoint);
     }
-    line.quoted("inbound", info.series.inbound.name());
+    line.quoted("inbound", info.series.inbound.name);
     if let Some(outbound) = info.series.outbound {
-        line.quoted("outbound", outbound.name());
+        line.quoted("outbound", outbound.name);
     }
     line.name("service", &info.service);
     line.name("method", &info.method);
@@ -110,8 +110,8 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     line.raw("response_messages", traffic.response_messages);
     line.raw("response_bytes", traffic.response_bytes);
     end(&mut line, outcome.end, node);
-    if let Some(told) = outcome.told {
-        line.raw("grpc_status", told.0);
+    if let (Some(told), Some(codes)) = (outcome.told, info.series.inbound.codes) {
+        line.raw(codes.log_key, told.0);
     }
     if let Some((trace_id, span_id)) = trace.ids() {
         line.quoted("trace_id", trace_id);

@@ -9,7 +9,7 @@ use crate::stream::{
     Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Metadata, NativeCode,
     Party, Path, RequestHead, Status,
 };
-use crate::telemetry::{Outcome, StreamInfo, Telemetry, Tracer, Traffic, Wire};
+use crate::telemetry::{Outcome, StreamInfo, Telemetry, Tracer, Traffic};
 
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -28,8 +28,8 @@ fn write(telemetry: &Telemetry, name: &str, end: &End) {
     let series = telemetry.metrics.series(
         &Arc::from("in"),
         &Arc::from("chat"),
-        Wire::Grpc,
-        Some(Wire::TtHeader),
+        &crate::wire::grpc::WIRE,
+        Some(&crate::wire::ttheader::WIRE),
     );
     let info = StreamInfo {
         series,
@@ -57,7 +57,7 @@ fn write(telemetry: &Telemetry, name: &str, end: &End) {
 fn line(name: &str, end: &End) -> Value {
     let memory = Memory::default();
     let (access, guard) = AccessLog::start(&Arc::from("hop"), memory.clone()).unwrap();
-    let telemetry = Telemetry::new(1, Tracer::off(), access);
+    let telemetry = Telemetry::new(1, crate::wire::ALL, Tracer::off(), access);
     write(&telemetry, name, end);
     drop(guard);
     let bytes = memory.0.lock().unwrap().clone();

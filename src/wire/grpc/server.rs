@@ -262,10 +262,6 @@ impl Inbound for ServerStream {
         self.refusal.take().map(|end| *end)
     }
 
-    fn takes_compressed(&self) -> bool {
-        true
-    }
-
     fn send_head(&mut self, head: ResponseHead) {
         let explicit = head.explicit;
         self.held = Some(Box::new(head));

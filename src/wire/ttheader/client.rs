@@ -9,7 +9,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -52,7 +52,7 @@ impl Client {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let shared = Shared::new(config, Role::Client);
-        let driver = Conn::new(io, BytesMut::new(), Rc::clone(&shared), Caller);
+        let driver = Conn::new(io, Rc::clone(&shared), Caller);
         let client = Self {
             shared,
             last_id: Cell::new(0),

@@ -89,8 +89,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
     D: Dispatch + Unpin,
 {
-    pub(crate) fn new(io: IO, first: BytesMut, shared: Rc<Shared>, dispatch: D) -> Self {
-        let decoder = Decoder::new(shared.config.limits(), first);
+    pub(crate) fn new(io: IO, shared: Rc<Shared>, dispatch: D) -> Self {
+        let decoder = Decoder::new(shared.config.limits(), BytesMut::new());
         Self {
             io,
             shared,

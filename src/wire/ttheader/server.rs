@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
@@ -63,11 +62,10 @@ impl ServerHandle {
     }
 }
 
-/// Serves a connection whose first bytes (`first`) were read already, until it is over. Each
+/// Serves a connection until it is over. Each
 /// stream that the caller opens is given to `on_stream`, which spawns its task.
 pub async fn serve<IO>(
     io: IO,
-    first: BytesMut,
     config: Rc<ConnConfig>,
     handle: ServerHandle,
     on_stream: impl FnMut(RequestHead, ServerStream) + Unpin + 'static,
@@ -80,7 +78,7 @@ pub async fn serve<IO>(
         shared.closing.set(link.draining);
         link.shared = Some(Rc::clone(&shared));
     }
-    Conn::new(io, first, shared, Callee { on_stream }).await;
+    Conn::new(io, shared, Callee { on_stream }).await;
     handle.0.borrow_mut().shared = None;
 }
 
@@ -246,10 +244,6 @@ impl Half for ServerStream {
 }
 
 impl Inbound for ServerStream {
-    fn takes_compressed(&self) -> bool {
-        false
-    }
-
     fn send_head(&mut self, head: ResponseHead) {
         self.shared.head(&self.slot, &head);
     }

@@ -70,7 +70,7 @@ impl Pair {
                     .borrow_mut()
                     .extend(connection.accept(request, respond));
             };
-            http2::serve(theirs, BytesMut::new(), &http2, remote, on_request).await
+            http2::serve(theirs, &http2, remote, on_request).await
         });
         let (client, driven) = connect(ours, to_ripcord).await;
         Self {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use http::Request;
 use tokio::sync::oneshot;
 
@@ -36,14 +35,7 @@ async fn body() -> (SendBody, Receiver) {
         let on_request = |request, respond| {
             let _ = accept.take().unwrap().send((request, respond));
         };
-        http2::serve(
-            ours,
-            BytesMut::new(),
-            &config,
-            Control::default(),
-            on_request,
-        )
-        .await
+        http2::serve(ours, &config, Control::default(), on_request).await
     });
     let (response, send) = requests.send_request(Request::new(()), false).unwrap();
     let (request, respond) = accepted.await.unwrap();

@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::hint::black_box;
 
-/// Streams that end between two looks (5 s) in a worker that is busy. Low: a storm on a slow machine,
+/// Streams and connections that end between two looks (5 s) in a worker that is busy. Low: a storm on a slow machine,
 /// or the smaller share of it that a second worker had, leaves as much behind as a quick one.
 const BUSY: usize = 100;
 
@@ -24,22 +24,17 @@ const LARGE: usize = 2048;
 /// 3, `MI_RETIRE_CYCLES`); and enough for what happens every 10,000.
 const ALLOCATIONS: usize = 17_000;
 
-/// What was done since the last look, and how often to rest.
+/// How often a worker is still to rest.
 #[derive(Debug, Default)]
-pub(super) struct Rest {
-    over: Cell<usize>,
+pub(crate) struct IdleTrim {
     left: Cell<u32>,
 }
 
-impl Rest {
-    /// A stream is over.
-    pub(super) fn over(&self) {
-        self.over.set(self.over.get() + 1);
-    }
-
-    /// At each look: whether the worker was busy not long ago, and is not now.
-    pub(super) fn is_due(&self) -> bool {
-        if self.over.take() >= BUSY {
+impl IdleTrim {
+    /// At each look: whether the worker was busy not long ago, and is not now. `over` is what ended
+    /// since the look before.
+    pub(crate) fn is_due(&self, over: usize) -> bool {
+        if over >= BUSY {
             self.left.set(TIMES);
             return false;
         }
@@ -50,7 +45,7 @@ impl Rest {
 }
 
 /// Has the allocator tidy up what this thread freed.
-pub(super) fn tidy() {
+pub(crate) fn tidy() {
     for _ in 0..ALLOCATIONS {
         drop(black_box(Vec::<u8>::with_capacity(LARGE)));
     }
@@ -62,21 +57,19 @@ mod tests {
 
     #[test]
     fn rests_a_few_times_after_it_was_busy() {
-        let rest = Rest::default();
-        assert!(!rest.is_due());
-        (0..BUSY).for_each(|_| rest.over());
-        assert!(!rest.is_due());
-        rest.over();
-        assert!((0..TIMES).all(|_| rest.is_due()));
-        assert!(!rest.is_due());
+        let rest = IdleTrim::default();
+        assert!(!rest.is_due(0));
+        assert!(!rest.is_due(BUSY));
+        assert!(rest.is_due(1));
+        assert!((1..TIMES).all(|_| rest.is_due(0)));
+        assert!(!rest.is_due(0));
     }
 
     #[test]
     fn does_not_rest_while_it_is_busy() {
-        let rest = Rest::default();
+        let rest = IdleTrim::default();
         for _ in 0..3 {
-            (0..BUSY).for_each(|_| rest.over());
-            assert!(!rest.is_due());
+            assert!(!rest.is_due(BUSY));
         }
     }
 }
