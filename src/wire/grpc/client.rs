@@ -88,8 +88,8 @@ impl Client {
     }
 
     /// Looks whether it idles: no stream lives on it, and none was opened since the last look.
-    /// Returns how many it has carried then. `h2` keeps the tables of as many as ever lived or were
-    /// remembered at once for as long as the connection lives.
+    /// Returns how many it has carried then. For as long as it lives it keeps the tables of as many
+    /// as ever lived or were remembered at once.
     #[must_use]
     pub fn idle_after(&self) -> Option<u64> {
         let (opened, seen) = self.opened.get();

@@ -1,5 +1,5 @@
 //! The gRPC wire over HTTP/2 (the gRPC project's PROTOCOL-HTTP2.md and statuscodes.md): frames to
-//! the neutral stream model and back, on the `h2` crate. Knows no other wire.
+//! the neutral stream model and back, on connections of `net::http2`. Knows no other wire.
 
 use std::rc::Rc;
 use std::sync::Arc;

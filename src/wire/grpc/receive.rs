@@ -1,7 +1,7 @@
 //! Whole messages out of an HTTP/2 body, with window capacity withheld for what is not yet taken.
 //!
-//! DATA is read at once (the `h2` crate budgets small unread frames for the whole connection), so
-//! the window is what bounds memory: capacity goes back when the other side took a message.
+//! DATA is read at once (HTTP/2 layers budget small unread frames for the whole connection), so the
+//! window is what bounds memory: capacity goes back when the other side took a message.
 
 use std::task::{Context, Poll};
 

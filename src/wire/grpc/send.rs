@@ -1,5 +1,5 @@
 //! Messages into an HTTP/2 body, never more than the capacity that the peer granted, so that
-//! what `h2` holds can always be written, nor more than the connection may have waiting.
+//! what the connection holds can always be written, nor more than the connection may have waiting.
 
 use std::task::{Context, Poll};
 
