@@ -317,7 +317,9 @@ fn swap_protocols(mut config: Config) -> Config {
 fn show(began: Instant, who: &str, seen: &Seen, saw: &str) {
     let path = match &seen.end.reason {
         Reason::Canceled(cancel) if !cancel.path.is_empty() => format!(", path {}", cancel.path),
-        _ => String::new(),
+        Reason::Canceled(_) | Reason::Complete | Reason::Failed(_) | Reason::Hop(_) => {
+            String::new()
+        }
     };
     println!(
         "  {:>7.0?}  {who:<16} saw {saw}{path}",

@@ -74,9 +74,9 @@ pub(crate) struct Local {
 }
 
 /// A listener, as one worker sees it.
-pub(crate) struct Entrance {
-    pub(crate) listener: Arc<Listener>,
-    pub(crate) entry: Rc<Entry>,
+struct Entrance {
+    listener: Arc<Listener>,
+    entry: Rc<Entry>,
     servers: Servers,
 }
 
@@ -200,7 +200,13 @@ async fn serve(entrance: Rc<Entrance>, socket: TcpStream, peer: std::net::Socket
             .await;
         }
         Detected::Streams(wire) => streams(&entrance, wire, socket, info).await,
-        Detected::Calls(wire) => relay::calls(&entrance, wire, socket, info).await,
+        Detected::Calls(wire) => {
+            let limit = listener.bounds.handshake_timeout;
+            let relayed = relay::calls(context, &listener.name, limit, wire, socket, info).await;
+            if let Err(relay::Refused) = relayed {
+                listener.count_refused();
+            }
+        }
         Detected::Unknown(kind, what) => {
             refuse(&entrance, &mut socket, peer, Some(kind), what).await;
         }

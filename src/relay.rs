@@ -6,6 +6,7 @@
 //! is what its callers expect.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tracing::{debug, warn};
@@ -13,45 +14,49 @@ use tracing::{debug, warn};
 use crate::Route;
 use crate::backend::pool::Dialed;
 use crate::context::Context;
-use crate::listen::Entrance;
 use crate::net::socket::{ConnectionInfo, Socket};
 use crate::net::violation::Violation;
 use crate::stream::{Party, RequestHead, Wire};
 use crate::telemetry::{Side, flood};
 use crate::wire::calls::{self, Request};
 
-/// Relays one connection whose first frame is a call of `wire`'s.
+/// A connection that is not relayed, since its first call could not be read.
+pub(crate) struct Refused;
+
+/// Relays one connection of `listener`, whose first frame is a call of `wire`'s and has to be read
+/// within `limit`.
+///
+/// # Errors
+/// It could not be read; that is logged.
 pub(crate) async fn calls(
-    entrance: &Entrance,
+    context: &Context,
+    listener: &Arc<str>,
+    limit: Duration,
     wire: &'static Wire,
     mut socket: Socket,
     info: ConnectionInfo,
-) {
-    let (peer, listener) = (info.peer, &*entrance.listener);
-    let context = &*entrance.entry.context;
+) -> Result<(), Refused> {
+    let peer = info.peer;
     let metrics = &context.process.telemetry.metrics;
     let _counted = metrics.connection(Side::Inbound, wire);
-    let limit = listener.bounds.handshake_timeout;
     let request = match tokio::time::timeout(limit, read_request(&mut socket)).await {
         Ok(Ok(mut request)) => {
             request.head.destination = info.original_destination;
             request
         }
         Ok(Err(error)) => {
-            listener.count_refused();
-            if flood::admits("no ping-pong request could be read", &listener.name, "") {
-                warn!(%peer, listener = %listener.name, %error, "no ping-pong request could be read");
+            if flood::admits("no ping-pong request could be read", listener, "") {
+                warn!(%peer, listener = %listener, %error, "no ping-pong request could be read");
             }
-            return;
+            return Err(Refused);
         }
         Err(_) => {
-            listener.count_refused();
             metrics.violation(Side::Inbound, None, Violation::HANDSHAKE_TIMEOUT);
             let line = "no whole ping-pong request within the handshake timeout";
-            if flood::admits(line, &listener.name, "") {
-                warn!(%peer, listener = %listener.name, "{line}");
+            if flood::admits(line, listener, "") {
+                warn!(%peer, listener = %listener, "{line}");
             }
-            return;
+            return Err(Refused);
         }
     };
     match connect(context, wire, &request.head).await {
@@ -72,13 +77,14 @@ pub(crate) async fn calls(
             }
         }
         Err(text) => {
-            if flood::admits("ping-pong request refused", &listener.name, "") {
-                warn!(%peer, listener = %listener.name, reason = %text, "ping-pong request refused");
+            if flood::admits("ping-pong request refused", listener, "") {
+                warn!(%peer, listener = %listener, reason = %text, "ping-pong request refused");
             }
             let _ = socket.write_all(&request.refusal(&text)).await;
             let _ = socket.shutdown().await;
         }
     }
+    Ok(())
 }
 
 /// Reads until the first request's header is there; every byte stays to be read again.

@@ -224,8 +224,13 @@ fn tt_end() -> impl Strategy<Value = End> {
     prop_oneof![2 => exception, 2 => business, 3 => rst, 1 => complete]
 }
 
+/// `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(400, |n| n.parse().expect("a number"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn grpc_ends_cross_ttheader(end in grpc_end()) {

@@ -1,35 +1,50 @@
 //! Holds the direction of the dependencies (README, "Contributing") and the shape of the source files.
 //!
-//! Owns the table of what each part of `src/` may import. It reads the text of the files, not the
-//! compiler's view of them: every `crate::x`, `crate::{x, ...}` and `super::` that leaves its
-//! folder counts, in `use` lines and in code; comments and tests (`#[cfg(test)]`, `tests.rs`,
-//! `tests/`) do not.
+//! Owns the table of what each part of `src/` may import. A parser reads the files: every path
+//! counts that names another part, in `use` lines, in code, in macros and in visibilities. So does
+//! an `impl` that joins other parts behind their backs. Tests (`#[cfg(test)]`) do not count.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod layering {
+    pub(crate) mod arms;
+    pub(crate) mod cases;
+    pub(crate) mod paths;
+    pub(crate) mod rules;
+    pub(crate) mod tree;
+}
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-/// The directions: what each part may import of this crate. `*` puts the others
-/// together and may import any; nothing below imports it. A part that is not here fails the test:
-/// say what it may import when it comes.
+use layering::rules::{Facts, ModuleFacts, cycle};
+use layering::tree::Tree;
+
+/// The directions: what each part may import of this crate. A part is a module right below the
+/// crate's root; a folder below `src/wire/` is one too, and `wire` is what knows all of them. `*`
+/// puts the others together and may import any; nothing below imports it. A part that is not here
+/// fails the test: say what it may import when it comes.
 const MAY: &str = "
 stream:
 config:
 net:
-wire: *
-grpc: stream net
-ttheader: stream net
+drain:
+trim:
+worker:
+wire: stream net wire::grpc wire::ttheader testing
+wire::grpc: stream net
+wire::ttheader: stream net
 bridge: stream
-telemetry: stream
+telemetry: stream net
 route: config stream
-backend: config stream net grpc ttheader
-proxy: route backend bridge telemetry stream config
-relay: route backend telemetry stream config net
-listen: proxy relay telemetry stream config net grpc ttheader
-worker: listen backend bridge route telemetry stream config net
+backend: config stream net telemetry wire
+context: route backend telemetry config net drain trim wire
+proxy: context route backend bridge telemetry stream config drain wire
+relay: context route backend telemetry stream net wire
+listen: context proxy relay telemetry stream config net drain wire worker
 admin: telemetry
 notify:
-explain: stream bridge grpc ttheader
+explain: stream bridge wire::grpc wire::ttheader
 testing: stream net
 setup: *
 app: *
@@ -38,35 +53,30 @@ lib: *
 main: *
 ";
 
-/// Where the code goes beyond the directions, and why it is borne. An entry that is no
-/// longer needed fails the test too, so the list can only tell the truth.
-const BORNE: &str = "
-backend -> telemetry: the pool counts its connections with the guards that metrics own
-listen -> route: keeps the series of each route that its streams took
-listen -> worker: a socket is handed to a worker, a worker serves it by its listener
-proxy -> listen: a stream is told its listener's labels
-proxy -> worker: a stream uses the pool, routes and switch of its worker
-relay -> listen: reads the first bytes that the listener looked at
-relay -> ttheader: ping-pong is TTHeader's own and passes through untouched
-relay -> worker: as proxy
-worker -> proxy: holds the tap that ended streams are told to
-worker -> grpc: holds the settings of the wires for the pool
-worker -> ttheader: as grpc
-";
+/// Where the code goes beyond the directions, and why it is borne: `from -> to: why`, or
+/// `part: impl ... for ...: why`. An entry that is no longer needed fails the test too, so the list
+/// can only tell the truth. It may be empty.
+const BORNE: &str = "";
 
-/// A part and what it may import; `None` is anything.
-fn may(part: &str) -> Option<Option<Vec<&'static str>>> {
-    let row = MAY
-        .lines()
-        .find_map(|l| l.strip_prefix(part)?.strip_prefix(':'))?;
-    Some((row.trim() != "*").then(|| row.split_whitespace().collect()))
-}
+/// Enums that mean a wire, an end or a kind: a `match` over one names every variant, so that a new
+/// one is a question to each place.
+const CLOSED: &[&str] = &[
+    "Class",
+    "Detected",
+    "Failure",
+    "HopKind",
+    "LocalEnd",
+    "Party",
+    "Payload",
+    "PayloadKind",
+    "Reason",
+    "Side",
+    "Sniff",
+];
 
-/// The pairs of [`BORNE`].
-fn borne() -> Vec<(&'static str, &'static str)> {
-    let pair = |l: &'static str| l.split_once(": ").unwrap().0.split_once(" -> ").unwrap();
-    BORNE.lines().filter(|l| !l.is_empty()).map(pair).collect()
-}
+/// Where a `match` over one of [`CLOSED`] has a `_` arm all the same: `file function: enum`. An
+/// entry that is no longer needed fails the test. It may be empty.
+const BORNE_WILDCARDS: &str = "";
 
 /// Files of these names, in any folder, are plain functions of bytes and values: no runtime.
 const SYNC: &[&str] = &[
@@ -91,105 +101,32 @@ const STREAM_CRATES: &[&str] = &["std", "bytes"];
 
 const MAX_LINES: usize = 500;
 
-struct Source {
-    /// From the root of the repository.
-    file: PathBuf,
-    /// Modules from the crate's root: `["wire", "grpc", "end", "carried"]`.
-    module: Vec<String>,
-    /// Without comments and tests.
-    code: String,
+fn lines(table: &'static str) -> impl Iterator<Item = &'static str> {
+    table.lines().filter(|l| !l.is_empty())
 }
 
-impl Source {
-    fn part(&self) -> &str {
-        let below = self.module.get(1).map(String::as_str);
-        match (self.module[0].as_str(), below) {
-            ("wire", Some(wire)) if wire != "mod" => wire,
-            (part, _) => part,
-        }
-    }
-
-    /// The crate's parts that this file names.
-    fn imports(&self) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        for (at, _) in self.code.match_indices("crate::") {
-            let word_before = self.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-            // `$crate::` in a macro and `pub(in crate::x)` count like any other.
-            if !word_before {
-                let path = &self.code[at + "crate::".len()..];
-                // A wire is a part of its own below the registry.
-                found.extend(leading_names(path.strip_prefix("wire::").unwrap_or(path)));
-            }
-        }
-        let root = "super::".repeat(self.module.len());
-        for (at, _) in self.code.match_indices(&root) {
-            if !self.code[..at].ends_with("super::") {
-                found.extend(leading_names(&self.code[at + root.len()..]));
-            }
-        }
-        // Items re-exported by lib.rs, by the part that they come from.
-        let part_of = |name: String| match name.as_str() {
-            "Route" | "Routes" => "route".to_owned(),
-            "App" => "app".to_owned(),
-            "init_logs" => "setup".to_owned(),
-            _ => name,
-        };
-        found
-            .into_iter()
-            .map(part_of)
-            .filter(|name| name != self.part())
-            .collect()
-    }
-
-    /// The first segments of its `use` lines that are neither of this crate nor keywords.
-    fn foreign(&self) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        for line in self.code.lines().map(str::trim_start) {
-            let line = line.strip_prefix("pub ").unwrap_or(line);
-            if let Some(path) = line.strip_prefix("use ") {
-                let path = path.trim_start_matches("::");
-                let first: String = path
-                    .chars()
-                    .take_while(|c| c.is_alphanumeric() || *c == '_')
-                    .collect();
-                let own = self.code.contains(&format!("mod {first};"));
-                if !own
-                    && !["crate", "self", "super"].contains(&first.as_str())
-                    && first.starts_with(char::is_lowercase)
-                {
-                    found.insert(first);
-                }
-            }
-        }
-        found
-    }
+/// A part and what it may import; `None` is anything.
+fn may(part: &str) -> Option<Option<Vec<&'static str>>> {
+    let row = lines(MAY).find_map(|l| l.strip_prefix(part)?.strip_prefix(':'))?;
+    Some((row.trim() != "*").then(|| row.split_whitespace().collect()))
 }
 
-/// The names that a path or a group of paths begins with: `a` of `a::b`, `a` and `c` of `{a::b, c}`.
-fn leading_names(text: &str) -> Vec<String> {
-    let name = |text: &str| -> String {
-        text.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
+/// The edges of [`BORNE`].
+fn borne_edges() -> BTreeSet<(String, String)> {
+    let pair = |l: &'static str| {
+        let (from, to) = l.split_once(": ")?.0.split_once(" -> ")?;
+        Some((from.to_owned(), to.to_owned()))
     };
-    let Some(group) = text.strip_prefix('{') else {
-        return vec![name(text)];
+    lines(BORNE).filter_map(pair).collect()
+}
+
+/// The `impl` blocks of [`BORNE`], each with its part.
+fn borne_impls() -> BTreeSet<String> {
+    let of = |l: &'static str| {
+        let (impl_, _why) = l.rsplit_once(": ")?;
+        impl_.contains(": impl ").then(|| impl_.to_owned())
     };
-    let (mut names, mut depth, mut begins) = (Vec::new(), 0_usize, true);
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => begins = true,
-            c if begins && !c.is_whitespace() => {
-                names.push(name(&group[at..]));
-                begins = false;
-            }
-            _ => {}
-        }
-    }
-    names
+    lines(BORNE).filter_map(of).collect()
 }
 
 fn root() -> &'static Path {
@@ -218,78 +155,127 @@ fn is_test(relative: &Path) -> bool {
     relative.iter().any(|c| c == "tests" || c == "tests.rs")
 }
 
-/// The file up to its tests, without line comments. A `//` inside of a string goes too: harmless,
-/// since what follows on that line is a string.
-fn code_of(text: &str) -> String {
-    let without_tests = text.split("\n#[cfg(test)]").next().unwrap();
-    without_tests
-        .lines()
-        .map(|line| line.split("//").next().unwrap())
-        .collect::<Vec<_>>()
-        .join("\n")
+/// What the crate is like. It is parsed once.
+fn facts() -> &'static Facts {
+    static FACTS: OnceLock<Facts> = OnceLock::new();
+    FACTS.get_or_init(|| {
+        let folder = root().join("src");
+        let mut files = Vec::new();
+        rust_files(&folder, &mut files);
+        assert!(files.len() > 20, "this does not look like src/");
+        let read = |path: PathBuf| {
+            let name = path.strip_prefix(&folder).unwrap().to_str().unwrap();
+            (name.to_owned(), std::fs::read_to_string(&path).unwrap())
+        };
+        Facts::of(&Tree::new(&files.into_iter().map(read).collect()), CLOSED)
+    })
 }
 
-fn sources() -> Vec<Source> {
-    let folder = root().join("src");
-    let mut files = Vec::new();
-    rust_files(&folder, &mut files);
-    assert!(files.len() > 20, "this does not look like src/");
-    files
-        .into_iter()
-        .filter_map(|path| {
-            let relative = path.strip_prefix(&folder).unwrap();
-            if is_test(relative) {
-                return None;
-            }
-            let mut module: Vec<String> = relative
-                .with_extension("")
-                .iter()
-                .map(|c| c.to_str().unwrap().to_owned())
-                .collect();
-            if module.len() > 1 && module.last().is_some_and(|m| m == "mod") {
-                module.pop();
-            }
-            let code = code_of(&std::fs::read_to_string(&path).unwrap());
-            Some(Source {
-                file: Path::new("src").join(relative),
-                module,
-                code,
-            })
-        })
-        .collect()
+fn fail_on(faults: &[String]) {
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_file_is_read() {
+    fail_on(&facts().lost);
 }
 
 #[test]
 fn dependencies_point_one_way() {
+    let used = &facts().edges;
+    let borne = borne_edges();
     let mut faults = Vec::new();
-    let mut needed = BTreeSet::new();
-    for source in sources() {
-        let (part, file) = (source.part(), source.file.display());
-        let allowed = match may(part) {
-            None => {
-                faults.push(format!("{file}: not in the table of tests/layering.rs"));
-                continue;
+    for ((from, to), places) in used {
+        let places = places.join(", ");
+        match may(from) {
+            None => faults.push(format!(
+                "`{from}` is not in the table of tests/layering.rs: {places}"
+            )),
+            Some(Some(allowed)) => {
+                let edge = (from.clone(), to.clone());
+                if !allowed.contains(&to.as_str()) && !borne.contains(&edge) {
+                    faults.push(format!("`{from}` must not import `{to}`: {places}"));
+                }
             }
-            Some(None) => continue,
-            Some(Some(allowed)) => allowed,
-        };
-        for import in source.imports() {
-            let pair = (part, import.as_str());
-            if let Some(pair) = borne().into_iter().find(|borne| *borne == pair) {
-                needed.insert(pair);
-            } else if !allowed.contains(&import.as_str()) {
-                faults.push(format!("{file}: `{part}` must not import `{import}`"));
-            }
+            Some(None) => {}
         }
     }
-    for (from, to) in borne() {
-        if !needed.contains(&(from, to)) {
+    for (from, to) in &borne {
+        let needed = used.contains_key(&(from.clone(), to.clone()))
+            && may(from)
+                .flatten()
+                .is_some_and(|row| !row.contains(&to.as_str()));
+        if !needed {
             faults.push(format!(
-                "`{from}` no longer imports `{to}`: take it off BORNE"
+                "`{from} -> {to}` is no longer needed: take it off BORNE"
             ));
         }
     }
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    fail_on(&faults);
+}
+
+#[test]
+fn every_part_is_in_the_table_and_the_table_names_parts_only() {
+    let modules = facts().modules.iter();
+    let parts: BTreeSet<String> = modules.map(|m| m.part.clone()).collect();
+    let rows: BTreeSet<String> = lines(MAY)
+        .map(|row| format!("{row} ").split_once(": ").unwrap().0.to_owned())
+        .collect();
+    assert_eq!(parts, rows);
+    for part in &rows {
+        for import in may(part).flatten().unwrap_or_default() {
+            assert!(rows.contains(import), "{part}: there is no part `{import}`");
+        }
+    }
+}
+
+/// An edge that no import shows: whoever has both types can use the `impl`, wherever it stands.
+#[test]
+fn an_impl_stands_with_its_type_or_its_trait() {
+    let found = &facts().orphans;
+    let borne = borne_impls();
+    let mut faults: Vec<String> = found
+        .iter()
+        .filter(|(impl_, _)| !borne.contains(*impl_))
+        .map(|(impl_, place)| format!("{place}: `{impl_}`: of this part is neither trait nor type"))
+        .collect();
+    faults.extend(
+        borne
+            .iter()
+            .filter(|impl_| !found.contains_key(*impl_))
+            .map(|impl_| format!("`{impl_}` is no longer needed: take it off BORNE")),
+    );
+    fail_on(&faults);
+}
+
+/// What is allowed row by row can still go in a circle. What [`BORNE`] lists may, until it goes.
+#[test]
+fn the_parts_have_no_cycle() {
+    let (borne, mut used) = (borne_edges(), facts().edges.clone());
+    used.retain(|edge, _| !borne.contains(edge) && may(&edge.0).is_some_and(|row| row.is_some()));
+    if let Some(round) = cycle(&used) {
+        let place = |pair: &[String]| {
+            let places = &used[&(pair[0].clone(), pair[1].clone())];
+            format!("{} -> {}: {}", pair[0], pair[1], places.join(", "))
+        };
+        let places: Vec<String> = round.windows(2).map(place).collect();
+        panic!("{}\n{}", round.join(" -> "), places.join("\n"));
+    }
+}
+
+#[test]
+fn no_arm_over_wires_ends_or_kinds_catches_the_rest() {
+    let borne: BTreeSet<String> = lines(BORNE_WILDCARDS).map(str::to_owned).collect();
+    let (mut faults, mut needed) = (Vec::new(), BTreeSet::new());
+    for (entry, line) in facts().modules.iter().flat_map(|m| &m.wildcards) {
+        if !borne.contains(entry) {
+            faults.push(format!("{entry}: line {line} catches every other one"));
+        }
+        needed.insert(entry.clone());
+    }
+    let stale = borne.difference(&needed);
+    faults.extend(stale.map(|e| format!("`{e}` is no longer needed: take it off BORNE_WILDCARDS")));
+    fail_on(&faults);
 }
 
 #[test]
@@ -298,27 +284,22 @@ fn the_table_keeps_the_wires_apart_and_the_bridge_ignorant() {
         let Some(Some(mut row)) = may(part) else {
             panic!("{part} is not restricted");
         };
-        row.extend(
-            borne()
-                .iter()
-                .filter(|(from, _)| *from == part)
-                .map(|(_, to)| to),
-        );
+        let borne = lines(BORNE).filter_map(|l| l.split_once(": ")?.0.split_once(" -> "));
+        row.extend(borne.filter(|(from, _)| *from == part).map(|(_, to)| to));
         row
     };
-    assert!(!row("grpc").contains(&"ttheader"));
-    assert!(!row("ttheader").contains(&"grpc"));
-    for part in [
-        "stream",
-        "config",
-        "net",
-        "bridge",
-        "telemetry",
-        "route",
-        "proxy",
-    ] {
+    assert!(!row("wire::grpc").contains(&"wire::ttheader"));
+    assert!(!row("wire::ttheader").contains(&"wire::grpc"));
+    for part in ["stream", "config", "net", "bridge", "telemetry", "route"] {
         assert!(
-            !row(part).contains(&"grpc") && !row(part).contains(&"ttheader"),
+            !row(part).iter().any(|import| import.starts_with("wire")),
+            "{part}"
+        );
+    }
+    // What carries streams asks the registry, never a wire.
+    for part in ["backend", "context", "proxy", "relay", "listen"] {
+        assert!(
+            !row(part).iter().any(|import| import.starts_with("wire::")),
             "{part}"
         );
     }
@@ -329,60 +310,40 @@ fn the_table_keeps_the_wires_apart_and_the_bridge_ignorant() {
 
 #[test]
 fn codecs_and_tables_know_no_runtime() {
-    let faults: Vec<String> = sources()
+    let sync = |m: &&ModuleFacts| {
+        SYNC_PARTS.contains(&m.part.as_str()) || m.path.iter().any(|p| SYNC.contains(&p.as_str()))
+    };
+    let faults: Vec<String> = facts()
+        .modules
         .iter()
-        .filter(|s| {
-            SYNC_PARTS.contains(&s.part()) || s.module.iter().any(|m| SYNC.contains(&m.as_str()))
-        })
-        .filter(|s| s.code.contains("tokio"))
-        .map(|s| format!("{}: names tokio", s.file.display()))
+        .filter(sync)
+        .filter(|m| m.foreign.contains("tokio"))
+        .map(|m| format!("{}: names tokio", m.file))
         .collect();
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    fail_on(&faults);
 }
 
 #[test]
 fn the_neutral_model_uses_std_and_bytes_only() {
-    for source in sources().iter().filter(|s| s.part() == "stream") {
-        let foreign = source.foreign();
-        let other: Vec<_> = foreign
-            .iter()
-            .filter(|c| !STREAM_CRATES.contains(&c.as_str()))
-            .collect();
-        assert!(other.is_empty(), "{}: {other:?}", source.file.display());
+    for module in facts().modules.iter().filter(|m| m.part == "stream") {
+        let allowed = |name: &&String| STREAM_CRATES.contains(&name.as_str());
+        let other: Vec<_> = module.foreign.iter().filter(|n| !allowed(n)).collect();
+        assert!(other.is_empty(), "{}: {other:?}", module.file);
     }
 }
 
 /// Another HTTP/2 layer can stand behind `net/http2` only while nothing else knows the crate below.
 #[test]
 fn only_the_seam_names_h2() {
-    let names_h2 = |line: &str| {
-        let code = line.split("//").next().unwrap();
-        let is_word = |c: char| c.is_alphanumeric() || c == '_';
-        code.match_indices("h2").any(|(at, _)| {
-            let rest = &code[at + 2..];
-            let path = rest.starts_with("::") || code.trim_start().starts_with("use ");
-            path && !code[..at].ends_with(is_word) && !rest.starts_with(is_word)
-        })
-    };
-    assert!(names_h2("pub fn f(e: &h2::Error) {}") && names_h2("    use h2 as x;"));
-    assert!(!names_h2("use net::http2::Error; // h2::Error") && !names_h2("\"upgrade: h2\""));
-    let mut files = Vec::new();
-    rust_files(&root().join("src"), &mut files);
-    let (mut seam, mut faults) = (0, Vec::new());
-    for file in files {
-        let relative = file.strip_prefix(root()).unwrap();
-        let text = std::fs::read_to_string(&file).unwrap();
-        let code = text.split("\n#[cfg(test)]").next().unwrap();
-        let found = code.lines().enumerate().filter(|(_, line)| names_h2(line));
-        if relative.starts_with("src/net/http2") {
-            seam += found.count();
-        } else if !is_test(relative) {
-            faults
-                .extend(found.map(|(n, line)| format!("{}:{}:{line}", relative.display(), n + 1)));
-        }
-    }
-    assert!(seam > 0, "this does not look like the seam");
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    let names_h2 = |m: &&ModuleFacts| m.foreign.contains("h2");
+    let (seam, others): (Vec<_>, Vec<_>) = facts()
+        .modules
+        .iter()
+        .filter(names_h2)
+        .map(|m| m.file.clone())
+        .partition(|file| file.starts_with("src/net/http2/"));
+    assert!(!seam.is_empty(), "this does not look like the seam");
+    fail_on(&others);
 }
 
 #[test]
@@ -407,57 +368,4 @@ fn files_are_short_and_say_what_they_own() {
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-}
-
-#[test]
-fn the_scanner_sees_every_form() {
-    let source = |module: &[&str], text: &str| Source {
-        file: PathBuf::new(),
-        module: module.iter().map(|m| (*m).to_owned()).collect(),
-        code: code_of(text),
-    };
-    let imports = |module: &[&str], text: &str| {
-        source(module, text)
-            .imports()
-            .into_iter()
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        imports(&["grpc", "end"], "use crate::wire::ttheader::keys;"),
-        ["ttheader"]
-    );
-    assert_eq!(
-        imports(&["a"], "use crate::{grpc::{x, y}, net,\n  stream::z};"),
-        ["grpc", "net", "stream"]
-    );
-    assert_eq!(
-        imports(&["grpc"], "fn f() -> crate::config::Config {}"),
-        ["config"]
-    );
-    assert_eq!(
-        imports(
-            &["grpc", "end", "face"],
-            "use super::super::super::config::X;"
-        ),
-        ["config"]
-    );
-    assert_eq!(
-        imports(&["grpc", "end", "face"], "use super::super::status::X;"),
-        [""; 0]
-    );
-    assert_eq!(
-        imports(
-            &["a"],
-            "// crate::wire::grpc\n#[cfg(test)]\nmod tests { use crate::wire::grpc::x; }"
-        ),
-        [""; 0]
-    );
-    assert_eq!(imports(&["a"], "use mycrate::grpc;"), [""; 0]);
-    assert_eq!(
-        source(&["stream"], "use std::fmt;\npub use tokio::x;")
-            .foreign()
-            .into_iter()
-            .collect::<Vec<_>>(),
-        ["std", "tokio"]
-    );
 }

@@ -14,9 +14,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// Batches, and streams in each on the average.
+/// Batches, and streams in each on the average. `RIPCORD_BATCHES` asks for more of them.
 const BATCHES: u32 = 8;
 const TOGETHER: usize = 64;
+
+fn batches() -> u32 {
+    std::env::var("RIPCORD_BATCHES").map_or(BATCHES, |n| n.parse().expect("a number"))
+}
 
 /// The same streams in every run.
 fn check<S: Strategy>(one: S, run: impl Fn(&Runner, Vec<S::Value>) -> Result<(), String>)
@@ -25,7 +29,7 @@ where
 {
     let world = Runner::start();
     let config = Config {
-        cases: BATCHES,
+        cases: batches(),
         failure_persistence: None,
         max_shrink_iters: 400,
         ..Config::default()
