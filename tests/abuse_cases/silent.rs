@@ -14,15 +14,22 @@ use ripcord::wire::ttheader::keys;
 use socket2::{SockFilter, SockRef};
 
 use super::callee::{Bad, OK, UNAVAILABLE, call, serve};
-use super::h2raw::{GOAWAY, HEADERS, PING, PREFACE, RESET, Raw, SETTINGS, frame};
 use super::rig::{Rig, Row};
-use crate::storm_peers;
-use crate::support::h2peer::Ended;
-use crate::support::process::LIMIT;
-use crate::support::tt::{Wire, message, said};
+use crate::kit::h2peer::Ended;
+use crate::kit::h2raw::{GOAWAY, HEADERS, PING, PREFACE, RESET, Raw, SETTINGS, frame};
+use crate::kit::halves;
+use crate::kit::process::LIMIT;
+use crate::kit::tt::{Wire, message, said};
 
-const LISTENER: &str = ", keepalive: { tcp: { idle: 1s, interval: 1s, count: 2 }, \
-                        user_timeout: 4s, http2: { interval: 1s, timeout: 2s } }";
+/// How a vanished peer is noticed, on both sides.
+macro_rules! keepalive {
+    () => {
+        "keepalive: { tcp: { idle: 1s, interval: 1s, count: 2 }, user_timeout: 4s, http2: { interval: 1s, timeout: 2s } }"
+    };
+}
+const KEEPALIVE: &str = keepalive!();
+const GRPC: &str = concat!("protocol: grpc, ", keepalive!());
+const TTHEADER: &str = concat!("protocol: ttheader, ", keepalive!());
 
 /// Silence until a PING is sent, a second more when something came just before the timer, and how
 /// long its answer may take.
@@ -40,23 +47,23 @@ const PATIENT: Duration = Duration::from_secs(1);
 const FIRST_RESPONSE: &str = ", timeouts: { first_response: 1s }";
 
 const CALLEES: &[Bad] = &[
-    ("GrpcGone", "grpc", LISTENER, "", |socket| {
+    ("GrpcGone", GRPC, "", |socket| {
         let raw = opened(socket);
         vanish(&raw.0);
         std::thread::sleep(LIMIT);
     }),
-    ("GrpcHangs", "grpc", LISTENER, "", |socket| {
+    ("GrpcHangs", GRPC, "", |socket| {
         let mut raw = opened(socket);
         while raw.next().is_some() {}
     }),
-    ("GrpcQuiet", "grpc", LISTENER, "", quiet),
-    ("TtGone", "ttheader", LISTENER, "", |socket| {
+    ("GrpcQuiet", GRPC, "", quiet),
+    ("TtGone", TTHEADER, "", |socket| {
         let wire = Wire::new(socket);
         wire.stream(0);
         vanish(wire.socket());
         std::thread::sleep(LIMIT);
     }),
-    ("TtHangs", "ttheader", LISTENER, FIRST_RESPONSE, |socket| {
+    ("TtHangs", TTHEADER, FIRST_RESPONSE, |socket| {
         let wire = Wire::new(socket);
         let (rst, _) = said(&wire.stream(0).nth(Kind::Rst, 0));
         assert_eq!(rst.type_id, 12014);
@@ -65,7 +72,7 @@ const CALLEES: &[Bad] = &[
 ];
 
 pub(crate) fn rig() -> Rig {
-    Rig::with(storm_peers::Wire::Grpc, CALLEES, LISTENER, "")
+    Rig::with(halves::Wire::Grpc, CALLEES, KEEPALIVE, "")
 }
 
 /// From now on nothing arrives at the socket.

@@ -8,7 +8,7 @@ use ripcord::wire::ttheader::keys;
 
 use super::port::noise;
 use super::rig::{Rig, Row};
-use crate::support::tt::{Stream, Wire, message, said};
+use crate::kit::tt::{Stream, Wire, message, said};
 
 const EVENTS: &str = "ripcord_ttheader_events_total";
 const BAD: (&str, &str) = (EVENTS, r#"event="bad_frames""#);

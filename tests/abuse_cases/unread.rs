@@ -11,34 +11,29 @@ use ripcord::wire::ttheader::header::PROTOCOL_THRIFT_STRUCT;
 use ripcord::wire::ttheader::keys;
 
 use super::callee::{Bad, until_closed};
-use super::h2raw::{DATA, GOAWAY, PREFACE, Raw, SETTINGS, WINDOW};
 use super::rig::{Rig, Row};
-use crate::storm_peers;
-use crate::support::process::LIMIT;
-use crate::support::tt::{self, message, said};
+use crate::kit::h2raw::{DATA, GOAWAY, PREFACE, Raw, SETTINGS, WINDOW};
+use crate::kit::halves;
+use crate::kit::process::LIMIT;
+use crate::kit::tt::{self, message, said};
 
 const DEADLINE: &str = ", timeouts: { stream: 2s }";
 
 const CALLEES: &[Bad] = &[
-    ("TtFloods", "ttheader", "", DEADLINE, floods),
-    ("GrpcUnread", "grpc", "", DEADLINE, |socket| {
+    ("TtFloods", "protocol: ttheader", DEADLINE, floods),
+    ("GrpcUnread", "protocol: grpc", DEADLINE, |socket| {
         let mut raw = Raw::new(socket);
         endless_windows(&mut raw);
         std::thread::sleep(LIMIT);
     }),
-    ("TtUnread", "ttheader", "", DEADLINE, |socket| {
+    ("TtUnread", "protocol: ttheader", DEADLINE, |socket| {
         std::thread::sleep(LIMIT);
         drop(socket);
     }),
 ];
 
 pub(crate) fn rig() -> Rig {
-    Rig::with(
-        storm_peers::Wire::Grpc,
-        CALLEES,
-        "",
-        ", cancel_grace: 500ms",
-    )
+    Rig::with(halves::Wire::Grpc, CALLEES, "", ", cancel_grace: 500ms")
 }
 
 /// What one message holds; with it a gRPC DATA frame is as long as it may be.

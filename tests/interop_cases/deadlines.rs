@@ -2,8 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Callee, Caller, Pair, Via, lab};
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::lab::{Callee, Caller, Ends, Pair, Via, lab};
+use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
+
+cases! {
+    pairs {
+        a_callers_deadline_ends_both_sides,
+    }
+    [Go] {
+        a_kitex_receive_timeout_cancels_with_its_own_code,
+    }
+}
 
 const CALLEES: [Callee; 4] = [
     Callee::Kitex,
@@ -38,9 +48,8 @@ fn paths(pair: Pair) -> Vec<String> {
     }
 }
 
-#[test]
-fn a_callers_deadline_ends_both_sides() {
-    let Some(lab) = lab() else { return };
+fn a_callers_deadline_ends_both_sides(ends: Ends) {
+    let lab = lab();
     let callers = [
         Caller::Mux,
         Caller::Short,
@@ -50,7 +59,7 @@ fn a_callers_deadline_ends_both_sides() {
     ];
     let vias = [Via::One, Via::TtHeader];
     let mut running = Vec::new();
-    for pair in lab.pairs(&callers, &vias, &CALLEES) {
+    for pair in lab.pairs(ends, &callers, &vias, &CALLEES) {
         for kind in Kind::ALL {
             let (up, down) = match kind {
                 Kind::Bidi => (1, 1),
@@ -118,15 +127,15 @@ fn a_callers_deadline_ends_both_sides() {
     }
 }
 
-#[test]
 fn a_kitex_receive_timeout_cancels_with_its_own_code() {
-    let Some(lab) = lab() else { return };
+    let lab = lab();
     let vias = [Via::One, Via::TtHeader];
     let script = [recv(1), send(1, 5), op("wait_cancel")];
     let ops = [send(1, 5), recv(1), json!({ "op": "recv" })];
     let case =
         scenario("recv timeout", Kind::Bidi, script, ops).with("recv_timeout_ms", json!(1500));
     let pairs = lab.pairs(
+        Ends::Go,
         &[Caller::Mux, Caller::Short],
         &vias,
         &[Callee::Kitex, Callee::GrpcGo],

@@ -9,21 +9,30 @@ use serde_json::json;
 
 use super::golden::{check, hop};
 use super::limits::Rig;
-use crate::support::lab::Callee;
-use crate::support::process::LIMIT;
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
-use crate::support::table::{callee_sees, rows};
-use crate::support::tt::{Listener, Wire, said};
+use crate::kit::lab::Callee;
+use crate::kit::process::LIMIT;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::rows::{callee_sees, rows};
+use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
+use crate::kit::tt::{Listener, Wire, said};
+
+cases! {
+    [Go] {
+        streams_that_end_in_time_are_spared,
+        streams_that_do_not_end_in_time_are_ended_at_both_sides,
+        grpc_callers_get_goaway_in_two_steps,
+    }
+    [] {
+        a_ttheader_caller_is_refused_new_streams_and_keeps_the_old,
+    }
+}
 
 const ROUTE: [(&str, &str); 1] = [("drain", "backend: BACKEND, rewrite: { service: SERVICE }")];
 const CALLEES: [Callee; 3] = [Callee::Kitex, Callee::KitexGrpc, Callee::GrpcGo];
 
-#[test]
 fn streams_that_end_in_time_are_spared() {
-    let Some(rig) = Rig::start(&ROUTE, "drain: { timeout: 20s }") else {
-        return;
-    };
+    let rig = Rig::start(&ROUTE, "drain: { timeout: 20s }");
     let ops = [
         send(1, 5),
         recv(1),
@@ -59,11 +68,8 @@ fn streams_that_end_in_time_are_spared() {
     assert_eq!(rig.hop.process.exit_code(), Some(0));
 }
 
-#[test]
 fn streams_that_do_not_end_in_time_are_ended_at_both_sides() {
-    let Some(rig) = Rig::start(&ROUTE, "drain: { timeout: 500ms }") else {
-        return;
-    };
+    let rig = Rig::start(&ROUTE, "drain: { timeout: 500ms }");
     let mut running = Vec::new();
     for (kind, up, down) in [
         (Kind::Bidi, 1, 1),
@@ -141,11 +147,8 @@ fn goaway(socket: &mut TcpStream) -> Option<(u32, u32)> {
     }
 }
 
-#[test]
 fn grpc_callers_get_goaway_in_two_steps() {
-    let Some(rig) = Rig::start(&ROUTE, "drain: { timeout: 20s }") else {
-        return;
-    };
+    let rig = Rig::start(&ROUTE, "drain: { timeout: 20s }");
     let mut socket = idle_connection(&rig.hop);
     rig.hop.process.signal("TERM");
     let goaways: Vec<_> = std::iter::from_fn(|| goaway(&mut socket)).collect();
@@ -153,7 +156,6 @@ fn grpc_callers_get_goaway_in_two_steps() {
     assert_eq!(rig.hop.process.exit_code(), Some(0));
 }
 
-#[test]
 fn a_ttheader_caller_is_refused_new_streams_and_keeps_the_old() {
     let listener = Listener::start();
     let hop = hop("ttheader", &listener.address);

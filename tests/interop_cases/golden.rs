@@ -5,14 +5,25 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::support::h2peer::{H2Callee, H2Caller, Play, headers};
-use crate::support::lab::{Callee, Caller, address, client, go, say};
-use crate::support::process::Process;
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, Scenario, assert_like, op, scenario, send};
-use crate::support::table::{Row, Told, callee_sees, prints, rows};
-use crate::support::tt::{Listener, Stream, Wire, said};
+use crate::kit::h2peer::{H2Callee, H2Caller, Play, headers};
+use crate::kit::lab::{Callee, Caller, client, say};
+use crate::kit::peers::{address, go};
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::rows::{Row, Told, callee_sees, prints, rows};
+use crate::kit::scenario::{Kind, Scenario, assert_like, op, scenario, send};
+use crate::kit::trial::cases;
+use crate::kit::tt::{Listener, Stream, Wire, said};
 use ripcord::wire::ttheader::frame::Kind as FrameKind;
+
+cases! {
+    [Go] {
+        each_end_of_a_ttheader_callee_is_printed_as_its_row_says,
+        each_end_of_a_grpc_callee_is_printed_as_its_row_says,
+        each_end_of_a_ttheader_caller_is_printed_as_its_row_says,
+        each_end_of_a_grpc_caller_is_printed_as_its_row_says,
+    }
+}
 
 fn has_details(row: &Row, result: &Value) -> bool {
     let told = row.grpc.words.iter().any(|word| word == "details");
@@ -74,12 +85,10 @@ const CALLERS: [Caller; 3] = [Caller::Mux, Caller::GrpcGo, Caller::KitexGrpc];
 
 /// A ripcord named `hop` before one callee.
 pub(crate) fn hop(protocol: &str, callee: &str) -> Ripcord {
-    let table = format!(
-        "backends: {{ callee: {{ protocol: {protocol}, endpoints: [\"{callee}\"] }} }}
-routes: [{{ name: all, backend: callee }}]
-"
-    );
-    Ripcord::start("hop", &table, "")
+    Ripcord::named("hop")
+        .backend("callee", &format!("protocol: {protocol}"), callee)
+        .route("all", "backend: callee")
+        .start()
 }
 
 /// Plays a TTHeader callee's end.
@@ -116,16 +125,13 @@ pub(crate) fn play_ttheader(stream: &Stream<'_>, from: &str) {
     }
 }
 
-#[test]
 fn each_end_of_a_ttheader_callee_is_printed_as_its_row_says() {
     let listener = Listener::start();
     let hop = hop("ttheader", &listener.address);
     let mut wire = None;
     let mut opened = 0;
     for caller in CALLERS {
-        let Some(client) = client(caller, &hop.address) else {
-            return;
-        };
+        let client = client(caller, &hop.address);
         for row in rows("callee ttheader ")
             .iter()
             .filter(|row| !row.from.ends_with("connection lost"))
@@ -148,9 +154,7 @@ fn each_end_of_a_ttheader_callee_is_printed_as_its_row_says() {
     }
     let row = rows("callee ttheader connection lost").remove(0);
     for caller in CALLERS {
-        let Some(client) = client(caller, &hop.address) else {
-            return;
-        };
+        let client = client(caller, &hop.address);
         let id = say(&client, &one_message(&row.from));
         let wire = wire.take().unwrap_or_else(|| listener.accept());
         wire.stream(opened);
@@ -189,14 +193,11 @@ pub(crate) fn play_grpc(request: &HeaderMap) -> Play {
     Play::Only(200, end)
 }
 
-#[test]
 fn each_end_of_a_grpc_callee_is_printed_as_its_row_says() {
     let callee = H2Callee::start(play_grpc);
     let hop = hop("grpc", &callee.address);
     for caller in CALLERS {
-        let Some(client) = client(caller, &hop.address) else {
-            return;
-        };
+        let client = client(caller, &hop.address);
         for row in rows("callee grpc ") {
             let id = say(&client, &one_message(&row.from));
             check(
@@ -218,18 +219,18 @@ struct Callees {
 }
 
 impl Callees {
-    fn start() -> Option<Self> {
-        let (kitex, grpc) = (go(&["kitex-server"])?, go(&["grpc-server"])?);
+    fn start() -> Self {
+        let (kitex, grpc) = (go(&["kitex-server"]), go(&["grpc-server"]));
         let (to_kitex, to_grpc) = (
             hop("ttheader", &address(&kitex)),
             hop("grpc", &address(&grpc)),
         );
-        Some(Self {
+        Self {
             kitex,
             grpc,
             to_kitex,
             to_grpc,
-        })
+        }
     }
 
     /// Plays one row toward both callees: `open` opens a stream with that script at an address,
@@ -262,11 +263,8 @@ pub(super) fn base64(text: &str) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
 }
 
-#[test]
 fn each_end_of_a_ttheader_caller_is_printed_as_its_row_says() {
-    let Some(callees) = Callees::start() else {
-        return;
-    };
+    let callees = Callees::start();
     for (n, row) in rows("caller ttheader ").iter().enumerate() {
         if row.from == "caller ttheader trailer" {
             continue; // the half-close: `a_half_close_is_not_an_end`
@@ -299,11 +297,8 @@ fn each_end_of_a_ttheader_caller_is_printed_as_its_row_says() {
     }
 }
 
-#[test]
 fn each_end_of_a_grpc_caller_is_printed_as_its_row_says() {
-    let Some(callees) = Callees::start() else {
-        return;
-    };
+    let callees = Callees::start();
     for (n, row) in rows("caller grpc ").iter().enumerate() {
         if row.from.ends_with("at its deadline") {
             continue; // the deadlines' own tests

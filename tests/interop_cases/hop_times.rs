@@ -6,9 +6,16 @@
 use std::time::Instant;
 
 use super::foreign::egress;
-use crate::support::h2peer::{Ended, H2Callee, Heard, Play, headers};
-use crate::support::ripcord::Ripcord;
-use crate::support::tt::Wire;
+use crate::kit::h2peer::{Ended, H2Callee, Heard, Play, headers};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::trial::cases;
+use crate::kit::tt::Wire;
+
+cases! {
+    [] {
+        a_cancel_reaches_a_callee_that_is_no_ripcord_over_marked_hops,
+    }
+}
 
 /// How often on each way, when nobody asks for figures.
 const CANCELS: usize = 50;
@@ -39,12 +46,10 @@ impl Way {
         let mut ripcords = Vec::new();
         let mut next = callee.address.clone();
         if hops == 2 {
-            let table = format!(
-                "backends: {{ out: {{ protocol: grpc, endpoints: [\"{next}\"] }} }}
-routes: [{{ name: out, backend: out }}]
-"
-            );
-            let ingress = Ripcord::start("ingress", &table, "");
+            let ingress = Ripcord::named("ingress")
+                .backend("out", "protocol: grpc", &next)
+                .route("out", "backend: out")
+                .start();
             next.clone_from(&ingress.address);
             ripcords.push(ingress);
         }
@@ -100,7 +105,6 @@ routes: [{{ name: out, backend: out }}]
     }
 }
 
-#[test]
 fn a_cancel_reaches_a_callee_that_is_no_ripcord_over_marked_hops() {
     let cancels = std::env::var("RIPCORD_CANCELS");
     let cancels = cancels.map_or(CANCELS, |text| text.parse().unwrap());

@@ -8,11 +8,23 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Callee, Caller, address, callee_table, client, go, say};
-use crate::support::process::Process;
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
-use crate::support::tt::Listener;
+use crate::kit::lab::{Callee, Caller, callee_table, client, egress_table, say};
+use crate::kit::peers::{address, go};
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::spec::Table;
+use crate::kit::trial::cases;
+use crate::kit::tt::Listener;
+
+cases! {
+    [Go] {
+        a_and_b_hear_that_egress_let_go,
+        a_and_b_hear_that_ingress_let_go,
+        a_hears_that_b_let_go,
+        b_hears_that_a_died,
+    }
+}
 
 /// A1 (Kitex), A2 (grpc-go), egress, ingress, B1 (Kitex), B2 (grpc-go). A hop gives up a stream
 /// whose `x-limit` names it.
@@ -32,39 +44,37 @@ const CALLEES: [(Callee, &str); 2] = [(Callee::Kitex, "kt"), (Callee::GrpcGo, "g
 const LIMIT: &str = "timeouts: { idle: 1s }";
 
 impl Chain {
-    fn start() -> Option<Self> {
-        let (kitex, grpc) = (go(&["kitex-server"])?, go(&["grpc-server"])?);
-        let table = callee_table(&address(&kitex), &address(&grpc), None);
+    fn start() -> Self {
+        let (kitex, grpc) = (go(&["kitex-server"]), go(&["grpc-server"]));
         // The routes that give up come first.
-        let limited = table.replace(
-            "routes:\n",
-            &format!(
-                "routes:
-  - {{ name: lkt, match: {{ metadata: {{ x-limit: ingress, x-to: kt }} }}, backend: kt, rewrite: {{ service: Interop }}, {LIMIT} }}
-  - {{ name: lgg, match: {{ metadata: {{ x-limit: ingress, x-to: gg }} }}, backend: gg, rewrite: {{ service: interop.Interop }}, {LIMIT} }}
-"
-            ),
-        );
-        let ingress = Ripcord::start("ingress", &limited, "");
-        let address = &ingress.address;
-        let egress = format!(
-            "backends:
-  tt: {{ protocol: ttheader, endpoints: [\"{address}\"] }}
-  grpc: {{ protocol: grpc, hop: ripcord, endpoints: [\"{address}\"] }}
-routes:
-  - {{ name: ltt, match: {{ metadata: {{ x-limit: egress, x-via: tt }} }}, backend: tt, {LIMIT} }}
-  - {{ name: lgrpc, match: {{ metadata: {{ x-limit: egress, x-via: grpc }} }}, backend: grpc, {LIMIT} }}
-  - {{ name: tt, match: {{ metadata: {{ x-via: tt }} }}, backend: tt }}
-  - {{ name: grpc, match: {{ metadata: {{ x-via: grpc }} }}, backend: grpc }}
-"
-        );
-        let egress = Ripcord::start("egress", &egress, "");
-        Some(Self {
+        let mut limited = Table::new();
+        for (callee, to) in CALLEES {
+            let (key, way) = (callee.key(), callee.way());
+            let keys =
+                format!("match: {{ metadata: {{ x-limit: ingress, {key} }} }}, {way}, {LIMIT}");
+            limited = limited.route(&format!("l{to}"), &keys);
+        }
+        let ingress = Ripcord::named("ingress")
+            .table(limited)
+            .table(callee_table(&address(&kitex), &address(&grpc), None))
+            .start();
+        let mut limited = Table::new();
+        for via in VIAS {
+            let keys = format!(
+                "match: {{ metadata: {{ x-limit: egress, x-via: {via} }} }}, backend: {via}, {LIMIT}"
+            );
+            limited = limited.route(&format!("l{via}"), &keys);
+        }
+        let egress = Ripcord::named("egress")
+            .table(limited)
+            .table(egress_table(&ingress.address))
+            .start();
+        Self {
             kitex,
             grpc,
             egress,
             ingress,
-        })
+        }
     }
 
     fn server(&self, callee: Callee) -> &Process {
@@ -112,10 +122,10 @@ fn b_sees(callee: Callee, code: i64, path: &str) -> Value {
 
 /// Every caller, wire, callee and kind, with the hop of that name giving up.
 fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
-    let Some(chain) = Chain::start() else { return };
+    let chain = Chain::start();
     let mut running = Vec::new();
     for caller in CALLERS {
-        let client = Arc::new(client(caller, &chain.egress.address).unwrap());
+        let client = Arc::new(client(caller, &chain.egress.address));
         for via in vias {
             for (callee, to) in CALLEES {
                 for kind in Kind::ALL {
@@ -144,45 +154,30 @@ fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
     }
 }
 
-#[test]
 fn a_and_b_hear_that_egress_let_go() {
     a_hop_gives_up("egress", &VIAS, "egress", "egress -> ingress");
 }
 
-#[test]
 fn a_and_b_hear_that_ingress_let_go() {
     a_hop_gives_up("ingress", &VIAS, "ingress -> egress", "ingress");
 }
 
-#[test]
 fn a_hears_that_b_let_go() {
     // B is scripted: a Kitex server never sends a Rst.
     let b = Listener::start();
-    let table = format!(
-        "backends: {{ b: {{ protocol: ttheader, endpoints: [\"{}\"] }} }}
-routes: [{{ name: all, backend: b }}]
-",
-        b.address
-    );
-    let ingress = Ripcord::start("ingress", &table, "");
+    let ingress = Ripcord::named("ingress")
+        .backend("b", "protocol: ttheader", &b.address)
+        .route("all", "backend: b")
+        .start();
     let mut wire = None;
     let mut opened = 0;
-    for protocol in ["ttheader", "grpc"] {
-        let table = format!(
-            "backends: {{ next: {{ protocol: {protocol}, hop: ripcord, endpoints: [\"{}\"] }} }}
-routes: [{{ name: all, backend: next }}]
-",
-            ingress.address
-        );
-        let egress = Ripcord::start(
-            "egress",
-            &table.replace("ttheader, hop: ripcord", "ttheader"),
-            "",
-        );
+    for protocol in ["protocol: ttheader", "protocol: grpc, hop: ripcord"] {
+        let egress = Ripcord::named("egress")
+            .backend("next", protocol, &ingress.address)
+            .route("all", "backend: next")
+            .start();
         for caller in CALLERS {
-            let Some(client) = client(caller, &egress.address) else {
-                return;
-            };
+            let client = client(caller, &egress.address);
             for kind in Kind::ALL {
                 let what = format!("{caller:?} over {protocol}, {kind:?}");
                 let case = scenario("b lets go", kind, [], [send(1, 5), json!({ "op": "recv" })]);
@@ -210,11 +205,10 @@ routes: [{{ name: all, backend: next }}]
     }
 }
 
-#[test]
 fn b_hears_that_a_died() {
-    let Some(chain) = Chain::start() else { return };
+    let chain = Chain::start();
     for caller in CALLERS {
-        let client = client(caller, &chain.egress.address).unwrap();
+        let client = client(caller, &chain.egress.address);
         let mut running = Vec::new();
         for (callee, to) in CALLEES {
             for kind in Kind::ALL {

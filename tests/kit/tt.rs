@@ -150,7 +150,6 @@ impl Wire {
         (&self.socket).write_all(bytes).unwrap();
     }
 
-    #[allow(dead_code, reason = "only the abuse suite asks")]
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::support::process::LIMIT;
+use super::process::LIMIT;
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -52,11 +52,11 @@ pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
     out
 }
 
-/// The block of a request for a stream of `service`.
-pub(crate) fn request(service: &str) -> Vec<u8> {
+/// The block of a request for that path.
+pub(crate) fn request(path: &str) -> Vec<u8> {
     // :method POST and :scheme http of the static table.
     let mut out = vec![0x83, 0x86];
-    out.extend(field(":path", &format!("/{service}/Echo")));
+    out.extend(field(":path", path));
     out.extend(field(":authority", "ripcord"));
     out.extend(field("content-type", "application/grpc+thrift"));
     out.extend(field("te", "trailers"));
@@ -103,9 +103,14 @@ impl Raw {
         self.send(&frame(kind, flags, stream, payload));
     }
 
-    /// Opens a stream.
+    /// Opens a stream of that service.
     pub(crate) fn headers(&mut self, stream: u32, service: &str) {
-        self.frame(HEADERS, END_HEADERS, stream, &request(service));
+        self.frame(
+            HEADERS,
+            END_HEADERS,
+            stream,
+            &request(&format!("/{service}/Echo")),
+        );
     }
 
     /// Closes this side.

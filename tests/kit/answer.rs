@@ -1,14 +1,19 @@
 //! What a gRPC caller is told, read from the wire with the `h2` crate.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 
 use super::h2raw::message;
-use super::rig::Rig;
-use crate::support::process::LIMIT;
+use super::process::LIMIT;
 
 /// A stream with one message: the HTTP status and the gRPC status (-1 for none) that it ends with.
-pub(crate) fn told(rig: &Rig, service: &str, more: &[(&'static str, &str)]) -> (u16, i32) {
+pub(crate) fn told(
+    address: SocketAddr,
+    service: &str,
+    more: &[(&'static str, &str)],
+) -> (u16, i32) {
     let mut request = Request::post(format!("http://ripcord/{service}/Echo"))
         .header("te", "trailers")
         .header("content-type", "application/grpc+thrift")
@@ -17,7 +22,6 @@ pub(crate) fn told(rig: &Rig, service: &str, more: &[(&'static str, &str)]) -> (
     for (name, value) in more {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    let address = rig.address();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,0 +1,53 @@
+//! What the suites stand on, once for all of them. A suite takes it with `mod kit;`.
+//!
+//! | what | modules |
+//! |---|---|
+//! | ripcords: what one is to be, its process, its file | [`spec`], [`ripcord`], [`mount`] |
+//! | processes; peers of others, and whether they are there | [`process`], [`peers`], [`foreign`], [`collector`] |
+//! | suites that decide at run time which cases they can run | [`trial`] |
+//! | scenarios between real applications | [`scenario`], [`lab`], [`chain`], [`rows`] |
+//! | peers that a test plays frame by frame | [`tt`], [`h2peer`], [`h2raw`], [`answer`] |
+//! | peers made of the crate's own halves | [`halves`] |
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each suite uses a part of it"
+)]
+
+pub(crate) mod answer;
+pub(crate) mod chain;
+pub(crate) mod collector;
+pub(crate) mod foreign;
+pub(crate) mod h2peer;
+pub(crate) mod h2raw;
+pub(crate) mod halves;
+pub(crate) mod lab;
+pub(crate) mod mount;
+pub(crate) mod peers;
+pub(crate) mod process;
+pub(crate) mod ripcord;
+pub(crate) mod rows;
+pub(crate) mod scenario;
+pub(crate) mod spec;
+pub(crate) mod trial;
+pub(crate) mod tt;
+
+/// A protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Grpc,
+    TtHeader,
+}
+
+impl Wire {
+    pub(crate) const ALL: [Self; 2] = [Self::Grpc, Self::TtHeader];
+
+    /// As a configuration, a metric and the access log name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::TtHeader => "ttheader",
+        }
+    }
+}
