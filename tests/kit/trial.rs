@@ -97,7 +97,8 @@ macro_rules! body {
 }
 pub(crate) use body;
 
-/// What a missing peer cost: why it is missing, how many cases were ignored and how many failed.
+/// What each missing peer cost: why it is missing, how many cases were ignored and how many failed. A
+/// case may need several.
 type Cost = BTreeMap<Peer, (String, [usize; 2])>;
 
 /// Runs the cases as libtest would, with its arguments.
@@ -111,25 +112,30 @@ pub(crate) fn run(suite: &str, cases: Vec<Case>) -> ExitCode {
         Trial::ignorable_test(case.name, move || {
             let missing = case.needs.iter().filter_map(|p| Some((*p, p.missing()?)));
             let missing: Vec<_> = missing.collect();
-            let fails = |(peer, _): &&(Peer, String)| strict && !excused.contains(peer);
-            let failed = missing.iter().find(fails);
-            let Some((peer, why)) = failed.or(missing.first()) else {
+            if missing.is_empty() {
                 (case.run)();
                 return Ok(Completion::Completed);
-            };
-            let mut cost = cost.lock().unwrap();
-            let (_, counts) = cost.entry(*peer).or_insert((why.clone(), [0; 2]));
-            counts[usize::from(failed.is_some())] += 1;
-            match failed {
-                None => Ok(Completion::ignored_with(why)),
-                Some(_) => Err(format!("RIPCORD_REQUIRE_INTEROP=1, but {why}").into()),
             }
+            let fails = |(peer, _): &(Peer, String)| strict && !excused.contains(peer);
+            let failed = missing.iter().any(fails);
+            let mut cost = cost.lock().unwrap();
+            let guilty = missing.iter().filter(|missing| fails(missing) == failed);
+            for (peer, why) in guilty {
+                let (_, counts) = cost.entry(*peer).or_insert((why.clone(), [0; 2]));
+                counts[usize::from(failed)] += 1;
+            }
+            let reasons: Vec<_> = missing.into_iter().map(|(_, why)| why).collect();
+            let why = reasons.join(", ");
+            if failed {
+                return Err(format!("RIPCORD_REQUIRE_INTEROP=1, but {why}").into());
+            }
+            Ok(Completion::ignored_with(why))
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     for (peer, (why, [ignored, failed])) in cost.lock().unwrap().iter() {
         let name = peer.name();
-        println!("missing in {suite}: {name}: {ignored} cases ignored, {failed} failed: {why}");
+        println!("missing in {suite}: {name}: cases ignored {ignored}, failed {failed}: {why}");
     }
     conclusion.exit_code()
 }
