@@ -66,13 +66,8 @@ struct Rig {
 impl Rig {
     fn start(inbound: Wire, outbound: Wire) -> Self {
         let callee = Callee::start(outbound, None);
-        let hop = Ripcord::named(NODE)
-            .backend(
-                "main",
-                &format!("protocol: {}", outbound.name()),
-                callee.address,
-            )
-            .route("main", "match: { service: Storm }, backend: main");
+        let hop =
+            Ripcord::named(NODE).to(&format!("protocol: {}", outbound.name()), callee.address);
         Self {
             hop: hop.start(),
             callee,

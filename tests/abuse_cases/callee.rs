@@ -10,7 +10,7 @@ use ripcord::wire::ttheader::frame::Kind;
 
 use super::port::noise;
 use super::rig::{NODE, Rig, Row};
-use crate::kit::answer::told;
+use crate::kit::h2peer::told;
 use crate::kit::h2raw::{GOAWAY, PING, PREFACE, RESET, Raw, SETTINGS, frame};
 use crate::kit::spec::Table;
 use crate::kit::tt::{Wire, message, said};

@@ -2,7 +2,7 @@
 
 use super::port::noise;
 use super::rig::{Rig, Row};
-use crate::kit::answer::told;
+use crate::kit::h2peer::told;
 use crate::kit::h2raw::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RESET, Raw, SETTINGS,
     WINDOW, field, frame, message, request,

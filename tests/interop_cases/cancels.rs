@@ -196,19 +196,12 @@ fn matrix(ends: Ends, callers: &[Caller], vias: &[Via], callees: &[Callee]) {
     }
 }
 
-const ALL_CALLEES: [Callee; 4] = [
-    Callee::Kitex,
-    Callee::KitexGrpc,
-    Callee::GrpcGo,
-    Callee::Python,
-];
-
 fn a_kitex_callers_cancel_reaches_the_callee_with_its_path() {
     matrix(
         Ends::Go,
         &[Caller::Mux, Caller::Long, Caller::Short],
         &[Via::One],
-        &ALL_CALLEES,
+        &Callee::ALL,
     );
 }
 
@@ -219,7 +212,7 @@ fn a_grpc_callers_cancel_reaches_the_callee_with_its_path(ends: Ends) {
         Caller::GrpcRaw,
         Caller::Python,
     ];
-    matrix(ends, &callers, &[Via::One], &ALL_CALLEES);
+    matrix(ends, &callers, &[Via::One], &Callee::ALL);
 }
 
 fn a_cancel_crosses_two_hops_over_ttheader() {

@@ -32,11 +32,7 @@ fn stage() -> &'static Stage {
 /// A stream that is under way, whose callee waits for a cancel; `limit` is the hop's that gives it
 /// up, `last` what the caller does.
 fn in_the_middle(kind: Kind, limit: &str, last: Value) -> Scenario {
-    let (up, down) = match kind {
-        Kind::Bidi => (1, 1),
-        Kind::Client => (2, 0),
-        Kind::Server => (1, 2),
-    };
+    let (up, down) = kind.middle();
     let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
     let ops = [send(up, 5), recv(down), barrier("now"), last];
     scenario(format!("{kind:?} {limit}"), kind, script, ops)

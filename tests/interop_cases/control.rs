@@ -35,8 +35,7 @@ fn hops(callee: &str, connections: &str) -> [Ripcord; 2] {
     let keys = format!("protocol: grpc, hop: ripcord, connections: {connections}");
     let egress = Ripcord::named("egress")
         .set(LONG)
-        .backend("in", &keys, &ingress.address)
-        .route("in", "backend: in")
+        .to(&keys, &ingress.address)
         .start();
     [egress, ingress]
 }

@@ -15,13 +15,6 @@ cases! {
     }
 }
 
-const CALLEES: [Callee; 4] = [
-    Callee::Kitex,
-    Callee::KitexGrpc,
-    Callee::GrpcGo,
-    Callee::Python,
-];
-
 /// The callers' deadline. A hop tells a caller's reset at its deadline from another by a tenth of it.
 const TIMEOUT_MS: u32 = 4000;
 
@@ -59,13 +52,9 @@ fn a_callers_deadline_ends_both_sides(ends: Ends) {
     ];
     let vias = [Via::One, Via::TtHeader];
     let mut running = Vec::new();
-    for pair in lab.pairs(ends, &callers, &vias, &CALLEES) {
+    for pair in lab.pairs(ends, &callers, &vias, &Callee::ALL) {
         for kind in Kind::ALL {
-            let (up, down) = match kind {
-                Kind::Bidi => (1, 1),
-                Kind::Client => (2, 0),
-                Kind::Server => (1, 2),
-            };
+            let (up, down) = kind.middle();
             let script = [
                 recv(up),
                 send(down, 5),

@@ -28,18 +28,12 @@ const CALLERS: [Caller; 6] = [
     Caller::GrpcRaw,
     Caller::Python,
 ];
-const CALLEES: [Callee; 4] = [
-    Callee::Kitex,
-    Callee::KitexGrpc,
-    Callee::GrpcGo,
-    Callee::Python,
-];
 const VIAS: [Via; 3] = [Via::One, Via::TtHeader, Via::Grpc];
 
 /// Runs what `cases` makes for a pair, on all pairs, and asserts what the caller saw.
 fn run(ends: Ends, vias: &[Via], cases: impl Fn(Pair) -> Vec<(Scenario, Value)>) {
     let lab = lab();
-    for pair in lab.pairs(ends, &CALLERS, vias, &CALLEES) {
+    for pair in lab.pairs(ends, &CALLERS, vias, &Callee::ALL) {
         let running: Vec<_> = cases(pair)
             .into_iter()
             .map(|(scenario, expected)| (lab.start_on(pair, &scenario), expected))
@@ -253,7 +247,7 @@ fn headers_trailers_and_metainfo_arrive(ends: Ends) {
     .with("persist", json!({ "PK": "persistent" }))
     .with("transit", json!({ "TK": "one hop" }))
     .with("metadata", json!({ "plain-key": "plain value" }));
-    for pair in lab.pairs(ends, &CALLERS, &VIAS, &CALLEES) {
+    for pair in lab.pairs(ends, &CALLERS, &VIAS, &Callee::ALL) {
         let seen = lab.start_on(pair, &case).seen();
         let back = json!({
             "kind": "ok", "header": { "h-one": ["v1"], "h-two": ["v two"] }, "trailer": { "t-one": ["w1"] },
@@ -276,7 +270,7 @@ fn trailers_of_a_failure_arrive(ends: Ends) {
         ]
     };
     let case = scenario("failed with trailers", Kind::Bidi, script(), [send(1, 10)]);
-    for pair in lab.pairs(ends, &CALLERS, &VIAS, &CALLEES) {
+    for pair in lab.pairs(ends, &CALLERS, &VIAS, &Callee::ALL) {
         let seen = lab.start_on(pair, &case).seen();
         assert_like(
             &seen.what,
@@ -292,7 +286,7 @@ fn a_half_close_is_not_an_end(ends: Ends) {
     let script = || [json!({ "op": "recv" }), barrier("eof"), send(3, 10)];
     let ops = || [send(2, 10), op("close_send")];
     let case = scenario("half-close", Kind::Bidi, script(), ops());
-    for pair in lab.pairs(ends, &CALLERS, &VIAS, &CALLEES) {
+    for pair in lab.pairs(ends, &CALLERS, &VIAS, &Callee::ALL) {
         let running = lab.start_on(pair, &case);
         running.callee_passes("eof");
         let seen = running.seen();

@@ -209,8 +209,7 @@ fn names_cross_ttheader_between_two_grpc_hops() {
     let c = ingress("c", &address(&kitex));
     let b = egress("b", &c.address);
     let a = Ripcord::named("a")
-        .backend("b", "protocol: ttheader", &b.address)
-        .route("b", "backend: b")
+        .to("protocol: ttheader", &b.address)
         .start();
     for (caller, name) in [
         (Caller::GrpcGo, GRPC_CALLER),

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use ripcord::wire::ttheader::frame::Kind as FrameKind;
 use serde_json::{Value, json};
 
-use super::golden::hop;
 use crate::kit::h2peer::{Ended, H2Callee, H2Caller, Play, headers};
 use crate::kit::lab::{Caller, client, say};
 use crate::kit::ripcord::Ripcord;
@@ -76,7 +75,7 @@ fn play(stream: &Stream<'_>, phase: Phase) {
 
 fn a_ttheader_callees_cancel_reaches_every_caller_in_every_phase() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let mut wire = None;
     let mut opened = 0;
     for caller in CALLERS {
@@ -131,7 +130,7 @@ fn a_grpc_callees_reset_reaches_every_caller_also_behind_a_message() {
             _ => Play::MessageReset(message(b"x"), 8),
         },
     );
-    let hop = hop("grpc", &callee.address);
+    let hop = Ripcord::before("grpc", &callee.address);
     let text = "stream terminated by RST_STREAM with error code: CANCEL";
     for caller in CALLERS {
         let client = client(caller, &hop.address);
@@ -178,7 +177,7 @@ fn well_formed(wire: &Wire, id: i32) {
 
 fn a_second_header_a_second_end_and_late_frames_of_a_callee_go_no_further() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let caller = Wire::connect(&hop.address);
     let first = caller.open(1, "Bidi", &[("isn", "Interop")]);
     let callee = listener.accept();
@@ -202,7 +201,7 @@ fn a_second_header_a_second_end_and_late_frames_of_a_callee_go_no_further() {
 
 fn a_bad_stream_does_not_take_its_callers_connection_along() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let caller = Wire::connect(&hop.address);
     let bad = caller.open(1, "Bidi", &[("isn", "Interop")]);
     let good = caller.open(2, "Bidi", &[("isn", "Interop")]);
@@ -257,7 +256,7 @@ fn a_lost_backend_leaves_the_callers_connection_and_its_other_streams() {
 
 fn a_short_pool_callers_rst_is_read_although_it_closes_at_once() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let mut callee = None;
     for n in 0..20 {
         let caller = Wire::connect(&hop.address);
@@ -276,7 +275,7 @@ fn a_short_pool_callers_rst_is_read_although_it_closes_at_once() {
 
 fn two_callers_may_use_the_same_stream_ids() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let (a, b) = (Wire::connect(&hop.address), Wire::connect(&hop.address));
     let one = a.open(-5, "Bidi", &[("isn", "A")]);
     let callee = listener.accept();
@@ -294,7 +293,7 @@ fn two_callers_may_use_the_same_stream_ids() {
 fn a_callers_cancel_overtakes_what_waits_for_a_slow_callee() {
     // The callee's window is full long before the last message.
     let callee = H2Callee::start(|_| Play::Stall);
-    let hop = hop("grpc", &callee.address);
+    let hop = Ripcord::before("grpc", &callee.address);
     let client = client(Caller::Mux, &hop.address);
     let ops = [send(1, 3), barrier("go"), send(2, 80_000), op("cancel")];
     let id = say(&client, &scenario("overtakes", Kind::Bidi, [], ops));
@@ -307,7 +306,7 @@ fn a_callers_cancel_overtakes_what_waits_for_a_slow_callee() {
 
 fn a_half_close_and_a_cancel_are_two_things_to_a_grpc_callee() {
     let callee = H2Callee::start(|_| Play::Hold);
-    let hop = hop("grpc", &callee.address);
+    let hop = Ripcord::before("grpc", &callee.address);
     let caller = Wire::connect(&hop.address);
     let stream = caller.open(1, "Bidi", &[("isn", "Interop")]);
     callee.opened();
@@ -325,7 +324,7 @@ fn a_half_close_and_a_cancel_are_two_things_to_a_grpc_callee() {
 
 fn a_reset_in_the_middle_of_a_message_is_a_cancel_and_no_end() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let caller = H2Caller::connect(&hop.address);
     caller.open("/interop.Interop/Bidi", headers(&[]));
     // The first half of a message of 100 bytes.

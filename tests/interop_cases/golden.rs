@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::kit::h2peer::{H2Callee, H2Caller, Play, headers};
 use crate::kit::lab::{Callee, Caller, client, say};
-use crate::kit::peers::{address, go};
-use crate::kit::process::Process;
+use crate::kit::peers::address;
 use crate::kit::ripcord::Ripcord;
 use crate::kit::rows::{Row, Told, callee_sees, prints, rows};
 use crate::kit::scenario::{Kind, Scenario, assert_like, op, scenario, send};
+use crate::kit::servers::Servers;
 use crate::kit::trial::cases;
 use crate::kit::tt::{Listener, Stream, Wire, said};
 use ripcord::wire::ttheader::frame::Kind as FrameKind;
@@ -83,14 +83,6 @@ pub(crate) fn one_message(case: &str) -> Scenario {
 
 const CALLERS: [Caller; 3] = [Caller::Mux, Caller::GrpcGo, Caller::KitexGrpc];
 
-/// A ripcord named `hop` before one callee.
-pub(crate) fn hop(protocol: &str, callee: &str) -> Ripcord {
-    Ripcord::named("hop")
-        .backend("callee", &format!("protocol: {protocol}"), callee)
-        .route("all", "backend: callee")
-        .start()
-}
-
 /// Plays a TTHeader callee's end.
 pub(crate) fn play_ttheader(stream: &Stream<'_>, from: &str) {
     let header = || stream.send(FrameKind::Header, &[], Bytes::new());
@@ -127,7 +119,7 @@ pub(crate) fn play_ttheader(stream: &Stream<'_>, from: &str) {
 
 fn each_end_of_a_ttheader_callee_is_printed_as_its_row_says() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let mut wire = None;
     let mut opened = 0;
     for caller in CALLERS {
@@ -195,7 +187,7 @@ pub(crate) fn play_grpc(request: &HeaderMap) -> Play {
 
 fn each_end_of_a_grpc_callee_is_printed_as_its_row_says() {
     let callee = H2Callee::start(play_grpc);
-    let hop = hop("grpc", &callee.address);
+    let hop = Ripcord::before("grpc", &callee.address);
     for caller in CALLERS {
         let client = client(caller, &hop.address);
         for row in rows("callee grpc ") {
@@ -212,24 +204,18 @@ fn each_end_of_a_grpc_callee_is_printed_as_its_row_says() {
 
 /// The callees of the caller's rows: real Kitex, real grpc-go, one hop before each.
 struct Callees {
-    kitex: Process,
-    grpc: Process,
+    servers: Servers,
     to_kitex: Ripcord,
     to_grpc: Ripcord,
 }
 
 impl Callees {
     fn start() -> Self {
-        let (kitex, grpc) = (go(&["kitex-server"]), go(&["grpc-server"]));
-        let (to_kitex, to_grpc) = (
-            hop("ttheader", &address(&kitex)),
-            hop("grpc", &address(&grpc)),
-        );
+        let servers = Servers::start();
         Self {
-            kitex,
-            grpc,
-            to_kitex,
-            to_grpc,
+            to_kitex: Ripcord::before("ttheader", &address(&servers.kitex)),
+            to_grpc: Ripcord::before("grpc", &address(&servers.grpc)),
+            servers,
         }
     }
 
@@ -246,14 +232,14 @@ impl Callees {
         let id = format!("golden {n}");
         let script = base64(&json!({ "id": id, "ops": [{ "op": "wait_cancel" }] }).to_string());
         let mut opened = Some(open(&self.to_kitex.address, &script));
-        self.kitex.event("server_start", &id);
+        self.servers.kitex.event("server_start", &id);
         end(&mut opened);
-        let seen = self.kitex.event("server_end", &id);
+        let seen = self.servers.kitex.event("server_end", &id);
         assert_like(&row.from, &seen, &callee_sees(row, Callee::Kitex, lost));
         let mut opened = Some(open(&self.to_grpc.address, &script));
-        self.grpc.event("server_start", &id);
+        self.servers.grpc.event("server_start", &id);
         end(&mut opened);
-        let seen = self.grpc.event("server_end", &id);
+        let seen = self.servers.grpc.event("server_end", &id);
         assert_like(&row.from, &seen, &callee_sees(row, Callee::GrpcGo, lost));
     }
 }

@@ -47,8 +47,7 @@ impl Way {
         let mut next = callee.address.clone();
         if hops == 2 {
             let ingress = Ripcord::named("ingress")
-                .backend("out", "protocol: grpc", &next)
-                .route("out", "backend: out")
+                .to("protocol: grpc", &next)
                 .start();
             next.clone_from(&ingress.address);
             ripcords.push(ingress);

@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::kit::lab::{Callee, Caller, callee_table, client, egress_table, say};
-use crate::kit::peers::{address, go};
-use crate::kit::process::Process;
+use crate::kit::lab::{Callee, Caller, client, egress_table, say};
 use crate::kit::ripcord::Ripcord;
-use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::scenario::{self, Kind, Scenario, assert_like, scenario, send};
+use crate::kit::servers::Servers;
 use crate::kit::spec::Table;
 use crate::kit::trial::cases;
 use crate::kit::tt::Listener;
@@ -29,8 +28,7 @@ cases! {
 /// A1 (Kitex), A2 (grpc-go), egress, ingress, B1 (Kitex), B2 (grpc-go). A hop gives up a stream
 /// whose `x-limit` names it.
 struct Chain {
-    kitex: Process,
-    grpc: Process,
+    servers: Servers,
     egress: Ripcord,
     ingress: Ripcord,
 }
@@ -38,25 +36,25 @@ struct Chain {
 /// The wire between the hops.
 const VIAS: [&str; 2] = ["tt", "grpc"];
 const CALLERS: [Caller; 2] = [Caller::Mux, Caller::GrpcGo];
-const CALLEES: [(Callee, &str); 2] = [(Callee::Kitex, "kt"), (Callee::GrpcGo, "gg")];
+const CALLEES: [Callee; 2] = [Callee::Kitex, Callee::GrpcGo];
 
 /// A deadline would travel, and then either hop may be the first.
 const LIMIT: &str = "timeouts: { idle: 1s }";
 
 impl Chain {
     fn start() -> Self {
-        let (kitex, grpc) = (go(&["kitex-server"]), go(&["grpc-server"]));
+        let servers = Servers::start();
         // The routes that give up come first.
         let mut limited = Table::new();
-        for (callee, to) in CALLEES {
+        for callee in CALLEES {
             let (key, way) = (callee.key(), callee.way());
             let keys =
                 format!("match: {{ metadata: {{ x-limit: ingress, {key} }} }}, {way}, {LIMIT}");
-            limited = limited.route(&format!("l{to}"), &keys);
+            limited = limited.route(&format!("l{}", callee.route()), &keys);
         }
         let ingress = Ripcord::named("ingress")
             .table(limited)
-            .table(callee_table(&address(&kitex), &address(&grpc), None))
+            .table(servers.table())
             .start();
         let mut limited = Table::new();
         for via in VIAS {
@@ -70,31 +68,15 @@ impl Chain {
             .table(egress_table(&ingress.address))
             .start();
         Self {
-            kitex,
-            grpc,
+            servers,
             egress,
             ingress,
-        }
-    }
-
-    fn server(&self, callee: Callee) -> &Process {
-        if callee.is_kitex() {
-            &self.kitex
-        } else {
-            &self.grpc
         }
     }
 }
 
 fn in_the_middle(kind: Kind, metadata: Value) -> Scenario {
-    let (up, down) = match kind {
-        Kind::Bidi => (1, 1),
-        Kind::Client => (2, 0),
-        Kind::Server => (1, 2),
-    };
-    let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
-    let ops = [send(up, 5), recv(down), json!({ "op": "recv" })];
-    scenario(format!("{kind:?}"), kind, script, ops).with("metadata", metadata)
+    scenario::in_the_middle(kind, json!({ "op": "recv" })).with("metadata", metadata)
 }
 
 /// What A's application prints of a cancel that began at a hop or at B.
@@ -127,10 +109,12 @@ fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
     for caller in CALLERS {
         let client = Arc::new(client(caller, &chain.egress.address));
         for via in vias {
-            for (callee, to) in CALLEES {
+            for callee in CALLEES {
                 for kind in Kind::ALL {
-                    let case =
-                        in_the_middle(kind, json!({ "x-limit": hop, "x-via": via, "x-to": to }));
+                    let case = in_the_middle(
+                        kind,
+                        json!({ "x-limit": hop, "x-via": via, "x-to": callee.route() }),
+                    );
                     let id = say(&client, &case);
                     let what = format!("{caller:?} -{via}-> {callee:?} {kind:?}");
                     running.push((what, caller, callee, Arc::clone(&client), id));
@@ -140,8 +124,8 @@ fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
     }
     for (_, _, callee, _, id) in &running {
         let gate = format!("{id}/ready");
-        chain.server(*callee).event("barrier", &gate);
-        chain.server(*callee).say(&json!({ "go": gate }));
+        chain.servers.of(*callee).event("barrier", &gate);
+        chain.servers.of(*callee).say(&json!({ "go": gate }));
     }
     for (what, caller, callee, client, id) in running {
         assert_like(
@@ -149,7 +133,7 @@ fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
             &client.event("result", &id),
             &a_sees(caller, 12014, 4, path_at_a),
         );
-        let seen = chain.server(callee).event("server_end", &id);
+        let seen = chain.servers.of(callee).event("server_end", &id);
         assert_like(&what, &seen, &b_sees(callee, 12014, path_at_b));
     }
 }
@@ -166,15 +150,13 @@ fn a_hears_that_b_let_go() {
     // B is scripted: a Kitex server never sends a Rst.
     let b = Listener::start();
     let ingress = Ripcord::named("ingress")
-        .backend("b", "protocol: ttheader", &b.address)
-        .route("all", "backend: b")
+        .to("protocol: ttheader", &b.address)
         .start();
     let mut wire = None;
     let mut opened = 0;
     for protocol in ["protocol: ttheader", "protocol: grpc, hop: ripcord"] {
         let egress = Ripcord::named("egress")
-            .backend("next", protocol, &ingress.address)
-            .route("all", "backend: next")
+            .to(protocol, &ingress.address)
             .start();
         for caller in CALLERS {
             let client = client(caller, &egress.address);
@@ -210,15 +192,16 @@ fn b_hears_that_a_died() {
     for caller in CALLERS {
         let client = client(caller, &chain.egress.address);
         let mut running = Vec::new();
-        for (callee, to) in CALLEES {
+        for callee in CALLEES {
             for kind in Kind::ALL {
-                let case = in_the_middle(kind, json!({ "x-via": "tt", "x-to": to }));
+                let case = in_the_middle(kind, json!({ "x-via": "tt", "x-to": callee.route() }));
                 running.push((callee, say(&client, &case)));
             }
         }
         for (callee, id) in &running {
             chain
-                .server(*callee)
+                .servers
+                .of(*callee)
                 .event("barrier", &format!("{id}/ready"));
         }
         client.kill();
@@ -229,9 +212,10 @@ fn b_hears_that_a_died() {
         };
         for (callee, id) in running {
             chain
-                .server(callee)
+                .servers
+                .of(callee)
                 .say(&json!({ "go": format!("{id}/ready") }));
-            let seen = chain.server(callee).event("server_end", &id);
+            let seen = chain.servers.of(callee).event("server_end", &id);
             let path = format!("{origin}egress -> ingress");
             assert_like(
                 &format!("{caller:?} died, {callee:?}"),

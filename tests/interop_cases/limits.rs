@@ -4,12 +4,15 @@
 use serde_json::json;
 
 use super::golden::check;
-use crate::kit::lab::{Callee, Caller, Pair, Running, Via, callee_backends, client, say};
-use crate::kit::peers::{address, go};
+use crate::kit::lab::{Callee, Caller, Pair, Running, Via, client, say};
+use crate::kit::peers::address;
 use crate::kit::process::Process;
 use crate::kit::ripcord::Ripcord;
 use crate::kit::rows::{Row, callee_sees, rows};
-use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, ret, scenario, send};
+use crate::kit::scenario::{
+    self, Kind, Scenario, assert_like, barrier, op, recv, ret, scenario, send,
+};
+use crate::kit::servers::Servers;
 use crate::kit::trial::cases;
 
 cases! {
@@ -30,8 +33,7 @@ const CALLEES: [Callee; 3] = [Callee::Kitex, Callee::KitexGrpc, Callee::GrpcGo];
 
 /// A hop with one route for each limit and callee, and real peers around it.
 pub(crate) struct Rig {
-    kitex: Process,
-    grpc: Process,
+    servers: Servers,
     pub(crate) hop: Ripcord,
     callers: Vec<(Caller, std::sync::Arc<Process>)>,
 }
@@ -39,15 +41,16 @@ pub(crate) struct Rig {
 impl Rig {
     /// `routes` are (name, what stands in every such route); the route is taken by `x-limit`.
     pub(crate) fn start(routes: &[(&str, &str)], more: &str) -> Self {
-        let (kitex, grpc) = (go(&["kitex-server"]), go(&["grpc-server"]));
-        let (k, g) = (address(&kitex), address(&grpc));
-        let mut table = callee_backends(&k, &g)
+        let servers = Servers::start();
+        let grpc = address(&servers.grpc);
+        let mut table = servers
+            .backends()
             .backend(
                 "nobody",
                 "protocol: grpc, connect_timeout: 1s",
                 "127.0.0.1:1",
             )
-            .backend("protobuf", "protocol: grpc, payload: protobuf", &g);
+            .backend("protobuf", "protocol: grpc, payload: protobuf", grpc);
         for (name, route) in routes {
             for callee in CALLEES {
                 let (to, key) = (callee.route(), callee.key());
@@ -62,18 +65,9 @@ impl Rig {
         let start = |caller| (caller, client(caller, &hop.address).into());
         let callers = CALLERS.map(start).into();
         Self {
-            kitex,
-            grpc,
+            servers,
             hop,
             callers,
-        }
-    }
-
-    fn server(&self, callee: Callee) -> &Process {
-        if callee.is_kitex() {
-            &self.kitex
-        } else {
-            &self.grpc
         }
     }
 
@@ -99,7 +93,7 @@ impl Rig {
                     pair,
                     id: say(client, &case),
                     client: std::sync::Arc::clone(client),
-                    server: self.server(callee),
+                    server: self.servers.of(callee),
                 });
             }
         }
@@ -294,18 +288,8 @@ fn a_message_over_the_limit_ends_its_stream_alone() {
 /// Streams in the middle on every pair, standing in `wait_cancel`.
 fn in_the_middle<'a>(rig: &'a Rig, limit: &str, callees: &[Callee]) -> Vec<Running<'a>> {
     let mut out = Vec::new();
-    for (kind, up, down) in [
-        (Kind::Bidi, 1, 1),
-        (Kind::Server, 1, 2),
-        (Kind::Client, 2, 0),
-    ] {
-        let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
-        let case = scenario(
-            format!("{kind:?}"),
-            kind,
-            script,
-            [send(up, 5), recv(down), json!({ "op": "recv" })],
-        );
+    for kind in Kind::ALL {
+        let case = scenario::in_the_middle(kind, json!({ "op": "recv" }));
         out.extend(rig.start_all(limit, &case, callees));
     }
     for running in &out {
@@ -318,7 +302,10 @@ fn a_killed_callee_ends_its_callers_streams() {
     let route = "backend: BACKEND, rewrite: { service: SERVICE }";
     let rig = Rig::start(&[("lost", route)], "");
     let row = row("hop backend_lost to caller");
-    for (callees, server) in [(&CALLEES[..2], &rig.kitex), (&CALLEES[2..], &rig.grpc)] {
+    for (callees, server) in [
+        (&CALLEES[..2], &rig.servers.kitex),
+        (&CALLEES[2..], &rig.servers.grpc),
+    ] {
         let running = in_the_middle(&rig, "lost", callees);
         server.kill();
         for running in running {

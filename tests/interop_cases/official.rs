@@ -53,14 +53,6 @@ fn programs() -> &'static [PathBuf; 2] {
     PROGRAMS.get_or_init(|| ["client", "server"].map(program))
 }
 
-/// Everything goes to one backend, as it comes.
-fn hop(node: &str, keys: &str, address: &str) -> Ripcord {
-    Ripcord::named(node)
-        .backend("all", keys, address)
-        .route("all", "backend: all")
-        .start()
-}
-
 impl Suite {
     fn start() -> Self {
         let [_, program] = programs();
@@ -73,10 +65,13 @@ impl Suite {
             let (_, address) = line.split_once("interop server listening on ")?;
             address.rsplit(':').next()?.trim().parse::<u16>().ok()
         });
-        let inner = hop("inner", "protocol: grpc", &format!("127.0.0.1:{port}"));
+        let inner = Ripcord::named("inner")
+            .to("protocol: grpc", format!("127.0.0.1:{port}"))
+            .start();
+        let outer = |keys: &str| Ripcord::named("outer").to(keys, &inner.address).start();
         Self {
-            by_ttheader: hop("outer", "protocol: ttheader", &inner.address),
-            by_grpc: hop("outer", "protocol: grpc, hop: ripcord", &inner.address),
+            by_ttheader: outer("protocol: ttheader"),
+            by_grpc: outer("protocol: grpc, hop: ripcord"),
             inner,
             _server: server,
         }
@@ -182,7 +177,9 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn the_client_fails_when_a_case_does() {
-    let nowhere = hop("nowhere", "protocol: grpc", "127.0.0.1:1");
+    let nowhere = Ripcord::named("nowhere")
+        .to("protocol: grpc", "127.0.0.1:1")
+        .start();
     let client = client(&nowhere, "empty_unary");
     assert_eq!(client.exit_code(), Some(1), "{}", client.tail());
 }

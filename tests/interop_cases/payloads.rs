@@ -16,29 +16,12 @@ cases! {
     }
 }
 
-const CALLERS: [Caller; 7] = [
-    Caller::Mux,
-    Caller::Long,
-    Caller::Short,
-    Caller::KitexGrpc,
-    Caller::GrpcGo,
-    Caller::GrpcRaw,
-    Caller::Python,
-];
-
-const CALLEES: [Callee; 4] = [
-    Callee::Kitex,
-    Callee::KitexGrpc,
-    Callee::GrpcGo,
-    Callee::Python,
-];
-
 const VIAS: [Via; 3] = [Via::One, Via::TtHeader, Via::Grpc];
 
 /// Runs every scenario on every pair, all at once for each pair.
 fn run(ends: Ends, scenarios: &[Scenario], vias: &[Via], check: impl Fn(&Scenario, &Seen)) {
     let lab = lab();
-    for pair in lab.pairs(ends, &CALLERS, vias, &CALLEES) {
+    for pair in lab.pairs(ends, &Caller::ALL, vias, &Callee::ALL) {
         let running: Vec<_> = scenarios
             .iter()
             .map(|s| (s, lab.start_on(pair, s)))

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::kit::lab::{Callee, Caller, Ends, Via, client, lab, say};
 use crate::kit::peers::{address, go};
+use crate::kit::ripcord::Ripcord;
 use crate::kit::scenario::{Kind, Scenario, assert_like, op, recv, ret, scenario, send};
 use crate::kit::trial::cases;
 
@@ -29,7 +30,7 @@ fn ping<const N: usize>(name: &str, script: [Value; N], ops: Vec<Value>) -> Scen
 
 fn ping_pong_calls_pass_untouched_through_the_same_listener() {
     let server = go(&["kitex-server"]);
-    let hop = super::golden::hop("ttheader", &address(&server));
+    let hop = Ripcord::before("ttheader", &address(&server));
     let mut biz = ret("biz", 404, "nope");
     biz["extra"] = json!({ "a": "b" });
     let cases = [
@@ -134,17 +135,11 @@ fn compressed_messages_are_inflated_toward_ttheader_and_pass_to_grpc(ends: Ends)
         Caller::KitexGrpc,
         Caller::Python,
     ];
-    let callees = [
-        Callee::Kitex,
-        Callee::KitexGrpc,
-        Callee::GrpcGo,
-        Callee::Python,
-    ];
     for pair in lab.pairs(
         ends,
         &callers,
         &[Via::One, Via::TtHeader, Via::Grpc],
-        &callees,
+        &Callee::ALL,
     ) {
         let seen = lab.start_on(pair, &case).seen();
         assert_like(
@@ -162,7 +157,7 @@ fn compressed_messages_are_inflated_toward_ttheader_and_pass_to_grpc(ends: Ends)
 
 fn compressed_messages_pass_from_grpc_to_grpc_as_they_are() {
     let server = go(&["grpc-server"]);
-    let hop = super::golden::hop("grpc", &address(&server));
+    let hop = Ripcord::before("grpc", &address(&server));
     let client = client(Caller::GrpcGo, &hop.address);
     let gzip = json!({ "op": "compress", "name": "gzip" });
     let exchange = json!({ "op": "exchange", "n": 3, "size": 50_000 });

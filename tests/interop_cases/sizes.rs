@@ -14,8 +14,8 @@
 
 use serde_json::{Value, json};
 
-use super::golden::hop;
 use crate::kit::lab::{Callee, Caller, Ends, Pair, Seen, Via, client, lab, say};
+use crate::kit::ripcord::Ripcord;
 use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
 use crate::kit::trial::cases;
 use crate::kit::tt::{Listener, Wire};
@@ -385,7 +385,7 @@ fn an_end_that_is_not_read_is_an_internal_error() {
 /// A cancel's text and path stand in the message, in the trailers and in the details.
 fn a_long_path_loses_names_in_its_middle_and_not_its_cancel(ends: Ends) {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let names: Vec<_> = (0..60).map(|i| format!("{i:0>100}")).collect();
     let (mut wire, mut opened) = (None, 0);
     let callers = [

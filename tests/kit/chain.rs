@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 
 use super::Wire;
 use super::collector::Collector;
-use super::lab::{Callee, Caller, callee_backends, client_with, pass, say};
+use super::lab::{Callee, Caller, client_with, pass, say};
 use super::peers::{address, go};
 use super::process::{LIMIT, Process};
 use super::ripcord::Ripcord;
 use super::scenario::Scenario;
+use super::servers::{Servers, backends};
 use super::spec::Table;
 
 /// How many hops.
@@ -146,7 +147,7 @@ fn table(n: usize, next: &str) -> Table {
 }
 
 fn last_table(callees: &Callees) -> Table {
-    let mut table = callee_backends(&callees.ttheader, &callees.grpc);
+    let mut table = backends(&callees.ttheader, &callees.grpc);
     for callee in CALLEES {
         let key = callee.key();
         table = limited(
@@ -173,7 +174,7 @@ pub(crate) fn way(caller: Caller, callee: Callee) -> Value {
 pub(crate) struct Stage {
     pub(crate) chain: Chain,
     /// The real servers; none where the callees are scripted.
-    servers: Option<[Process; 2]>,
+    servers: Option<Servers>,
     callers: Vec<(Caller, Arc<Process>)>,
 }
 
@@ -207,14 +208,13 @@ impl Stage {
     }
 
     fn start_with(more: &[&str], otlp: impl Fn(usize) -> String) -> Self {
-        let [kitex, grpc] =
-            ["kitex-server", "grpc-server"].map(|kind| go(&[&[kind], more].concat()));
+        let servers = Servers::start_by(|kind| go(&[&[kind], more].concat()));
         let callees = Callees {
-            ttheader: address(&kitex),
-            grpc: address(&grpc),
+            ttheader: address(&servers.kitex),
+            grpc: address(&servers.grpc),
         };
         let chain = Chain::start(&callees, otlp);
-        Self::of(chain, Some([kitex, grpc]), more)
+        Self::of(chain, Some(servers), more)
     }
 
     /// A chain whose callees the test plays.
@@ -222,7 +222,7 @@ impl Stage {
         Self::of(chain, None, &[])
     }
 
-    fn of(chain: Chain, servers: Option<[Process; 2]>, more: &[&str]) -> Self {
+    fn of(chain: Chain, servers: Option<Servers>, more: &[&str]) -> Self {
         let caller = |caller| {
             let client = client_with(caller, chain.entry(), more);
             (caller, Arc::new(client))
@@ -275,8 +275,7 @@ impl Stage {
     }
 
     pub(crate) fn server(&self, callee: Callee) -> &Process {
-        let [kitex, grpc] = self.servers.as_ref().unwrap();
-        if callee.is_kitex() { kitex } else { grpc }
+        self.servers.as_ref().unwrap().of(callee)
     }
 
     /// Waits until the callee stands at a barrier, and lets it go on.

@@ -1,14 +1,17 @@
 //! Scripted HTTP/2 peers: a callee that ends streams in ways that no gRPC library offers, and a
 //! caller that resets with any number. Each has a thread and a runtime of its own.
 
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::grpc;
 use super::process::LIMIT;
 
 /// How a callee's stream ends.
@@ -78,9 +81,14 @@ impl H2Callee {
         let (sender, heard) = channel();
         runtime(async move {
             let socket = TcpListener::from_std(socket).unwrap();
-            while let Ok((stream, _)) = socket.accept().await {
-                tokio::spawn(connection(stream, play.clone(), sender.clone()));
-            }
+            grpc::serve(socket, move |request, respond| {
+                let _ = sender.send(Heard::Opened(request.headers().clone()));
+                match play(request.headers()) {
+                    Play::Drop => None,
+                    play => Some(perform(play, request, respond, sender.clone())),
+                }
+            })
+            .await;
         });
         Self { address, heard }
     }
@@ -109,75 +117,64 @@ impl H2Callee {
     }
 }
 
-async fn connection(socket: TcpStream, play: impl Fn(&HeaderMap) -> Play, heard: Sender<Heard>) {
-    let Ok(mut connection) = h2::server::handshake(socket).await else {
-        return;
+async fn perform(
+    play: Play,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    heard: Sender<Heard>,
+) {
+    let response = |status: u16| {
+        let mut response = Response::new(());
+        *response.status_mut() = status.try_into().unwrap();
+        let kind = HeaderValue::from_static("application/grpc+thrift");
+        response.headers_mut().insert("content-type", kind);
+        response
     };
-    while let Some(Ok((request, mut respond))) = connection.accept().await {
-        let _ = heard.send(Heard::Opened(request.headers().clone()));
-        let response = |status: u16| {
-            let mut response = Response::new(());
-            *response.status_mut() = status.try_into().unwrap();
-            let kind = HeaderValue::from_static("application/grpc+thrift");
-            response.headers_mut().insert("content-type", kind);
-            response
-        };
-        match play(request.headers()) {
-            Play::Only(status, more) => {
-                let mut response = response(status);
-                response.headers_mut().extend(more);
-                let _ = respond.send_response(response, true);
-            }
-            Play::Reset(code) => respond.send_reset(code.into()),
-            Play::MessageReset(message, code) => {
-                let mut framed = vec![0];
-                framed.extend((message.len() as u32).to_be_bytes());
-                framed.extend(&message);
-                let mut body = respond.send_response(response(200), false).unwrap();
-                body.send_data(framed.into(), false).unwrap();
-                tokio::spawn(async move {
-                    // When the caller has answered, it has seen the message.
-                    let _ = request.into_body().data().await;
-                    body.send_reset(code.into());
-                });
-            }
-            Play::Drop => return,
-            Play::Stall => {
-                let heard = heard.clone();
-                tokio::spawn(async move {
-                    let _unread = request;
-                    let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
-                    let ended = reset.map_or(Ended::Lost, |code| Ended::Reset(code.into()));
-                    let _ = heard.send(Heard::Ended(ended));
-                });
-            }
-            Play::Hold => {
-                let heard = heard.clone();
-                tokio::spawn(async move {
-                    let mut body = request.into_body();
-                    let ended = loop {
-                        match body.data().await {
-                            None => {
-                                let _ = heard.send(Heard::Ended(Ended::HalfClosed));
-                                let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
-                                break reset.map_or(Ended::Lost, |code| Ended::Reset(code.into()));
-                            }
-                            Some(Ok(bytes)) => {
-                                let _ = body.flow_control().release_capacity(bytes.len());
-                            }
-                            Some(Err(error)) => {
-                                break match error.reason() {
-                                    Some(code) if error.is_reset() => Ended::Reset(code.into()),
-                                    Some(_) | None => Ended::Lost,
-                                };
-                            }
-                        }
-                    };
-                    let _ = heard.send(Heard::Ended(ended));
-                });
+    let ended = match play {
+        Play::Only(status, more) => {
+            let mut response = response(status);
+            response.headers_mut().extend(more);
+            let _ = respond.send_response(response, true);
+            return;
+        }
+        Play::Reset(code) => return respond.send_reset(code.into()),
+        Play::MessageReset(message, code) => {
+            let mut body = respond.send_response(response(200), false).unwrap();
+            body.send_data(grpc::frame(&[message]), false).unwrap();
+            // When the caller has answered, it has seen the message.
+            let _ = request.into_body().data().await;
+            return body.send_reset(code.into());
+        }
+        Play::Drop => return,
+        Play::Stall => {
+            let _unread = request;
+            reset(&mut respond).await
+        }
+        Play::Hold => {
+            let mut body = request.into_body();
+            loop {
+                match body.data().await {
+                    None => {
+                        let _ = heard.send(Heard::Ended(Ended::HalfClosed));
+                        break reset(&mut respond).await;
+                    }
+                    Some(Ok(bytes)) => {
+                        let _ = body.flow_control().release_capacity(bytes.len());
+                    }
+                    Some(Err(error)) => match error.reason() {
+                        Some(code) if error.is_reset() => break Ended::Reset(code.into()),
+                        Some(_) | None => break Ended::Lost,
+                    },
+                }
             }
         }
-    }
+    };
+    let _ = heard.send(Heard::Ended(ended));
+}
+
+async fn reset(respond: &mut SendResponse<Bytes>) -> Ended {
+    let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+    reset.map_or(Ended::Lost, |code| Ended::Reset(code.into()))
 }
 
 /// A caller with one connection.
@@ -186,7 +183,7 @@ pub(crate) struct H2Caller {
 }
 
 enum Command {
-    Open(Request<()>),
+    Open(String, HeaderMap),
     Send(Bytes),
     Reset(u32),
 }
@@ -201,15 +198,7 @@ impl H2Caller {
 
     /// Opens a stream; the next calls are about it.
     pub(crate) fn open(&self, path: &str, more: HeaderMap) {
-        let mut request = Request::new(());
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = format!("http://ripcord{path}").parse().unwrap();
-        *request.headers_mut() = headers(&[
-            ("te", "trailers"),
-            ("content-type", "application/grpc+thrift"),
-        ]);
-        request.headers_mut().extend(more);
-        self.give(Command::Open(request));
+        self.give(Command::Open(path.to_owned(), request(more)));
     }
 
     /// Sends bytes as they are.
@@ -229,25 +218,55 @@ impl H2Caller {
     }
 }
 
+/// The headers of a request for a stream, and more of them.
+fn request(more: HeaderMap) -> HeaderMap {
+    let mut all = headers(&[
+        ("te", "trailers"),
+        ("content-type", "application/grpc+thrift"),
+    ]);
+    all.extend(more);
+    all
+}
+
 async fn call(address: &str, mut wanted: UnboundedReceiver<Command>) {
-    let socket = TcpStream::connect(address).await.unwrap();
-    let (mut requests, connection) = h2::client::handshake(socket).await.unwrap();
-    let driver = tokio::spawn(connection);
-    let mut current = None;
+    let caller = grpc::Caller::connect(address.parse().unwrap()).await;
+    let mut current: Option<grpc::Call> = None;
     while let Some(command) = wanted.recv().await {
         match (command, &mut current) {
-            (Command::Open(request), current) => {
-                requests = requests.ready().await.unwrap();
-                let opened = requests.send_request(request, false).unwrap();
-                *current = Some(opened);
+            (Command::Open(path, headers), current) => {
+                *current = Some(caller.open("ripcord", &path, headers).await);
             }
-            (Command::Send(bytes), Some((_, body))) => body.send_data(bytes, false).unwrap(),
-            (Command::Reset(code), Some((_, body))) => body.send_reset(code.into()),
+            (Command::Send(bytes), Some(call)) => call.send_raw(bytes, false).await,
+            (Command::Reset(code), Some(call)) => call.reset(code),
             (Command::Send(_) | Command::Reset(_), None) => panic!("no stream is open"),
         }
         // The connection's task writes it.
-        tokio::time::sleep(Duration::ZERO).await;
+        tokio::task::yield_now().await;
     }
-    // Dropped by the test: the connection is lost, streams and all.
-    driver.abort();
+    // Dropped by the test: with the runtime the connection is lost, streams and all.
+}
+
+/// A stream with one message: the HTTP status and the gRPC status (-1 for none) that it ends with.
+pub(crate) fn told(
+    address: SocketAddr,
+    service: &str,
+    more: &[(&'static str, &str)],
+) -> (u16, i32) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let answer = runtime.block_on(async {
+        let caller = grpc::Caller::connect(address).await;
+        let path = format!("/{service}/Echo");
+        let mut call = caller.open("ripcord", &path, request(headers(more))).await;
+        // The stream may be over already.
+        let message = grpc::frame(&[Bytes::from_static(b"hello")]);
+        call.send_raw(message, false).await;
+        call.answer().await
+    });
+    let status = |headers: &HeaderMap| headers.get("grpc-status")?.to_str().ok()?.parse().ok();
+    let trailers = answer.rest.and_then(|(_, trailers)| trailers);
+    let status = status(&answer.headers).or_else(|| status(&trailers?));
+    (answer.status, status.unwrap_or(-1))
 }

@@ -154,15 +154,25 @@ impl Raw {
         }
     }
 
-    /// The error code of the GOAWAY that the connection ends with; `None` when it ends without.
-    pub(crate) fn goaway(&mut self) -> Option<u32> {
-        let mut code = None;
-        while let Some(frame) = self.next() {
-            if frame.kind == GOAWAY {
-                code = Some(number(&frame.payload[4..8]));
+    /// The next GOAWAY: the last stream that it names, and its code; `None` at the end of the
+    /// connection. Answers PINGs meanwhile.
+    pub(crate) fn next_goaway(&mut self) -> Option<(u32, u32)> {
+        loop {
+            let frame = self.next()?;
+            match (frame.kind, frame.flags) {
+                (GOAWAY, _) => {
+                    return Some((number(&frame.payload[..4]), number(&frame.payload[4..8])));
+                }
+                (PING, 0) => self.frame(PING, 1, 0, &frame.payload),
+                _ => {}
             }
         }
-        code
+    }
+
+    /// The error code of the GOAWAY that the connection ends with; `None` when it ends without.
+    pub(crate) fn goaway(&mut self) -> Option<u32> {
+        let last = std::iter::from_fn(|| self.next_goaway()).last();
+        last.map(|(_, code)| code)
     }
 
     /// Waits for a frame of that kind and stream, and returns it; the connection must live.

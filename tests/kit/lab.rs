@@ -13,6 +13,7 @@ use super::peers::{Peer, address, go, grpcio};
 use super::process::Process;
 use super::ripcord::Ripcord;
 use super::scenario::Scenario;
+use super::servers::Servers;
 use super::spec::Table;
 
 /// The Kitex caller's name in paths.
@@ -72,6 +73,16 @@ pub(crate) struct Pair {
 }
 
 impl Caller {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Mux,
+        Self::Long,
+        Self::Short,
+        Self::KitexGrpc,
+        Self::GrpcGo,
+        Self::GrpcRaw,
+        Self::Python,
+    ];
+
     pub(crate) const fn is_ttheader(self) -> bool {
         match self {
             Self::Mux | Self::Long | Self::Short => true,
@@ -107,6 +118,9 @@ impl Caller {
 }
 
 impl Callee {
+    pub(crate) const ALL: [Self; 4] = [Self::Kitex, Self::KitexGrpc, Self::GrpcGo, Self::Python];
+
+    /// The name of its route and of its backend.
     pub(crate) const fn route(self) -> &'static str {
         match self {
             Self::Kitex => "kt",
@@ -128,6 +142,16 @@ impl Callee {
             self.route(),
             self.service()
         )
+    }
+
+    /// Adds its route, taken by `x-to`.
+    pub(crate) fn route_to(self, table: Table) -> Table {
+        let keys = format!(
+            "match: {{ metadata: {{ {} }} }}, {}",
+            self.key(),
+            self.way()
+        );
+        table.route(self.route(), &keys)
     }
 
     /// The service's name on its wire.
@@ -190,8 +214,7 @@ impl Pair {
 
 /// All that is shared.
 pub(crate) struct Lab {
-    kitex: Process,
-    grpc: Process,
+    servers: Servers,
     python: Option<Process>,
     pub(crate) one: Ripcord,
     pub(crate) egress: Ripcord,
@@ -236,33 +259,6 @@ pub(crate) fn client_with(caller: Caller, address: &str, more: &[&str]) -> Proce
     go(&arguments)
 }
 
-/// A backend for each callee, and its route, taken by `x-to`.
-pub(crate) fn callee_table(kitex: &str, grpc: &str, python: Option<&str>) -> Table {
-    let mut table = callee_backends(kitex, grpc);
-    let mut callees = vec![Callee::Kitex, Callee::KitexGrpc, Callee::GrpcGo];
-    if let Some(python) = python {
-        table = table.backend("py", "protocol: grpc", python);
-        callees.push(Callee::Python);
-    }
-    let route = |table: Table, callee: Callee| {
-        let keys = format!(
-            "match: {{ metadata: {{ {} }} }}, {}",
-            callee.key(),
-            callee.way()
-        );
-        table.route(callee.route(), &keys)
-    };
-    callees.into_iter().fold(table, route)
-}
-
-/// A backend for each callee that Go builds, named as its route is.
-pub(crate) fn callee_backends(kitex: &str, grpc: &str) -> Table {
-    Table::new()
-        .backend("kt", "protocol: ttheader, payload: thrift", kitex)
-        .backend("kg", "protocol: grpc", kitex)
-        .backend("gg", "protocol: grpc", grpc)
-}
-
 /// To the next ripcord, on the wire that `x-via` says.
 pub(crate) fn egress_table(ingress: &str) -> Table {
     Table::new()
@@ -282,19 +278,22 @@ pub(crate) fn egress_table(ingress: &str) -> Table {
 
 impl Lab {
     fn start() -> Self {
-        let (kitex, grpc) = (go(&["kitex-server"]), go(&["grpc-server"]));
+        let servers = Servers::start();
         let python = Peer::Grpcio.missing().is_none();
         let python = python.then(|| grpcio(&["grpc-server"]));
-        let python_address = python.as_ref().map(address);
-        let table = callee_table(&address(&kitex), &address(&grpc), python_address.as_deref());
+        let mut table = servers.table();
+        if let Some(python) = &python {
+            let callee = Callee::Python;
+            table =
+                callee.route_to(table.backend(callee.route(), "protocol: grpc", address(python)));
+        }
         // All cases share these peers: on a busy machine one that is not run for a second is not slow.
         let patient = |node: &str| Ripcord::named(node).set("limits: { slow_grace: 20s }");
         let one = patient("one").table(table.clone()).start();
         let ingress = patient("ingress").table(table).start();
         let egress = patient("egress").table(egress_table(&ingress.address));
         Self {
-            kitex,
-            grpc,
+            servers,
             python,
             one,
             egress: egress.start(),
@@ -334,10 +333,9 @@ impl Lab {
     }
 
     fn server(&self, callee: Callee) -> &Process {
-        match callee {
-            Callee::Kitex | Callee::KitexGrpc => &self.kitex,
-            Callee::GrpcGo => &self.grpc,
-            Callee::Python => self.python.as_ref().unwrap(),
+        match (callee, &self.python) {
+            (Callee::Python, Some(python)) => python,
+            _ => self.servers.of(callee),
         }
     }
 

@@ -5,8 +5,9 @@
 //! | ripcords: what one is to be, its process, its file | [`spec`], [`ripcord`], [`mount`] |
 //! | processes; peers of others, and whether they are there | [`process`], [`peers`], [`foreign`], [`collector`] |
 //! | suites that decide at run time which cases they can run | [`trial`] |
-//! | scenarios between real applications | [`scenario`], [`lab`], [`chain`], [`rows`] |
-//! | peers that a test plays frame by frame | [`tt`], [`h2peer`], [`h2raw`], [`answer`] |
+//! | scenarios between real applications | [`scenario`], [`servers`], [`lab`], [`chain`], [`rows`] |
+//! | peers that a test plays step by step, or frame by frame | [`tt`], [`h2peer`], [`h2raw`] |
+//! | raw peers that carry many streams at a time | [`grpc`], [`streams`], [`scripts`], [`frames`] |
 //! | peers made of the crate's own halves | [`halves`] |
 #![allow(
     dead_code,
@@ -15,10 +16,11 @@
     reason = "each suite uses a part of it"
 )]
 
-pub(crate) mod answer;
 pub(crate) mod chain;
 pub(crate) mod collector;
 pub(crate) mod foreign;
+pub(crate) mod frames;
+pub(crate) mod grpc;
 pub(crate) mod h2peer;
 pub(crate) mod h2raw;
 pub(crate) mod halves;
@@ -29,7 +31,10 @@ pub(crate) mod process;
 pub(crate) mod ripcord;
 pub(crate) mod rows;
 pub(crate) mod scenario;
+pub(crate) mod scripts;
+pub(crate) mod servers;
 pub(crate) mod spec;
+pub(crate) mod streams;
 pub(crate) mod trial;
 pub(crate) mod tt;
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 /// How long anything may take. Longer than any limit that a test sets a peer, and than what a
 /// busy machine needs (30 s were once not enough to start a process).
-pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Lines kept for a failure's report.
 const TAIL: usize = 40;

@@ -20,6 +20,15 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 3] = [Self::Bidi, Self::Client, Self::Server];
 
+    /// How many messages went up and down when such a stream is in its middle.
+    pub(crate) const fn middle(self) -> (usize, usize) {
+        match self {
+            Self::Bidi => (1, 1),
+            Self::Client => (2, 0),
+            Self::Server => (1, 2),
+        }
+    }
+
     pub(crate) const fn method(self) -> &'static str {
         match self {
             Self::Bidi => "Bidi",
@@ -95,6 +104,19 @@ pub(crate) fn canceled(phase: &str) -> Scenario {
         op("cancel"),
     ];
     scenario(phase, Kind::Bidi, script, ops)
+}
+
+/// A stream that is under way, whose callee has passed `ready` and waits for a cancel; `last` is what
+/// its caller does then.
+pub(crate) fn in_the_middle(kind: Kind, last: Value) -> Scenario {
+    let (up, down) = kind.middle();
+    let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
+    scenario(
+        format!("{kind:?}"),
+        kind,
+        script,
+        [send(up, 5), recv(down), last],
+    )
 }
 
 /// The handler returns.

@@ -121,7 +121,21 @@ impl Ripcord {
     }
 }
 
+impl Ripcord {
+    /// Starts one that is named `hop`, and sends every stream to one callee.
+    pub(crate) fn before(protocol: &str, callee: &str) -> Self {
+        let keys = format!("protocol: {protocol}");
+        Self::named("hop").to(&keys, callee).start()
+    }
+}
+
 impl Spec {
+    /// Every stream goes to one backend, which has these keys (YAML, `key: value`).
+    pub(crate) fn to(self, keys: &str, address: impl Display) -> Self {
+        self.backend("callee", keys, address)
+            .route("all", "backend: callee")
+    }
+
     /// The listener `in` has these keys too (YAML, `key: value`).
     pub(crate) fn listener(self, keys: &str) -> Self {
         self.listens("in", "127.0.0.1:0", keys)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::net::Net;
-use super::pod::{Services, by, caller};
+use super::pod::{by, caller, services};
 use crate::kit::lab::{Callee, Caller, egress_table, say};
 use crate::kit::process::LIMIT;
 use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
@@ -31,7 +31,7 @@ const MARGIN: Duration = Duration::from_secs(40);
 
 fn a_partition_in_mid_stream_is_heard_on_both_sides_and_heals() {
     let net = Net::start(&[("a", "10.77.0.1"), ("b", "10.77.0.2")]);
-    let services = Services::start(&net, "b");
+    let services = services(&net, "b");
     let b = net
         .named("b", "b")
         .listens("in", "10.77.0.2:15006", KEEPALIVE);

@@ -3,38 +3,14 @@
 use serde_json::Value;
 
 use super::net::Net;
-use crate::kit::lab::{Callee, Caller, callee_table};
-use crate::kit::peers::address;
+use crate::kit::lab::{Callee, Caller};
 use crate::kit::process::Process;
 use crate::kit::scenario::Scenario;
-use crate::kit::spec::Table;
+use crate::kit::servers::Servers;
 
-/// The services of a pod.
-pub(crate) struct Services {
-    pub(crate) kitex: Process,
-    pub(crate) grpc: Process,
-}
-
-impl Services {
-    /// Starts them on addresses that only their pod reaches.
-    pub(crate) fn start(net: &Net, pod: &str) -> Self {
-        Self {
-            kitex: net.go(pod, &["kitex-server"]),
-            grpc: net.go(pod, &["grpc-server"]),
-        }
-    }
-
-    /// The table of the sidecar beside them.
-    pub(crate) fn table(&self) -> Table {
-        callee_table(&address(&self.kitex), &address(&self.grpc), None)
-    }
-
-    pub(crate) fn of(&self, callee: Callee) -> &Process {
-        match callee {
-            Callee::Kitex | Callee::KitexGrpc => &self.kitex,
-            Callee::GrpcGo | Callee::Python => &self.grpc,
-        }
-    }
+/// The services of a pod, on addresses that only their pod reaches.
+pub(crate) fn services(net: &Net, pod: &str) -> Servers {
+    Servers::start_by(|kind| net.go(pod, &[kind]))
 }
 
 /// A caller in a pod that dials that address.

@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 
 use super::load::{Load, Outcome, all_well};
 use super::net::{Net, PodAddress};
-use super::pod::{Services, by, caller};
+use super::pod::{by, caller, services};
 use crate::kit::lab::{Callee, Caller, egress_table, say};
 use crate::kit::process::Process;
 use crate::kit::ripcord::Ripcord;
 use crate::kit::scenario::{Kind, Scenario, op, recv, scenario, send};
+use crate::kit::servers::Servers;
 use crate::kit::spec::Spec;
 use crate::kit::trial::cases;
 
@@ -115,7 +116,7 @@ fn release(streams: Vec<(String, Arc<Process>, String)>) {
 }
 
 /// Ends services as their libraries do, with what they have open first.
-fn stop(services: &Services) {
+fn stop(services: &Servers) {
     for process in [&services.kitex, &services.grpc] {
         process.say(&json!({ "cmd": "stop" }));
     }
@@ -153,7 +154,7 @@ fn carried(sidecar: &Ripcord) -> usize {
 
 fn a_config_map_that_is_swapped_under_load_fails_no_stream() {
     let net = Net::start(&PODS);
-    let (b, c) = (Services::start(&net, "b"), Services::start(&net, "c"));
+    let (b, c) = (services(&net, "b"), services(&net, "c"));
     let at_b = sidecar(&net, "b", "b", TO_B).table(b.table()).start();
     let at_c = sidecar(&net, "c", "c", TO_C).table(c.table()).start();
     let a = sidecar(&net, "a", "a", "127.0.0.1:15001");
@@ -185,7 +186,7 @@ fn a_config_map_that_is_swapped_under_load_fails_no_stream() {
 
 fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
     let net = Net::start(&PODS);
-    let b = Services::start(&net, "b");
+    let b = services(&net, "b");
     let at_b = sidecar(&net, "b", "b", TO_B).table(b.table()).start();
     let a = sidecar(&net, "a", "a", "127.0.0.1:15001");
     let a = a.table(egress_table(TO_B)).start();
@@ -199,7 +200,7 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
     // The callee's pod: its successor is ready and in the endpoints before it is told to end, and the
     // wait in between is what a `preStop` sleep is for.
     let held_b = hold(&lanes);
-    let c = Services::start(&net, "c");
+    let c = services(&net, "c");
     let at_c = sidecar(&net, "c", "c", TO_C).table(c.table()).start();
     a.publish(&egress_table(TO_C));
     load.turn();
@@ -222,7 +223,7 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
     load.turn();
 
     // The services behind the sidecar that stays.
-    let again = Services::start(&net, "c");
+    let again = services(&net, "c");
     let held_c = hold(&lanes);
     at_c.publish(&again.table());
     load.turn();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::net::Net;
-use super::pod::{Services, by, caller, canceled};
+use super::pod::{by, caller, canceled, services};
 use crate::kit::lab::{Callee, Caller, egress_table, say};
 use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
 use crate::kit::trial::cases;
@@ -19,7 +19,7 @@ const SIZE: usize = 3000;
 
 fn streams_of_every_kind_arrive_whole_through_latency_and_loss() {
     let net = Net::start(&[("a", "10.77.0.1"), ("b", "10.77.0.2")]);
-    let services = Services::start(&net, "b");
+    let services = services(&net, "b");
     let b = net.named("b", "b").listens("in", "10.77.0.2:15006", "");
     let _b = b.table(services.table()).start();
     let a = net.named("a", "a").listens("in", "127.0.0.1:15001", "");
