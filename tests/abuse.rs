@@ -3,7 +3,7 @@
 //! and whether its connection lives; the rig holds, for every row, that a metric counts it, that
 //! streams of others on both wires go on meanwhile and lose nothing, and that memory stays bounded.
 //!
-//! `cargo test --test abuse -- --nocapture` prints the tables.
+//! `cargo test --test abuse` prints the tables.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod abuse_cases;

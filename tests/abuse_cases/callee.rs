@@ -13,7 +13,7 @@ use super::rig::{NODE, Rig, Row};
 use crate::kit::h2peer::told;
 use crate::kit::h2raw::{GOAWAY, PING, PREFACE, RESET, Raw, SETTINGS, frame};
 use crate::kit::spec::Table;
-use crate::kit::tt::{Wire, message, said};
+use crate::kit::tt::{Connection, message, said};
 
 /// What a callee does with a connection.
 pub(crate) type Behave = fn(TcpStream);
@@ -100,7 +100,7 @@ fn pings(socket: TcpStream) {
 /// Answers the first stream with its Header, so many messages, and its Header again; and the next one
 /// as it should, when the first was ended by the Rst that it must be ended by.
 fn twice(socket: TcpStream, messages: usize) {
-    let wire = Wire::new(socket);
+    let wire = Connection::new(socket);
     let stream = wire.stream(0);
     stream.send(Kind::Header, &[], Bytes::new());
     (0..messages).for_each(|_| stream.send(Kind::Data, &[], message(b"first")));
@@ -111,7 +111,7 @@ fn twice(socket: TcpStream, messages: usize) {
 }
 
 /// Ends a wire's `n`th stream with success.
-pub(crate) fn serve(wire: &Wire, n: usize) {
+pub(crate) fn serve(wire: &Connection, n: usize) {
     let stream = wire.stream(n);
     stream.send(Kind::Header, &[], Bytes::new());
     stream.send(Kind::Trailer, &[], Bytes::new());
@@ -119,7 +119,7 @@ pub(crate) fn serve(wire: &Wire, n: usize) {
 }
 
 /// A callee closes nothing of its own.
-pub(crate) fn until_closed(wire: &Wire) {
+pub(crate) fn until_closed(wire: &Connection) {
     while !wire.is_closed() {
         std::thread::sleep(Duration::from_millis(50));
     }

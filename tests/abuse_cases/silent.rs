@@ -19,7 +19,7 @@ use crate::kit::h2peer::Ended;
 use crate::kit::h2raw::{GOAWAY, HEADERS, PING, PREFACE, RESET, Raw, SETTINGS, frame};
 use crate::kit::halves;
 use crate::kit::process::LIMIT;
-use crate::kit::tt::{Wire, message, said};
+use crate::kit::tt::{Connection, message, said};
 
 /// How a vanished peer is noticed, on both sides.
 macro_rules! keepalive {
@@ -58,13 +58,13 @@ const CALLEES: &[Bad] = &[
     }),
     ("GrpcQuiet", GRPC, "", quiet),
     ("TtGone", TTHEADER, "", |socket| {
-        let wire = Wire::new(socket);
+        let wire = Connection::new(socket);
         wire.stream(0);
         vanish(wire.socket());
         std::thread::sleep(LIMIT);
     }),
     ("TtHangs", TTHEADER, FIRST_RESPONSE, |socket| {
-        let wire = Wire::new(socket);
+        let wire = Connection::new(socket);
         let (rst, _) = said(&wire.stream(0).nth(Kind::Rst, 0));
         assert_eq!(rst.type_id, 12014);
         serve(&wire, 1);
@@ -132,8 +132,8 @@ fn grpc_caller(rig: &Rig) -> Raw {
     raw
 }
 
-fn ttheader_caller(rig: &Rig) -> Wire {
-    let wire = Wire::connect(&rig.hop.address);
+fn ttheader_caller(rig: &Rig) -> Connection {
+    let wire = Connection::connect(&rig.hop.address);
     wire.open(1, "Echo", &[(keys::IDL_SERVICE, "Stall")]);
     rig.stalled.opened();
     wire

@@ -41,7 +41,7 @@ const PIECE: usize = 64 << 10;
 
 /// Answers a stream with messages until it is ended, and so the next.
 fn floods(socket: TcpStream) {
-    let wire = tt::Wire::new(socket);
+    let wire = tt::Connection::new(socket);
     for n in 0..2 {
         let stream = wire.stream(n);
         stream.send(Kind::Header, &[], Bytes::new());
@@ -68,7 +68,7 @@ fn counted(rig: &Rig, (name, labels): (&str, &str), before: u64) {
 /// A caller's stream to a callee that reads nothing: it is told of its deadline, and its connection
 /// lives.
 fn to_unread(rig: &Rig, service: &str) {
-    let wire = tt::Wire::connect(&rig.hop.address);
+    let wire = tt::Connection::connect(&rig.hop.address);
     let stream = wire.open(1, "Echo", &[(keys::IDL_SERVICE, service)]);
     while stream.count(Kind::Rst) == 0 {
         stream.send(Kind::Data, &[], message(&[0; PIECE]));

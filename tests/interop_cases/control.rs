@@ -9,7 +9,7 @@ use crate::kit::process::Process;
 use crate::kit::ripcord::Ripcord;
 use crate::kit::scenario::{PHASES, assert_like, canceled};
 use crate::kit::trial::cases;
-use crate::kit::tt::{Listener, Wire, said};
+use crate::kit::tt::{Connection, Listener, said};
 use ripcord::wire::ttheader::frame::Kind as Frame;
 
 cases! {
@@ -92,7 +92,7 @@ fn cause_text_and_path_arrive_on_connections_just_opened() {
 fn whatever_a_rst_says_arrives() {
     let callee = Listener::start();
     let [egress, _ingress] = hops(&callee.address, "shared");
-    let caller = Wire::connect(&egress.address);
+    let caller = Connection::connect(&egress.address);
     let long = "é".repeat(3000);
     let many = vec!["n"; 62].join(",");
     let cases = [

@@ -2,14 +2,12 @@
 //! go by their caller, at once. Every application hears one end, the right one, and the hop keeps
 //! nothing. More streams, and what crosses the wire: `tests/storms.rs`, whose peers are our own.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use super::golden::check;
 use crate::kit::lab::{Callee, Caller, client, say};
 use crate::kit::peers::{address, go};
-use crate::kit::process::{LIMIT, Process};
+use crate::kit::process::Process;
 use crate::kit::ripcord::Ripcord;
 use crate::kit::rows::rows;
 use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
@@ -89,14 +87,7 @@ impl Crowd {
     fn is_over(&self) {
         let of_a_stream = |line: &Value| line["duration_ms"].is_number();
         self.hop.process.lines("access log", STREAMS, of_a_stream);
-        let end = Instant::now() + LIMIT;
-        loop {
-            let page = self.hop.json("/streams");
-            if page["total"] == 0 {
-                break;
-            }
-            assert!(Instant::now() < end, "{page}");
-        }
+        self.hop.wait_idle();
         let lines = self.hop.process.all();
         let count = lines.iter().filter(|line| of_a_stream(line)).count();
         assert_eq!(count, STREAMS, "lines in the access log");

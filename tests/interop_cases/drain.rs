@@ -14,7 +14,7 @@ use crate::kit::ripcord::Ripcord;
 use crate::kit::rows::{callee_sees, rows};
 use crate::kit::scenario::{Kind, assert_like, barrier, in_the_middle, op, recv, scenario, send};
 use crate::kit::trial::cases;
-use crate::kit::tt::{Listener, Wire, said};
+use crate::kit::tt::{Connection, Listener, said};
 
 cases! {
     [Go] {
@@ -119,7 +119,7 @@ fn grpc_callers_get_goaway_in_two_steps() {
 fn a_ttheader_caller_is_refused_new_streams_and_keeps_the_old() {
     let listener = Listener::start();
     let hop = Ripcord::before("ttheader", &listener.address);
-    let caller = Wire::connect(&hop.address);
+    let caller = Connection::connect(&hop.address);
     let old = caller.open(1, "Bidi", &[("isn", "Interop")]);
     let callee = listener.accept();
     let stream = callee.stream(0);

@@ -10,7 +10,7 @@ use crate::kit::peers::{address, go};
 use crate::kit::ripcord::Ripcord;
 use crate::kit::scenario::{Kind, PHASES, assert_like, barrier, canceled, op, ret, scenario, send};
 use crate::kit::trial::cases;
-use crate::kit::tt::{Listener, Wire, said};
+use crate::kit::tt::{Connection, Listener, said};
 use ripcord::wire::ttheader::frame::Kind as Frame;
 
 cases! {
@@ -125,7 +125,7 @@ fn nobody_is_told_anothers_cause_through_a_proxy(proxy: Proxy) {
     let ingress = ingress("ingress", &callee.address);
     let proxy = proxy.start(&ingress.address);
     let hops = ["e0", "e1"].map(|node| egress(node, &proxy.address));
-    let callers = hops.each_ref().map(|hop| Wire::connect(&hop.address));
+    let callers = hops.each_ref().map(|hop| Connection::connect(&hop.address));
     let mut streams = Vec::new();
     for n in 0..STREAMS {
         for (e, caller) in callers.iter().enumerate() {
@@ -157,7 +157,7 @@ fn nobody_is_told_anothers_cause_through_a_proxy(proxy: Proxy) {
 fn a_callee_that_is_no_ripcord_sees_plain_grpc_only() {
     let callee = H2Callee::start(|_| Play::Hold);
     let hop = egress("egress", &callee.address);
-    let caller = Wire::connect(&hop.address);
+    let caller = Connection::connect(&hop.address);
     for n in 1..4 {
         let stream = caller.open(n, "Bidi", &[("isn", "Interop")]);
         let headers = callee.opened();

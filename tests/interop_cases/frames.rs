@@ -10,7 +10,7 @@ use crate::kit::lab::{Caller, client, say};
 use crate::kit::ripcord::Ripcord;
 use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
 use crate::kit::trial::cases;
-use crate::kit::tt::{Listener, Stream, Wire, message, said};
+use crate::kit::tt::{Connection, Listener, Stream, message, said};
 
 cases! {
     [Go] {
@@ -96,7 +96,7 @@ fn a_ttheader_callees_cancel_reaches_every_caller_in_every_phase() {
                 };
                 let ops = [send(1, 3), close, recv(down), json!({ "op": "recv" })];
                 let id = say(&client, &scenario("callee cancels", kind, [], ops));
-                let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+                let wire: &Connection = wire.get_or_insert_with(|| listener.accept());
                 let stream = wire.stream(opened);
                 opened += 1;
                 let phase = if kind == Kind::Client && phase == Phase::Message {
@@ -153,7 +153,7 @@ fn a_grpc_callees_reset_reaches_every_caller_also_behind_a_message() {
 
 /// Every frame that a caller got, for one stream: the Header first and once, one end, nothing
 /// behind it.
-fn well_formed(wire: &Wire, id: i32) {
+fn well_formed(wire: &Connection, id: i32) {
     let kinds: Vec<_> = wire
         .frames()
         .iter()
@@ -178,7 +178,7 @@ fn well_formed(wire: &Wire, id: i32) {
 fn a_second_header_a_second_end_and_late_frames_of_a_callee_go_no_further() {
     let listener = Listener::start();
     let hop = Ripcord::before("ttheader", &listener.address);
-    let caller = Wire::connect(&hop.address);
+    let caller = Connection::connect(&hop.address);
     let first = caller.open(1, "Bidi", &[("isn", "Interop")]);
     let callee = listener.accept();
     let stream = callee.stream(0);
@@ -202,7 +202,7 @@ fn a_second_header_a_second_end_and_late_frames_of_a_callee_go_no_further() {
 fn a_bad_stream_does_not_take_its_callers_connection_along() {
     let listener = Listener::start();
     let hop = Ripcord::before("ttheader", &listener.address);
-    let caller = Wire::connect(&hop.address);
+    let caller = Connection::connect(&hop.address);
     let bad = caller.open(1, "Bidi", &[("isn", "Interop")]);
     let good = caller.open(2, "Bidi", &[("isn", "Interop")]);
     let callee = listener.accept();
@@ -235,7 +235,7 @@ fn a_lost_backend_leaves_the_callers_connection_and_its_other_streams() {
         .route("lost", "match: { service: Lost }, backend: lost")
         .route("kept", "backend: kept")
         .start();
-    let caller = Wire::connect(&hop.address);
+    let caller = Connection::connect(&hop.address);
     let streams: Vec<_> = (1..=5)
         .map(|id| caller.open(id, "Bidi", &[("isn", "Lost")]))
         .collect();
@@ -259,9 +259,9 @@ fn a_short_pool_callers_rst_is_read_although_it_closes_at_once() {
     let hop = Ripcord::before("ttheader", &listener.address);
     let mut callee = None;
     for n in 0..20 {
-        let caller = Wire::connect(&hop.address);
+        let caller = Connection::connect(&hop.address);
         let stream = caller.open(1, "Bidi", &[("isn", "Interop")]);
-        let callee: &Wire = callee.get_or_insert_with(|| listener.accept());
+        let callee: &Connection = callee.get_or_insert_with(|| listener.accept());
         let seen = callee.stream(n);
         stream.rst(12007, "short", "A");
         drop(caller);
@@ -276,7 +276,10 @@ fn a_short_pool_callers_rst_is_read_although_it_closes_at_once() {
 fn two_callers_may_use_the_same_stream_ids() {
     let listener = Listener::start();
     let hop = Ripcord::before("ttheader", &listener.address);
-    let (a, b) = (Wire::connect(&hop.address), Wire::connect(&hop.address));
+    let (a, b) = (
+        Connection::connect(&hop.address),
+        Connection::connect(&hop.address),
+    );
     let one = a.open(-5, "Bidi", &[("isn", "A")]);
     let callee = listener.accept();
     callee.stream(0);
@@ -307,7 +310,7 @@ fn a_callers_cancel_overtakes_what_waits_for_a_slow_callee() {
 fn a_half_close_and_a_cancel_are_two_things_to_a_grpc_callee() {
     let callee = H2Callee::start(|_| Play::Hold);
     let hop = Ripcord::before("grpc", &callee.address);
-    let caller = Wire::connect(&hop.address);
+    let caller = Connection::connect(&hop.address);
     let stream = caller.open(1, "Bidi", &[("isn", "Interop")]);
     callee.opened();
     stream.send(FrameKind::Data, &[], message(b"x"));

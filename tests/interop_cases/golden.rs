@@ -13,7 +13,7 @@ use crate::kit::rows::{Row, Told, callee_sees, prints, rows};
 use crate::kit::scenario::{Kind, Scenario, assert_like, op, scenario, send};
 use crate::kit::servers::Servers;
 use crate::kit::trial::cases;
-use crate::kit::tt::{Listener, Stream, Wire, said};
+use crate::kit::tt::{Connection, Listener, Stream, said};
 use ripcord::wire::ttheader::frame::Kind as FrameKind;
 
 cases! {
@@ -129,13 +129,13 @@ fn each_end_of_a_ttheader_callee_is_printed_as_its_row_says() {
             .filter(|row| !row.from.ends_with("connection lost"))
         {
             let id = say(&client, &one_message(&row.from));
-            let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+            let wire: &Connection = wire.get_or_insert_with(|| listener.accept());
             play_ttheader(&wire.stream(opened), &row.from);
             opened += 1;
             check(row, caller, &client.event("result", &id), false);
         }
     }
-    let caller = Wire::connect(&hop.address);
+    let caller = Connection::connect(&hop.address);
     for (id, row) in (1..).zip(rows("callee ttheader ")) {
         if !row.from.ends_with("connection lost") {
             let stream = caller.open(id, "Bidi", &[("isn", "Interop")]);
@@ -256,7 +256,7 @@ fn each_end_of_a_ttheader_caller_is_printed_as_its_row_says() {
             continue; // the half-close: `a_half_close_is_not_an_end`
         }
         let open = |address: &str, script: &str| {
-            let wire = Wire::connect(address);
+            let wire = Connection::connect(address);
             let strings = [("isn", "Interop"), ("RPC_TRANSIT_SCRIPT", script)];
             wire.open(7, "Bidi", &strings);
             wire

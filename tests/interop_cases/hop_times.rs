@@ -9,7 +9,7 @@ use super::foreign::egress;
 use crate::kit::h2peer::{Ended, H2Callee, Heard, Play, headers};
 use crate::kit::ripcord::Ripcord;
 use crate::kit::trial::cases;
-use crate::kit::tt::Wire;
+use crate::kit::tt::Connection;
 
 cases! {
     [] {
@@ -29,7 +29,7 @@ const WARM_UP: usize = 10;
 struct Way {
     hops: usize,
     via: &'static str,
-    caller: Wire,
+    caller: Connection,
     callee: H2Callee,
     /// Microseconds, from the caller's Rst to the callee's RST_STREAM.
     times: Vec<u128>,
@@ -53,7 +53,7 @@ impl Way {
             ripcords.push(ingress);
         }
         let egress = egress("egress", &next);
-        let caller = Wire::connect(&egress.address);
+        let caller = Connection::connect(&egress.address);
         ripcords.push(egress);
         Self {
             hops,

@@ -18,7 +18,7 @@ use crate::kit::lab::{Callee, Caller, Ends, Pair, Seen, Via, client, lab, say};
 use crate::kit::ripcord::Ripcord;
 use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
 use crate::kit::trial::cases;
-use crate::kit::tt::{Listener, Wire};
+use crate::kit::tt::{Connection, Listener};
 
 cases! {
     [Go] {
@@ -400,7 +400,7 @@ fn a_long_path_loses_names_in_its_middle_and_not_its_cancel(ends: Ends) {
             let what = format!("{caller:?}, {bytes} bytes of text");
             let ops = [send(1, 3), json!({ "op": "recv" })];
             let id = say(&client, &scenario("long path", Kind::Bidi, [], ops));
-            let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+            let wire: &Connection = wire.get_or_insert_with(|| listener.accept());
             wire.stream(opened)
                 .rst(12007, &"m".repeat(bytes), &names.join(","));
             opened += 1;

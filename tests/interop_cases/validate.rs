@@ -14,7 +14,7 @@ use crate::kit::ripcord::Ripcord;
 use crate::kit::rows::{Row, callee_sees, rows};
 use crate::kit::scenario::{Kind, assert_like, op, recv, scenario, send};
 use crate::kit::trial::cases;
-use crate::kit::tt::{Listener, Wire, message, said};
+use crate::kit::tt::{Connection, Listener, message, said};
 
 cases! {
     [Go] {
@@ -102,7 +102,7 @@ fn a_callers_broken_struct_ends_both_sides() {
                 base64(&json!({ "id": id, "ops": [recv(1), op("wait_cancel")] }).to_string());
             let good = message(b"good");
             if caller == "ttheader" {
-                let wire = Wire::connect(&hop.address);
+                let wire = Connection::connect(&hop.address);
                 let strings = [("isn", "Interop"), ("RPC_TRANSIT_SCRIPT", &script)];
                 let stream = wire.open(7, "Bidi", &strings);
                 stream.send(FrameKind::Data, &[], good);
@@ -153,7 +153,7 @@ fn a_callees_broken_struct_ends_both_sides() {
         let client = client(caller, &hop.address);
         let ops = [send(1, 3), recv(1), json!({ "op": "recv" })];
         let id = say(&client, &scenario("callee breaks", Kind::Bidi, [], ops));
-        let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+        let wire: &Connection = wire.get_or_insert_with(|| listener.accept());
         let stream = wire.stream(n);
         stream.nth(FrameKind::Data, 0);
         stream.send(FrameKind::Header, &[], Bytes::new());

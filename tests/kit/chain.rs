@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use super::Wire;
 use super::collector::Collector;
 use super::lab::{Callee, Caller, client_with, pass, say};
 use super::peers::{address, go};
-use super::process::{LIMIT, Process};
+use super::process::Process;
 use super::ripcord::Ripcord;
 use super::scenario::Scenario;
 use super::servers::{Servers, backends};
@@ -101,21 +100,6 @@ impl Chain {
         process.line(&format!("access line of {trace}"), |line| {
             line["trace_id"] == *trace && line["duration_ms"].is_number()
         })
-    }
-
-    /// Waits until these hops carry no stream any more: a stream is out of the list right after its
-    /// access log line.
-    pub(crate) fn is_idle(&self, ns: impl Iterator<Item = usize>) {
-        let end = Instant::now() + LIMIT;
-        for n in ns {
-            loop {
-                let page = self.hop(n).json("/streams");
-                if page["streams"] == json!([]) {
-                    break;
-                }
-                assert!(Instant::now() < end, "{}: {page}", node(n));
-            }
-        }
     }
 }
 

@@ -167,12 +167,20 @@ impl Ripcord {
 
     /// Waits until `done` says yes; a failure shows its metrics.
     pub(crate) fn wait(&self, what: &str, mut done: impl FnMut() -> bool) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + LIMIT;
         while !done() {
             assert!(Instant::now() < end, "{what}\n{}", self.page("/metrics"));
             // Metrics are asked for: there is no event that says that one has changed.
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Waits until it lists no stream any more: a stream is out of the list right after its access log
+    /// line.
+    pub(crate) fn wait_idle(&self) {
+        self.wait("streams stay listed", || {
+            self.json("/streams")["total"] == 0
+        });
     }
 
     /// Waits until no stream is open and no byte is held.
@@ -182,6 +190,3 @@ impl Ripcord {
         }
     }
 }
-
-/// How long a metric may take to change on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);

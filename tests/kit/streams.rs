@@ -76,22 +76,22 @@ type Streams = Arc<Mutex<HashMap<i32, UnboundedSender<Frame>>>>;
 
 /// One side of a connection.
 #[derive(Clone)]
-pub(crate) struct Wire {
+pub(crate) struct Connection {
     out: UnboundedSender<Bytes>,
     streams: Streams,
     next: Arc<AtomicI32>,
 }
 
-/// A stream of a [`Wire`].
+/// A stream of a [`Connection`].
 pub(crate) struct Stream {
-    wire: Wire,
+    wire: Connection,
     pub(crate) id: i32,
     protocol: u8,
     method: Bytes,
     frames: UnboundedReceiver<Frame>,
 }
 
-impl Wire {
+impl Connection {
     fn new(socket: OwnedWriteHalf) -> Self {
         let (out, wanted) = unbounded_channel();
         tokio::spawn(write(socket, wanted));
@@ -202,7 +202,7 @@ pub(crate) async fn callee(scripts: Scripts<Script, Heard>) -> SocketAddr {
 
 async fn serve(socket: TcpStream, scripts: Scripts<Script, Heard>) {
     let (mut read, write) = socket.into_split();
-    let wire = Wire::new(write);
+    let wire = Connection::new(write);
     while let Some(frame) = next(&mut read).await {
         let id = frame.stream_id;
         if frame.kind == Kind::Header {

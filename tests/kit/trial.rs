@@ -103,7 +103,10 @@ type Cost = BTreeMap<Peer, (String, [usize; 2])>;
 
 /// Runs the cases as libtest would, with its arguments.
 pub(crate) fn run(suite: &str, cases: Vec<Case>) -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    let threads = std::env::var("RUST_TEST_THREADS").ok();
+    let threads = threads.and_then(|text| text.parse().ok());
+    arguments.test_threads = arguments.test_threads.or(threads);
     let strict = std::env::var("RIPCORD_REQUIRE_INTEROP").is_ok_and(|v| v == "1");
     let excused = excused(&std::env::var("RIPCORD_MAY_BE_MISSING").unwrap_or_default());
     let cost = Arc::<Mutex<Cost>>::default();

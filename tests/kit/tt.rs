@@ -17,7 +17,7 @@ use super::frames::{self, encoded};
 use super::process::LIMIT;
 
 /// One connection.
-pub(crate) struct Wire {
+pub(crate) struct Connection {
     socket: TcpStream,
     heard: Arc<(Mutex<Heard>, Condvar)>,
 }
@@ -28,15 +28,15 @@ struct Heard {
     closed: bool,
 }
 
-/// Listens; each connection is a [`Wire`].
+/// Listens; each connection is a [`Connection`].
 pub(crate) struct Listener {
     pub(crate) address: String,
-    accepted: Receiver<Wire>,
+    accepted: Receiver<Connection>,
 }
 
-/// A stream on a wire.
+/// A stream on a connection.
 pub(crate) struct Stream<'a> {
-    wire: &'a Wire,
+    wire: &'a Connection,
     pub(crate) id: i32,
     method: Bytes,
     /// The Header that opened it.
@@ -50,7 +50,7 @@ impl Listener {
         let (sender, accepted) = channel();
         std::thread::spawn(move || {
             for socket in socket.incoming().map_while(Result::ok) {
-                if sender.send(Wire::new(socket)).is_err() {
+                if sender.send(Connection::new(socket)).is_err() {
                     return;
                 }
             }
@@ -59,12 +59,12 @@ impl Listener {
     }
 
     /// The next connection.
-    pub(crate) fn accept(&self) -> Wire {
+    pub(crate) fn accept(&self) -> Connection {
         self.accepted.recv_timeout(LIMIT).expect("nobody connected")
     }
 }
 
-impl Wire {
+impl Connection {
     pub(crate) fn connect(address: &str) -> Self {
         Self::new(TcpStream::connect(address).unwrap())
     }
@@ -163,7 +163,7 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for Connection {
     fn drop(&mut self) {
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }

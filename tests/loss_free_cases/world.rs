@@ -18,7 +18,7 @@ use crate::kit::ripcord::Ripcord;
 /// One listener of a ripcord, and a caller of each wire connected to it.
 pub(crate) struct Entry {
     pub(crate) grpc: grpc::Caller,
-    pub(crate) tt: tt::Wire,
+    pub(crate) tt: tt::Connection,
 }
 
 pub(crate) struct World {
@@ -73,7 +73,7 @@ impl World {
             let address = one.address(name).unwrap();
             Entry {
                 grpc: grpc::Caller::connect(address).await,
-                tt: tt::Wire::connect(address).await,
+                tt: tt::Connection::connect(address).await,
             }
         };
         Self {

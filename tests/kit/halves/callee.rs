@@ -13,9 +13,7 @@ use tokio::task::spawn_local;
 use super::connection::{self, Serve, Settings, anywhere};
 use super::tap::{Heard, Role, Tapped};
 use super::{Thread, Wire};
-
-/// How long anything may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+use crate::kit::process::LIMIT;
 
 /// Of these peers.
 pub(super) const SETTINGS: Settings = Settings {
@@ -62,7 +60,7 @@ impl Seen {
     }
 
     fn wait(&self, what: &str, count: usize, now: impl Fn(&Vec<(Instant, End)>) -> usize) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + LIMIT;
         let mut ends = self.ends.lock().unwrap();
         while now(&ends) < count {
             let left = end.saturating_duration_since(Instant::now());

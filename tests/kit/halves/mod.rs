@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 pub(crate) use super::Wire;
-pub(crate) use callee::{Callee, PATIENCE, Seen};
+pub(crate) use callee::Callee;
 pub(crate) use callers::{CALLER, CAUSE, Callers, Storm, TEXT, Then, Traffic};
 pub(crate) use tap::Heard;
 
