@@ -71,11 +71,10 @@ struct Rig {
 impl Rig {
     fn start(name: &str, outbound: Wire, limits: &str) -> Self {
         let (main, other) = (Callee::start(outbound), Callee::start(outbound));
-        let keys = format!("protocol: {}", outbound.name());
         let hop = Ripcord::named(name)
             .set(limits)
-            .backend("main", &keys, main.address)
-            .backend("other", &keys, other.address)
+            .backend("main", outbound.protocol(), main.address)
+            .backend("other", outbound.protocol(), other.address)
             .route("main", "match: { service: Main }, backend: main")
             .route("other", "match: { service: Other }, backend: other")
             .start();

@@ -66,8 +66,7 @@ struct Rig {
 impl Rig {
     fn start(inbound: Wire, outbound: Wire) -> Self {
         let callee = Callee::start(outbound, None);
-        let hop =
-            Ripcord::named(NODE).to(&format!("protocol: {}", outbound.name()), callee.address);
+        let hop = Ripcord::named(NODE).to(outbound.protocol(), callee.address);
         Self {
             hop: hop.start(),
             callee,

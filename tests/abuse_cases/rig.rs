@@ -5,10 +5,11 @@ use std::panic::AssertUnwindSafe;
 
 use ripcord::stream::Reason;
 
-use super::callee::{self, Bad};
+use super::callee;
 use crate::kit::h2peer::{H2Callee, Play};
 use crate::kit::halves::{Callee, Callers, Storm, Then, Traffic, Wire};
 use crate::kit::ripcord::Ripcord;
+use crate::kit::spec::Table;
 
 pub(crate) const NODE: &str = "abuse";
 
@@ -42,11 +43,12 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start(outbound: Wire) -> Self {
-        Self::with(outbound, callee::CALLEES, "", "")
+        Self::with(outbound, callee::table(callee::CALLEES), "", "")
     }
 
-    /// One with these bad callees, and more keys of its listener and of its limits (`, key: value`).
-    pub(crate) fn with(outbound: Wire, callees: &[Bad], listener: &str, limits: &str) -> Self {
+    /// One with the table of these bad callees, keys of its listener, and more of its limits
+    /// (`, key: value`).
+    pub(crate) fn with(outbound: Wire, callees: Table, listener: &str, limits: &str) -> Self {
         let echo = Callee::start(outbound, None);
         let stalled = H2Callee::start(|_| Play::Stall);
         let limits = format!(
@@ -56,15 +58,11 @@ impl Rig {
         let hop = Ripcord::named(NODE)
             .listener(listener)
             .set(&limits)
-            .backend(
-                "main",
-                &format!("protocol: {}", outbound.name()),
-                echo.address,
-            )
+            .backend("main", outbound.protocol(), echo.address)
             .backend("stalled", "protocol: grpc", &stalled.address)
             .route("main", "match: { service: Storm }, backend: main")
             .route("stalled", "match: { service: Stall }, backend: stalled")
-            .table(callee::table(callees))
+            .table(callees)
             .start();
         let address = hop.socket_address();
         let bystanders = [Wire::Grpc, Wire::TtHeader].map(|wire| {

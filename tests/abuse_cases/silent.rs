@@ -13,23 +13,17 @@ use ripcord::wire::ttheader::frame::Kind;
 use ripcord::wire::ttheader::keys;
 use socket2::{SockFilter, SockRef};
 
-use super::callee::{Bad, OK, UNAVAILABLE, call, serve};
+use super::callee::{self, Bad, OK, UNAVAILABLE, call, serve};
 use super::rig::{Rig, Row};
+use crate::kit::Wire;
 use crate::kit::h2peer::Ended;
 use crate::kit::h2raw::{GOAWAY, HEADERS, PING, PREFACE, RESET, Raw, SETTINGS, frame};
-use crate::kit::halves;
 use crate::kit::process::LIMIT;
 use crate::kit::tt::{Connection, message, said};
 
 /// How a vanished peer is noticed, on both sides.
-macro_rules! keepalive {
-    () => {
-        "keepalive: { tcp: { idle: 1s, interval: 1s, count: 2 }, user_timeout: 4s, http2: { interval: 1s, timeout: 2s } }"
-    };
-}
-const KEEPALIVE: &str = keepalive!();
-const GRPC: &str = concat!("protocol: grpc, ", keepalive!());
-const TTHEADER: &str = concat!("protocol: ttheader, ", keepalive!());
+const KEEPALIVE: &str = "keepalive: { tcp: { idle: 1s, interval: 1s, count: 2 }, \
+                         user_timeout: 4s, http2: { interval: 1s, timeout: 2s } }";
 
 /// Silence until a PING is sent, a second more when something came just before the timer, and how
 /// long its answer may take.
@@ -47,23 +41,23 @@ const PATIENT: Duration = Duration::from_secs(1);
 const FIRST_RESPONSE: &str = ", timeouts: { first_response: 1s }";
 
 const CALLEES: &[Bad] = &[
-    ("GrpcGone", GRPC, "", |socket| {
+    ("GrpcGone", "protocol: grpc", "", |socket| {
         let raw = opened(socket);
         vanish(&raw.0);
         std::thread::sleep(LIMIT);
     }),
-    ("GrpcHangs", GRPC, "", |socket| {
+    ("GrpcHangs", "protocol: grpc", "", |socket| {
         let mut raw = opened(socket);
         while raw.next().is_some() {}
     }),
-    ("GrpcQuiet", GRPC, "", quiet),
-    ("TtGone", TTHEADER, "", |socket| {
+    ("GrpcQuiet", "protocol: grpc", "", quiet),
+    ("TtGone", "protocol: ttheader", "", |socket| {
         let wire = Connection::new(socket);
         wire.stream(0);
         vanish(wire.socket());
         std::thread::sleep(LIMIT);
     }),
-    ("TtHangs", TTHEADER, FIRST_RESPONSE, |socket| {
+    ("TtHangs", "protocol: ttheader", FIRST_RESPONSE, |socket| {
         let wire = Connection::new(socket);
         let (rst, _) = said(&wire.stream(0).nth(Kind::Rst, 0));
         assert_eq!(rst.type_id, 12014);
@@ -72,7 +66,8 @@ const CALLEES: &[Bad] = &[
 ];
 
 pub(crate) fn rig() -> Rig {
-    Rig::with(halves::Wire::Grpc, CALLEES, KEEPALIVE, "")
+    let callees = callee::table(CALLEES).each_backend(KEEPALIVE);
+    Rig::with(Wire::Grpc, callees, KEEPALIVE, "")
 }
 
 /// From now on nothing arrives at the socket.

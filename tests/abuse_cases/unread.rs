@@ -10,10 +10,10 @@ use ripcord::wire::ttheader::frame::{Frame, Kind};
 use ripcord::wire::ttheader::header::PROTOCOL_THRIFT_STRUCT;
 use ripcord::wire::ttheader::keys;
 
-use super::callee::{Bad, until_closed};
+use super::callee::{self, Bad, until_closed};
 use super::rig::{Rig, Row};
+use crate::kit::Wire;
 use crate::kit::h2raw::{DATA, GOAWAY, PREFACE, Raw, SETTINGS, WINDOW};
-use crate::kit::halves;
 use crate::kit::process::LIMIT;
 use crate::kit::tt::{self, message, said};
 
@@ -33,7 +33,8 @@ const CALLEES: &[Bad] = &[
 ];
 
 pub(crate) fn rig() -> Rig {
-    Rig::with(halves::Wire::Grpc, CALLEES, "", ", cancel_grace: 500ms")
+    let callees = callee::table(CALLEES);
+    Rig::with(Wire::Grpc, callees, "", ", cancel_grace: 500ms")
 }
 
 /// What one message holds; with it a gRPC DATA frame is as long as it may be.

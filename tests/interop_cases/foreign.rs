@@ -21,29 +21,29 @@ cases! {
         a_grpc_server_that_is_taken_for_a_ripcord_works_on,
         names_cross_ttheader_between_two_grpc_hops,
     }
-    [Nginx] {
-        nobody_is_told_anothers_cause_through_a_proxy::nginx = || nobody_is_told_anothers_cause_through_a_proxy(Proxy::Nginx),
-    }
-    [Haproxy] {
-        nobody_is_told_anothers_cause_through_a_proxy::haproxy = || nobody_is_told_anothers_cause_through_a_proxy(Proxy::Haproxy),
-    }
-    [Envoy] {
-        nobody_is_told_anothers_cause_through_a_proxy::envoy = || nobody_is_told_anothers_cause_through_a_proxy(Proxy::Envoy),
-    }
-    [Nghttpx] {
-        nobody_is_told_anothers_cause_through_a_proxy::nghttpx = || nobody_is_told_anothers_cause_through_a_proxy(Proxy::Nghttpx),
-    }
     [Go, Nginx] {
-        the_path_survives_nginx,
+        the_path_survives_nginx = || the_path_survives(Proxy::Nginx),
+    }
+    [Nginx] {
+        nobody_is_told_anothers_cause_through_a_proxy::nginx = || nobody_is_told(Proxy::Nginx),
     }
     [Go, Haproxy] {
-        the_path_survives_haproxy,
+        the_path_survives_haproxy = || the_path_survives(Proxy::Haproxy),
+    }
+    [Haproxy] {
+        nobody_is_told_anothers_cause_through_a_proxy::haproxy = || nobody_is_told(Proxy::Haproxy),
     }
     [Go, Envoy] {
-        the_path_survives_envoy,
+        the_path_survives_envoy = || the_path_survives(Proxy::Envoy),
+    }
+    [Envoy] {
+        nobody_is_told_anothers_cause_through_a_proxy::envoy = || nobody_is_told(Proxy::Envoy),
     }
     [Go, Nghttpx] {
-        the_path_survives_nghttpx,
+        the_path_survives_nghttpx = || the_path_survives(Proxy::Nghttpx),
+    }
+    [Nghttpx] {
+        nobody_is_told_anothers_cause_through_a_proxy::nghttpx = || nobody_is_told(Proxy::Nghttpx),
     }
 }
 
@@ -101,25 +101,9 @@ fn the_path_survives(proxy: Proxy) {
     assert_eq!(ingress.json("/streams")["streams"], json!([]));
 }
 
-fn the_path_survives_nginx() {
-    the_path_survives(Proxy::Nginx);
-}
-
-fn the_path_survives_haproxy() {
-    the_path_survives(Proxy::Haproxy);
-}
-
-fn the_path_survives_envoy() {
-    the_path_survives(Proxy::Envoy);
-}
-
-fn the_path_survives_nghttpx() {
-    the_path_survives(Proxy::Nghttpx);
-}
-
 /// Streams of two egresses, both of which take the proxy for a ripcord, and which it may mix into one
 /// connection with ids of its own.
-fn nobody_is_told_anothers_cause_through_a_proxy(proxy: Proxy) {
+fn nobody_is_told(proxy: Proxy) {
     const STREAMS: usize = 30;
     let callee = Listener::start();
     let ingress = ingress("ingress", &callee.address);

@@ -1,8 +1,8 @@
 //! Six ripcords in a row, `r1` to `r6`, that change the protocol at every hop.
 //!
-//! With six hops the caller's and the callee's protocol are the same when each hop changes it. Where
-//! they differ, `r6` is the one that keeps it. What a stream meets is said by its metadata: `x-begin`
-//! names the caller's protocol, `x-to` the callee, `x-limit` the hop that gives up.
+//! With six hops the caller's and the callee's protocol are the same when each hop changes it.
+//! Where they differ, `r6` is the one that keeps it. What a stream meets is said by its metadata:
+//! `x-begin` names the caller's protocol, `x-to` the callee, `x-limit` the hop that gives up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,8 +103,8 @@ impl Chain {
     }
 }
 
-/// Adds routes to the streams with that metadata, those with an `x-limit` first, so that a hop that has
-/// to give up does.
+/// Adds routes to the streams with that metadata, those with an `x-limit` first, so that a hop that
+/// has to give up does.
 fn limited(mut table: Table, n: usize, name: &str, metadata: &str, way: &str) -> Table {
     for (limit, timeouts) in [("idle", IDLE), ("deadline", DEADLINE)] {
         let keys = format!(

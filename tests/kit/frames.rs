@@ -1,5 +1,5 @@
-//! TTHeader frames as peers that a test plays read them, and the thrift in them, written and read by
-//! hand: a peer must not prove the crate's codec of exceptions with itself.
+//! TTHeader frames as peers that a test plays read them, and the thrift in them, written and read
+//! by hand: a peer must not prove the crate's codec of exceptions with itself.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ripcord::wire::ttheader::frame::{Frame, Kind};

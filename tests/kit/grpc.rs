@@ -1,7 +1,7 @@
 //! Raw gRPC peers: the `h2` crate and its header maps, framing and percent-encoding by hand.
 //!
-//! [`callee`] and [`Caller`] serve and open many streams at a time; [`super::h2peer`] has peers for a test
-//! that plays one stream step by step.
+//! [`callee`] and [`Caller`] serve and open many streams at a time; [`super::h2peer`] has peers for
+//! a test that plays one stream step by step.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -172,8 +172,8 @@ pub(crate) async fn callee(scripts: Scripts<Script, Asked>) -> SocketAddr {
     address
 }
 
-/// Serves connections. Each stream is a task, which `stream` makes; where it makes none the connection
-/// is closed.
+/// Serves connections. Each stream is a task, which `stream` makes; where it makes none the
+/// connection is closed.
 pub(crate) async fn serve<F, T>(socket: TcpListener, stream: F)
 where
     F: FnMut(Request<RecvStream>, SendResponse<Bytes>) -> Option<T> + Clone + Send + 'static,

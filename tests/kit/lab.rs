@@ -287,7 +287,8 @@ impl Lab {
             table =
                 callee.route_to(table.backend(callee.route(), "protocol: grpc", address(python)));
         }
-        // All cases share these peers: on a busy machine one that is not run for a second is not slow.
+        // All cases share these peers: on a busy machine one that is not run for a second is not
+        // slow.
         let patient = |node: &str| Ripcord::named(node).set("limits: { slow_grace: 20s }");
         let one = patient("one").table(table.clone()).start();
         let ingress = patient("ingress").table(table).start();

@@ -55,4 +55,12 @@ impl Wire {
             Self::TtHeader => "ttheader",
         }
     }
+
+    /// The key of a backend that says so.
+    pub(crate) const fn protocol(self) -> &'static str {
+        match self {
+            Self::Grpc => "protocol: grpc",
+            Self::TtHeader => "protocol: ttheader",
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! The file that a ripcord reads its configuration from, as its owner replaces it: by one rename, or
-//! as the kubelet does with a ConfigMap. And a folder that any user can read, for ripcords that run
-//! as another one: the folders of a checkout may be closed to them.
+//! The file that a ripcord reads its configuration from, as its owner replaces it: by one rename,
+//! or as the kubelet does with a ConfigMap. And a folder that any user can read, for ripcords that
+//! run as another one: the folders of a checkout may be closed to them.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -50,8 +50,8 @@ impl Mount {
         std::fs::rename(&new, self.file()).unwrap();
     }
 
-    /// A ConfigMap's update: a new folder, then one rename of the link `..data`, then the old folder
-    /// goes. `ripcord.yaml` is a link through it, and never changes.
+    /// A ConfigMap's update: a new folder, then one rename of the link `..data`, then the old
+    /// folder goes. `ripcord.yaml` is a link through it, and never changes.
     fn swap(&self, next: usize, text: &str) {
         let data = self.folder.join("..data");
         let old = std::fs::read_link(&data);

@@ -1,7 +1,8 @@
-//! The peers that are not ours: which of them this machine has, and those that are built or started.
+//! The peers that are not ours: which of them this machine has, and those that are built or
+//! started.
 //!
-//! A peer that is missing is the machine's business: [`super::trial`] ignores the cases that need it,
-//! or fails them. A peer that is there and cannot be built is a failure.
+//! A peer that is missing is the machine's business: [`super::trial`] ignores the cases that need
+//! it, or fails them. A peer that is there and cannot be built is a failure.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -175,8 +175,8 @@ impl Ripcord {
         }
     }
 
-    /// Waits until it lists no stream any more: a stream is out of the list right after its access log
-    /// line.
+    /// Waits until it lists no stream any more: a stream is out of the list right after its access
+    /// log line.
     pub(crate) fn wait_idle(&self) {
         self.wait("streams stay listed", || {
             self.json("/streams")["total"] == 0

@@ -83,7 +83,8 @@ pub(crate) fn barrier(name: &str) -> Value {
 /// When a caller lets go: before any message, in mid stream, after its half-close.
 pub(crate) const PHASES: [&str; 3] = ["before", "middle", "half-closed"];
 
-/// A stream that its caller cancels in that phase: when the callee has passed `ready`, and it `now`.
+/// A stream that its caller cancels in that phase: when the callee has passed `ready`, and it
+/// `now`.
 pub(crate) fn canceled(phase: &str) -> Scenario {
     let middle = usize::from(phase != "before");
     let close = match phase {
@@ -106,8 +107,8 @@ pub(crate) fn canceled(phase: &str) -> Scenario {
     scenario(phase, Kind::Bidi, script, ops)
 }
 
-/// A stream that is under way, whose callee has passed `ready` and waits for a cancel; `last` is what
-/// its caller does then.
+/// A stream that is under way, whose callee has passed `ready` and waits for a cancel; `last` is
+/// what its caller does then.
 pub(crate) fn in_the_middle(kind: Kind, last: Value) -> Scenario {
     let (up, down) = kind.middle();
     let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];

@@ -1,6 +1,6 @@
 //! What a ripcord is to be, written down: its listeners, backends, routes and what else its
-//! configuration says. A specification is started as a process ([`Spec::start`]) or within the test's
-//! own process ([`Spec::start_here`]).
+//! configuration says. A specification is started as a process ([`Spec::start`]) or within the
+//! test's own process ([`Spec::start_here`]).
 //!
 //! ```ignore
 //! let ingress = Ripcord::named("ingress")
@@ -141,8 +141,8 @@ impl Spec {
         self.listens("in", "127.0.0.1:0", keys)
     }
 
-    /// A listener with that name at that address, with these keys too. The first one takes the place
-    /// of the listener `in` that a ripcord has otherwise.
+    /// A listener with that name at that address, with these keys too. The first one takes the
+    /// place of the listener `in` that a ripcord has otherwise.
     pub(crate) fn listens(mut self, name: &str, address: &str, keys: &str) -> Self {
         let comma = if keys.is_empty() { "" } else { ", " };
         let listener = format!("{{ name: {name}, address: \"{address}\"{comma}{keys} }}");
@@ -193,7 +193,8 @@ impl Spec {
         self
     }
 
-    /// Runs as that user id, which has no right of any kind and can gain none. Needs root and `setpriv`.
+    /// Runs as that user id, which has no right of any kind and can gain none. Needs root and
+    /// `setpriv`.
     pub(crate) fn unprivileged(mut self, id: &'static str) -> Self {
         self.start.user = Some(id);
         self

@@ -1,5 +1,6 @@
 //! Raw TTHeader peers for many streams at a time, each a task: they write and read frames, and know
-//! nothing of what ripcord makes of them. [`super::tt`] has one for a test that plays frame by frame.
+//! nothing of what ripcord makes of them. [`super::tt`] has one for a test that plays frame by
+//! frame.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -2,8 +2,8 @@
 //! missing is *ignored*, with the reason. It never passes.
 //!
 //! With `RIPCORD_REQUIRE_INTEROP=1` a missing peer fails its cases, unless `RIPCORD_MAY_BE_MISSING`
-//! names it (names with commas between them; `.ci/run` says why). The last lines of a suite say which
-//! peers were missing and how many cases that cost.
+//! names it (names with commas between them; `.ci/run` says why). The last lines of a suite say
+//! which peers were missing and how many cases that cost.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -97,8 +97,8 @@ macro_rules! body {
 }
 pub(crate) use body;
 
-/// What each missing peer cost: why it is missing, how many cases were ignored and how many failed. A
-/// case may need several.
+/// What each missing peer cost: why it is missing, how many cases were ignored and how many failed.
+/// A case may need several.
 type Cost = BTreeMap<Peer, (String, [usize; 2])>;
 
 /// Runs the cases as libtest would, with its arguments.

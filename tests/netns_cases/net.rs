@@ -108,8 +108,8 @@ impl Net {
         Process::start(&format!("{pod}: {}", arguments[0]), command)
     }
 
-    /// Begins the specification of a ripcord in a pod: an unprivileged process with a user of its own,
-    /// whose configuration is laid out as a ConfigMap and whose peers may take their time.
+    /// Begins the specification of a ripcord in a pod: an unprivileged process with a user of its
+    /// own, whose configuration is laid out as a ConfigMap and whose peers may take their time.
     pub(crate) fn named(&self, pod: &str, node: &str) -> Spec {
         Ripcord::named(node)
             .within(&["ip", "netns", "exec", &self.name(pod)])

@@ -1,5 +1,5 @@
-//! A partition in mid stream: both sides hear it within the bound that the keepalive settings promise,
-//! and when it heals, new streams work.
+//! A partition in mid stream: both sides hear it within the bound that the keepalive settings
+//! promise, and when it heals, new streams work.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,8 @@ cases! {
     }
 }
 
-/// Toward backends and toward callers: an idle connection is dead after 2 s and 3 probes 1 s apart, one
-/// with unacknowledged data after 5 s.
+/// Toward backends and toward callers: an idle connection is dead after 2 s and 3 probes 1 s apart,
+/// one with unacknowledged data after 5 s.
 const KEEPALIVE: &str =
     "keepalive: { tcp: { idle: 2s, interval: 1s, count: 3 }, user_timeout: 5s }";
 

@@ -1,5 +1,5 @@
-//! iptables redirects connections to ripcord (`deploy/iptables.sh`), which asks where they were going:
-//! the applications know nothing of it.
+//! iptables redirects connections to ripcord (`deploy/iptables.sh`), which asks where they were
+//! going: the applications know nothing of it.
 
 use serde_json::{Value, json};
 
@@ -23,8 +23,8 @@ cases! {
     }
 }
 
-/// Both services are called where they are; the first two routes also translate, as the caller's wire
-/// makes it necessary.
+/// Both services are called where they are; the first two routes also translate, as the caller's
+/// wire makes it necessary.
 fn table(network: &str) -> Table {
     let to_grpc = format!(
         "match: {{ destination: \"{network}:9000\" }}, backend: grpc, rewrite: {{ service: interop.Interop }}"

@@ -1,5 +1,5 @@
-//! Peers that send without end, callees that take nothing, and callers that are raw sockets on which
-//! nothing is read.
+//! Peers that send without end, callees that take nothing, and callers that are raw sockets on
+//! which nothing is read.
 
 use std::future::poll_fn;
 use std::io::Write;

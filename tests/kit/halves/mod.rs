@@ -1,6 +1,6 @@
 //! Peers made of the crate's own halves: callers and callees with limits that are never in the way.
-//! Those of [`callee`] and [`callers`] note every end, on sockets that are listened to ([`tap`]); those
-//! of [`flood`] send without end, or never read.
+//! Those of [`callee`] and [`callers`] note every end, on sockets that are listened to ([`tap`]);
+//! those of [`flood`] send without end, or never read.
 
 mod callee;
 mod callers;
