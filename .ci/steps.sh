@@ -249,6 +249,7 @@ tests() {
     echo
     test_totals "$log"
     print_missing
+    grep "^missing in " "$log" || true
 }
 
 deny() {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::ends::{Checked, same};
 use super::world::World;
-use super::{Pairs, grpc, soon, tt};
+use super::{Pairs, frames, grpc, soon, tt};
 
 /// `{1: "abc"}`.
 const GOOD: &[u8] = b"\x0b\0\x01\0\0\0\x03abc\0";
@@ -205,7 +205,11 @@ impl Run {
             headers.push((b"grpc-encoding".to_vec(), encoding.into()));
         }
         let path = format!("/{}/{}", self.service(), self.name);
-        let mut call = world.keep.grpc.open("callee", &path, &headers).await;
+        let mut call = world
+            .keep
+            .grpc
+            .open("callee", &path, grpc::header_map(&headers))
+            .await;
         let message = |payload: &[u8]| {
             let (flag, payload) = match encoding {
                 Some(_) => (1, gzip(payload)),
@@ -244,7 +248,7 @@ impl Run {
             stream.send(Kind::Trailer, &[], &Pairs::new(), Bytes::new());
         }
         let heard = stream.hear().await;
-        let (code, text) = tt::said(&heard.end.unwrap().payload).unwrap_or_default();
+        let (code, text) = frames::said(&heard.end.unwrap().payload).unwrap_or_default();
         (code.into(), text, heard.messages)
     }
 
@@ -267,7 +271,7 @@ impl Run {
         let heard = soon("the callee", tt?).await.unwrap();
         let end = heard.end.unwrap();
         let rst = (end.kind == Kind::Rst).then(|| {
-            let (cause, text) = tt::said(&end.payload).unwrap();
+            let (cause, text) = frames::said(&end.payload).unwrap();
             let path = end.info.string("ttscp").unwrap();
             (
                 cause.into(),

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::make::{Cancel, GrpcCase, How, TtCase};
 use super::world::World;
-use super::{Fields, Pairs, fields, grpc, soon, tt};
+use super::{Fields, Pairs, fields, frames, grpc, soon, tt};
 
 /// What a hop appends: the names of the ripcords, in the order of an end on its way back.
 const BACK: &str = "two,one";
@@ -56,7 +56,10 @@ pub(crate) async fn grpc_nest(world: Arc<World>, case: GrpcCase) -> Checked {
     headers.extend(case.headers.clone());
     let path = format!("/test.Grpc/{name}{}", case.suffix);
     let entry = world.entry(case.strip);
-    let mut call = entry.grpc.open(&case.authority, &path, &headers).await;
+    let mut call = entry
+        .grpc
+        .open(&case.authority, &path, grpc::header_map(&headers))
+        .await;
     call.send(&case.sent, true).await;
     let answered = call.hear().await;
     let asked = soon("the callee", heard).await.unwrap();
@@ -210,12 +213,12 @@ fn same_end(
     let (kind, mut strings, payload) = match end {
         tt::End::Trailer(strings, said) => {
             let payload = said.as_ref().map_or_else(Bytes::new, |(type_id, text)| {
-                tt::exception(method.as_bytes(), id, *type_id, text)
+                frames::exception(method.as_bytes(), id, *type_id, text)
             });
             (Kind::Trailer, pairs(strings), payload)
         }
         tt::End::Rst(strings, cause, text) => {
-            let payload = tt::exception(method.as_bytes(), id, *cause, text);
+            let payload = frames::exception(method.as_bytes(), id, *cause, text);
             (Kind::Rst, pairs(strings), payload)
         }
     };
@@ -257,7 +260,10 @@ async fn grpc_cancel(world: &World, case: &Cancel, code: u32) -> Checked {
     ];
     let path = format!("/test.Grpc/{name}");
     let entry = world.entry(case.strip);
-    let mut call = entry.grpc.open("callee", &path, &headers).await;
+    let mut call = entry
+        .grpc
+        .open("callee", &path, grpc::header_map(&headers))
+        .await;
     call.send(&case.sent, case.half_closed).await;
     soon("the stream", open).await.unwrap();
     call.reset(code);

@@ -13,7 +13,7 @@ use ripcord::wire::ttheader::frame::{Frame, Kind};
 use super::ends::{Checked, same};
 use super::lies::{Lie, LyingCall, Native, go_name};
 use super::world::World;
-use super::{Fields, Pairs, fields, grpc, soon, tt};
+use super::{Fields, Pairs, fields, frames, grpc, soon, tt};
 
 /// What a caller was told, as far as it is the end's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +156,11 @@ async fn told(world: &World, lie: &Lie, forged: &Pairs) -> Told {
         let entry = world.entry(lie.strip);
         let mut call = entry
             .grpc
-            .open("callee", &format!("/{service}/{name}"), &headers)
+            .open(
+                "callee",
+                &format!("/{service}/{name}"),
+                grpc::header_map(&headers),
+            )
             .await;
         call.send(&[], true).await;
         let trailers = call.hear().await.trailers;
@@ -185,7 +189,7 @@ async fn told(world: &World, lie: &Lie, forged: &Pairs) -> Told {
             tt::strings(&frame),
             &["biz-status", "biz-message", "biz-extra", "ttscp"],
         );
-        Told::Tt(frame.kind, tt::said(&frame.payload), strings)
+        Told::Tt(frame.kind, frames::said(&frame.payload), strings)
     }
 }
 
@@ -260,7 +264,11 @@ async fn asked(world: &World, case: &LyingCall, forged: &Pairs) -> Result<Reques
         headers.extend(fields);
         let mut call = entry
             .grpc
-            .open("callee", &format!("/{service}/{name}"), &headers)
+            .open(
+                "callee",
+                &format!("/{service}/{name}"),
+                grpc::header_map(&headers),
+            )
             .await;
         call.send(&[], true).await;
         let trailers = call.hear().await.trailers;

@@ -9,15 +9,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ripcord::{App, config};
+use ripcord::App;
 use tokio::task::JoinSet;
 
 use super::{Scripts, grpc, tt};
+use crate::kit::ripcord::Ripcord;
 
 /// One listener of a ripcord, and a caller of each wire connected to it.
 pub(crate) struct Entry {
     pub(crate) grpc: grpc::Caller,
-    pub(crate) tt: tt::Wire,
+    pub(crate) tt: tt::Connection,
 }
 
 pub(crate) struct World {
@@ -31,60 +32,48 @@ pub(crate) struct World {
     _apps: [App; 2],
 }
 
-async fn start(text: &str) -> App {
-    let config = config::parse("test", text).unwrap_or_else(|faults| panic!("{faults}"));
-    App::start(config, None, None).await.unwrap()
-}
-
 impl World {
     pub(crate) async fn start() -> Self {
         let (grpc, tt) = (Scripts::default(), Scripts::default());
         let grpc_callee = self::grpc::callee(grpc.clone()).await;
         let tt_callee = self::tt::callee(tt.clone()).await;
-        let two = start(&format!(
-            "
-node: two
-workers: 1
-listeners: [{{ name: in, address: '127.0.0.1:0' }}]
-backends:
-  grpc: {{ protocol: grpc, endpoints: ['{grpc_callee}'] }}
-  tt: {{ protocol: ttheader, endpoints: ['{tt_callee}'] }}
-routes:
-  - {{ name: grpc, match: {{ service: test.Grpc }}, backend: grpc }}
-  - {{ name: tt, match: {{ service: Tt }}, backend: tt }}
-telemetry: {{ access_log: off }}
-"
-        ))
-        .await;
+        let two = Ripcord::named("two")
+            .quiet()
+            .backend("grpc", "protocol: grpc", grpc_callee)
+            .backend("tt", "protocol: ttheader", tt_callee)
+            .route("grpc", "match: { service: test.Grpc }, backend: grpc")
+            .route("tt", "match: { service: Tt }, backend: tt")
+            .start_here()
+            .await;
         let next = two.address("in").unwrap();
-        let one = start(&format!(
-            "
-node: one
-workers: 1
-listeners:
-  - {{ name: keep, address: '127.0.0.1:0' }}
-  - {{ name: strip, address: '127.0.0.1:0', carried: strip }}
-backends:
-  over-tt: {{ protocol: ttheader, endpoints: ['{next}'] }}
-  over-grpc: {{ protocol: grpc, endpoints: ['{next}'], hop: ripcord }}
-  grpc: {{ protocol: grpc, endpoints: ['{grpc_callee}'] }}
-  tt: {{ protocol: ttheader, endpoints: ['{tt_callee}'] }}
-routes:
-  - {{ name: over-tt, match: {{ service: test.Grpc }}, backend: over-tt }}
-  - {{ name: over-grpc, match: {{ service: Tt }}, backend: over-grpc }}
-  - {{ name: to-grpc, match: {{ service: ToGrpc }}, backend: grpc }}
-  - {{ name: to-tt, match: {{ service: ToTt }}, backend: tt }}
-  - {{ name: checked-grpc, match: {{ service: CheckedGrpc }}, backend: grpc, validate: thrift }}
-  - {{ name: checked-tt, match: {{ service: CheckedTt }}, backend: tt, validate: thrift }}
-telemetry: {{ access_log: off }}
-"
-        ))
-        .await;
+        let anywhere = "127.0.0.1:0";
+        let one = Ripcord::named("one")
+            .quiet()
+            .listens("keep", anywhere, "")
+            .listens("strip", anywhere, "carried: strip")
+            .backend("over-tt", "protocol: ttheader", next)
+            .backend("over-grpc", "protocol: grpc, hop: ripcord", next)
+            .backend("grpc", "protocol: grpc", grpc_callee)
+            .backend("tt", "protocol: ttheader", tt_callee)
+            .route("over-tt", "match: { service: test.Grpc }, backend: over-tt")
+            .route("over-grpc", "match: { service: Tt }, backend: over-grpc")
+            .route("to-grpc", "match: { service: ToGrpc }, backend: grpc")
+            .route("to-tt", "match: { service: ToTt }, backend: tt")
+            .route(
+                "checked-grpc",
+                "match: { service: CheckedGrpc }, backend: grpc, validate: thrift",
+            )
+            .route(
+                "checked-tt",
+                "match: { service: CheckedTt }, backend: tt, validate: thrift",
+            )
+            .start_here()
+            .await;
         let entry = async |name| {
             let address = one.address(name).unwrap();
             Entry {
                 grpc: grpc::Caller::connect(address).await,
-                tt: tt::Wire::connect(address).await,
+                tt: tt::Connection::connect(address).await,
             }
         };
         Self {

@@ -53,9 +53,9 @@ impl Told {
 }
 
 impl Row {
-    /// The row as a chain tells it: `nodes`, the nearest to the end first, where the table has `hop`. A
-    /// class is each hop's own view of where a cancel came from, and none but the last hop spoke to
-    /// the callee.
+    /// The row as a chain tells it: `nodes`, the nearest to the end first, where the table has
+    /// `hop`. A class is each hop's own view of where a cancel came from, and none but the last hop
+    /// spoke to the callee.
     pub(crate) fn over(mut self, nodes: &[String]) -> Self {
         self.grpc.fields.remove("ripcord-class");
         for told in [&mut self.grpc, &mut self.ttheader] {

@@ -4,16 +4,17 @@
 //! said by its metadata: `x-to` names the callee, `x-via` the wire between the two hops.
 
 use std::collections::HashMap;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Value, json};
 
-use super::build;
+use super::peers::{Peer, address, go, grpcio};
 use super::process::Process;
 use super::ripcord::Ripcord;
 use super::scenario::Scenario;
+use super::servers::Servers;
+use super::spec::Table;
 
 /// The Kitex caller's name in paths.
 pub(crate) const KITEX_CALLER: &str = "kitex.interop.caller";
@@ -72,6 +73,16 @@ pub(crate) struct Pair {
 }
 
 impl Caller {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Mux,
+        Self::Long,
+        Self::Short,
+        Self::KitexGrpc,
+        Self::GrpcGo,
+        Self::GrpcRaw,
+        Self::Python,
+    ];
+
     pub(crate) const fn is_ttheader(self) -> bool {
         match self {
             Self::Mux | Self::Long | Self::Short => true,
@@ -107,12 +118,47 @@ impl Caller {
 }
 
 impl Callee {
+    pub(crate) const ALL: [Self; 4] = [Self::Kitex, Self::KitexGrpc, Self::GrpcGo, Self::Python];
+
+    /// The name of its route and of its backend.
     pub(crate) const fn route(self) -> &'static str {
         match self {
             Self::Kitex => "kt",
             Self::KitexGrpc => "kg",
             Self::GrpcGo => "gg",
             Self::Python => "py",
+        }
+    }
+
+    /// The metadata of a stream to it.
+    pub(crate) fn key(self) -> String {
+        format!("x-to: {}", self.route())
+    }
+
+    /// What its route says of where a stream goes.
+    pub(crate) fn way(self) -> String {
+        format!(
+            "backend: {}, rewrite: {{ service: {} }}",
+            self.route(),
+            self.service()
+        )
+    }
+
+    /// Adds its route, taken by `x-to`.
+    pub(crate) fn route_to(self, table: Table) -> Table {
+        let keys = format!(
+            "match: {{ metadata: {{ {} }} }}, {}",
+            self.key(),
+            self.way()
+        );
+        table.route(self.route(), &keys)
+    }
+
+    /// The service's name on its wire.
+    pub(crate) const fn service(self) -> &'static str {
+        match self {
+            Self::Kitex => "Interop",
+            Self::KitexGrpc | Self::GrpcGo | Self::Python => "interop.Interop",
         }
     }
 
@@ -143,6 +189,24 @@ impl Via {
 }
 
 impl Pair {
+    /// Whether both ends speak the same payload.
+    fn fits(self) -> bool {
+        let raw = matches!(self.caller, Caller::GrpcRaw | Caller::Python);
+        match self.callee {
+            Callee::Kitex | Callee::KitexGrpc => !raw,
+            Callee::GrpcGo => true,
+            Callee::Python => raw,
+        }
+    }
+
+    fn ends(self) -> Ends {
+        if self.caller == Caller::Python || self.callee == Callee::Python {
+            Ends::Grpcio
+        } else {
+            Ends::Go
+        }
+    }
+
     pub(crate) fn name(self) -> String {
         format!("{:?} -{:?}-> {:?}", self.caller, self.via, self.callee)
     }
@@ -150,8 +214,7 @@ impl Pair {
 
 /// All that is shared.
 pub(crate) struct Lab {
-    kitex: Process,
-    grpc: Process,
+    servers: Servers,
     python: Option<Process>,
     pub(crate) one: Ripcord,
     pub(crate) egress: Ripcord,
@@ -159,36 +222,36 @@ pub(crate) struct Lab {
     callers: Mutex<HashMap<(Caller, bool), Arc<Process>>>,
 }
 
-/// The lab, started by the first test that needs it; `None` when a test is to be skipped.
-pub(crate) fn lab() -> Option<&'static Lab> {
-    static LAB: OnceLock<Option<Lab>> = OnceLock::new();
-    LAB.get_or_init(Lab::start).as_ref()
+/// Which pairs: those whose ends Go builds, or those with grpcio at an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    Go,
+    Grpcio,
 }
 
-/// The address in a peer's `listening` line.
-pub(crate) fn address(process: &Process) -> String {
-    process.event("listening", "")["addr"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+impl Ends {
+    /// Those of the callers that it takes.
+    pub(crate) fn of(self, callers: &[Caller]) -> Vec<Caller> {
+        let taken = |caller: &&Caller| (**caller == Caller::Python) == (self == Self::Grpcio);
+        callers.iter().filter(taken).copied().collect()
+    }
 }
 
-/// A Go peer.
-pub(crate) fn go(arguments: &[&str]) -> Option<Process> {
-    let mut command = Command::new(build::go_peer()?);
-    command.args(arguments);
-    Some(Process::start(arguments[0], command))
+/// The lab, started by the first case that needs it.
+pub(crate) fn lab() -> &'static Lab {
+    static LAB: OnceLock<Lab> = OnceLock::new();
+    LAB.get_or_init(Lab::start)
 }
 
 /// A client of that kind, of its own.
-pub(crate) fn client(caller: Caller, address: &str) -> Option<Process> {
+pub(crate) fn client(caller: Caller, address: &str) -> Process {
     client_with(caller, address, &[])
 }
 
 /// The same with more arguments.
-pub(crate) fn client_with(caller: Caller, address: &str, more: &[&str]) -> Option<Process> {
+pub(crate) fn client_with(caller: Caller, address: &str, more: &[&str]) -> Process {
     if caller == Caller::Python {
-        return python(&["grpc-client", "--addr", address]);
+        return grpcio(&["grpc-client", "--addr", address]);
     }
     let mut arguments = caller.arguments().to_vec();
     arguments.extend(["--addr", address]);
@@ -196,88 +259,58 @@ pub(crate) fn client_with(caller: Caller, address: &str, more: &[&str]) -> Optio
     go(&arguments)
 }
 
-fn python(arguments: &[&str]) -> Option<Process> {
-    let (python, script) = build::python()?;
-    let mut command = Command::new(python);
-    command.arg(script).args(arguments);
-    Some(Process::start(&format!("python {}", arguments[0]), command))
-}
-
-/// A backend and its route, taken by `x-to`.
-pub(crate) fn callee_table(kitex: &str, grpc: &str, python: Option<&str>) -> String {
-    let mut backends = format!(
-        "backends:
-  kt: {{ protocol: ttheader, payload: thrift, endpoints: [\"{kitex}\"] }}
-  kg: {{ protocol: grpc, endpoints: [\"{kitex}\"] }}
-  gg: {{ protocol: grpc, endpoints: [\"{grpc}\"] }}
-"
-    );
-    let mut routes = String::from(
-        "routes:
-  - { name: kt, match: { metadata: { x-to: kt } }, backend: kt, rewrite: { service: Interop } }
-  - { name: kg, match: { metadata: { x-to: kg } }, backend: kg, rewrite: { service: interop.Interop } }
-  - { name: gg, match: { metadata: { x-to: gg } }, backend: gg, rewrite: { service: interop.Interop } }
-",
-    );
-    if let Some(python) = python {
-        backends += &format!("  py: {{ protocol: grpc, endpoints: [\"{python}\"] }}\n");
-        routes += "  - { name: py, match: { metadata: { x-to: py } }, backend: py, rewrite: { service: interop.Interop } }\n";
-    }
-    backends + &routes
-}
-
 /// To the next ripcord, on the wire that `x-via` says.
-pub(crate) fn egress_table(ingress: &str) -> String {
-    format!(
-        "backends:
-  tt: {{ protocol: ttheader, endpoints: [\"{ingress}\"] }}
-  grpc: {{ protocol: grpc, hop: ripcord, endpoints: [\"{ingress}\"] }}
-  plain: {{ protocol: grpc, endpoints: [\"{ingress}\"] }}
-routes:
-  - {{ name: tt, match: {{ metadata: {{ x-via: tt }} }}, backend: tt }}
-  - {{ name: grpc, match: {{ metadata: {{ x-via: grpc }} }}, backend: grpc }}
-  - {{ name: plain, match: {{ metadata: {{ x-via: plain }} }}, backend: plain }}
-"
-    )
+pub(crate) fn egress_table(ingress: &str) -> Table {
+    Table::new()
+        .backend("tt", "protocol: ttheader", ingress)
+        .backend("grpc", "protocol: grpc, hop: ripcord", ingress)
+        .backend("plain", "protocol: grpc", ingress)
+        .route("tt", "match: { metadata: { x-via: tt } }, backend: tt")
+        .route(
+            "grpc",
+            "match: { metadata: { x-via: grpc } }, backend: grpc",
+        )
+        .route(
+            "plain",
+            "match: { metadata: { x-via: plain } }, backend: plain",
+        )
 }
 
 impl Lab {
-    fn start() -> Option<Self> {
-        let kitex = go(&["kitex-server"])?;
-        let grpc = go(&["grpc-server"])?;
-        let python = python(&["grpc-server"]);
-        let python_address = python.as_ref().map(address);
-        let table = callee_table(&address(&kitex), &address(&grpc), python_address.as_deref());
-        // All tests share these peers: on a busy machine one that is not run for a second is not slow.
-        let patient = "limits: { slow_grace: 20s }";
-        let one = Ripcord::start("one", &table, patient);
-        let ingress = Ripcord::start("ingress", &table, patient);
-        let egress = Ripcord::start("egress", &egress_table(&ingress.address), patient);
-        Some(Self {
-            kitex,
-            grpc,
+    fn start() -> Self {
+        let servers = Servers::start();
+        let python = Peer::Grpcio.missing().is_none();
+        let python = python.then(|| grpcio(&["grpc-server"]));
+        let mut table = servers.table();
+        if let Some(python) = &python {
+            let callee = Callee::Python;
+            table =
+                callee.route_to(table.backend(callee.route(), "protocol: grpc", address(python)));
+        }
+        // All cases share these peers: on a busy machine one that is not run for a second is not
+        // slow.
+        let patient = |node: &str| Ripcord::named(node).set("limits: { slow_grace: 20s }");
+        let one = patient("one").table(table.clone()).start();
+        let ingress = patient("ingress").table(table).start();
+        let egress = patient("egress").table(egress_table(&ingress.address));
+        Self {
+            servers,
             python,
             one,
-            egress,
+            egress: egress.start(),
             _ingress: ingress,
             callers: Mutex::default(),
-        })
+        }
     }
 
-    /// Whether both ends of the pair are there and speak the same payload.
-    pub(crate) fn has(&self, pair: Pair) -> bool {
-        let raw = matches!(pair.caller, Caller::GrpcRaw | Caller::Python);
-        let fits = match pair.callee {
-            Callee::Kitex | Callee::KitexGrpc => !raw,
-            Callee::GrpcGo => true,
-            Callee::Python => raw,
-        };
-        let needs_python = pair.caller == Caller::Python || pair.callee == Callee::Python;
-        fits && (self.python.is_some() || !needs_python)
-    }
-
-    /// Every pair that is possible.
-    pub(crate) fn pairs(&self, callers: &[Caller], vias: &[Via], callees: &[Callee]) -> Vec<Pair> {
+    /// Every pair that is possible, of those ends.
+    pub(crate) fn pairs(
+        &self,
+        ends: Ends,
+        callers: &[Caller],
+        vias: &[Via],
+        callees: &[Callee],
+    ) -> Vec<Pair> {
         let mut out = Vec::new();
         for &caller in callers {
             for &via in vias {
@@ -287,20 +320,23 @@ impl Lab {
                         via,
                         callee,
                     };
-                    if self.has(pair) {
+                    if pair.fits() && pair.ends() == ends {
                         out.push(pair);
                     }
                 }
             }
         }
+        assert!(
+            !out.is_empty(),
+            "no pair of {callers:?} and {callees:?} is {ends:?}"
+        );
         out
     }
 
     fn server(&self, callee: Callee) -> &Process {
-        match callee {
-            Callee::Kitex | Callee::KitexGrpc => &self.kitex,
-            Callee::GrpcGo => &self.grpc,
-            Callee::Python => self.python.as_ref().unwrap(),
+        match (callee, &self.python) {
+            (Callee::Python, Some(python)) => python,
+            _ => self.servers.of(callee),
         }
     }
 
@@ -309,7 +345,7 @@ impl Lab {
         let mut callers = self.callers.lock().unwrap();
         let found = callers.entry((pair.caller, direct)).or_insert_with(|| {
             let entry = if direct { &self.one } else { &self.egress };
-            Arc::new(client(pair.caller, &entry.address).unwrap())
+            Arc::new(client(pair.caller, &entry.address))
         });
         Arc::clone(found)
     }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::support::process::LIMIT;
+use super::process::LIMIT;
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -52,11 +52,11 @@ pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
     out
 }
 
-/// The block of a request for a stream of `service`.
-pub(crate) fn request(service: &str) -> Vec<u8> {
+/// The block of a request for that path.
+pub(crate) fn request(path: &str) -> Vec<u8> {
     // :method POST and :scheme http of the static table.
     let mut out = vec![0x83, 0x86];
-    out.extend(field(":path", &format!("/{service}/Echo")));
+    out.extend(field(":path", path));
     out.extend(field(":authority", "ripcord"));
     out.extend(field("content-type", "application/grpc+thrift"));
     out.extend(field("te", "trailers"));
@@ -103,9 +103,14 @@ impl Raw {
         self.send(&frame(kind, flags, stream, payload));
     }
 
-    /// Opens a stream.
+    /// Opens a stream of that service.
     pub(crate) fn headers(&mut self, stream: u32, service: &str) {
-        self.frame(HEADERS, END_HEADERS, stream, &request(service));
+        self.frame(
+            HEADERS,
+            END_HEADERS,
+            stream,
+            &request(&format!("/{service}/Echo")),
+        );
     }
 
     /// Closes this side.
@@ -149,15 +154,25 @@ impl Raw {
         }
     }
 
-    /// The error code of the GOAWAY that the connection ends with; `None` when it ends without.
-    pub(crate) fn goaway(&mut self) -> Option<u32> {
-        let mut code = None;
-        while let Some(frame) = self.next() {
-            if frame.kind == GOAWAY {
-                code = Some(number(&frame.payload[4..8]));
+    /// The next GOAWAY: the last stream that it names, and its code; `None` at the end of the
+    /// connection. Answers PINGs meanwhile.
+    pub(crate) fn next_goaway(&mut self) -> Option<(u32, u32)> {
+        loop {
+            let frame = self.next()?;
+            match (frame.kind, frame.flags) {
+                (GOAWAY, _) => {
+                    return Some((number(&frame.payload[..4]), number(&frame.payload[4..8])));
+                }
+                (PING, 0) => self.frame(PING, 1, 0, &frame.payload),
+                _ => {}
             }
         }
-        code
+    }
+
+    /// The error code of the GOAWAY that the connection ends with; `None` when it ends without.
+    pub(crate) fn goaway(&mut self) -> Option<u32> {
+        let last = std::iter::from_fn(|| self.next_goaway()).last();
+        last.map(|(_, code)| code)
     }
 
     /// Waits for a frame of that kind and stream, and returns it; the connection must live.

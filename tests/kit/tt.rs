@@ -7,16 +7,17 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use ripcord::stream::Exception;
+use bytes::Bytes;
 use ripcord::wire::ttheader::frame::{Frame, Kind};
-use ripcord::wire::ttheader::header::{self, Fixed, META, PROTOCOL_THRIFT_STRUCT};
-use ripcord::wire::ttheader::{exception, keys};
+use ripcord::wire::ttheader::header::{Fixed, META, PROTOCOL_THRIFT_STRUCT};
+use ripcord::wire::ttheader::keys;
 
+pub(crate) use super::frames::message;
+use super::frames::{self, encoded};
 use super::process::LIMIT;
 
 /// One connection.
-pub(crate) struct Wire {
+pub(crate) struct Connection {
     socket: TcpStream,
     heard: Arc<(Mutex<Heard>, Condvar)>,
 }
@@ -27,15 +28,15 @@ struct Heard {
     closed: bool,
 }
 
-/// Listens; each connection is a [`Wire`].
+/// Listens; each connection is a [`Connection`].
 pub(crate) struct Listener {
     pub(crate) address: String,
-    accepted: Receiver<Wire>,
+    accepted: Receiver<Connection>,
 }
 
-/// A stream on a wire.
+/// A stream on a connection.
 pub(crate) struct Stream<'a> {
-    wire: &'a Wire,
+    wire: &'a Connection,
     pub(crate) id: i32,
     method: Bytes,
     /// The Header that opened it.
@@ -49,7 +50,7 @@ impl Listener {
         let (sender, accepted) = channel();
         std::thread::spawn(move || {
             for socket in socket.incoming().map_while(Result::ok) {
-                if sender.send(Wire::new(socket)).is_err() {
+                if sender.send(Connection::new(socket)).is_err() {
                     return;
                 }
             }
@@ -58,12 +59,12 @@ impl Listener {
     }
 
     /// The next connection.
-    pub(crate) fn accept(&self) -> Wire {
+    pub(crate) fn accept(&self) -> Connection {
         self.accepted.recv_timeout(LIMIT).expect("nobody connected")
     }
 }
 
-impl Wire {
+impl Connection {
     pub(crate) fn connect(address: &str) -> Self {
         Self::new(TcpStream::connect(address).unwrap())
     }
@@ -141,16 +142,13 @@ impl Wire {
     }
 
     pub(crate) fn write(&self, frame: &Frame) {
-        let mut out = BytesMut::new();
-        frame.encode(&mut out).unwrap();
-        self.write_bytes(&out);
+        self.write_bytes(&encoded(frame));
     }
 
     pub(crate) fn write_bytes(&self, bytes: &[u8]) {
         (&self.socket).write_all(bytes).unwrap();
     }
 
-    #[allow(dead_code, reason = "only the abuse suite asks")]
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }
@@ -165,7 +163,7 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for Connection {
     fn drop(&mut self) {
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
@@ -186,12 +184,7 @@ impl Stream<'_> {
 
     /// An EXCEPTION message, as Trailers and Rsts carry it.
     pub(crate) fn exception(&self, type_id: i32, text: &str) -> Bytes {
-        exception::encode(
-            std::str::from_utf8(&self.method).unwrap(),
-            self.id,
-            type_id,
-            text,
-        )
+        frames::exception(&self.method, self.id, type_id, text)
     }
 
     /// Sends a Rst.
@@ -228,24 +221,23 @@ impl Stream<'_> {
     }
 }
 
+/// The exception in a Rst or a Trailer.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) type_id: i32,
+    pub(crate) text: String,
+}
+
 /// What a Rst or a Trailer says, and its path.
-pub(crate) fn said(frame: &Frame) -> (Exception, String) {
-    let message = exception::decode(&frame.payload).unwrap();
+pub(crate) fn said(frame: &Frame) -> (Said, String) {
+    let (type_id, text) = frames::said(&frame.payload).expect("an exception");
     let path = frame
         .info
         .string(keys::CANCELED_PATH)
         .cloned()
         .unwrap_or_default();
-    (message.exception, String::from_utf8(path.to_vec()).unwrap())
-}
-
-/// One message of the test IDL: `Msg {1: binary payload}`.
-pub(crate) fn message(payload: &[u8]) -> Bytes {
-    let mut out = vec![11, 0, 1];
-    out.extend((payload.len() as u32).to_be_bytes());
-    out.extend(payload);
-    out.push(0);
-    out.into()
+    let path = String::from_utf8(path.to_vec()).unwrap();
+    (Said { type_id, text }, path)
 }
 
 fn owned(strings: &[(&str, &str)]) -> Vec<(Bytes, Bytes)> {
@@ -264,13 +256,5 @@ fn read(socket: &mut TcpStream) -> Option<Frame> {
     socket.read_exact(&mut block).ok()?;
     let mut payload = vec![0; fixed.payload];
     socket.read_exact(&mut payload).ok()?;
-    let (protocol, info) = header::decode(&Bytes::from(block)).unwrap();
-    let kind = Kind::from_text(info.int(keys::FRAME_TYPE).unwrap()).unwrap();
-    Some(Frame {
-        kind,
-        stream_id: fixed.seq,
-        protocol,
-        info,
-        payload: payload.into(),
-    })
+    Some(frames::frame(&fixed, block, payload))
 }

@@ -2,25 +2,20 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ripcord::net::http2::ConnectionEnd;
-use ripcord::stream::{
-    Cancel, CancelSignal, Cause, Class, End, Outbound, Path, Payload, Received, RequestHead, Run,
-};
-use ripcord::wire::{grpc, ttheader};
+use ripcord::stream::{Cancel, CancelSignal, Cause, Class, End, Outbound, Path, Received, Run};
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
-use super::Wire::{self, Grpc, TtHeader};
-use super::tap::{Heard, Role, Tapped};
-use super::{STREAM_WINDOW, Seen, Thread, http2_config};
-use crate::peer_config;
+use super::callee::{SETTINGS, Seen};
+use super::connection::{Call, Client, head};
+use super::tap::{Role, Tapped};
+use super::{Thread, Wire};
 
 /// What a TTHeader caller says when it cancels.
 pub(crate) const TEXT: &str = "storm";
@@ -63,12 +58,6 @@ pub(crate) struct Callers {
     thread: Thread<Storm>,
 }
 
-#[derive(Clone)]
-enum Client {
-    Grpc(grpc::client::Client),
-    TtHeader(Rc<ttheader::client::Client>),
-}
-
 /// What every stream of a caller has.
 #[derive(Clone)]
 struct Caller {
@@ -101,8 +90,10 @@ impl Callers {
                     let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
                 }
                 let tapped = Tapped::new(socket, wire, Role::Callee, &noting.heard);
+                let (dropped, heard) = (dropped(told.clone()), Arc::clone(&noting.heard));
+                let broken = move || heard.lock().unwrap().errors += 1;
                 let caller = Caller {
-                    client: connect(wire, tapped, told.clone(), Arc::clone(&noting.heard)).await,
+                    client: Client::connect(wire, tapped, SETTINGS, dropped, broken).await,
                     traffic,
                     then,
                     seen: Arc::clone(&noting),
@@ -134,43 +125,11 @@ impl Callers {
     }
 }
 
-async fn connect(
-    wire: Wire,
-    socket: Tapped,
-    mut told: watch::Receiver<Option<Storm>>,
-    heard: Arc<Mutex<Heard>>,
-) -> Client {
-    let dropped = async move {
-        let drop = |storm: &Option<Storm>| *storm == Some(Storm::Drop);
-        if told.wait_for(drop).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    match wire {
-        Grpc => {
-            let http2 = http2_config();
-            let connecting = grpc::client::Client::connect(
-                socket,
-                &http2,
-                peer_config::grpc(STREAM_WINDOW, false),
-            );
-            let (client, driver) = connecting.await.unwrap();
-            spawn_local(async move {
-                let end = tokio::select! { biased; () = dropped => return, end = driver => end };
-                if end != ConnectionEnd::Closed {
-                    heard.lock().unwrap().errors += 1;
-                }
-            });
-            Client::Grpc(client)
-        }
-        TtHeader => {
-            let (client, driver) =
-                ttheader::client::Client::new(socket, peer_config::ttheader(false));
-            spawn_local(async move {
-                tokio::select! { biased; () = dropped => {}, () = driver => {} }
-            });
-            Client::TtHeader(Rc::new(client))
-        }
+/// Until the storm is one that drops connections.
+async fn dropped(mut told: watch::Receiver<Option<Storm>>) {
+    let drop = |storm: &Option<Storm>| *storm == Some(Storm::Drop);
+    if told.wait_for(drop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -193,6 +152,17 @@ fn cancel() -> Cancel {
     }
 }
 
+/// A caller's stream, and whether it is its first.
+struct Play<'a>(&'a mut Caller, bool);
+
+impl Call for Play<'_> {
+    type Output = ();
+    async fn stream(self, stream: impl Outbound) {
+        let Self(caller, first) = self;
+        caller.play(stream, first).await;
+    }
+}
+
 impl Caller {
     async fn run(mut self) {
         self.stream(true).await;
@@ -202,17 +172,9 @@ impl Caller {
     }
 
     async fn stream(&mut self, first: bool) {
-        let head = RequestHead {
-            service: "Storm".to_owned(),
-            method: "Echo".to_owned(),
-            payload: Payload::Thrift,
-            to: Some("callee".to_owned()),
-            ..RequestHead::default()
-        };
-        match self.client.clone() {
-            Client::Grpc(client) => self.play(client.open(&head).await.unwrap(), first).await,
-            Client::TtHeader(client) => self.play(client.open(&head).unwrap(), first).await,
-        }
+        let client = self.client.clone();
+        let play = Play(self, first);
+        client.open(&head("Storm", "Echo"), play).await;
     }
 
     async fn play(&mut self, mut stream: impl Outbound, first: bool) {

@@ -1,20 +1,23 @@
 //! Six ripcords in a row, `r1` to `r6`, that change the protocol at every hop.
 //!
-//! With six hops the caller's and the callee's protocol are the same when each hop changes it. Where
-//! they differ, `r6` is the one that keeps it. What a stream meets is said by its metadata: `x-begin`
-//! names the caller's protocol, `x-to` the callee, `x-limit` the hop that gives up.
+//! With six hops the caller's and the callee's protocol are the same when each hop changes it.
+//! Where they differ, `r6` is the one that keeps it. What a stream meets is said by its metadata:
+//! `x-begin` names the caller's protocol, `x-to` the callee, `x-limit` the hop that gives up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::Wire;
 use super::collector::Collector;
-use super::lab::{Callee, Caller, address, client_with, go, pass, say};
-use super::process::{LIMIT, Process};
+use super::lab::{Callee, Caller, client_with, pass, say};
+use super::peers::{address, go};
+use super::process::Process;
 use super::ripcord::Ripcord;
 use super::scenario::Scenario;
+use super::servers::{Servers, backends};
+use super::spec::Table;
 
 /// How many hops.
 pub(crate) const HOPS: usize = 6;
@@ -31,13 +34,6 @@ const DEADLINE: &str = "timeouts: { stream: 4s }";
 /// A dozen processes share the machine: that the next one gets no CPU for a second does not make it
 /// a peer that does not read.
 const PATIENT: &str = "limits: { slow_grace: 60s }";
-
-/// The protocol of a part of the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wire {
-    TtHeader,
-    Grpc,
-}
 
 /// The name of hop `n`, from 1.
 pub(crate) fn node(n: usize) -> String {
@@ -81,7 +77,8 @@ impl Chain {
                 None => last_table(callees),
                 Some(next) => table(n, &next.address),
             };
-            hops.push(Ripcord::start_traced(&node(n), &table, &otlp(n), PATIENT));
+            let hop = Ripcord::named(&node(n)).set(PATIENT).traced(&otlp(n));
+            hops.push(hop.table(table).start());
         }
         hops.reverse();
         Self { hops }
@@ -104,82 +101,48 @@ impl Chain {
             line["trace_id"] == *trace && line["duration_ms"].is_number()
         })
     }
-
-    /// Waits until these hops carry no stream any more: a stream is out of the list right after its
-    /// access log line.
-    pub(crate) fn is_idle(&self, ns: impl Iterator<Item = usize>) {
-        let end = Instant::now() + LIMIT;
-        for n in ns {
-            loop {
-                let page = self.hop(n).json("/streams");
-                if page["streams"] == json!([]) {
-                    break;
-                }
-                assert!(Instant::now() < end, "{}: {page}", node(n));
-            }
-        }
-    }
 }
 
-/// Routes by `x-limit` first, so that a hop that has to give up does.
-fn limited(n: usize, matches: &str, rest: &str) -> String {
-    let mut routes = String::new();
+/// Adds routes to the streams with that metadata, those with an `x-limit` first, so that a hop that
+/// has to give up does.
+fn limited(mut table: Table, n: usize, name: &str, metadata: &str, way: &str) -> Table {
     for (limit, timeouts) in [("idle", IDLE), ("deadline", DEADLINE)] {
-        routes += &format!(
-            "  - {{ name: {limit}-{matches}, match: {{ metadata: {{ x-limit: {limit}-r{n}, {} }} }}, {rest}, {timeouts} }}\n",
-            key(matches)
+        let keys = format!(
+            "match: {{ metadata: {{ x-limit: {limit}-r{n}, {metadata} }} }}, {way}, {timeouts}"
         );
+        table = table.route(&format!("{limit}-{name}"), &keys);
     }
-    routes
-        + &format!(
-            "  - {{ name: {matches}, match: {{ metadata: {{ {} }} }}, {rest} }}\n",
-            key(matches)
-        )
+    table.route(
+        name,
+        &format!("match: {{ metadata: {{ {metadata} }} }}, {way}"),
+    )
 }
 
-/// `begin-x` as `x-begin: x`.
-fn key(matches: &str) -> String {
-    let (key, value) = matches.split_once('-').unwrap();
-    format!("x-{key}: {value}")
-}
-
-fn table(n: usize, next: &str) -> String {
-    let mut routes = String::new();
+fn table(n: usize, next: &str) -> Table {
+    let mut table = Table::new()
+        .backend("ttheader", "protocol: ttheader", next)
+        .backend("grpc", "protocol: grpc, hop: ripcord", next);
     for caller in CALLERS {
-        let backend = match wire(caller, n) {
-            Wire::TtHeader => "tt",
-            Wire::Grpc => "grpc",
-        };
-        routes += &limited(
-            n,
-            &format!("begin-{}", begin(caller)),
-            &format!("backend: {backend}"),
-        );
+        let (begin, backend) = (begin(caller), wire(caller, n).name());
+        let (name, key) = (format!("begin-{begin}"), format!("x-begin: {begin}"));
+        table = limited(table, n, &name, &key, &format!("backend: {backend}"));
     }
-    format!(
-        "backends:
-  tt: {{ protocol: ttheader, endpoints: [\"{next}\"] }}
-  grpc: {{ protocol: grpc, hop: ripcord, endpoints: [\"{next}\"] }}
-routes:
-{routes}"
-    )
+    table
 }
 
-fn last_table(callees: &Callees) -> String {
-    let (ttheader, grpc) = (&callees.ttheader, &callees.grpc);
-    format!(
-        "backends:
-  tt: {{ protocol: ttheader, endpoints: [\"{ttheader}\"] }}
-  grpc: {{ protocol: grpc, endpoints: [\"{grpc}\"] }}
-routes:
-{}{}",
-        limited(HOPS, "to-tt", "backend: tt, rewrite: { service: Interop }"),
-        limited(
+fn last_table(callees: &Callees) -> Table {
+    let mut table = backends(&callees.ttheader, &callees.grpc);
+    for callee in CALLEES {
+        let key = callee.key();
+        table = limited(
+            table,
             HOPS,
-            "to-grpc",
-            "backend: grpc, rewrite: { service: interop.Interop }"
-        ),
-    )
+            &format!("to-{}", callee.route()),
+            &key,
+            &callee.way(),
+        );
+    }
+    table
 }
 
 const fn begin(caller: Caller) -> &'static str {
@@ -188,19 +151,14 @@ const fn begin(caller: Caller) -> &'static str {
 
 /// The metadata that leads a stream along the chain.
 pub(crate) fn way(caller: Caller, callee: Callee) -> Value {
-    let to = if callee == Callee::Kitex {
-        "tt"
-    } else {
-        "grpc"
-    };
-    json!({ "x-begin": begin(caller), "x-to": to })
+    json!({ "x-begin": begin(caller), "x-to": callee.route() })
 }
 
 /// A chain between real applications.
 pub(crate) struct Stage {
     pub(crate) chain: Chain,
     /// The real servers; none where the callees are scripted.
-    servers: Option<[Process; 2]>,
+    servers: Option<Servers>,
     callers: Vec<(Caller, Arc<Process>)>,
 }
 
@@ -216,14 +174,13 @@ pub(crate) struct Run {
 }
 
 impl Stage {
-    /// `None` when the peers cannot be built.
-    pub(crate) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[], |_| NO_COLLECTOR.to_owned())
     }
 
     /// The same, with every span in that collector: the applications' own, and those of the hops,
     /// which export in turns over gRPC and over HTTP.
-    pub(crate) fn start_traced(collector: &Collector) -> Option<Self> {
+    pub(crate) fn start_traced(collector: &Collector) -> Self {
         Self::start_with(&["--otlp", &collector.grpc], |n| {
             let (address, protocol) = if n.is_multiple_of(2) {
                 (&collector.http, "http")
@@ -234,30 +191,32 @@ impl Stage {
         })
     }
 
-    fn start_with(more: &[&str], otlp: impl Fn(usize) -> String) -> Option<Self> {
-        let server = |kind| go(&[&[kind], more].concat());
-        let (kitex, grpc) = (server("kitex-server")?, server("grpc-server")?);
+    fn start_with(more: &[&str], otlp: impl Fn(usize) -> String) -> Self {
+        let servers = Servers::start_by(|kind| go(&[&[kind], more].concat()));
         let callees = Callees {
-            ttheader: address(&kitex),
-            grpc: address(&grpc),
+            ttheader: address(&servers.kitex),
+            grpc: address(&servers.grpc),
         };
         let chain = Chain::start(&callees, otlp);
-        Self::of(chain, Some([kitex, grpc]), more)
+        Self::of(chain, Some(servers), more)
     }
 
     /// A chain whose callees the test plays.
-    pub(crate) fn of_scripted(chain: Chain) -> Option<Self> {
+    pub(crate) fn of_scripted(chain: Chain) -> Self {
         Self::of(chain, None, &[])
     }
 
-    fn of(chain: Chain, servers: Option<[Process; 2]>, more: &[&str]) -> Option<Self> {
-        let caller = |caller| Some((caller, Arc::new(client_with(caller, chain.entry(), more)?)));
-        let callers = CALLERS.into_iter().map(caller).collect::<Option<_>>()?;
-        Some(Self {
+    fn of(chain: Chain, servers: Option<Servers>, more: &[&str]) -> Self {
+        let caller = |caller| {
+            let client = client_with(caller, chain.entry(), more);
+            (caller, Arc::new(client))
+        };
+        let callers = CALLERS.map(caller).into();
+        Self {
             chain,
             servers,
             callers,
-        })
+        }
     }
 
     /// Starts a scenario between those two, in a trace of its own.
@@ -300,8 +259,7 @@ impl Stage {
     }
 
     pub(crate) fn server(&self, callee: Callee) -> &Process {
-        let [kitex, grpc] = self.servers.as_ref().unwrap();
-        if callee.is_kitex() { kitex } else { grpc }
+        self.servers.as_ref().unwrap().of(callee)
     }
 
     /// Waits until the callee stands at a barrier, and lets it go on.

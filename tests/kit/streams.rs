@@ -1,51 +1,23 @@
-//! Raw TTHeader peers: they write and read frames, and know nothing of what ripcord makes of them.
+//! Raw TTHeader peers for many streams at a time, each a task: they write and read frames, and know
+//! nothing of what ripcord makes of them. [`super::tt`] has one for a test that plays frame by
+//! frame.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use ripcord::wire::ttheader::frame::{Frame, Kind};
-use ripcord::wire::ttheader::header::{self, Fixed, META};
+use ripcord::wire::ttheader::header::{Fixed, META};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::{Fields, Pairs, Scripts, fields, soon};
-
-/// A thrift EXCEPTION message, written by hand: what Trailers and Rsts carry.
-pub(crate) fn exception(method: &[u8], id: i32, type_id: i32, text: &str) -> Bytes {
-    let mut out = BytesMut::new();
-    out.put_u32(0x8001_0003);
-    out.put_u32(method.len() as u32);
-    out.put_slice(method);
-    out.put_i32(id);
-    out.put_slice(&[11, 0, 1]);
-    out.put_u32(text.len() as u32);
-    out.put_slice(text.as_bytes());
-    out.put_slice(&[8, 0, 2]);
-    out.put_i32(type_id);
-    out.put_u8(0);
-    out.freeze()
-}
-
-/// Type and text of an EXCEPTION message as ripcord and Kitex write it; `None` for no payload.
-pub(crate) fn said(payload: &[u8]) -> Option<(i32, String)> {
-    let u32_at = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap()) as usize;
-    if payload.is_empty() {
-        return None;
-    }
-    let text = 4 + 4 + u32_at(4) + 4 + 3 + 4;
-    let end = text + u32_at(text - 4);
-    let type_id = u32_at(end + 3) as i32;
-    Some((
-        type_id,
-        String::from_utf8(payload[text..end].to_vec()).unwrap(),
-    ))
-}
+use super::frames::{self, encoded, exception};
+use super::scripts::{Fields, Pairs, Scripts, fields, soon};
 
 /// How a stream ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,22 +77,22 @@ type Streams = Arc<Mutex<HashMap<i32, UnboundedSender<Frame>>>>;
 
 /// One side of a connection.
 #[derive(Clone)]
-pub(crate) struct Wire {
+pub(crate) struct Connection {
     out: UnboundedSender<Bytes>,
     streams: Streams,
     next: Arc<AtomicI32>,
 }
 
-/// A stream of a [`Wire`].
+/// A stream of a [`Connection`].
 pub(crate) struct Stream {
-    wire: Wire,
+    wire: Connection,
     pub(crate) id: i32,
     protocol: u8,
     method: Bytes,
     frames: UnboundedReceiver<Frame>,
 }
 
-impl Wire {
+impl Connection {
     fn new(socket: OwnedWriteHalf) -> Self {
         let (out, wanted) = unbounded_channel();
         tokio::spawn(write(socket, wanted));
@@ -185,9 +157,7 @@ impl Stream {
             .map(|(k, v)| (Bytes::copy_from_slice(k), Bytes::copy_from_slice(v)))
             .collect();
         frame.payload = payload;
-        let mut out = BytesMut::new();
-        frame.encode(&mut out).unwrap();
-        let _ = self.wire.out.send(out.freeze());
+        let _ = self.wire.out.send(encoded(&frame));
     }
 
     pub(crate) fn data(&self, messages: &[Bytes]) {
@@ -233,7 +203,7 @@ pub(crate) async fn callee(scripts: Scripts<Script, Heard>) -> SocketAddr {
 
 async fn serve(socket: TcpStream, scripts: Scripts<Script, Heard>) {
     let (mut read, write) = socket.into_split();
-    let wire = Wire::new(write);
+    let wire = Connection::new(write);
     while let Some(frame) = next(&mut read).await {
         let id = frame.stream_id;
         if frame.kind == Kind::Header {
@@ -292,13 +262,5 @@ async fn next(socket: &mut OwnedReadHalf) -> Option<Frame> {
     socket.read_exact(&mut block).await.ok()?;
     let mut payload = vec![0; fixed.payload];
     socket.read_exact(&mut payload).await.ok()?;
-    let (protocol, info) = header::decode(&Bytes::from(block)).unwrap();
-    let kind = Kind::from_text(info.int(27).unwrap()).unwrap();
-    Some(Frame {
-        kind,
-        stream_id: fixed.seq,
-        protocol,
-        info,
-        payload: payload.into(),
-    })
+    Some(frames::frame(&fixed, block, payload))
 }

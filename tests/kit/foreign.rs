@@ -1,13 +1,12 @@
-//! Foreign HTTP/2 proxies between two hops: started where they are on the PATH, else skipped, plainly
-//! and even where the interop suite is required, since no ripcord needs them.
+//! Foreign HTTP/2 proxies between two hops, as processes.
 
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::peers::Peer;
 use super::process::{LIMIT, Process};
 
 #[path = "../../benches/proxy/foreign.rs"]
@@ -29,26 +28,18 @@ pub(crate) struct Foreign {
 }
 
 impl Kind {
-    const fn program(self) -> &'static str {
+    const fn peer(self) -> Peer {
         match self {
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
-            Self::Envoy => "envoy",
-            Self::Nghttpx => "nghttpx",
+            Self::Nginx => Peer::Nginx,
+            Self::Haproxy => Peer::Haproxy,
+            Self::Envoy => Peer::Envoy,
+            Self::Nghttpx => Peer::Nghttpx,
         }
     }
 
-    /// Starts one before `callee`; `None` where it is not installed.
-    pub(crate) fn start(self, callee: &str) -> Option<Foreign> {
-        let program = self.program();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
-            // Past the test harness, which shows nothing of a test that passes.
-            if let Ok(mut tty) = std::fs::File::options().append(true).open("/dev/stderr") {
-                let _ = writeln!(tty, "SKIPPED: no `{program}` on the PATH");
-            }
-            return None;
-        }
+    /// Starts one before `callee`.
+    pub(crate) fn start(self, callee: &str) -> Foreign {
+        let program = self.peer().name();
         let callee: SocketAddr = callee.parse().unwrap();
         let listen = free();
         static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -89,10 +80,10 @@ impl Kind {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
-        Some(Foreign {
+        Foreign {
             _process: process,
             address: listen.to_string(),
-        })
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Map, Value};
 
-use super::build;
+use super::peers::build;
 use super::process::Process;
 
 const CONFIG: &str = "yaml:
@@ -43,9 +43,8 @@ pub(crate) struct Span {
 }
 
 impl Collector {
-    /// `None` when it cannot be built.
-    pub(crate) fn start() -> Option<Self> {
-        let mut command = Command::new(build::collector()?);
+    pub(crate) fn start() -> Self {
+        let mut command = Command::new(build("collector", "collector", "."));
         command.arg("--config").arg(CONFIG);
         let process = Process::start("collector", command);
         let listening = |what: &str| {
@@ -61,11 +60,11 @@ impl Collector {
                 .as_str()
                 .is_some_and(|msg| msg.starts_with("Everything is ready"))
         });
-        Some(Self {
+        Self {
             process,
             grpc,
             http,
-        })
+        }
     }
 
     /// The first `count` spans of a trace; waits for them.

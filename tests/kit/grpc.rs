@@ -1,16 +1,20 @@
 //! Raw gRPC peers: the `h2` crate and its header maps, framing and percent-encoding by hand.
+//!
+//! [`callee`] and [`Caller`] serve and open many streams at a time; [`super::h2peer`] has peers for
+//! a test that plays one stream step by step.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
+use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::{Fields, Pairs, Scripts, fields, soon};
+use super::scripts::{Fields, Pairs, Scripts, fields, soon};
 
 /// How a callee ends a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +125,8 @@ pub(crate) fn unpercent(raw: &[u8]) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn frame(messages: &[Bytes]) -> Bytes {
+/// Messages, each behind its length.
+pub(crate) fn frame(messages: &[Bytes]) -> Bytes {
     let mut out = BytesMut::new();
     for message in messages {
         out.put_u8(0);
@@ -157,30 +162,44 @@ async fn read(body: &mut RecvStream) -> Result<Bytes, h2::Error> {
 pub(crate) async fn callee(scripts: Scripts<Script, Asked>) -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = socket.accept().await {
-            tokio::spawn(serve(stream, scripts.clone()));
-        }
-    });
-    address
-}
-
-async fn serve(socket: TcpStream, scripts: Scripts<Script, Asked>) {
-    let mut builder = h2::server::Builder::new();
-    builder.max_concurrent_streams(100_000);
-    let mut connection = builder.handshake::<_, Bytes>(socket).await.unwrap();
-    while let Some(Ok((request, respond))) = connection.accept().await {
+    tokio::spawn(serve(socket, move |request, respond| {
         let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
         let (script, tell) = scripts
             .take(&method)
             .unwrap_or_else(|| panic!("nobody waits for {method}"));
-        tokio::spawn(play(request, respond, script, tell));
+        Some(play(request, respond, script, tell))
+    }));
+    address
+}
+
+/// Serves connections. Each stream is a task, which `stream` makes; where it makes none the
+/// connection is closed.
+pub(crate) async fn serve<F, T>(socket: TcpListener, stream: F)
+where
+    F: FnMut(Request<RecvStream>, SendResponse<Bytes>) -> Option<T> + Clone + Send + 'static,
+    T: Future<Output = ()> + Send + 'static,
+{
+    while let Ok((socket, _)) = socket.accept().await {
+        let mut stream = stream.clone();
+        tokio::spawn(async move {
+            let mut builder = h2::server::Builder::new();
+            builder.max_concurrent_streams(100_000);
+            let Ok(mut connection) = builder.handshake::<_, Bytes>(socket).await else {
+                return;
+            };
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                let Some(task) = stream(request, respond) else {
+                    return;
+                };
+                tokio::spawn(task);
+            }
+        });
     }
 }
 
 async fn play(
     request: Request<RecvStream>,
-    mut respond: h2::server::SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
     script: Script,
     tell: oneshot::Sender<Asked>,
 ) {
@@ -284,15 +303,24 @@ impl Caller {
         Self(requests)
     }
 
-    pub(crate) async fn open(&self, authority: &str, path: &str, headers: &Pairs) -> Call {
+    pub(crate) async fn open(&self, authority: &str, path: &str, headers: HeaderMap) -> Call {
         let mut request = Request::new(());
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = format!("http://{authority}{path}").parse().unwrap();
-        *request.headers_mut() = header_map(headers);
+        *request.headers_mut() = headers;
         let mut requests = soon("a stream", self.0.clone().ready()).await.unwrap();
         let (response, out) = requests.send_request(request, false).unwrap();
         Call { response, out }
     }
+}
+
+/// A whole answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// What came behind the headers: a body and trailers, if there were some.
+    pub(crate) rest: Option<(Bytes, Option<HeaderMap>)>,
 }
 
 impl Call {
@@ -308,30 +336,46 @@ impl Call {
         }
     }
 
-    pub(crate) fn reset(mut self, code: u32) {
+    pub(crate) fn reset(&mut self, code: u32) {
         self.out.send_reset(code.into());
     }
 
     /// All that comes until the end.
-    pub(crate) async fn hear(self) -> Answered {
+    pub(crate) async fn answer(self) -> Answer {
         let response = soon("the response", self.response).await.unwrap();
         let (parts, mut body) = response.into_parts();
-        assert_eq!(parts.status, 200);
-        if body.is_end_stream() {
-            let mut trailers = parts.headers;
-            trailers.remove("content-type");
-            return Answered {
-                headers: None,
-                messages: Vec::new(),
-                trailers,
-            };
+        let rest = if body.is_end_stream() {
+            None
+        } else {
+            let bytes = soon("the messages", read(&mut body)).await.unwrap();
+            let trailers = soon("the trailers", body.trailers()).await.unwrap();
+            Some((bytes, trailers))
+        };
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            rest,
         }
-        let messages = unframe(soon("the messages", read(&mut body)).await.unwrap());
-        let trailers = soon("the trailers", body.trailers()).await.unwrap();
-        Answered {
-            headers: Some(parts.headers),
-            messages,
-            trailers: trailers.expect("trailers"),
+    }
+
+    /// The same of a gRPC callee.
+    pub(crate) async fn hear(self) -> Answered {
+        let mut answer = self.answer().await;
+        assert_eq!(answer.status, 200);
+        match answer.rest {
+            None => {
+                answer.headers.remove("content-type");
+                Answered {
+                    headers: None,
+                    messages: Vec::new(),
+                    trailers: answer.headers,
+                }
+            }
+            Some((body, trailers)) => Answered {
+                headers: Some(answer.headers),
+                messages: unframe(body),
+                trailers: trailers.expect("trailers"),
+            },
         }
     }
 }

@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// How long anything may take. Longer than any limit that a test sets a peer, and than what a
 /// busy machine needs (30 s were once not enough to start a process).
-pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Lines kept for a failure's report.
 const TAIL: usize = 40;
@@ -67,7 +67,6 @@ impl Process {
         }
     }
 
-    #[allow(dead_code, reason = "only some of the test binaries measure")]
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
@@ -130,7 +129,6 @@ impl Process {
     }
 
     /// What `wanted` finds in a line that is no JSON; waits for it.
-    #[allow(dead_code, reason = "only some of the test binaries read logs")]
     pub(crate) fn text<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
         self.wait(what, |heard| {
             heard.noise.iter().find_map(|line| wanted(line))
@@ -262,4 +260,10 @@ fn watchdog(pid: u32) {
     if let Some(stdin) = &mut dog.lock().unwrap().stdin {
         let _ = writeln!(stdin, "{pid}");
     }
+}
+
+/// One case at a time, while the guard lives: they share two cores, and time is measured.
+pub(crate) fn alone() -> impl Drop {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,6 +20,15 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 3] = [Self::Bidi, Self::Client, Self::Server];
 
+    /// How many messages went up and down when such a stream is in its middle.
+    pub(crate) const fn middle(self) -> (usize, usize) {
+        match self {
+            Self::Bidi => (1, 1),
+            Self::Client => (2, 0),
+            Self::Server => (1, 2),
+        }
+    }
+
     pub(crate) const fn method(self) -> &'static str {
         match self {
             Self::Bidi => "Bidi",
@@ -74,7 +83,8 @@ pub(crate) fn barrier(name: &str) -> Value {
 /// When a caller lets go: before any message, in mid stream, after its half-close.
 pub(crate) const PHASES: [&str; 3] = ["before", "middle", "half-closed"];
 
-/// A stream that its caller cancels in that phase: when the callee has passed `ready`, and it `now`.
+/// A stream that its caller cancels in that phase: when the callee has passed `ready`, and it
+/// `now`.
 pub(crate) fn canceled(phase: &str) -> Scenario {
     let middle = usize::from(phase != "before");
     let close = match phase {
@@ -95,6 +105,19 @@ pub(crate) fn canceled(phase: &str) -> Scenario {
         op("cancel"),
     ];
     scenario(phase, Kind::Bidi, script, ops)
+}
+
+/// A stream that is under way, whose callee has passed `ready` and waits for a cancel; `last` is
+/// what its caller does then.
+pub(crate) fn in_the_middle(kind: Kind, last: Value) -> Scenario {
+    let (up, down) = kind.middle();
+    let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
+    scenario(
+        format!("{kind:?}"),
+        kind,
+        script,
+        [send(up, 5), recv(down), last],
+    )
 }
 
 /// The handler returns.
