@@ -62,6 +62,12 @@ pub(crate) fn header_map(pairs: &Pairs) -> HeaderMap {
     out
 }
 
+/// The headers that a request for a stream begins with; `kind` is its content type.
+pub(crate) fn request(kind: &str) -> Pairs {
+    let pair = |name: &str, value: &str| (name.into(), value.into());
+    vec![pair("te", "trailers"), pair("content-type", kind)]
+}
+
 /// What a header map says, `-bin` values decoded and comma-joined lists taken apart (an
 /// implementation may pad them or not, join them or not).
 pub(crate) fn said(headers: &HeaderMap) -> Fields {
@@ -303,7 +309,11 @@ impl Caller {
         Self(requests)
     }
 
-    pub(crate) async fn open(&self, authority: &str, path: &str, headers: HeaderMap) -> Call {
+    pub(crate) async fn open(&self, authority: &str, path: &str, headers: &Pairs) -> Call {
+        self.ask(authority, path, header_map(headers)).await
+    }
+
+    pub(crate) async fn ask(&self, authority: &str, path: &str, headers: HeaderMap) -> Call {
         let mut request = Request::new(());
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = format!("http://{authority}{path}").parse().unwrap();

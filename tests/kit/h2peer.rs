@@ -220,10 +220,7 @@ impl H2Caller {
 
 /// The headers of a request for a stream, and more of them.
 fn request(more: HeaderMap) -> HeaderMap {
-    let mut all = headers(&[
-        ("te", "trailers"),
-        ("content-type", "application/grpc+thrift"),
-    ]);
+    let mut all = grpc::header_map(&grpc::request("application/grpc+thrift"));
     all.extend(more);
     all
 }
@@ -234,7 +231,7 @@ async fn call(address: &str, mut wanted: UnboundedReceiver<Command>) {
     while let Some(command) = wanted.recv().await {
         match (command, &mut current) {
             (Command::Open(path, headers), current) => {
-                *current = Some(caller.open("ripcord", &path, headers).await);
+                *current = Some(caller.ask("ripcord", &path, headers).await);
             }
             (Command::Send(bytes), Some(call)) => call.send_raw(bytes, false).await,
             (Command::Reset(code), Some(call)) => call.reset(code),
@@ -259,7 +256,7 @@ pub(crate) fn told(
     let answer = runtime.block_on(async {
         let caller = grpc::Caller::connect(address).await;
         let path = format!("/{service}/Echo");
-        let mut call = caller.open("ripcord", &path, request(headers(more))).await;
+        let mut call = caller.ask("ripcord", &path, request(headers(more))).await;
         // The stream may be over already.
         let message = grpc::frame(&[Bytes::from_static(b"hello")]);
         call.send_raw(message, false).await;

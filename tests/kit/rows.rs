@@ -101,6 +101,14 @@ pub(crate) fn rows(begin: &str) -> Vec<Row> {
     found
 }
 
+/// What is in the trailers beside the native end.
+fn add_own_trailers(told: &Told, prints: &mut Value) {
+    let own = |(key, _): &(&String, &String)| key.starts_with("ripcord-");
+    for (key, value) in told.fields.iter().filter(own) {
+        prints["trailer"][key] = json!([value]);
+    }
+}
+
 /// What a Kitex caller prints.
 fn kitex_prints(row: &Row, any_text: bool) -> Value {
     let told = &row.ttheader;
@@ -128,13 +136,7 @@ fn kitex_prints(row: &Row, any_text: bool) -> Value {
         other => panic!("{}: {other}", row.from),
     };
     if told.words[1] != "rst" {
-        for (key, value) in told
-            .fields
-            .iter()
-            .filter(|(key, _)| key.starts_with("ripcord-"))
-        {
-            prints["trailer"][key] = json!([value]);
-        }
+        add_own_trailers(told, &mut prints);
     }
     prints
 }
@@ -161,13 +163,7 @@ fn grpc_prints(row: &Row, any_text: bool) -> Value {
         prints["code"] = json!(code);
         prints["code_kind"] = json!("grpc");
     }
-    for (key, value) in told
-        .fields
-        .iter()
-        .filter(|(key, _)| key.starts_with("ripcord-"))
-    {
-        prints["trailer"][key] = json!([value]);
-    }
+    add_own_trailers(told, &mut prints);
     prints
 }
 

@@ -188,14 +188,8 @@ impl Run {
     }
 
     async fn grpc_call(&self, world: &World) -> Told {
-        let mut headers: Pairs = vec![
-            (b"te".to_vec(), b"trailers".to_vec()),
-            (
-                b"content-type".to_vec(),
-                b"application/grpc+thrift".to_vec(),
-            ),
-            (b"grpc-accept-encoding".to_vec(), b"gzip,snappy".to_vec()),
-        ];
+        let mut headers: Pairs = grpc::request("application/grpc+thrift");
+        headers.push((b"grpc-accept-encoding".to_vec(), b"gzip,snappy".to_vec()));
         let encoding = match self.case.what {
             What::Gzip | What::BrokenGzip => Some("gzip"),
             What::Snappy => Some("snappy"),
@@ -205,11 +199,7 @@ impl Run {
             headers.push((b"grpc-encoding".to_vec(), encoding.into()));
         }
         let path = format!("/{}/{}", self.service(), self.name);
-        let mut call = world
-            .keep
-            .grpc
-            .open("callee", &path, grpc::header_map(&headers))
-            .await;
+        let mut call = world.keep.grpc.open("callee", &path, &headers).await;
         let message = |payload: &[u8]| {
             let (flag, payload) = match encoding {
                 Some(_) => (1, gzip(payload)),

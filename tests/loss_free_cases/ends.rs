@@ -46,20 +46,14 @@ pub(crate) async fn grpc_nest(world: Arc<World>, case: GrpcCase) -> Checked {
     let name = world.name();
     let script = grpc::Script::Answer(case.head.clone(), case.replied.clone(), case.end.clone());
     let heard = world.grpc.add(&name, script);
-    let mut headers: Pairs = vec![
-        (b"te".to_vec(), b"trailers".to_vec()),
-        (b"content-type".to_vec(), case.kind.into()),
-    ];
+    let mut headers: Pairs = grpc::request(case.kind);
     if let Some(seconds) = case.timeout {
         headers.push((b"grpc-timeout".to_vec(), format!("{seconds}S").into_bytes()));
     }
     headers.extend(case.headers.clone());
     let path = format!("/test.Grpc/{name}{}", case.suffix);
     let entry = world.entry(case.strip);
-    let mut call = entry
-        .grpc
-        .open(&case.authority, &path, grpc::header_map(&headers))
-        .await;
+    let mut call = entry.grpc.open(&case.authority, &path, &headers).await;
     call.send(&case.sent, true).await;
     let answered = call.hear().await;
     let asked = soon("the callee", heard).await.unwrap();
@@ -254,16 +248,10 @@ async fn grpc_cancel(world: &World, case: &Cancel, code: u32) -> Checked {
     let head = case.answered.then(Pairs::new);
     let script = grpc::Script::Hold(head, Arc::new(Mutex::new(Some(opened))));
     let heard = world.grpc.add(&name, script);
-    let headers: Pairs = vec![
-        (b"te".to_vec(), b"trailers".to_vec()),
-        (b"content-type".to_vec(), b"application/grpc".to_vec()),
-    ];
+    let headers: Pairs = grpc::request("application/grpc");
     let path = format!("/test.Grpc/{name}");
     let entry = world.entry(case.strip);
-    let mut call = entry
-        .grpc
-        .open("callee", &path, grpc::header_map(&headers))
-        .await;
+    let mut call = entry.grpc.open("callee", &path, &headers).await;
     call.send(&case.sent, case.half_closed).await;
     soon("the stream", open).await.unwrap();
     call.reset(code);

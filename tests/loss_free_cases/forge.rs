@@ -146,21 +146,11 @@ async fn told(world: &World, lie: &Lie, forged: &Pairs) -> Told {
         ),
     }
     if lie.to_grpc {
-        let headers: Pairs = vec![
-            (b"te".to_vec(), b"trailers".to_vec()),
-            (
-                b"content-type".to_vec(),
-                b"application/grpc+thrift".to_vec(),
-            ),
-        ];
+        let headers: Pairs = grpc::request("application/grpc+thrift");
         let entry = world.entry(lie.strip);
         let mut call = entry
             .grpc
-            .open(
-                "callee",
-                &format!("/{service}/{name}"),
-                grpc::header_map(&headers),
-            )
+            .open("callee", &format!("/{service}/{name}"), &headers)
             .await;
         call.send(&[], true).await;
         let trailers = call.hear().await.trailers;
@@ -254,21 +244,11 @@ async fn asked(world: &World, case: &LyingCall, forged: &Pairs) -> Result<Reques
     let entry = world.entry(case.strip);
     let fields: Pairs = case.honest.iter().chain(forged).cloned().collect();
     let refused = if case.from_grpc {
-        let mut headers: Pairs = vec![
-            (b"te".to_vec(), b"trailers".to_vec()),
-            (
-                b"content-type".to_vec(),
-                b"application/grpc+thrift".to_vec(),
-            ),
-        ];
+        let mut headers: Pairs = grpc::request("application/grpc+thrift");
         headers.extend(fields);
         let mut call = entry
             .grpc
-            .open(
-                "callee",
-                &format!("/{service}/{name}"),
-                grpc::header_map(&headers),
-            )
+            .open("callee", &format!("/{service}/{name}"), &headers)
             .await;
         call.send(&[], true).await;
         let trailers = call.hear().await.trailers;
