@@ -126,9 +126,6 @@ impl Cluster {
         if new.len() == old.len() && new.iter().zip(old.iter()).all(same) {
             return false;
         }
-        for gone in old.iter().filter(|e| !seen.contains(&e.address)) {
-            gone.remove();
-        }
         self.endpoints.store(Arc::new(new));
         self.changed.notify_waiters();
         true

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -24,7 +24,6 @@ pub struct Endpoint {
     failures: AtomicU32,
     /// Microseconds after `born` until which it is left alone; 0 when it is well.
     retry_at: AtomicU64,
-    removed: AtomicBool,
     /// Guards that live.
     open: AtomicUsize,
     /// Streams and calls that are over, by who ended them: caller, callee, hop.
@@ -40,7 +39,6 @@ impl Endpoint {
             born: Instant::now(),
             failures: AtomicU32::new(0),
             retry_at: AtomicU64::new(0),
-            removed: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             ended: Default::default(),
         }
@@ -60,12 +58,6 @@ impl Endpoint {
         (left > 0).then(|| Duration::from_micros(left))
     }
 
-    /// Whether it is no longer one of its backend's: connections to it take no new streams.
-    #[must_use]
-    pub fn removed(&self) -> bool {
-        self.removed.load(Ordering::Relaxed)
-    }
-
     /// Streams and calls that use it now, on all workers, those included that are being opened.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -76,10 +68,6 @@ impl Endpoint {
     #[must_use]
     pub fn ended(&self, by: Party) -> u64 {
         self.ended_by(by).load(Ordering::Relaxed)
-    }
-
-    pub(super) fn remove(&self) {
-        self.removed.store(true, Ordering::Relaxed);
     }
 
     /// A connection could not be opened. While the endpoint is already left alone this changes

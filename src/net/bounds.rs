@@ -47,7 +47,8 @@ pub struct Ping {
 }
 
 impl Bounds {
-    /// Wide bounds, for peers in tests and the demo.
+    /// Wide bounds, for peers in tests.
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn wide(node: &str) -> Self {
         Self {

@@ -55,8 +55,8 @@ pub(crate) struct Finished<'a> {
 
 impl Telemetry {
     /// Everything off but the numbers and the list of live streams.
-    #[must_use]
-    pub fn quiet(workers: usize, wires: &[&'static Wire]) -> Self {
+    #[cfg(test)]
+    pub(crate) fn quiet(workers: usize, wires: &[&'static Wire]) -> Self {
         Self::new(workers, wires, Tracer::off(), AccessLog::off())
     }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{SpanId, TraceId};
-use opentelemetry_sdk::trace::{IdGenerator, SpanExporter};
+use opentelemetry_sdk::trace::IdGenerator;
 
 use crate::stream::{Metadata, Propagation, RequestHead};
 use crate::telemetry::context::{self, Outgoing};
@@ -143,11 +143,12 @@ impl Tracer {
     }
 
     /// A tracer that hands its spans to any exporter, with ids from `ids`.
-    pub fn with_exporter(
+    #[cfg(test)]
+    pub(crate) fn with_exporter(
         node: &Arc<str>,
         settings: &TraceSettings,
         ids: Box<dyn IdGenerator>,
-        exporter: impl SpanExporter + 'static,
+        exporter: impl opentelemetry_sdk::trace::SpanExporter + 'static,
     ) -> Result<(Self, ExportGuard), ExportError> {
         let (sink, guard) = crate::telemetry::export::start(node, settings, || Ok(exporter))?;
         Ok((Self::with_sink(node, settings.ratio, ids, sink), guard))
@@ -172,12 +173,6 @@ impl Tracer {
                     .build(),
             })),
         }
-    }
-
-    /// Whether spans are made.
-    #[must_use]
-    pub const fn is_on(&self) -> bool {
-        self.inner.is_some()
     }
 
     /// What became of the spans so far; `None` when off.
@@ -270,9 +265,8 @@ impl StreamTrace {
         self.inner.as_ref().map(|ids| (ids.trace_id, ids.server))
     }
 
-    /// Whether spans of this stream are exported.
-    #[must_use]
-    pub fn is_sampled(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_sampled(&self) -> bool {
         self.inner.as_ref().is_some_and(|ids| ids.sampled)
     }
 }

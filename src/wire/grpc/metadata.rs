@@ -201,12 +201,6 @@ pub fn response_head(headers: &HeaderMap) -> ResponseHead {
     }
 }
 
-/// Whether a response is gRPC's, so that its body is messages.
-#[must_use]
-pub fn is_grpc(parts: &http::response::Parts) -> bool {
-    parts.status == StatusCode::OK && payload(&parts.headers).is_some()
-}
-
 /// Writes a callee's headers.
 #[must_use]
 pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {

@@ -268,8 +268,8 @@ impl Decoder {
     }
 
     /// Whether an end of the input here would cut a frame.
-    #[must_use]
-    pub fn in_frame(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn in_frame(&self) -> bool {
         !self.buf.is_empty() || self.skip > 0
     }
 

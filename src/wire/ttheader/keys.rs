@@ -15,19 +15,10 @@ pub const TO_METHOD: u16 = 9;
 pub const RPC_TIMEOUT: u16 = 12;
 /// Message type, ping-pong only.
 pub const MESSAGE_TYPE: u16 = 22;
-/// Frame type, as text: [`FRAME_META`] to [`FRAME_RST`].
+/// Frame type, as text: 1 to 5 (`frame::Kind`).
 pub const FRAME_TYPE: u16 = 27;
-
-/// [`FRAME_TYPE`]: about the connection.
-pub const FRAME_META: &str = "1";
 /// [`FRAME_TYPE`]: opens one direction of a stream.
 pub const FRAME_HEADER: &str = "2";
-/// [`FRAME_TYPE`]: one message.
-pub const FRAME_DATA: &str = "3";
-/// [`FRAME_TYPE`]: the caller's half-close, the callee's end.
-pub const FRAME_TRAILER: &str = "4";
-/// [`FRAME_TYPE`]: a cancel.
-pub const FRAME_RST: &str = "5";
 
 /// Thrift struct payloads: what Kitex streaming writes.
 pub const PROTOCOL_THRIFT_STRUCT: u8 = 0x10;
