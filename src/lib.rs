@@ -1,11 +1,18 @@
 //! ripcord: a sidecar proxy that bridges gRPC and Kitex TTHeader streaming, in both directions.
 //!
-//! The data path, in reading order: `listen` accepts a connection, tells the protocols apart and
-//! hands it to a `worker`; a wire's server role ([`wire::grpc`], [`wire::ttheader`]) turns it into streams of the
-//! neutral model ([`stream`]); `proxy` finds the stream's [`route`], opens a stream on a
-//! [`backend`] by a wire's client role, and lets the [`bridge`] carry it to its first end, which each
-//! side hears in its native form (`wire::grpc::end`, `wire::ttheader::end`). [`config`], [`telemetry`] and
-//! [`admin`] stand beside it; [`App`] puts all of it together.
+//! The data path, in reading order:
+//!
+//! 1. `listen` accepts a connection and hands it to a `worker`, which runs it as a job.
+//! 2. The registry of wires ([`wire`]) tells what the connection speaks and serves it by that wire's
+//!    server role ([`wire::grpc`], [`wire::ttheader`]): streams of the neutral model ([`stream`]).
+//! 3. `proxy` finds the stream's [`route`] and opens a stream on a [`backend`], by a wire's client
+//!    role, on a connection of the worker's pool.
+//! 4. The [`bridge`] carries the stream to its first end. Each side hears it in its native form
+//!    (`wire::grpc::end`, `wire::ttheader::end`).
+//!
+//! `context` has what a stream's task needs of its process and worker; `drain` ends what runs.
+//! [`config`], [`telemetry`] and [`admin`] stand beside the path. `setup` turns the configuration into
+//! the values that the parts take, and [`App`] puts all of it together.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod admin;
