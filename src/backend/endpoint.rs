@@ -126,53 +126,41 @@ impl Endpoint {
 
 /// One stream or call that an endpoint was picked for. It lives as long as that does and hears how
 /// it went, so that whoever picks the next endpoint can know.
+///
+/// One pointer: each stream's task keeps it.
 #[derive(Debug)]
-pub struct EndpointGuard {
-    address: SocketAddr,
-    /// None where the address is the caller's choice, not one of a backend's endpoints.
-    endpoint: Option<Arc<Endpoint>>,
-}
+pub struct EndpointGuard(Arc<Endpoint>);
 
 impl EndpointGuard {
     pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
         endpoint.open.fetch_add(1, Ordering::Relaxed);
-        Self {
-            address: endpoint.address,
-            endpoint: Some(endpoint),
-        }
+        Self(endpoint)
     }
 
-    /// For an address that no backend lists.
-    pub(super) const fn unlisted(address: SocketAddr) -> Self {
-        Self {
-            address,
-            endpoint: None,
-        }
+    /// For an address that the caller chose, not a backend's list: nobody else knows it.
+    pub(super) fn unlisted(address: SocketAddr) -> Self {
+        Self::new(Arc::new(Endpoint::new(address, Backoff::default(), 0)))
     }
 
     /// Where it is.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
     }
 
     #[cfg(test)]
-    pub(super) const fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        self.endpoint.as_ref()
+    pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
     }
 
     /// Nothing could be opened there.
     pub fn failed(self) {
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.report_failure();
-        }
+        self.0.report_failure();
     }
 
     /// The stream or the call was opened.
     pub fn opened(&self) {
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.report_success();
-        }
+        self.0.report_success();
     }
 
     /// It is over, with the end that won.
@@ -182,16 +170,12 @@ impl EndpointGuard {
 
     /// It is over, and all that is known of its end is who brought it about.
     pub fn ended_by(self, by: Party) {
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.ended_by(by).fetch_add(1, Ordering::Relaxed);
-        }
+        self.0.ended_by(by).fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for EndpointGuard {
     fn drop(&mut self) {
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.open.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -30,7 +30,7 @@ fn three() -> Arc<Cluster> {
 fn at(cluster: &Cluster, turn: usize) -> Option<Arc<Endpoint>> {
     let head = &RequestHead::default();
     let guard = cluster.pick(&PickHint { turn, head })?;
-    guard.endpoint().cloned()
+    Some(Arc::clone(guard.endpoint()))
 }
 
 fn picked(cluster: &Cluster, turns: std::ops::Range<usize>) -> Vec<u16> {
@@ -126,7 +126,7 @@ async fn a_guard_counts_while_it_lives_and_hears_who_ended_its_stream() {
     let head = &RequestHead::default();
     let pick = || cluster.pick(&PickHint { turn: 0, head }).unwrap();
     let (first, second, third) = (pick(), pick(), pick());
-    let endpoint = Arc::clone(first.endpoint().unwrap());
+    let endpoint = Arc::clone(first.endpoint());
     assert_eq!(endpoint.open(), 3);
     first.ended(&End::complete(Metadata::new()));
     second.ended(&End::hop(HopKind::Deadline, "too late"));
