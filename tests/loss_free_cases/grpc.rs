@@ -166,6 +166,7 @@ pub(crate) async fn callee(scripts: Scripts<Script, Asked>) -> SocketAddr {
 }
 
 async fn serve(socket: TcpStream, scripts: Scripts<Script, Asked>) {
+    socket.set_nodelay(true).unwrap();
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(100_000);
     let mut connection = builder.handshake::<_, Bytes>(socket).await.unwrap();
@@ -279,6 +280,7 @@ pub(crate) struct Call {
 impl Caller {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
         let (requests, connection) = h2::client::handshake(socket).await.unwrap();
         tokio::spawn(connection);
         Self(requests)

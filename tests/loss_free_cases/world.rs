@@ -1,4 +1,4 @@
-//! Two ripcords in this process and the raw peers around them:
+//! Two ripcords and the raw peers around them:
 //!
 //! ```text
 //! gRPC caller     -- gRPC -->     [one] -- TTHeader --> [two] -- gRPC -->     gRPC callee
@@ -7,8 +7,12 @@
 //!
 //! and, for single hops, routes from [one] right to the callees.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use ripcord::{App, config};
 use tokio::task::JoinSet;
 
@@ -28,21 +32,46 @@ pub(crate) struct World {
     pub(crate) grpc: Scripts<grpc::Script, grpc::Asked>,
     pub(crate) tt: Scripts<tt::Script, tt::Heard>,
     next: AtomicU64,
-    _apps: [App; 2],
+    _hops: [Box<dyn Hop>; 2],
 }
 
-async fn start(text: &str) -> App {
-    let config = config::parse("test", text).unwrap_or_else(|faults| panic!("{faults}"));
-    App::start(config, None, None).await.unwrap()
+/// A running ripcord. Dropping it ends it.
+pub(crate) trait Hop: Send + Sync {
+    /// Where one of its listeners is.
+    fn address(&self, listener: &str) -> SocketAddr;
+}
+
+/// One in this process.
+struct InProcess(App);
+
+impl Hop for InProcess {
+    fn address(&self, listener: &str) -> SocketAddr {
+        self.0.address(listener).unwrap()
+    }
+}
+
+/// What starts a ripcord, from the name of its node and a configuration without `telemetry`.
+pub(crate) type Starting = std::pin::Pin<Box<dyn Future<Output = Box<dyn Hop>>>>;
+
+/// In this process.
+fn in_process(_node: &str, text: &str) -> Starting {
+    let text = format!("{text}telemetry: {{ access_log: off }}\n");
+    Box::pin(async move {
+        let config = config::parse("test", &text).unwrap_or_else(|faults| panic!("{faults}"));
+        let hop: Box<dyn Hop> = Box::new(InProcess(App::start(config, None, None).await.unwrap()));
+        hop
+    })
 }
 
 impl World {
-    pub(crate) async fn start() -> Self {
+    async fn start(start: impl Fn(&str, &str) -> Starting) -> Self {
         let (grpc, tt) = (Scripts::default(), Scripts::default());
         let grpc_callee = self::grpc::callee(grpc.clone()).await;
         let tt_callee = self::tt::callee(tt.clone()).await;
-        let two = start(&format!(
-            "
+        let two = start(
+            "two",
+            &format!(
+                "
 node: two
 workers: 1
 listeners: [{{ name: in, address: '127.0.0.1:0' }}]
@@ -52,13 +81,15 @@ backends:
 routes:
   - {{ name: grpc, match: {{ service: test.Grpc }}, backend: grpc }}
   - {{ name: tt, match: {{ service: Tt }}, backend: tt }}
-telemetry: {{ access_log: off }}
 "
-        ))
+            ),
+        )
         .await;
-        let next = two.address("in").unwrap();
-        let one = start(&format!(
-            "
+        let next = two.address("in");
+        let one = start(
+            "one",
+            &format!(
+                "
 node: one
 workers: 1
 listeners:
@@ -76,12 +107,12 @@ routes:
   - {{ name: to-tt, match: {{ service: ToTt }}, backend: tt }}
   - {{ name: checked-grpc, match: {{ service: CheckedGrpc }}, backend: grpc, validate: thrift }}
   - {{ name: checked-tt, match: {{ service: CheckedTt }}, backend: tt, validate: thrift }}
-telemetry: {{ access_log: off }}
 "
-        ))
+            ),
+        )
         .await;
         let entry = async |name| {
-            let address = one.address(name).unwrap();
+            let address = one.address(name);
             Entry {
                 grpc: grpc::Caller::connect(address).await,
                 tt: tt::Wire::connect(address).await,
@@ -93,7 +124,7 @@ telemetry: {{ access_log: off }}
             grpc,
             tt,
             next: AtomicU64::new(0),
-            _apps: [one, two],
+            _hops: [one, two],
         }
     }
 
@@ -115,12 +146,17 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
+    /// With ripcords in this process.
     pub(crate) fn start() -> Self {
+        Self::with(in_process)
+    }
+
+    pub(crate) fn with(start: impl Fn(&str, &str) -> Starting) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let world = runtime.block_on(World::start());
+        let world = runtime.block_on(World::start(start));
         Self {
             runtime,
             world: world.into(),
@@ -147,4 +183,36 @@ impl Runner {
             Ok(())
         })
     }
+
+    /// Runs batches of streams until one has a complaint. They are the same in every run.
+    pub(crate) fn check<S: Strategy>(
+        &self,
+        one: S,
+        run: impl Fn(&Self, Vec<S::Value>) -> Result<(), String>,
+    ) where
+        S::Value: Clone,
+    {
+        let config = Config {
+            cases: batches(),
+            failure_persistence: None,
+            max_shrink_iters: 400,
+            ..Config::default()
+        };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let batches = vec(one, 1..=2 * TOGETHER);
+        let result = TestRunner::new_with_rng(config, rng).run(&batches, |batch| {
+            run(self, batch).map_err(TestCaseError::fail)
+        });
+        if let Err(error) = result {
+            panic!("{error}");
+        }
+    }
+}
+
+/// Batches, and streams in each on the average. `RIPCORD_BATCHES` asks for more of them.
+const BATCHES: u32 = 8;
+const TOGETHER: usize = 64;
+
+fn batches() -> u32 {
+    std::env::var("RIPCORD_BATCHES").map_or(BATCHES, |n| n.parse().expect("a number"))
 }
