@@ -257,6 +257,7 @@ tests() {
     echo
     test_totals "$log"
     print_missing
+    grep "^missing in " "$log" || true
     [ -n "${RIPCORD_OLD:-}" ] || echo "tests/mixed.rs: ignored, this clone has no old build"
 }
 

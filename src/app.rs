@@ -12,18 +12,17 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, watch};
-use crate::net::budget::Budget;
+use crate::context::Process;
+use crate::listen::{self, Local};
 use crate::net::tcp;
-use crate::proxy::Tap;
-use crate::telemetry::{Metrics, Telemetry, TelemetryGuard, flood};
-use crate::wire::ttheader;
-use crate::worker::{Handle, Job, Shared};
-use crate::{admin, listen, setup};
+use crate::telemetry::{Metrics, Tap, Telemetry, TelemetryGuard, flood};
+use crate::worker::Handle;
+use crate::{admin, setup};
 
 /// A running proxy.
 pub struct App {
-    shared: Arc<Shared>,
-    workers: Arc<[Handle]>,
+    process: Arc<Process>,
+    workers: Arc<[Handle<Local>]>,
     listeners: Vec<(String, SocketAddr)>,
     admin: Option<SocketAddr>,
     tasks: JoinSet<()>,
@@ -51,24 +50,9 @@ impl App {
         let (telemetry, guard) = Telemetry::start(&setup::telemetry_settings(&config))?;
         let (mut tasks, mut pages) = (JoinSet::new(), JoinSet::new());
         let routes = Arc::new(setup::routes(Arc::clone(&config)));
-        let shared = Arc::new(Shared {
-            node: Arc::from(config.node.as_str()),
-            limits: config.limits.clone(),
-            routes: Arc::clone(&routes),
-            budget: Budget::new(config.limits.process_buffer),
-            own: Arc::default(),
-            ttheader: ttheader::Counters::new(),
-            grpc_slow_streams: Arc::default(),
-            listeners: config
-                .listeners
-                .iter()
-                .cloned()
-                .map(listen::Shared::new)
-                .collect(),
-            telemetry,
-            tap,
-        });
-        setup::register_metrics(&shared);
+        let process = setup::process(&config, routes, telemetry, tap);
+        let served = setup::listeners(&config, &process);
+        setup::register_metrics(&process, &served);
         let mut sockets = Vec::new();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
@@ -92,11 +76,19 @@ impl App {
             .as_ref()
             .map(TcpListener::local_addr)
             .transpose()?;
+        let start = |worker| {
+            let (process, served) = (Arc::clone(&process), served.clone());
+            Handle::start(worker, move || {
+                let local = Local::new(worker, process, &served);
+                local.context.sweep();
+                local
+            })
+        };
         let workers = (0..config.workers)
-            .map(|id| Handle::start(id, Arc::clone(&shared)))
+            .map(start)
             .collect::<Result<Arc<[_]>, _>>()
             .context("cannot start a worker")?;
-        for (index, (socket, listener)) in sockets.into_iter().zip(&shared.listeners).enumerate() {
+        for (index, (socket, listener)) in sockets.into_iter().zip(&served).enumerate() {
             tasks.spawn(listen::accept(
                 socket,
                 index,
@@ -106,16 +98,16 @@ impl App {
         }
         let ready = Arc::new(AtomicBool::new(true));
         if let Some(socket) = admin_socket {
-            let state = setup::admin_state(&shared, &ready);
+            let state = setup::admin_state(&process, &ready);
             pages.spawn(admin::serve(socket, state, std::future::pending()));
         }
         let hup = Arc::new(Notify::new());
         if let Some(file) = file {
             let (hup, started) = (Arc::clone(&hup), Arc::clone(&config));
-            let shared = Arc::clone(&shared);
+            let process = Arc::clone(&process);
             tasks.spawn(async move {
                 watch::run(&file, Arc::clone(&started), &hup, |reload| {
-                    setup::apply(&shared, &started, reload)
+                    setup::apply(&process, &started, reload)
                 })
                 .await;
             });
@@ -127,7 +119,7 @@ impl App {
             info!(listener = "admin", %address, "listening");
         }
         Ok(Self {
-            shared,
+            process,
             workers,
             listeners,
             admin: admin_address,
@@ -157,7 +149,7 @@ impl App {
     /// The numbers on its `/metrics`, for one more that its owner keeps.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.shared.telemetry.metrics
+        &self.process.telemetry.metrics
     }
 
     /// Reads the configuration file again, as SIGHUP does.
@@ -170,11 +162,11 @@ impl App {
     pub async fn drain(mut self) {
         self.ready.store(false, Ordering::Relaxed);
         self.tasks.shutdown().await;
-        let live = &self.shared.telemetry.live;
-        let timeout = self.shared.routes.load().config.drain.timeout;
+        let live = &self.process.telemetry.live;
+        let timeout = self.process.routes.load().config.drain.timeout;
         info!(streams = live.len(), ?timeout, "draining");
         for worker in self.workers.iter() {
-            worker.give(Job::Drain);
+            worker.give(async |local| local.context.drain.begin());
         }
         let over = async {
             let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
@@ -191,7 +183,10 @@ impl App {
         let mut closed = Vec::new();
         for worker in self.workers.iter() {
             let (done, answer) = oneshot::channel();
-            worker.give(Job::Close(done));
+            worker.give(async move |local| {
+                local.context.close().await;
+                let _ = done.send(());
+            });
             closed.push(answer);
         }
         for answer in closed {

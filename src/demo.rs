@@ -12,12 +12,13 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::sync::mpsc;
 
 use crate::app::App;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Protocol};
 use crate::explain;
-use crate::proxy::Observed;
 use crate::stream::{
-    Cancel, Cause, Class, End, How, Party, Path, Payload, Reason, RequestHead, Status, code,
+    Cancel, CancelSignal, Cause, Class, End, Party, Path, Payload, Reason, RequestHead, Status,
+    code,
 };
+use crate::telemetry::Observed;
 use peers::{Call, Callee, Seen};
 
 /// The longest that anything in the demo may take.
@@ -188,9 +189,9 @@ impl World {
             bail!("the callee heard {:?}", heard.end.reason)
         };
         ensure!(
-            matches!(cancel.how, How::Reset(8)),
+            cancel.signal == CancelSignal::numbered("reset", 8),
             "the gRPC callee saw {:?}",
-            cancel.how
+            cancel.signal
         );
         show(began, "gRPC callee", &heard, "RST_STREAM CANCEL");
 
@@ -304,9 +305,10 @@ impl World {
 /// The last hop's backends speak the other protocol than the one that the stream came by.
 fn swap_protocols(mut config: Config) -> Config {
     for backend in config.backends.values_mut() {
-        backend.protocol = match backend.protocol {
-            config::Protocol::Grpc => config::Protocol::TtHeader,
-            config::Protocol::TtHeader => config::Protocol::Grpc,
+        backend.protocol = if backend.protocol == Protocol::GRPC {
+            Protocol::TTHEADER
+        } else {
+            Protocol::GRPC
         };
     }
     config
@@ -315,7 +317,9 @@ fn swap_protocols(mut config: Config) -> Config {
 fn show(began: Instant, who: &str, seen: &Seen, saw: &str) {
     let path = match &seen.end.reason {
         Reason::Canceled(cancel) if !cancel.path.is_empty() => format!(", path {}", cancel.path),
-        _ => String::new(),
+        Reason::Canceled(_) | Reason::Complete | Reason::Failed(_) | Reason::Hop(_) => {
+            String::new()
+        }
     };
     println!(
         "  {:>7.0?}  {who:<16} saw {saw}{path}",
@@ -358,7 +362,7 @@ fn own_cancel(name: &str) -> Cancel {
         },
         path: Path::from_origin(name),
         class: Class::ByCaller,
-        how: How::Rst,
+        signal: crate::wire::ttheader::end::RST,
         status: None::<Box<Status>>,
     }
 }

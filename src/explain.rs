@@ -11,7 +11,7 @@ mod show;
 pub use rows::{Row, rows};
 
 use crate::stream::{HopKind, TtCode, TypeId};
-use crate::wire::grpc::status::{Code, reset_name};
+use crate::wire::grpc::status::{Code, ResetCode, reset_name};
 
 /// What may be asked for, for messages.
 const ALLOWED: &str = "a ttstream code (12007), a gRPC status (grpc:5, NotFound, NOT_FOUND), an exception type \
@@ -118,7 +118,7 @@ fn title(subject: Subject) -> String {
                 None => format!("exception type {n}"),
             },
         },
-        Subject::Reset(n) => format!("HTTP/2 RST_STREAM code {n} {}", reset_name(n)),
+        Subject::Reset(n) => format!("HTTP/2 RST_STREAM code {n} {}", reset_name(ResetCode(n))),
         Subject::Hop(kind) => format!("this hop's own end: {}", kind.name()),
     }
 }

@@ -13,7 +13,9 @@ mod app;
 pub mod backend;
 pub mod bridge;
 pub mod config;
+mod context;
 pub mod demo;
+mod drain;
 pub mod explain;
 mod listen;
 pub mod net;
@@ -25,12 +27,13 @@ pub mod stream;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod trim;
 pub mod wire;
 mod worker;
 
 pub use app::App;
-pub use proxy::{Observed, Tap};
 pub use setup::init_logs;
+pub use telemetry::{Observed, Tap};
 
 /// A route to a cluster of endpoints.
 type Route = route::Route<backend::Cluster>;

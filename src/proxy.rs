@@ -9,29 +9,36 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use crate::Route;
-use crate::backend::pool::Opened;
+use crate::backend::EndpointGuard;
 use crate::bridge::{
     self, Check, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Start, Switch,
 };
-use crate::config::{PayloadKind, Protocol, Validate};
-use crate::listen::Listener;
-use crate::stream::{End, HopKind, Inbound, Payload, Received, RequestHead};
-use crate::telemetry::{self, Form, StreamInfo, StreamRecord, Traffic, Wire};
-use crate::worker::{Registered, Worker};
+use crate::config::{PayloadKind, Validate};
+use crate::context::Context;
+use crate::drain::{Watch, Watcher};
+use crate::stream::{End, HopKind, Inbound, Payload, Received, RequestHead, Wire};
+use crate::telemetry::{self, Observed, SeriesCache, StreamInfo, StreamRecord, Traffic};
+use crate::wire::OutboundStream;
 
-/// A stream's end, as a hop observed it.
-#[derive(Debug)]
-pub struct Observed {
-    /// The hop's name.
-    pub node: Arc<str>,
-    /// When it had told both sides.
-    pub at: std::time::Instant,
-    /// The end, with the hop's name in a cancel's path.
-    pub end: End,
+/// What streams are told that the drain ended.
+const OVER: &str = "the proxy is shutting down";
+
+/// Where streams enter: one listener, on one worker.
+pub(crate) struct Entry {
+    pub(crate) context: Rc<Context>,
+    /// The counters of its streams.
+    pub(crate) series: SeriesCache<Route>,
 }
 
-/// Where the ends of streams are told to an embedder.
-pub type Tap = tokio::sync::mpsc::UnboundedSender<Observed>;
+/// Ends a stream when the drain does.
+#[derive(Default)]
+struct DrainSwitch(Switch);
+
+impl Watch for DrainSwitch {
+    fn ending(&self) {
+        self.0.end(HopKind::DrainOver, OVER);
+    }
+}
 
 /// Carries one stream that a caller opened to its end.
 ///
@@ -39,26 +46,22 @@ pub type Tap = tokio::sync::mpsc::UnboundedSender<Observed>;
 /// (the head, the way to a backend) is in a box of its own, gone when there is a backend. It is
 /// small also since the runtime moves what is spawned nine times.
 pub(crate) fn carry<I: Inbound>(
-    worker: Rc<Worker>,
-    listener: Rc<Listener>,
-    wire: Wire,
+    entry: Rc<Entry>,
+    wire: &'static Wire,
     peer: SocketAddr,
     head: RequestHead,
     inbound: Box<I>,
 ) -> impl Future<Output = ()> {
-    let opening = Box::pin(open(worker, listener, wire, peer, head, inbound));
+    let opening = Box::pin(open(entry, wire, peer, head, inbound));
     async move {
         let (mut stream, opened) = opening.await;
-        let (inbound, switch) = (&mut *stream.inbound, &*stream.switch);
-        let node = &*stream.worker.shared.node;
+        let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
+        let node = &*stream.entry.context.process.node;
         let live = stream.record.live();
         let seen = |request, response| live.set_traffic(traffic(request, response));
         let outcome = match opened {
-            Ok((Opened::Grpc(mut outbound), start)) => {
-                bridge::run(inbound, &mut *outbound, start, node, switch, seen).await
-            }
-            Ok((Opened::TtHeader(mut outbound), start)) => {
-                bridge::run(inbound, &mut *outbound, start, node, switch, seen).await
+            Ok((mut outbound, start)) => {
+                bridge::run(inbound, &mut outbound, start, node, switch, seen).await
             }
             Err(end) => bridge::refuse(inbound, *end, node),
         };
@@ -68,48 +71,56 @@ pub(crate) fn carry<I: Inbound>(
 
 /// A stream, from its routing to its end.
 struct Stream<I> {
-    worker: Rc<Worker>,
+    entry: Rc<Entry>,
     /// Its backend stays while it does, whatever the table becomes.
     _route: Option<Arc<Route>>,
+    /// Its endpoint hears how it went.
+    endpoint: Option<EndpointGuard>,
     record: StreamRecord,
-    switch: Registered,
+    switch: Rc<DrainSwitch>,
+    _watching: Watcher,
     inbound: Box<I>,
 }
 
 impl<I> Stream<I> {
     fn finish(self, outcome: Outcome) {
-        let shared = &self.worker.shared;
-        if let Some(tap) = &shared.tap {
+        let process = &self.entry.context.process;
+        if let Some(tap) = &process.tap {
             // Nobody listens any more: then nobody misses it.
             let _ = tap.send(Observed {
-                node: Arc::clone(&shared.node),
+                node: Arc::clone(&process.node),
                 at: std::time::Instant::now(),
                 end: outcome.end.clone(),
             });
+        }
+        if let Some(endpoint) = self.endpoint {
+            endpoint.ended(&outcome.end);
         }
         let traffic = traffic(outcome.request, outcome.response);
         self.record.finish(telemetry::Outcome {
             end: &outcome.end,
             traffic,
-            grpc_status: outcome.told,
+            told: outcome.told,
         });
     }
 }
 
 /// Makes a stream of a head, and opens its backend; the end where there is none to open.
 async fn open<I: Inbound>(
-    worker: Rc<Worker>,
-    listener: Rc<Listener>,
-    wire: Wire,
+    entry: Rc<Entry>,
+    wire: &'static Wire,
     peer: SocketAddr,
     mut head: RequestHead,
     inbound: Box<I>,
-) -> (Stream<I>, Result<(Opened, Start), Box<End>>) {
+) -> (Stream<I>, Result<(OutboundStream, Start), Box<End>>) {
     let received = Instant::now();
-    let route = worker.shared.routes.load().table.find(&head);
-    let series = listener.series(&worker, wire, route.as_ref());
+    let context = Rc::clone(&entry.context);
+    let process = &context.process;
+    let route = process.routes.load().table.find(&head);
+    let metrics = &process.telemetry.metrics;
+    let names = |route: &Route| (Arc::clone(&route.name), route.backend.wire);
     let info = StreamInfo {
-        series,
+        series: entry.series.series(metrics, wire, route.as_ref(), names),
         backend: route
             .as_ref()
             .map_or_else(|| Arc::from(""), |r| Arc::clone(&r.backend.name)),
@@ -118,11 +129,14 @@ async fn open<I: Inbound>(
         method: head.method.clone(),
         caller: head.caller.clone(),
     };
-    let record = worker.shared.telemetry.open(worker.id, info, &head);
+    let record = process.telemetry.open(context.worker, info, &head);
+    let switch = Rc::<DrainSwitch>::default();
     let mut stream = Stream {
-        switch: worker.switch(),
-        worker: Rc::clone(&worker),
+        _watching: context.drain.watch(switch.clone()),
+        switch,
+        entry,
         _route: route.clone(),
+        endpoint: None,
         record,
         inbound,
     };
@@ -130,8 +144,9 @@ async fn open<I: Inbound>(
         (Some(end), _) => Err(end),
         (None, Some(route)) => {
             let opening = Opening {
-                worker: &worker,
+                context: &context,
                 route: &route,
+                wire,
                 received,
             };
             opening.run(&mut head, &mut stream).await
@@ -157,8 +172,10 @@ fn traffic(request: Moved, response: Moved) -> Traffic {
 }
 
 struct Opening<'a> {
-    worker: &'a Worker,
+    context: &'a Context,
     route: &'a Route,
+    /// The caller's.
+    wire: &'static Wire,
     received: Instant,
 }
 
@@ -167,15 +184,16 @@ impl Opening<'_> {
         &self,
         head: &mut RequestHead,
         stream: &mut Stream<I>,
-    ) -> Result<(Opened, Start), End> {
+    ) -> Result<(OutboundStream, Start), End> {
         let limits = self.limits(head);
         self.prepare(head)?;
-        let stages = self.stages(head, &*stream.inbound)?;
+        let stages = self.stages(head)?;
         let mut early = Early::default();
         let opening = self.open(head, limits.deadline, &mut stream.record);
-        let opened =
-            listen_while(&mut *stream.inbound, &mut early, &stream.switch, opening).await?;
-        Ok((opened, Start::new(early, stages, &limits)))
+        let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
+        let (outbound, endpoint) = listen_while(inbound, &mut early, switch, opening).await?;
+        stream.endpoint = Some(endpoint);
+        Ok((outbound, Start::new(early, stages, &limits)))
     }
 
     /// The earlier of the caller's deadline and the route's, and the route's other limits.
@@ -213,7 +231,7 @@ impl Opening<'_> {
         }
         self.route.apply(head);
         if let Some(hops) = &mut head.hops {
-            hops.append(&self.worker.shared.node);
+            hops.append(&self.context.process.node);
         }
         if let Some(service) = &backend.config.service {
             head.to = Some(service.clone());
@@ -226,12 +244,12 @@ impl Opening<'_> {
         head: &mut RequestHead,
         deadline: Option<Instant>,
         record: &mut StreamRecord,
-    ) -> Result<Opened, End> {
+    ) -> Result<(OutboundStream, EndpointGuard), End> {
         let backend = &self.route.backend;
-        record.outbound(&mut head.metadata, form(backend.config.protocol));
+        record.outbound(&mut head.metadata, backend.wire.propagation);
         head.timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let opening = self.worker.pool.open(backend, head);
-        let opened = match deadline {
+        let opening = self.context.pool.open(backend, head);
+        let (outbound, endpoint) = match deadline {
             Some(at) => tokio::time::timeout_at(at, opening)
                 .await
                 .unwrap_or_else(|_| {
@@ -242,22 +260,19 @@ impl Opening<'_> {
                 })?,
             None => opening.await?,
         };
-        record.connected(opened.1);
-        Ok(opened.0)
+        record.connected(endpoint.address());
+        Ok((outbound, endpoint))
     }
 
     /// The stages that messages between these wires need.
-    fn stages(&self, head: &mut RequestHead, inbound: &impl Inbound) -> Result<Stages, End> {
-        let max = self.worker.shared.limits.max_message;
+    fn stages(&self, head: &mut RequestHead) -> Result<Stages, End> {
+        let max = self.context.process.limits.max_message;
         let inflate = |encoding: Option<&str>| {
             Decompress::new(encoding, max)
                 .map(|stage| Some(Box::new(stage) as Box<dyn Stage>))
                 .map_err(|e| End::hop(e.kind, e.text))
         };
-        let outbound_takes_compressed = match self.route.backend.config.protocol {
-            Protocol::Grpc => true,
-            Protocol::TtHeader => false,
-        };
+        let outbound_takes_compressed = self.route.backend.wire.takes_compressed;
         let check = match self.route.validate {
             Validate::Off => None,
             Validate::Thrift => Some(Check::ThriftStruct),
@@ -275,7 +290,7 @@ impl Opening<'_> {
         if checked {
             head.encoding = None;
         }
-        let response = match outbound_takes_compressed && (checked || !inbound.takes_compressed()) {
+        let response = match outbound_takes_compressed && (checked || !self.wire.takes_compressed) {
             true => inflate(None)?,
             false => None,
         };
@@ -283,14 +298,8 @@ impl Opening<'_> {
             request,
             response,
             check,
+            drop_heads: !self.wire.heads,
         })
-    }
-}
-
-fn form(protocol: Protocol) -> Form {
-    match protocol {
-        Protocol::Grpc => Form::Grpc,
-        Protocol::TtHeader => Form::TtHeader,
     }
 }
 

@@ -5,96 +5,106 @@
 //! request on it goes where the first one went. Kitex keeps a connection to one service, so that
 //! is what its callers expect.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tracing::{debug, warn};
 
-use crate::backend::pool::not_redirected;
-use crate::config::Protocol;
-use crate::listen::{self, Origin};
-use crate::net::tcp;
-use crate::stream::RequestHead;
-use crate::telemetry::{Side, Violation, Wire, flood};
-use crate::wire::ttheader::pingpong::{self, Request};
-use crate::worker::Worker;
+use crate::Route;
+use crate::backend::pool::Dialed;
+use crate::context::Context;
+use crate::net::socket::{ConnectionInfo, Socket};
+use crate::net::violation::Violation;
+use crate::stream::{Party, RequestHead, Wire};
+use crate::telemetry::{Side, flood};
+use crate::wire::calls::{self, Request};
 
-/// Relays one connection whose first frame is a ping-pong request.
-pub(crate) async fn ping_pong(
-    worker: &Worker,
-    listener: &listen::Shared,
-    mut socket: TcpStream,
-    mut first: BytesMut,
-    from: Origin,
-) {
-    let peer = from.peer;
-    let metrics = &worker.shared.telemetry.metrics;
-    let _counted = metrics.connection(Side::Inbound, Wire::TtHeader);
-    let limit = listener.config.limits.handshake_timeout;
-    let request = match tokio::time::timeout(limit, read_request(&mut socket, &mut first)).await {
+/// A connection that is not relayed, since its first call could not be read.
+pub(crate) struct Refused;
+
+/// Relays one connection of `listener`, whose first frame is a call of `wire`'s and has to be read
+/// within `limit`.
+///
+/// # Errors
+/// It could not be read; that is logged.
+pub(crate) async fn calls(
+    context: &Context,
+    listener: &Arc<str>,
+    limit: Duration,
+    wire: &'static Wire,
+    mut socket: Socket,
+    info: ConnectionInfo,
+) -> Result<(), Refused> {
+    let peer = info.peer;
+    let metrics = &context.process.telemetry.metrics;
+    let _counted = metrics.connection(Side::Inbound, wire);
+    let request = match tokio::time::timeout(limit, read_request(&mut socket)).await {
         Ok(Ok(mut request)) => {
-            request.head.destination = from.destination;
+            request.head.destination = info.original_destination;
             request
         }
         Ok(Err(error)) => {
-            listener.count_refused();
-            if flood::admits("no ping-pong request could be read", &listener.name, "") {
-                warn!(%peer, listener = %listener.name, %error, "no ping-pong request could be read");
+            if flood::admits("no ping-pong request could be read", listener, "") {
+                warn!(%peer, listener = %listener, %error, "no ping-pong request could be read");
             }
-            return;
+            return Err(Refused);
         }
         Err(_) => {
-            listener.count_refused();
-            metrics.violation(Side::Inbound, None, Violation::HandshakeTimeout);
+            metrics.violation(Side::Inbound, None, Violation::HANDSHAKE_TIMEOUT);
             let line = "no whole ping-pong request within the handshake timeout";
-            if flood::admits(line, &listener.name, "") {
-                warn!(%peer, listener = %listener.name, "{line}");
+            if flood::admits(line, listener, "") {
+                warn!(%peer, listener = %listener, "{line}");
             }
-            return;
+            return Err(Refused);
         }
     };
-    match connect(worker, &request.head).await {
-        Ok((mut backend, endpoint)) => {
-            let _counted = metrics.connection(Side::Outbound, Wire::TtHeader);
-            let _own = worker.shared.own.enter(&backend);
+    match connect(context, wire, &request.head).await {
+        Ok(mut backend) => {
+            let endpoint = backend.endpoint.address();
             debug!(%peer, %endpoint, method = %request.head.method, "relaying a ping-pong connection");
-            let relay = async {
-                backend.write_all(&first).await?;
-                copy_bidirectional(&mut socket, &mut backend).await
-            };
             tokio::select! {
-                relayed = relay => if let Err(error) = relayed {
-                    debug!(%peer, %endpoint, %error, "ping-pong connection lost");
+                relayed = copy_bidirectional(&mut socket, &mut backend.socket) => {
+                    if let Err(error) = relayed {
+                        debug!(%peer, %endpoint, %error, "ping-pong connection lost");
+                    }
+                    backend.endpoint.ended_by(Party::Caller);
                 },
-                () = worker.closing() => debug!(%peer, %endpoint, "ping-pong connection closed by the drain"),
+                () = context.drain.ending() => {
+                    debug!(%peer, %endpoint, "ping-pong connection closed by the drain");
+                    backend.endpoint.ended_by(Party::Hop);
+                }
             }
         }
         Err(text) => {
-            if flood::admits("ping-pong request refused", &listener.name, "") {
-                warn!(%peer, listener = %listener.name, reason = %text, "ping-pong request refused");
+            if flood::admits("ping-pong request refused", listener, "") {
+                warn!(%peer, listener = %listener, reason = %text, "ping-pong request refused");
             }
             let _ = socket.write_all(&request.refusal(&text)).await;
             let _ = socket.shutdown().await;
         }
     }
+    Ok(())
 }
 
-/// Reads until the first request's header is there; keeps every byte in `first`.
-async fn read_request(socket: &mut TcpStream, first: &mut BytesMut) -> Result<Request, String> {
+/// Reads until the first request's header is there; every byte stays to be read again.
+async fn read_request(socket: &mut Socket) -> Result<Request, String> {
     loop {
-        if let Some(request) = pingpong::parse(first).map_err(|e| e.to_string())? {
+        if let Some(request) = calls::parse(socket.first()).map_err(|e| e.to_string())? {
             return Ok(request);
         }
-        if socket.read_buf(first).await.map_err(|e| e.to_string())? == 0 {
+        if socket.read_first().await.map_err(|e| e.to_string())? == 0 {
             return Err("closed in the middle of its first request".to_owned());
         }
     }
 }
 
-async fn connect(worker: &Worker, head: &RequestHead) -> Result<(TcpStream, SocketAddr), String> {
-    let route = worker.shared.routes.load().table.find(head);
+async fn connect(
+    context: &Context,
+    wire: &'static Wire,
+    head: &RequestHead,
+) -> Result<Dialed, String> {
+    let route: Option<Arc<Route>> = context.process.routes.load().table.find(head);
     let Some(route) = route else {
         return Err(format!(
             "no route for service {:?}, method {:?}",
@@ -102,37 +112,11 @@ async fn connect(worker: &Worker, head: &RequestHead) -> Result<(TcpStream, Sock
         ));
     };
     let backend = &route.backend;
-    if backend.config.protocol != Protocol::TtHeader {
+    if backend.wire != wire {
         return Err(format!(
-            "backend {} does not speak TTHeader, and ping-pong is not translated",
-            backend.name
+            "backend {} does not speak {}, and ping-pong is not translated",
+            backend.name, wire.spoken
         ));
     }
-    let options = tcp::TcpOptions::from(&backend.config.keepalive);
-    if backend.config.dials_original_destination() {
-        let address = head.destination.ok_or_else(|| not_redirected(backend))?;
-        let dialed = tcp::connect(address, backend.config.connect_timeout, &options).await;
-        return dialed.map(|socket| (socket, address)).map_err(|error| {
-            let name = &backend.name;
-            format!("backend {name} cannot be reached: {address}: {error}")
-        });
-    }
-    let endpoint = worker
-        .pool
-        .pick(backend)
-        .await
-        .ok_or_else(|| format!("backend {} has no endpoint", backend.name))?;
-    match tcp::connect(endpoint.address, backend.config.connect_timeout, &options).await {
-        Ok(socket) => {
-            endpoint.report_success();
-            Ok((socket, endpoint.address))
-        }
-        Err(error) => {
-            endpoint.report_failure();
-            Err(format!(
-                "backend {} cannot be reached: {}: {error}",
-                backend.name, endpoint.address
-            ))
-        }
-    }
+    context.pool.dial(backend, head).await
 }

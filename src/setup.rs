@@ -2,18 +2,22 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::Routes;
 use crate::admin::{AdminState, Readiness};
-use crate::backend::{Cluster, dns};
-use crate::config::{self, Config, watch};
-use crate::net::tcp::TcpOptions;
-use crate::telemetry::{self, AccessTarget, OtlpProtocol, Reload, Settings, TraceSettings};
-use crate::wire::ttheader;
-use crate::worker::Shared;
+use crate::backend::{self, Cluster, dns};
+use crate::config::{self, Config, Limits, watch};
+use crate::context::Process;
+use crate::listen::Listener;
+use crate::net::bounds::{Bounds, Ping};
+use crate::net::budget::Budget;
+use crate::telemetry::{
+    self, AccessTarget, OtlpProtocol, Reload, Settings, Tap, Telemetry, TraceSettings,
+};
+use crate::wire::{self, Counters};
 
 /// Spans that may wait for export.
 const SPAN_QUEUE: usize = 8192;
@@ -44,6 +48,7 @@ pub(crate) fn telemetry_settings(config: &Config) -> Settings {
     Settings {
         node: Arc::from(config.node.as_str()),
         workers: config.workers,
+        wires: wire::ALL,
         trace,
         access,
     }
@@ -72,8 +77,8 @@ pub(crate) fn routes(config: Arc<Config>) -> Routes {
 
 /// Puts what a look at the file found in force, and says so; what the process was `started` with stays
 /// where only a restart changes it.
-pub(crate) fn apply(shared: &Shared, started: &Config, reload: watch::Reload) {
-    let metrics = &shared.telemetry.metrics;
+pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) {
+    let metrics = &process.telemetry.metrics;
     match reload {
         watch::Reload::Good { config, warnings } => {
             let restart = config::restart_needed(started, &config);
@@ -83,10 +88,10 @@ pub(crate) fn apply(shared: &Shared, started: &Config, reload: watch::Reload) {
             if !warnings.is_empty() {
                 tracing::warn!("{warnings}");
             }
-            let changed = shared
+            let changed = process
                 .routes
                 .replace(Arc::new(config::in_force(started, &config)));
-            let version = shared.routes.load().version;
+            let version = process.routes.load().version;
             metrics.reload(if changed {
                 Reload::Applied
             } else {
@@ -98,42 +103,97 @@ pub(crate) fn apply(shared: &Shared, started: &Config, reload: watch::Reload) {
         watch::Reload::Bad(faults) => {
             metrics.reload(Reload::Rejected);
             tracing::error!("configuration refused, the last good one stays in force:\n{faults}");
-            shared.routes.refused(faults);
+            process.routes.refused(faults);
         }
         watch::Reload::Unchanged => {
             metrics.reload(Reload::Unchanged);
             // Back to what is in force: a refusal that is noted there is over.
-            shared
+            process
                 .routes
-                .replace(Arc::clone(&shared.routes.snapshot().config));
+                .replace(Arc::clone(&process.routes.snapshot().config));
             tracing::info!("configuration unchanged");
         }
     }
 }
 
+/// What all workers share.
+pub(crate) fn process(
+    config: &Config,
+    routes: Arc<Routes>,
+    telemetry: Telemetry,
+    tap: Option<Tap>,
+) -> Arc<Process> {
+    let budget = Budget::new(config.limits.process_buffer);
+    Arc::new(Process {
+        node: Arc::from(config.node.as_str()),
+        limits: config.limits.clone(),
+        routes,
+        telemetry,
+        counters: Counters::default(),
+        bounds: bounds(&config.node, &config.limits, &budget),
+        own: Arc::default(),
+        tap,
+    })
+}
+
+/// The listeners, as all threads see them.
+pub(crate) fn listeners(config: &Config, process: &Process) -> Vec<Arc<Listener>> {
+    let listener = |listener: &config::Listener| {
+        let ping = listener.keepalive.http2.as_ref();
+        Arc::new(Listener {
+            name: Arc::from(listener.name.as_str()),
+            protocol: listener.protocol,
+            bounds: Bounds {
+                carried: match listener.carried {
+                    config::Carried::Keep => true,
+                    config::Carried::Strip => false,
+                },
+                ping: ping.map(|ping| Ping {
+                    interval: ping.interval,
+                    timeout: ping.timeout,
+                }),
+                ..bounds(&config.node, &listener.limits, &process.bounds.budget)
+            },
+            max_connections: listener.limits.max_connections,
+            redirected: listener.original_destination,
+            tcp: backend::tcp_options(&listener.keepalive),
+            open: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+        })
+    };
+    config.listeners.iter().map(listener).collect()
+}
+
+/// The bounds of connections that `limits` mean; all of a process share its budget.
+fn bounds(node: &str, limits: &Limits, budget: &Arc<Budget>) -> Bounds {
+    Bounds {
+        node: Arc::from(node),
+        budget: Arc::clone(budget),
+        max_message: limits.max_message,
+        metadata_size: limits.metadata_size,
+        stream_buffer: limits.stream_buffer,
+        connection_buffer: limits.connection_buffer,
+        max_streams: limits.max_streams_per_connection,
+        max_resets: limits.max_resets,
+        slow_grace: limits.slow_grace,
+        cancel_grace: limits.cancel_grace,
+        handshake_timeout: limits.handshake_timeout,
+        ping: None,
+        carried: true,
+    }
+}
+
 /// The numbers that their owners keep.
-pub(crate) fn register_metrics(shared: &Arc<Shared>) {
-    let metrics = &shared.telemetry.metrics;
-    metrics.config_version(shared.routes.load().version);
-    let budget = Arc::clone(&shared.budget);
+pub(crate) fn register_metrics(process: &Process, listeners: &[Arc<Listener>]) {
+    let metrics = &process.telemetry.metrics;
+    metrics.config_version(process.routes.load().version);
+    let budget = Arc::clone(&process.bounds.budget);
     let limit = budget.limit() as u64;
     metrics.buffered_bytes_fn(limit, move || budget.used() as u64);
-    for (index, (name, _)) in shared.ttheader.snapshot().iter().enumerate() {
-        let counters: Arc<ttheader::Counters> = Arc::clone(&shared.ttheader);
-        let help = "What happened on TTHeader connections";
-        metrics.counter_fn(
-            "ripcord_ttheader_events_total",
-            help,
-            &[("event", name)],
-            move || counters.snapshot().get(index).map_or(0, |(_, n)| *n),
-        );
+    for row in process.counters.rows() {
+        metrics.counter_fn(row.name, row.help, row.label.as_slice(), row.read);
     }
-    let slow = Arc::clone(&shared.grpc_slow_streams);
-    let help = "gRPC streams ended because their receiver held up a crowded connection";
-    metrics.counter_fn("ripcord_grpc_slow_streams_total", help, &[], move || {
-        slow.load(Ordering::Relaxed)
-    });
-    for listener in &shared.listeners {
+    for listener in listeners {
         let counted = Arc::clone(listener);
         let help = "Connections refused: too many, or none of the protocols";
         let labels = [("listener", &*listener.name)];
@@ -147,11 +207,11 @@ pub(crate) fn register_metrics(shared: &Arc<Shared>) {
 }
 
 /// What the admin pages show.
-pub(crate) fn admin_state(shared: &Arc<Shared>, ready: &Arc<AtomicBool>) -> AdminState {
-    let (ready, routes) = (Arc::clone(ready), Arc::clone(&shared.routes));
+pub(crate) fn admin_state(process: &Process, ready: &Arc<AtomicBool>) -> AdminState {
+    let (ready, routes) = (Arc::clone(ready), Arc::clone(&process.routes));
     AdminState {
-        metrics: Arc::clone(&shared.telemetry.metrics),
-        live: shared.telemetry.live.clone(),
+        metrics: Arc::clone(&process.telemetry.metrics),
+        live: process.telemetry.live.clone(),
         ready: Arc::new(move || {
             if ready.load(Ordering::Relaxed) {
                 Readiness::Ready
@@ -195,18 +255,6 @@ fn config_page(routes: &Routes) -> Value {
         "backends": backends,
         "config": format!("{:#?}", snapshot.config),
     })
-}
-
-impl From<&config::Keepalive> for TcpOptions {
-    fn from(keepalive: &config::Keepalive) -> Self {
-        Self {
-            keepalive: keepalive
-                .tcp
-                .as_ref()
-                .map(|tcp| (tcp.idle, tcp.interval, tcp.count)),
-            user_timeout: keepalive.user_timeout,
-        }
-    }
 }
 
 /// Sends the process' log to standard error, as the configuration says. Once per process.

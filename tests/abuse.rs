@@ -3,58 +3,64 @@
 //! and whether its connection lives; the rig holds, for every row, that a metric counts it, that
 //! streams of others on both wires go on meanwhile and lose nothing, and that memory stays bounded.
 //!
-//! `cargo test --test abuse -- --nocapture` prints the tables.
+//! `cargo test --test abuse` prints the tables.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod abuse_cases;
-// What only other suites use.
-#[allow(dead_code)]
-mod peer_config;
-#[allow(dead_code, unused_imports)]
-mod storm_peers;
-#[allow(dead_code)]
-mod support;
+mod kit;
 
 use abuse_cases::rig::Rig;
 use abuse_cases::{callee, grpc, port, silent, ttheader, unprivileged, unread};
-use storm_peers::Wire;
+use kit::Wire;
+use kit::trial::cases;
 
-#[test]
+fn main() -> std::process::ExitCode {
+    kit::trial::run("abuse", cases())
+}
+
+cases! {
+    [] {
+        a_port_answers_what_it_does_not_speak,
+        grpc_callers_that_break_http2,
+        grpc_callers_that_flood,
+        ttheader_callers,
+        callees,
+        peers_that_fall_silent,
+        peers_that_do_not_read_their_ends,
+    }
+    [Setpriv] {
+        a_user_without_any_right_serves_streams,
+    }
+}
+
 fn a_port_answers_what_it_does_not_speak() {
     Rig::start(Wire::Grpc).run(port::ROWS);
 }
 
-#[test]
 fn grpc_callers_that_break_http2() {
     Rig::start(Wire::TtHeader).run(grpc::ROWS);
 }
 
-#[test]
 fn grpc_callers_that_flood() {
     Rig::start(Wire::Grpc).run(grpc::FLOODS);
 }
 
-#[test]
 fn ttheader_callers() {
     Rig::start(Wire::Grpc).run(ttheader::ROWS);
 }
 
-#[test]
 fn callees() {
     Rig::start(Wire::TtHeader).run(callee::ROWS);
 }
 
-#[test]
 fn peers_that_fall_silent() {
     silent::rig().run(silent::ROWS);
 }
 
-#[test]
 fn peers_that_do_not_read_their_ends() {
     unread::rig().run(unread::ROWS);
 }
 
-#[test]
 fn a_user_without_any_right_serves_streams() {
     unprivileged::serves();
 }

@@ -37,17 +37,13 @@ fn the_examples_load() {
 #[test]
 fn each_pair_of_protocols_has_an_example() {
     use config::{Protocol, Sniff};
-    let wire = |backend| match backend {
-        Protocol::Grpc => (Sniff::Grpc, "grpc"),
-        Protocol::TtHeader => (Sniff::TtHeader, "ttheader"),
-    };
-    for from in [Protocol::Grpc, Protocol::TtHeader] {
-        for to in [Protocol::Grpc, Protocol::TtHeader] {
-            let file = format!("config/{}-to-{}.yaml", wire(from).1, wire(to).1);
+    for from in [Protocol::GRPC, Protocol::TTHEADER] {
+        for to in [Protocol::GRPC, Protocol::TTHEADER] {
+            let file = format!("config/{}-to-{}.yaml", from.name(), to.name());
             let config = good(&Path::new(env!("CARGO_MANIFEST_DIR")).join(&file));
             let listeners = &config.listeners;
             assert!(
-                listeners.iter().all(|l| l.protocol == wire(from).0),
+                listeners.iter().all(|l| l.protocol == Sniff::Only(from)),
                 "{file}"
             );
             assert!(config.backends.values().all(|b| b.protocol == to), "{file}");

@@ -7,9 +7,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use ripcord::stream::{
-    Business, Cancel, Cause, Class, End, Exception, Failure, HopKind, How, Metadata, NON_TTSTREAM,
-    Party, Path, Processed, Reason, RequestHead, ResponseHead, Scope, Status, TtCode, TypeId,
+    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Metadata,
+    NON_TTSTREAM, Party, Path, Processed, Reason, RequestHead, ResponseHead, Scope, Status, TtCode,
+    TypeId,
 };
+use ripcord::wire::grpc::status::ResetCode;
 use ripcord::wire::ttheader::end::{EndContext, Terminal, TerminalKind};
 use ripcord::wire::ttheader::header::Info;
 use ripcord::wire::{grpc, ttheader};
@@ -162,7 +164,7 @@ fn grpc_end() -> impl Strategy<Value = End> {
     );
     let reset = prop_oneof![0u32..20, Just(1000)]
         .prop_filter("a cancel by reset has no status", |code| *code != 8)
-        .prop_map(grpc::end::from_callee_reset);
+        .prop_map(|code| grpc::end::from_callee_reset(ResetCode(code)));
     let complete = http_trailers().prop_map(End::complete);
     prop_oneof![6 => said, 1 => reset, 1 => complete]
 }
@@ -213,7 +215,7 @@ fn tt_end() -> impl Strategy<Value = End> {
                 cause: Cause { code, text },
                 path,
                 class: Class::ByCallee,
-                how: How::Rst,
+                signal: CancelSignal::named("rst"),
                 status: None,
             },
         )
@@ -376,21 +378,23 @@ fn every_hop_end_crosses_with_its_status_and_cause() {
         assert_eq!(over_grpc, over_ttheader, "{kind:?}");
         assert_eq!(over_grpc.processed, end.processed);
         let headers = grpc::end::to_caller(&over_ttheader, "next", true);
-        assert_eq!(headers["grpc-status"], kind.status().number().to_string());
-        assert_eq!(headers["ripcord-code"], kind.code().to_string());
+        // What a caller is told on gRPC at once is what it is told behind a hop on TTHeader.
+        let direct = grpc::end::to_caller(&end, "hop", true);
+        assert_eq!(headers["grpc-status"], direct["grpc-status"], "{kind:?}");
+        assert_eq!(headers["ripcord-code"], kind.cause().to_string());
     }
 }
 
 #[test]
 fn a_reset_crosses_as_its_status_and_path() {
-    let end = grpc::end::from_callee_reset(8);
+    let end = grpc::end::from_callee_reset(ResetCode::CANCEL);
     let Reason::Canceled(crossed) = through_ttheader(&end).reason else {
         panic!()
     };
     assert_eq!(crossed.cause.code, 12011);
     assert_eq!(crossed.path.names(), [NON_TTSTREAM, NODE]);
     assert_eq!(
-        through_ttheader(&grpc::end::from_callee_reset(7)).processed,
+        through_ttheader(&grpc::end::from_callee_reset(ResetCode::REFUSED_STREAM)).processed,
         Processed::No
     );
 }

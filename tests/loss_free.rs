@@ -6,6 +6,7 @@
 //! header maps. A case of proptest is a batch of streams that run at the same time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod kit;
 mod loss_free_cases;
 
 use loss_free_cases::world::Runner;

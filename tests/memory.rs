@@ -15,18 +15,16 @@
 //! queue, which they cannot fill. The kernel's buffers do not count.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-mod memory_peers;
-mod peer_config;
-// What only the interop suite uses.
-#[allow(dead_code)]
-mod support;
+mod kit;
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use memory_peers::{Callee, Flood, call, head, live, on_thread, silent};
-use support::ripcord::Ripcord;
+use kit::Wire::{self, Grpc, TtHeader};
+use kit::halves::flood::{Callee, flood_held, live, silent};
+use kit::halves::on_thread;
+use kit::process::alone;
+use kit::ripcord::Ripcord;
 use tokio::task::spawn_local;
 
 /// Callers, with one connection and one stream each.
@@ -58,18 +56,8 @@ const CONNECTION_QUEUE: u64 = 2 * (MIB + WRITE_QUEUE);
 /// What a stream costs without any message: its task, its halves, and `h2`'s records of them.
 const PER_STREAM: u64 = 20 * KIB;
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// How long the memory is watched while it still grows.
 const SETTLE: Duration = Duration::from_secs(3);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wire {
-    Grpc,
-    TtHeader,
-}
-use Wire::{Grpc, TtHeader};
 
 // -- The process that is measured --------------------------------------------------------------
 
@@ -83,51 +71,32 @@ struct Rig {
 impl Rig {
     fn start(name: &str, outbound: Wire, limits: &str) -> Self {
         let (main, other) = (Callee::start(outbound), Callee::start(outbound));
-        let wire = if outbound == Grpc { "grpc" } else { "ttheader" };
-        let (at_main, at_other) = (main.address, other.address);
-        let table = format!(
-            "backends:
-  main: {{ protocol: {wire}, endpoints: [\"{at_main}\"] }}
-  other: {{ protocol: {wire}, endpoints: [\"{at_other}\"] }}
-routes:
-  - {{ name: main, match: {{ service: Main }}, backend: main }}
-  - {{ name: other, match: {{ service: Other }}, backend: other }}
-"
-        );
-        let hop = Ripcord::start(name, &table, limits);
-        let before = memory(&hop, "VmRSS");
+        let hop = Ripcord::named(name)
+            .set(limits)
+            .backend("main", outbound.protocol(), main.address)
+            .backend("other", outbound.protocol(), other.address)
+            .route("main", "match: { service: Main }, backend: main")
+            .route("other", "match: { service: Other }, backend: other")
+            .start();
+        let before = hop.memory("VmRSS");
         Self { hop, main, before }
     }
 
     fn address(&self) -> SocketAddr {
-        self.hop.address.parse().unwrap()
-    }
-
-    /// The sum of a metric's values.
-    fn metric(&self, name: &str) -> u64 {
-        let text = self.hop.page("/metrics");
-        let values = text.lines().filter_map(|line| {
-            let (key, value) = line.rsplit_once(' ')?;
-            let key = key.split('{').next()?;
-            (key == name).then(|| value.parse::<f64>().unwrap() as u64)
-        });
-        values.sum()
+        self.hop.socket_address()
     }
 
     /// Streams ended for a slow receiver.
     fn slow(&self) -> u64 {
-        let text = self.hop.page("/metrics");
-        let of = |start: &str| -> u64 {
-            let line = text.lines().find(|line| line.starts_with(start)).unwrap();
-            line.rsplit_once(' ').unwrap().1.parse().unwrap()
-        };
-        of("ripcord_grpc_slow_streams_total")
-            + of("ripcord_ttheader_events_total{event=\"slow_streams\"}")
+        self.hop.metric("ripcord_grpc_slow_streams_total", "")
+            + self
+                .hop
+                .metric("ripcord_ttheader_events_total", "event=\"slow_streams\"")
     }
 
     /// The most that its memory has grown since its start.
     fn grown(&self) -> u64 {
-        memory(&self.hop, "VmHWM") - self.before
+        self.hop.memory("VmHWM") - self.before
     }
 
     /// Waits until neither its memory nor what it counts changes any more. Where stalled streams
@@ -140,30 +109,11 @@ routes:
             std::thread::sleep(Duration::from_millis(50));
             let now = (
                 self.grown() / MIB,
-                self.metric("ripcord_buffered_bytes") / MIB,
+                self.hop.metric("ripcord_buffered_bytes", "") / MIB,
             );
             same = if now == last { same + 1 } else { 0 };
             last = now;
         }
-    }
-
-    /// Waits until `done` says yes.
-    fn wait(&self, what: &str, done: impl Fn() -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !done() {
-            assert!(Instant::now() < end, "{what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// All callers are gone: nothing is held any more.
-    fn empty(&self) {
-        self.wait("streams stay", || {
-            self.metric("ripcord_streams_active") == 0
-        });
-        self.wait("bytes stay charged", || {
-            self.metric("ripcord_buffered_bytes") == 0
-        });
     }
 
     fn assert_below(&self, bound: u64) {
@@ -177,26 +127,11 @@ routes:
              slow streams {}; live {lives:?}",
             self.before / KIB,
             self.grown() / KIB,
-            memory(&self.hop, "VmRSS") / KIB,
-            self.metric("ripcord_buffered_bytes") / KIB,
+            self.hop.memory("VmRSS") / KIB,
+            self.hop.metric("ripcord_buffered_bytes", "") / KIB,
             self.slow(),
         );
     }
-}
-
-/// A field of `/proc/PID/status`, in bytes.
-fn memory(hop: &Ripcord, field: &str) -> u64 {
-    let file = format!("/proc/{}/status", hop.process.pid());
-    let text = std::fs::read_to_string(file).unwrap();
-    let line = text.lines().find(|line| line.starts_with(field)).unwrap();
-    let kib = line.split_ascii_whitespace().nth(1).unwrap();
-    kib.parse::<u64>().unwrap() * KIB
-}
-
-/// One at a time: they share two cores, and time is measured.
-fn alone() -> impl Drop {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Callers that never read, while the callee sends without end.
@@ -207,7 +142,7 @@ fn callers_that_never_read(inbound: Wire, outbound: Wire) {
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| silent(inbound, rig.address(), "Flood", 1))
         .collect();
-    rig.wait("the callee has not every stream", || {
+    rig.hop.wait("the callee has not every stream", || {
         rig.main.opened() == CALLERS
     });
     let elsewhere = live(inbound, rig.address(), "Other");
@@ -216,7 +151,7 @@ fn callers_that_never_read(inbound: Wire, outbound: Wire) {
     rig.report(&case, &[("elsewhere", elsewhere), ("beside", beside)]);
     rig.assert_below(PROCESS_BUFFER + CALLERS as u64 * (WRITE_QUEUE + FIXED));
     drop(callers);
-    rig.empty();
+    rig.hop.wait_empty();
 }
 
 /// One connection with many streams that never reads: its write queue has a bound of its own, and
@@ -226,7 +161,7 @@ fn one_connection_that_never_reads(inbound: Wire, outbound: Wire) {
     let case = format!("one connection, {inbound:?} to {outbound:?}");
     let rig = Rig::start("streams", outbound, LIMITS);
     let caller = silent(inbound, rig.address(), "Flood", STREAMS);
-    rig.wait("the callee has not every stream", || {
+    rig.hop.wait("the callee has not every stream", || {
         rig.main.opened() == STREAMS as usize
     });
     let elsewhere = live(inbound, rig.address(), "Other");
@@ -234,7 +169,7 @@ fn one_connection_that_never_reads(inbound: Wire, outbound: Wire) {
     rig.report(&case, &[("elsewhere", elsewhere)]);
     rig.assert_below(PROCESS_BUFFER + CONNECTION_QUEUE + u64::from(STREAMS) * PER_STREAM);
     drop(caller);
-    rig.empty();
+    rig.hop.wait_empty();
 }
 
 /// Has `count` callers send without end to streams that the callee never takes, until the returned
@@ -254,14 +189,12 @@ fn senders(rig: &Rig, inbound: Wire, count: usize) -> impl Drop + use<> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let thread = on_thread(move || async move {
         for _ in 0..count {
-            spawn_local(async move {
-                call(inbound, address, &head("Main", "Hold"), Flood).await;
-            });
+            spawn_local(flood_held(inbound, address));
         }
         let _ = stopped.await;
     });
-    rig.wait("ripcord has not every connection", || {
-        rig.metric("ripcord_connections_total") as usize >= count
+    rig.hop.wait("ripcord has not every connection", || {
+        rig.hop.metric("ripcord_connections_total", "") as usize >= count
     });
     Senders {
         stop: Some(stop),
@@ -284,7 +217,7 @@ fn a_callee_that_never_reads(inbound: Wire, outbound: Wire) {
     rig.report(&case, &lives);
     rig.assert_below(PROCESS_BUFFER + CALLERS as u64 * FIXED);
     drop(senders);
-    rig.empty();
+    rig.hop.wait_empty();
 }
 
 /// With buffers of streams that are large against that of the process, nothing but its budget keeps
@@ -299,7 +232,7 @@ fn the_budget_bounds(inbound: Wire) {
     rig.report(&format!("budget, {inbound:?}"), &[]);
     rig.assert_below(PROCESS_BUFFER + FEW as u64 * (FIXED + 64 * KIB));
     drop(senders);
-    rig.empty();
+    rig.hop.wait_empty();
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! Two builds in one chain: the last landed ripcord and this one, as processes, in both orders, with
-//! each wire between them. What a mixed pair does is what two new ones do, and no message is lost.
+//! Two builds in one chain: the last landed ripcord and this one, as processes, in both orders,
+//! with each wire between them. A mixed pair does what two new ones do, and no message is lost.
 //!
 //! `RIPCORD_OLD` is the old program: `RIPCORD_OLD=$(.ci/old) cargo test --test mixed`. Without it
-//! every case is ignored. The streams are those of tests/loss_free.rs; beside them each end of a
-//! table goes through every chain, and what its peers heard is compared to the byte.
+//! every case is ignored. The streams are those of tests/loss_free.rs. Beside them each end of a
+//! table goes through every chain, and what both peers heard is compared to the byte.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod kit;
 // What only its own suite uses.
 #[allow(dead_code)]
 mod loss_free_cases;
@@ -27,7 +28,7 @@ type Case = (String, Box<dyn Fn(&Pair) + Send + Sync>);
 fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let mut add = |name: &str, run: fn(&Runner)| {
-        let with = move |pair: &Pair| run(&Runner::with(|node, text| start(pair, node, text)));
+        let with = move |pair: &Pair| run(&Runner::with(|node, spec| start(pair, node, spec)));
         cases.push((format!("loss_free::{name}"), Box::new(with)));
     };
     add("grpc_comes_through_ttheader_as_it_was", |world| {

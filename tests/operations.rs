@@ -1,20 +1,20 @@
-//! What operators read and do: every metric that the dashboard, the alerts and the documents name is one
-//! that the binary shows, every one that it shows is explained, a ConfigMap's update is taken up, and a
-//! flood of connections does not flood the log.
+//! What operators read and do: every metric that the dashboard, the alerts and the documents name
+//! is one that the binary shows, every one that it shows is explained, a ConfigMap's update is
+//! taken up, and a flood of connections does not flood the log.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod kit;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
+use kit::process::LIMIT;
+use kit::ripcord::Ripcord;
+use kit::spec::{Spec, Table};
 use serde_json::Value;
-
-/// How long anything may take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(90);
 
 /// Documents that name metrics.
 const DOCUMENTS: &[&str] = &[
@@ -30,102 +30,27 @@ const DOCUMENTS: &[&str] = &[
 /// Not metrics, though they look like them.
 const KEYS: &[&str] = &["process_buffer"];
 
-const CONFIG: &str = "
-node: hop
-workers: 1
-admin: { address: 127.0.0.1:0 }
-listeners: [{ name: in, address: 127.0.0.1:0 }]
-backends: { a: { protocol: grpc, endpoints: [127.0.0.1:9] }, b: { protocol: grpc, endpoints: [127.0.0.1:9] } }
-routes: [{ name: all, backend: a }]
-telemetry: { access_log: off, log: { format: json }, otlp: { endpoint: 'http://127.0.0.1:9' } }
-";
+/// Two backends, and everything to one of them.
+fn hop() -> Spec {
+    Ripcord::named("hop")
+        .quiet()
+        .traced("{ endpoint: 'http://127.0.0.1:9' }")
+}
+
+fn table(backend: &str) -> Table {
+    Table::new()
+        .backend("a", "protocol: grpc", "127.0.0.1:9")
+        .backend("b", "protocol: grpc", "127.0.0.1:9")
+        .route("all", &format!("backend: {backend}"))
+}
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// A running `ripcord`, its log, and the addresses of its listener and its admin pages.
-struct Running {
-    child: Child,
-    log: Receiver<Value>,
-    listener: String,
-    admin: String,
-}
-
-impl Running {
-    fn start(config: &Path) -> Self {
-        Self::start_with(config, &[])
-    }
-
-    fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ripcord"))
-            .args(["run", "--config"])
-            .arg(config)
-            .envs(environment.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (to, log) = channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let _ = to.send(serde_json::from_str(&line).unwrap_or(Value::String(line)));
-            }
-        });
-        let mut running = Self {
-            child,
-            log,
-            listener: String::new(),
-            admin: String::new(),
-        };
-        let listening = |name: &str| {
-            let line = running.logged(|line| line["listener"] == name);
-            line["address"].as_str().unwrap().to_owned()
-        };
-        (running.listener, running.admin) = (listening("in"), listening("admin"));
-        running
-    }
-
-    /// Waits for a line of the log.
-    fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let line = self.log.recv_timeout(LIMIT).expect("a line of the log");
-            if wanted(&line) {
-                return line;
-            }
-        }
-    }
-
-    fn page(&self, path: &str) -> String {
-        let mut socket = TcpStream::connect(&self.admin).unwrap();
-        socket.set_read_timeout(Some(LIMIT)).unwrap();
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n").unwrap();
-        let mut text = String::new();
-        socket.read_to_string(&mut text).unwrap();
-        text.split_once("\r\n\r\n").unwrap().1.to_owned()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A folder of this test's own, empty.
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("operations-{name}"));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
 /// The text of `/metrics`, with every family that a configuration can bring about.
 fn metrics() -> String {
-    let file = folder("metrics").join("ripcord.yaml");
-    std::fs::write(&file, CONFIG).unwrap();
-    Running::start(&file).page("/metrics")
+    hop().table(table("a")).start().page("/metrics")
 }
 
 /// The names that Prometheus stores of each family, by the family's documented name.
@@ -260,39 +185,16 @@ fn every_alert_is_explained() {
     }
 }
 
-/// As the kubelet does it: `ripcord.yaml` is a link to `..data/ripcord.yaml`, `..data` one to a folder,
-/// and an update is a new folder and a rename over `..data`. No signal.
+/// As the kubelet does it: `ripcord.yaml` is a link to `..data/ripcord.yaml`, `..data` one to a
+/// folder, and an update is a new folder and a rename over `..data`. No signal.
 #[test]
 fn an_update_of_a_config_map_is_taken_up() {
-    use std::os::unix::fs::symlink;
-    let root = folder("config-map");
-    let put = |version: &str, config: &str| {
-        std::fs::create_dir(root.join(version)).unwrap();
-        std::fs::write(root.join(version).join("ripcord.yaml"), config).unwrap();
-        symlink(version, root.join("..data_tmp")).unwrap();
-        std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
-    };
-    put("..v1", CONFIG);
-    symlink("..data/ripcord.yaml", root.join("ripcord.yaml")).unwrap();
-    let ripcord = Running::start(&root.join("ripcord.yaml"));
-    let said = |what: &str| {
-        ripcord.logged(|line| {
-            let text = line["message"].as_str();
-            text.is_some_and(|text| text.starts_with(what))
-        })
-    };
+    let ripcord = hop().table(table("a")).config_map().start();
+    ripcord.publish(&table("b"));
+    assert_eq!(ripcord.json("/config")["version"], 2);
 
-    put("..v2", &CONFIG.replace("backend: a }", "backend: b }"));
-    std::fs::remove_dir_all(root.join("..v1")).unwrap();
-    said("configuration reloaded");
-    let config: Value = serde_json::from_str(&ripcord.page("/config")).unwrap();
-    assert_eq!(config["version"], 2, "{config:#}");
-
-    put(
-        "..v3",
-        &CONFIG.replace("backend: a }", "backend: nowhere }"),
-    );
-    said("configuration refused");
+    ripcord.put(&table("nowhere"));
+    ripcord.logged("configuration refused");
     let metrics = ripcord.page("/metrics");
     assert!(
         metrics.contains("\nripcord_config_version 2\n"),
@@ -301,8 +203,7 @@ fn an_update_of_a_config_map_is_taken_up() {
     assert!(metrics.contains("\nripcord_config_last_reload_successful 0\n"));
     assert!(metrics.contains("\nripcord_reloads_total{result=\"rejected\"} 1\n"));
 
-    put("..v4", CONFIG);
-    said("configuration reloaded");
+    ripcord.publish(&table("a"));
     let metrics = ripcord.page("/metrics");
     assert!(metrics.contains("\nripcord_config_last_reload_successful 1\n"));
 }
@@ -320,39 +221,41 @@ fn the_service_manager_hears_when_it_is_ready_and_when_it_stops() {
         let length = manager.recv(&mut got).unwrap();
         String::from_utf8_lossy(&got[..length]).into_owned()
     };
-    let file = folder("notify").join("ripcord.yaml");
-    std::fs::write(&file, CONFIG).unwrap();
-    let mut ripcord = Running::start_with(&file, &[("NOTIFY_SOCKET", &format!("@{name}"))]);
+    let socket = format!("@{name}");
+    let ripcord = hop()
+        .table(table("a"))
+        .environment("NOTIFY_SOCKET", &socket);
+    let ripcord = ripcord.start();
     assert_eq!(heard(), "READY=1");
     assert!(ripcord.page("/readyz").starts_with("ready"));
-    let pid = ripcord.child.id().to_string();
-    let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-    assert!(killed.success());
+    ripcord.process.signal("TERM");
     assert_eq!(heard(), "STOPPING=1");
-    assert!(ripcord.child.wait().unwrap().success());
+    assert_eq!(ripcord.process.exit_code(), Some(0));
 }
 
-/// The log says the first few of a kind in a second and how many more there were; the metric has each.
+/// The log says the first few of a kind in a second and how many more there were; the metric has
+/// each.
 #[test]
 fn a_flood_of_refused_connections_does_not_flood_the_log() {
     const FLOOD: u64 = 300;
-    let file = folder("flood").join("ripcord.yaml");
-    std::fs::write(&file, CONFIG).unwrap();
-    let ripcord = Running::start(&file);
+    let ripcord = hop().table(table("a")).start();
     let started = Instant::now();
     for _ in 0..FLOOD {
-        let mut socket = TcpStream::connect(&ripcord.listener).unwrap();
+        let mut socket = TcpStream::connect(&ripcord.address).unwrap();
         socket.set_read_timeout(Some(LIMIT)).unwrap();
         socket.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         let _ = socket.read_to_end(&mut Vec::new());
     }
-    let (mut lines, mut told) = (0, 0);
-    while told < FLOOD {
-        let line =
-            ripcord.logged(|line| line["message"].to_string().contains("connection refused"));
-        lines += 1;
-        told += line["more"].as_u64().unwrap_or(1);
-    }
+    let refusals = |log: &[Value]| -> Vec<u64> {
+        let refused = |line: &&Value| line["message"].to_string().contains("connection refused");
+        let more = |line: &Value| line["more"].as_u64().unwrap_or(1);
+        log.iter().filter(refused).map(more).collect()
+    };
+    let told = ripcord.process.until("all refusals", |log| {
+        let told = refusals(log);
+        (told.iter().sum::<u64>() >= FLOOD).then_some(told)
+    });
+    let (lines, told) = (told.len() as u64, told.iter().sum::<u64>());
     let seconds = started.elapsed().as_secs() + 1;
     println!("{FLOOD} refused connections in {seconds} s: {lines} lines");
     assert_eq!(told, FLOOD);

@@ -8,21 +8,16 @@
 //! (10,000 streams, 1,000 connections) or `RIPCORD_STORM=STREAMS,CONNECTIONS`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-mod peer_config;
-mod storm_peers;
-// What only the interop suite uses.
-#[allow(dead_code)]
-mod support;
+mod kit;
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ripcord::stream::{End, HopKind, How, Processed, Reason};
-use storm_peers::{
-    CALLER, CAUSE, Callee, Callers, Heard, PATIENCE, Storm, TEXT, Then, Traffic, Wire,
-};
-use support::ripcord::Ripcord;
+use kit::Wire;
+use kit::halves::{CALLER, CAUSE, Callee, Callers, Heard, Storm, TEXT, Then, Traffic};
+use kit::process::alone;
+use kit::ripcord::Ripcord;
+use ripcord::stream::{CancelSignal, End, HopKind, Processed, Reason};
 
 use Traffic::{Busy, Quiet};
 use Wire::{Grpc, TtHeader};
@@ -71,14 +66,9 @@ struct Rig {
 impl Rig {
     fn start(inbound: Wire, outbound: Wire) -> Self {
         let callee = Callee::start(outbound, None);
-        let (wire, at) = (name(outbound), callee.address);
-        let table = format!(
-            "backends: {{ main: {{ protocol: {wire}, endpoints: [\"{at}\"] }} }}
-routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
-"
-        );
+        let hop = Ripcord::named(NODE).to(outbound.protocol(), callee.address);
         Self {
-            hop: Ripcord::start(NODE, &table, ""),
+            hop: hop.start(),
             callee,
             inbound,
             outbound,
@@ -88,7 +78,7 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
     }
 
     fn callers(&self, shape: (usize, usize), traffic: Traffic, then: Then) -> Callers {
-        let address: SocketAddr = self.hop.address.parse().unwrap();
+        let address: SocketAddr = self.hop.socket_address();
         let callers = Callers::start(self.inbound, address, shape, traffic, then);
         callers.seen.wait_ready(shape.1);
         callers
@@ -106,7 +96,7 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
             |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
         self.report.push(format!(
             "{:<22} {:<22} {:>6} {:>9.1} {:>9.1} {:>9.1}{lost}",
-            format!("{} -> {}", name(self.inbound), name(self.outbound)),
+            format!("{} -> {}", self.inbound.name(), self.outbound.name()),
             storm,
             times.len(),
             at(0.5),
@@ -136,12 +126,12 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
     /// Every caller cancels as soon as it has opened its stream, all in one breath.
     fn cancel_at_once(&mut self, streams: usize) {
         let before = (self.callee.seen.heard(), self.callee.seen.readied());
-        let carried = self.metric("ripcord_streams_total", "");
-        let address: SocketAddr = self.hop.address.parse().unwrap();
+        let carried = self.hop.metric("ripcord_streams_total", "");
+        let address: SocketAddr = self.hop.socket_address();
         let shape = (1, streams);
         let callers = Callers::start(self.inbound, address, shape, Quiet, Then::CancelAtOnce);
-        self.wait("ripcord has not seen every stream", || {
-            self.metric("ripcord_streams_total", "") == carried + streams as u64
+        self.hop.wait("ripcord has not seen every stream", || {
+            self.hop.metric("ripcord_streams_total", "") == carried + streams as u64
         });
         self.works();
         assert_eq!(callers.seen.heard(), Heard::default(), "callers let go");
@@ -199,7 +189,7 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
 
     /// A new caller is served: as soon as the callee can be reached again.
     fn works(&self) {
-        let address: SocketAddr = self.hop.address.parse().unwrap();
+        let address: SocketAddr = self.hop.socket_address();
         let caller = Callers::start(self.inbound, address, (1, 1), Quiet, Then::Nothing);
         caller.seen.wait_ready(1);
         caller.let_go(Storm::Finish);
@@ -223,7 +213,9 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
             panic!("{end:?}");
         };
         let (code, text, path) = match (self.inbound, self.outbound) {
-            (_, Grpc) => return assert_eq!(cancel.how, How::Reset(8), "{end:?}"),
+            (_, Grpc) => {
+                return assert_eq!(cancel.signal, CancelSignal::numbered("reset", 8), "{end:?}");
+            }
             (Grpc, TtHeader) => (12011, "", &["non-ttstream path", NODE][..]),
             (TtHeader, TtHeader) => expected,
         };
@@ -234,29 +226,6 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
         assert!(cancel.cause.text.contains(text), "{end:?}");
     }
 
-    /// The sum of a metric's values, of those series whose labels contain `label`.
-    fn metric(&self, name: &str, label: &str) -> u64 {
-        let text = self.hop.page("/metrics");
-        let values = text.lines().filter_map(|line| {
-            let (key, value) = line.rsplit_once(' ')?;
-            let wanted = key.split('{').next()? == name && key.contains(label);
-            wanted.then(|| value.parse::<f64>().unwrap() as u64)
-        });
-        values.sum()
-    }
-
-    fn wait(&self, what: &str, done: impl Fn() -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !done() {
-            assert!(
-                Instant::now() < end,
-                "{what}\n{}",
-                self.hop.page("/metrics")
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
     /// All callers are gone: nothing is left.
     fn empty(&self) {
         for (what, label) in [
@@ -264,7 +233,7 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
             ("ripcord_buffered_bytes", ""),
             ("ripcord_connections_active", "inbound"),
         ] {
-            self.wait(what, || self.metric(what, label) == 0);
+            self.hop.wait(what, || self.hop.metric(what, label) == 0);
         }
         let live = self.hop.json("/streams");
         assert_eq!(live["total"], 0, "{live}");
@@ -272,7 +241,7 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
 
     /// Memory of its own, in bytes: resident, without the pages of its file that were run by now.
     fn memory(&self) -> u64 {
-        self.memory_of("RssAnon")
+        self.hop.memory("RssAnon")
     }
 
     /// A storm of each kind.
@@ -283,14 +252,6 @@ routes: [{{ name: main, match: {{ service: Storm }}, backend: main }}]
         }
         self.cancel_at_once(streams);
         self.drop_connections(connections);
-    }
-
-    fn memory_of(&self, field: &str) -> u64 {
-        let file = format!("/proc/{}/status", self.hop.process.pid());
-        let text = std::fs::read_to_string(file).unwrap();
-        let line = text.lines().find(|line| line.starts_with(field)).unwrap();
-        let kib = line.split_ascii_whitespace().nth(1).unwrap();
-        kib.parse::<u64>().unwrap() << 10
     }
 }
 
@@ -310,13 +271,6 @@ fn is_refused(end: &End) -> bool {
     unreachable && end.processed == Processed::No
 }
 
-fn name(wire: Wire) -> &'static str {
-    match wire {
-        Grpc => "grpc",
-        TtHeader => "ttheader",
-    }
-}
-
 fn to_strings(names: &[&str]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
@@ -334,12 +288,6 @@ fn dropped() -> u64 {
     wanted.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
 }
 
-/// One at a time: they share two cores.
-fn alone() -> impl Drop {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn storms(inbound: Wire, outbound: Wire) {
     let _alone = alone();
     let mut rig = Rig::start(inbound, outbound);
@@ -353,14 +301,15 @@ fn storms(inbound: Wire, outbound: Wire) {
         rig.round(size());
         memory.push(("stormy", rig.memory()));
         let bound = idle + slack(size().0);
-        rig.wait(&format!("{memory:?}: not below {bound} again"), || {
-            rig.memory() <= bound
-        });
+        rig.hop
+            .wait(&format!("{memory:?}: not below {bound} again"), || {
+                rig.memory() <= bound
+            });
         memory.push(("quiet", rig.memory()));
     }
     rig.callee.kill();
-    rig.wait("a backend's connection stays", || {
-        rig.metric("ripcord_connections_active", "") == 0
+    rig.hop.wait("a backend's connection stays", || {
+        rig.hop.metric("ripcord_connections_active", "") == 0
     });
     println!(
         "{:<22} {:<22} {:>6} {:>9} {:>9} {:>9}  ms from the event",
@@ -371,7 +320,7 @@ fn storms(inbound: Wire, outbound: Wire) {
         .iter()
         .map(|(when, n)| format!("{when} {}", n >> 10))
         .collect();
-    let most = rig.memory_of("VmHWM") >> 10;
+    let most = rig.hop.memory("VmHWM") >> 10;
     println!("memory, KiB: {}; at most {most}", shown.join(", "));
 }
 

@@ -30,6 +30,9 @@ pub(crate) struct Places {
     /// The ripcord to measure [default: target/dist/ripcord, else target/release/ripcord].
     #[arg(long, global = true)]
     pub(crate) ripcord: Option<PathBuf>,
+    /// Another build of ripcord, measured in the same rounds: the ratios are of each round.
+    #[arg(long, global = true)]
+    pub(crate) baseline: Option<PathBuf>,
     #[arg(long, global = true, default_value = "envoy")]
     pub(crate) envoy: PathBuf,
     /// Cores of the load generator (with the echo servers) and of the proxy.

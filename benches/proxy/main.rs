@@ -147,6 +147,7 @@ async fn bed(places: &Places, callee: &Rc<Callee>) -> Result<Bed> {
     let bed = Bed {
         proxy_core: places.cores.1,
         ripcord,
+        baseline: places.baseline.clone(),
         envoy: places.envoy.clone(),
         directory,
         grpc_echo: grpc.local_addr()?,
@@ -195,7 +196,11 @@ async fn side_by_side(arguments: &ReportArguments, places: &Places) -> Result<()
             .into_iter()
             .filter(|m| arguments.only.is_empty() || arguments.only.contains(&m.id()))
             .collect(),
-        rows: rows(&arguments.peers, arguments.grpc_only),
+        rows: rows(
+            &arguments.peers,
+            arguments.grpc_only,
+            places.baseline.is_some(),
+        ),
         effort: effort(arguments),
     };
     let keep = |results: &Results| {
@@ -261,10 +266,11 @@ fn draw(json: &Path, svg: Option<&Path>) -> Result<()> {
     conclude(&results, svg)
 }
 
-fn rows(peers: &[Peer], grpc_only: bool) -> Vec<Row> {
+fn rows(peers: &[Peer], grpc_only: bool, baseline: bool) -> Vec<Row> {
     let mut rows: Vec<Row> = Peer::ALL
         .into_iter()
         .filter(|peer| peers.is_empty() || peers.contains(peer))
+        .filter(|peer| baseline || *peer != Peer::Baseline)
         .flat_map(|peer| {
             peer.pairs()
                 .iter()
@@ -291,7 +297,7 @@ async fn stall(arguments: &MemoryArguments, places: &Places) -> Result<()> {
     println!(
         "| | pair | stalled | before | after | most | last quarter |\n|---|---|--:|--:|--:|--:|--:|"
     );
-    for row in rows(&arguments.peers, false) {
+    for row in rows(&arguments.peers, false, places.baseline.is_some()) {
         if row.peer == Peer::Direct {
             continue;
         }

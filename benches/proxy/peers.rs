@@ -27,6 +27,8 @@ pub(crate) enum Peer {
     Envoy,
     /// With telemetry off, as the others have it.
     Ripcord,
+    /// Another build of it (`--baseline`), with telemetry off.
+    Baseline,
     /// With an access log and metrics.
     RipcordDefaults,
     /// `benches/bridge`: what a Go team would write today.
@@ -34,7 +36,7 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Direct,
         Self::Relay,
         Self::Nghttpx,
@@ -42,6 +44,7 @@ impl Peer {
         Self::Nginx,
         Self::Envoy,
         Self::Ripcord,
+        Self::Baseline,
         Self::RipcordDefaults,
         Self::GoBridge,
     ];
@@ -65,7 +68,7 @@ impl Peer {
                 (Wire::Grpc, Wire::Ttheader),
                 (Wire::Ttheader, Wire::Grpc),
             ],
-            Self::Ripcord | Self::RipcordDefaults => &[
+            Self::Ripcord | Self::Baseline | Self::RipcordDefaults => &[
                 (Wire::Grpc, Wire::Grpc),
                 (Wire::Ttheader, Wire::Ttheader),
                 (Wire::Grpc, Wire::Ttheader),
@@ -85,6 +88,7 @@ impl fmt::Display for Peer {
             Self::Nginx => "nginx",
             Self::Envoy => "Envoy",
             Self::Ripcord => "ripcord",
+            Self::Baseline => "baseline",
             Self::RipcordDefaults => "ripcord, defaults",
             Self::GoBridge => "Go bridge",
         })
@@ -96,6 +100,7 @@ impl fmt::Display for Peer {
 pub(crate) struct Bed {
     pub(crate) proxy_core: usize,
     pub(crate) ripcord: PathBuf,
+    pub(crate) baseline: Option<PathBuf>,
     pub(crate) envoy: PathBuf,
     /// Configurations and logs.
     pub(crate) directory: PathBuf,
@@ -251,15 +256,17 @@ impl Bed {
                 ];
                 (bridge::program()?, arguments.to_vec())
             }
-            Peer::Ripcord | Peer::RipcordDefaults => {
-                let telemetry = if peer == Peer::Ripcord {
-                    configs::silent()
-                } else {
+            Peer::Ripcord | Peer::Baseline | Peer::RipcordDefaults => {
+                let telemetry = if peer == Peer::RipcordDefaults {
                     configs::telling(free_address()?, &self.directory)
+                } else {
+                    configs::silent()
                 };
+                let baseline = self.baseline.clone().filter(|_| peer == Peer::Baseline);
+                let program = baseline.unwrap_or_else(|| self.ripcord.clone());
                 let text = configs::ripcord(&telemetry, grpc, ttheader, echo, self.ttheader_echo);
                 let arguments = ["run", "--config", &config("yaml", text)?];
-                (self.ripcord.clone(), arguments.map(str::to_owned).to_vec())
+                (program, arguments.map(str::to_owned).to_vec())
             }
         })
     }

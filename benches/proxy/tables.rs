@@ -9,7 +9,7 @@ use crate::results::{Line, Results, Taken};
 
 /// Names and lines of the ones that others are compared with: on gRPC→gRPC the C proxies, on the pairs
 /// with TTHeader the Go bridge.
-const RIVALS: [Peer; 3] = [Peer::Nghttpx, Peer::Haproxy, Peer::GoBridge];
+const RIVALS: [Peer; 4] = [Peer::Nghttpx, Peer::Haproxy, Peer::GoBridge, Peer::Baseline];
 
 pub(crate) fn number(value: Option<f64>) -> String {
     match value {
@@ -70,7 +70,46 @@ pub(crate) fn table(taken: &Taken, missing: &BTreeMap<String, String>) -> String
         }
         lines.push(cells);
     }
-    format!("\n## {}: {}\n\n{}", taken.id, taken.title, aligned(&lines))
+    format!(
+        "\n## {}: {}\n\n{}{}",
+        taken.id,
+        taken.title,
+        aligned(&lines),
+        against_baseline(taken)
+    )
+}
+
+/// CPU (or memory) divided by the baseline's of the same round: quartiles over the rounds.
+fn against_baseline(taken: &Taken) -> String {
+    let mut out = String::new();
+    for line in &taken.lines {
+        let baseline = taken.line(&Peer::Baseline.to_string(), &line.pair);
+        let (true, Some(baseline)) = (line.proxy == Peer::Ripcord.to_string(), baseline) else {
+            continue;
+        };
+        for column in [CPU, IDLE] {
+            let (Some(mine), Some(theirs)) = (line.values.get(column), baseline.values.get(column))
+            else {
+                continue;
+            };
+            let mut ratios: Vec<f64> = mine.iter().zip(theirs).map(|(a, b)| a / b).collect();
+            ratios.sort_by(f64::total_cmp);
+            let at = |share: f64| {
+                let place = share * ratios.len().saturating_sub(1) as f64;
+                number(ratios.get(place.round() as usize).copied())
+            };
+            let _ = write!(
+                out,
+                "\n{}: {column} ÷ baseline, {} rounds: quartiles {}, {}, {}\n",
+                line.pair,
+                ratios.len(),
+                at(0.25),
+                at(0.5),
+                at(0.75),
+            );
+        }
+    }
+    out
 }
 
 /// The row without a proxy on the wire that this row's caller speaks.

@@ -276,7 +276,7 @@ impl Maker<'_> {
         };
         let heard = |told: &Told| match told {
             Told::Ended(end) if way.callee == Wire::Grpc => {
-                matches!(&end.reason, Reason::Canceled(cancel) if cancel.how == ripcord::stream::How::Reset(8))
+                matches!(&end.reason, Reason::Canceled(cancel) if cancel.signal == ripcord::stream::CancelSignal::numbered("reset", 8))
             }
             Told::Ended(end) => crate::ledger::label(end) == expected,
             Told::Finished => false,

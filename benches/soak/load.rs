@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ripcord::stream::{End, HopKind, How, NON_TTSTREAM, Reason};
+use ripcord::stream::{CancelSignal, End, HopKind, NON_TTSTREAM, Reason};
 use tokio::task::spawn_local;
 
 use crate::faults::Size;
@@ -409,7 +409,7 @@ impl<'a> Caller<'a> {
         let grpc = self.way.callee == Wire::Grpc;
         let told = |told: &Told| match told {
             Told::Ended(end) => match &end.reason {
-                Reason::Canceled(cancel) if grpc => matches!(cancel.how, How::Reset(_)),
+                Reason::Canceled(cancel) if grpc => cancel.signal.name() == "reset",
                 Reason::Canceled(cancel) => {
                     cancel.cause.code == code && by_hops(cancel.path.names())
                 }
@@ -467,7 +467,7 @@ pub(crate) async fn hears_cancel(
         (Told::Ended(end), Wire::TtHeader) => label(end) == expected,
         // HTTP/2 has one number; the names are in the request.
         (Told::Ended(end), Wire::Grpc) => match &end.reason {
-            Reason::Canceled(cancel) => cancel.how == How::Reset(8),
+            Reason::Canceled(cancel) => cancel.signal == CancelSignal::numbered("reset", 8),
             _ => false,
         },
         (Told::Finished, _) => false,

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::stream::{End, Metadata, RequestHead};
-use crate::telemetry::{Outcome, StreamInfo, Telemetry, Traffic, Wire};
+use crate::telemetry::{Outcome, StreamInfo, Telemetry, Traffic};
 
 struct Server {
     address: std::net::SocketAddr,
@@ -17,7 +17,7 @@ struct Server {
 async fn server(readiness: Readiness) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let telemetry = Telemetry::quiet(2);
+    let telemetry = Telemetry::quiet(2, crate::wire::ALL);
     let state = AdminState {
         metrics: telemetry.metrics.clone(),
         live: telemetry.live.clone(),
@@ -91,8 +91,8 @@ async fn live_streams_are_listed_while_they_live() {
         let series = server.telemetry.metrics.series(
             &Arc::from("egress"),
             &Arc::from("chat"),
-            Wire::Grpc,
-            Some(Wire::TtHeader),
+            &crate::wire::grpc::WIRE,
+            Some(&crate::wire::ttheader::WIRE),
         );
         let info = StreamInfo {
             series,
@@ -135,7 +135,7 @@ async fn live_streams_are_listed_while_they_live() {
     first.finish(Outcome {
         end: &End::complete(Metadata::new()),
         traffic: Traffic::default(),
-        grpc_status: None,
+        told: None,
     });
     // As in a panic of the stream's task.
     drop(second);

@@ -5,117 +5,32 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
-use crate::config::{Backend, Backoff, Target};
-
-/// One address that streams may be sent to.
-#[derive(Debug)]
-pub struct Endpoint {
-    /// Where it is.
-    pub address: SocketAddr,
-    backoff: Backoff,
-    seed: u64,
-    /// What `retry_at` counts from.
-    born: Instant,
-    /// Failures without a success in between.
-    failures: AtomicU32,
-    /// Microseconds after `born` until which it is left alone; 0 when it is well.
-    retry_at: AtomicU64,
-    removed: AtomicBool,
-}
-
-impl Endpoint {
-    fn new(address: SocketAddr, backoff: Backoff, seed: u64) -> Self {
-        Self {
-            address,
-            backoff,
-            seed,
-            born: Instant::now(),
-            failures: AtomicU32::new(0),
-            retry_at: AtomicU64::new(0),
-            removed: AtomicBool::new(false),
-        }
-    }
-
-    /// A connection could not be opened, or was lost without an answer. While the endpoint is
-    /// already left alone this changes nothing: the many streams that one lost connection ends are
-    /// one failure.
-    pub fn report_failure(&self) {
-        let now = self.now();
-        let until = self.retry_at.load(Ordering::Relaxed);
-        if until > now {
-            return;
-        }
-        let failures = self.failures.load(Ordering::Relaxed).saturating_add(1);
-        let next = now.saturating_add(self.delay(failures)).max(1);
-        let swapped =
-            self.retry_at
-                .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
-        if swapped.is_ok() {
-            self.failures.store(failures, Ordering::Relaxed);
-        }
-    }
-
-    /// A connection was opened, or a stream was answered.
-    pub fn report_success(&self) {
-        // Read first: this is called for each stream, and a store would take the cache line.
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-            self.retry_at.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Failures without a success in between.
-    #[must_use]
-    pub fn failures(&self) -> u32 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// For how long it is still to be left alone.
-    #[must_use]
-    pub fn backoff_left(&self) -> Option<Duration> {
-        let until = self.retry_at.load(Ordering::Relaxed);
-        let left = until.checked_sub(self.now())?;
-        (left > 0).then(|| Duration::from_micros(left))
-    }
-
-    /// Whether it is no longer one of its backend's: connections to it take no new streams.
-    #[must_use]
-    pub fn removed(&self) -> bool {
-        self.removed.load(Ordering::Relaxed)
-    }
-
-    fn now(&self) -> u64 {
-        let elapsed = Instant::now().saturating_duration_since(self.born);
-        u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
-    }
-
-    /// Doubled with each failure up to the maximum, less up to a quarter, so that hops that lost
-    /// the same callee do not come back at once.
-    fn delay(&self, failures: u32) -> u64 {
-        let doubled = 1_u32.checked_shl(failures.saturating_sub(1).min(31));
-        let initial = self.backoff.initial;
-        let full = initial.saturating_mul(doubled.unwrap_or(u32::MAX));
-        let full = u64::try_from(full.min(self.backoff.max).as_micros()).unwrap_or(u64::MAX);
-        let quarter = full / 4;
-        let jitter = mix(self.seed.wrapping_add(u64::from(failures)));
-        full - jitter.checked_rem(quarter + 1).unwrap_or(0)
-    }
-}
+use crate::backend::endpoint::{Endpoint, EndpointGuard};
+use crate::config::{Backend, Target};
+use crate::stream::{RequestHead, Wire};
+use crate::wire;
 
 /// One step of SplitMix64: spreads the bits of a counter.
-fn mix(seed: u64) -> u64 {
+pub(super) fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+/// What is known of a stream or call when its endpoint is picked.
+#[derive(Clone, Copy, Debug)]
+pub struct PickHint<'a> {
+    /// The picker's own counter; the next one also for the next attempt.
+    pub turn: usize,
+    /// What the caller asks for.
+    pub head: &'a RequestHead,
 }
 
 /// A backend at work.
@@ -128,6 +43,8 @@ pub struct Cluster {
     pub id: u64,
     /// Its configuration.
     pub config: Backend,
+    /// What its endpoints speak.
+    pub wire: &'static Wire,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     changed: Notify,
     seed: u64,
@@ -143,6 +60,7 @@ impl Cluster {
             name: name.into(),
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             config: config.clone(),
+            wire: wire_of(config),
             endpoints: ArcSwap::default(),
             changed: Notify::new(),
             seed: name.bytes().fold(seed, |s, b| mix(s ^ u64::from(b))),
@@ -155,17 +73,17 @@ impl Cluster {
         Arc::new(cluster)
     }
 
-    /// The endpoint for a stream: round robin by `turn`, a counter of the caller's own (the next
-    /// one also for the next attempt). Endpoints that failed are passed over unless all have;
-    /// `None` when there is none at all.
+    /// The endpoint for a stream or call: round robin by the hint's turn. Endpoints that failed are
+    /// passed over unless all have; `None` when there is none at all.
     #[must_use]
-    pub fn pick(&self, turn: usize) -> Option<Arc<Endpoint>> {
+    pub fn pick(&self, hint: &PickHint<'_>) -> Option<EndpointGuard> {
         let endpoints = self.endpoints.load();
-        let first = turn.checked_rem(endpoints.len())?;
+        let first = hint.turn.checked_rem(endpoints.len())?;
         let (before, from) = endpoints.split_at_checked(first)?;
         let mut order = from.iter().chain(before);
         let well = order.clone().find(|e| e.backoff_left().is_none());
-        well.or_else(|| order.next()).cloned()
+        let picked = well.or_else(|| order.next())?;
+        Some(EndpointGuard::new(Arc::clone(picked)))
     }
 
     /// The endpoints, in the order that they are picked in.
@@ -209,7 +127,7 @@ impl Cluster {
             return false;
         }
         for gone in old.iter().filter(|e| !seen.contains(&e.address)) {
-            gone.removed.store(true, Ordering::Relaxed);
+            gone.remove();
         }
         self.endpoints.store(Arc::new(new));
         self.changed.notify_waiters();
@@ -226,6 +144,15 @@ impl Cluster {
         };
         ip ^ (u64::from(address.port()) << 40)
     }
+}
+
+/// The wire that the file names.
+#[expect(
+    clippy::expect_used,
+    reason = "a configuration takes registered names only"
+)]
+fn wire_of(config: &Backend) -> &'static Wire {
+    wire::named(config.protocol.name()).expect("a registered wire")
 }
 
 #[cfg(test)]

@@ -11,44 +11,40 @@ use rustc_hash::FxHashMap;
 use tokio::task::spawn_local;
 use tracing::{debug, warn};
 
-use crate::backend::{Cluster, Endpoint};
-use crate::config::{Connections, Hop, Protocol};
-use crate::net::http2::{ConnectionEnd, Http2Config};
+use crate::backend::{Cluster, EndpointGuard, PickHint, tcp_options};
+use crate::config::{Connections, Hop};
+use crate::net::bounds::Ping;
+use crate::net::connection::{ConnectionEnd, DialOptions, Drive};
 use crate::net::redirect::{Own, OwnGuard};
+use crate::net::socket::Socket;
 use crate::net::tcp;
-use crate::stream::{End, HopKind, RequestHead};
-use crate::telemetry::{ConnectionGuard, Metrics, Side, Violation, Wire, flood};
-use crate::wire::{grpc, ttheader};
-use slot::{Connection, Failure, Slot};
+use crate::stream::{End, HopKind, OpenError, RequestHead};
+use crate::telemetry::{ConnectionGuard, Metrics, Side, flood};
+use crate::wire::{Client, Dialers, OutboundStream};
+use slot::Slot;
 
 mod slot;
 
 /// How many endpoints are tried for one stream.
 const ATTEMPTS: usize = 3;
 
-/// A stream that was opened, on one of the wires; boxed, as it is moved through several futures.
-pub(crate) enum Opened {
-    /// On gRPC.
-    Grpc(Box<grpc::client::ClientStream>),
-    /// On TTHeader.
-    TtHeader(Box<ttheader::client::ClientStream>),
-}
+/// A stream that was opened, and the guard of its endpoint.
+pub(crate) type Opened = (OutboundStream, EndpointGuard);
 
-/// What every backend connection of a process has in common.
-pub(crate) struct PoolConfig {
-    pub(crate) http2: Http2Config,
-    pub(crate) grpc: Rc<grpc::StreamConfig>,
-    /// The same, toward another ripcord.
-    pub(crate) grpc_hop: Rc<grpc::StreamConfig>,
-    pub(crate) ttheader: Rc<ttheader::ConnConfig>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// Where every connection is made known while it lives.
-    pub(crate) own: Arc<Own>,
+/// A connection to a backend that carries calls, with all that counts it while it lives.
+pub(crate) struct Dialed {
+    pub(crate) socket: Socket,
+    pub(crate) endpoint: EndpointGuard,
+    _counted: ConnectionGuard,
+    _own: OwnGuard,
 }
 
 /// The connections of one worker.
 pub(crate) struct Pool {
-    config: PoolConfig,
+    dialers: Dialers,
+    metrics: Arc<Metrics>,
+    /// Where every connection is made known while it lives, should one be redirected back here.
+    own: Arc<Own>,
     slots: RefCell<FxHashMap<(u64, SocketAddr), Rc<Slot>>>,
     drivers: Rc<Drivers>,
     /// Whose turn it is among a cluster's endpoints.
@@ -63,9 +59,11 @@ struct Drivers {
 }
 
 impl Pool {
-    pub(crate) fn new(config: PoolConfig) -> Self {
+    pub(crate) fn new(dialers: Dialers, metrics: Arc<Metrics>, own: Arc<Own>) -> Self {
         Self {
-            config,
+            dialers,
+            metrics,
+            own,
             slots: RefCell::default(),
             drivers: Rc::default(),
             turn: std::cell::Cell::default(),
@@ -80,25 +78,26 @@ impl Pool {
         &self,
         cluster: &Arc<Cluster>,
         head: &RequestHead,
-    ) -> Result<(Opened, SocketAddr), End> {
+    ) -> Result<Opened, End> {
         if cluster.config.dials_original_destination() {
             return self.open_original(cluster, head).await;
         }
         let mut last = String::from("it has no endpoint");
         for _ in 0..ATTEMPTS {
-            let Some(endpoint) = self.pick(cluster).await else {
+            let Some(endpoint) = self.pick(cluster, head).await else {
                 break;
             };
-            match self.open_at(cluster, endpoint.address, head).await {
-                Ok(opened) => {
-                    endpoint.report_success();
-                    return Ok((opened, endpoint.address));
+            match self.open_at(cluster, endpoint.address(), head).await {
+                Ok(stream) => {
+                    endpoint.opened();
+                    return Ok((stream, endpoint));
                 }
-                Err(Failure::Head(error)) => return Err(unwritable(&error)),
-                Err(Failure::Endpoint(error)) => {
-                    debug!(backend = %cluster.name, endpoint = %endpoint.address, %error, "cannot open a stream");
-                    endpoint.report_failure();
-                    last = format!("{}: {error}", endpoint.address);
+                Err(OpenError::Head(error)) => return Err(unwritable(&error)),
+                Err(OpenError::Connection(error)) => {
+                    let address = endpoint.address();
+                    debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
+                    last = format!("{address}: {error}");
+                    endpoint.failed();
                 }
             }
         }
@@ -111,30 +110,68 @@ impl Pool {
         &self,
         cluster: &Arc<Cluster>,
         head: &RequestHead,
-    ) -> Result<(Opened, SocketAddr), End> {
+    ) -> Result<Opened, End> {
         let Some(address) = head.destination else {
             return Err(End::hop(HopKind::NoRoute, not_redirected(cluster)));
         };
         match self.open_at(cluster, address, head).await {
-            Ok(opened) => Ok((opened, address)),
-            Err(Failure::Head(error)) => Err(unwritable(&error)),
-            Err(Failure::Endpoint(error)) => {
+            Ok(stream) => Ok((stream, EndpointGuard::unlisted(address))),
+            Err(OpenError::Head(error)) => Err(unwritable(&error)),
+            Err(OpenError::Connection(error)) => {
                 Err(unreachable(cluster, &format!("{address}: {error}")))
             }
         }
     }
 
+    /// Opens a connection for calls, which no stream shares.
+    ///
+    /// # Errors
+    /// What the caller is to be told.
+    pub(crate) async fn dial(
+        &self,
+        cluster: &Arc<Cluster>,
+        head: &RequestHead,
+    ) -> Result<Dialed, String> {
+        let endpoint = if cluster.config.dials_original_destination() {
+            let address = head.destination.ok_or_else(|| not_redirected(cluster))?;
+            EndpointGuard::unlisted(address)
+        } else {
+            let picked = self.pick(cluster, head).await;
+            picked.ok_or_else(|| format!("backend {} has no endpoint", cluster.name))?
+        };
+        let address = endpoint.address();
+        match self.socket(cluster, address).await {
+            Ok((socket, own)) => {
+                endpoint.opened();
+                Ok(Dialed {
+                    socket,
+                    endpoint,
+                    _counted: self.metrics.connection(Side::Outbound, cluster.wire),
+                    _own: own,
+                })
+            }
+            Err(error) => {
+                endpoint.failed();
+                let name = &cluster.name;
+                Err(format!(
+                    "backend {name} cannot be reached: {address}: {error}"
+                ))
+            }
+        }
+    }
+
     /// The next endpoint; a cluster whose names are not resolved yet has the connect timeout for it.
-    pub(crate) async fn pick(&self, cluster: &Cluster) -> Option<Arc<Endpoint>> {
+    async fn pick(&self, cluster: &Cluster, head: &RequestHead) -> Option<EndpointGuard> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        if let Some(endpoint) = cluster.pick(turn) {
+        let hint = PickHint { turn, head };
+        if let Some(endpoint) = cluster.pick(&hint) {
             return Some(endpoint);
         }
         let resolved = async {
             loop {
                 let changed = cluster.changed();
-                if let Some(endpoint) = cluster.pick(turn) {
+                if let Some(endpoint) = cluster.pick(&hint) {
                     return endpoint;
                 }
                 changed.await;
@@ -153,10 +190,10 @@ impl Pool {
         cluster: &Arc<Cluster>,
         address: SocketAddr,
         head: &RequestHead,
-    ) -> Result<Opened, Failure> {
+    ) -> Result<OutboundStream, OpenError> {
         if cluster.config.connections == Connections::PerStream {
             let connection = Box::pin(self.connect(cluster, address)).await;
-            let connection = connection.map_err(Failure::Endpoint)?;
+            let connection = connection.map_err(OpenError::Connection)?;
             let opened = connection.open(head).await;
             connection.retire();
             return opened;
@@ -166,13 +203,13 @@ impl Pool {
         let mut error = String::new();
         for _ in 0..2 {
             let connection = self.connection(cluster, &slot).await;
-            match connection.map_err(Failure::Endpoint)?.open(head).await {
-                Err(Failure::Endpoint(e)) => error = e,
+            match connection.map_err(OpenError::Connection)?.open(head).await {
+                Err(OpenError::Connection(e)) => error = e,
                 done => return done,
             }
             slot.discard_unusable();
         }
-        Err(Failure::Endpoint(error))
+        Err(OpenError::Connection(error))
     }
 
     fn slot(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Rc<Slot> {
@@ -185,11 +222,7 @@ impl Pool {
     }
 
     /// A connection with room, opened when there is none or not yet enough of them.
-    async fn connection(
-        &self,
-        cluster: &Arc<Cluster>,
-        slot: &Rc<Slot>,
-    ) -> Result<Connection, String> {
+    async fn connection(&self, cluster: &Arc<Cluster>, slot: &Rc<Slot>) -> Result<Client, String> {
         if let Some(connection) = slot.best(cluster.config.pool_size) {
             return Ok(connection);
         }
@@ -221,84 +254,40 @@ impl Pool {
     }
 
     /// Rare, and its state is large: callers box it, so that not every stream's task carries it.
-    async fn connect(
-        &self,
-        cluster: &Arc<Cluster>,
-        address: SocketAddr,
-    ) -> Result<Connection, String> {
+    async fn connect(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Result<Client, String> {
         let config = &cluster.config;
-        let options = tcp::TcpOptions::from(&config.keepalive);
-        let socket = tcp::connect(address, config.connect_timeout, &options)
+        let (socket, own) = self.socket(cluster, address).await?;
+        let options = DialOptions {
+            to_ripcord: match config.hop {
+                Hop::None => false,
+                Hop::Ripcord => true,
+            },
+            ping: config.keepalive.http2.as_ref().map(|ping| Ping {
+                interval: ping.interval,
+                timeout: ping.timeout,
+            }),
+        };
+        let driver = Driver {
+            pool: self,
+            cluster,
+            address,
+            own,
+        };
+        self.dialers
+            .connect(cluster.wire, socket, &options, driver)
             .await
-            .map_err(|e| e.to_string())?;
-        let own = self.config.own.enter(&socket);
-        match config.protocol {
-            Protocol::Grpc => {
-                let mut http2 = self.config.http2.clone();
-                if let Some(ping) = &config.keepalive.http2 {
-                    http2.ping_interval = Some(ping.interval);
-                    http2.ping_timeout = ping.timeout;
-                }
-                let grpc = match config.hop {
-                    Hop::None => Rc::clone(&self.config.grpc),
-                    Hop::Ripcord => Rc::clone(&self.config.grpc_hop),
-                };
-                let (client, driver) = grpc::client::Client::connect(socket, &http2, grpc)
-                    .await
-                    .map_err(|e| e.to_string())?;
-                self.drive(cluster, address, Wire::Grpc, own, driver);
-                Ok(Connection::Grpc(client))
-            }
-            Protocol::TtHeader => {
-                let (client, driver) =
-                    ttheader::client::Client::new(socket, Rc::clone(&self.config.ttheader));
-                self.drive(cluster, address, Wire::TtHeader, own, async move {
-                    driver.await;
-                    ConnectionEnd::Closed
-                });
-                Ok(Connection::TtHeader(Rc::new(client)))
-            }
-        }
     }
 
-    fn drive(
+    async fn socket(
         &self,
         cluster: &Cluster,
         address: SocketAddr,
-        wire: Wire,
-        own: OwnGuard,
-        driver: impl Future<Output = ConnectionEnd> + 'static,
-    ) {
-        let guard = Running::new(
-            &self.drivers,
-            self.config.metrics.connection(Side::Outbound, wire),
-            own,
-        );
-        let backend = Arc::clone(&cluster.name);
-        let metrics = Arc::clone(&self.config.metrics);
-        spawn_local(async move {
-            let _guard = guard;
-            let end = driver.await;
-            let kind = match &end {
-                ConnectionEnd::Closed | ConnectionEnd::Handshake | ConnectionEnd::Failed(_) => None,
-                ConnectionEnd::Keepalive => Some(Violation::Keepalive),
-                ConnectionEnd::Grace => Some(Violation::Unread),
-                ConnectionEnd::Violation(code, _) => Some(Violation::of_http2(*code)),
-            };
-            if let Some(kind) = kind {
-                metrics.violation(Side::Outbound, Some(wire), kind);
-            }
-            match end {
-                ConnectionEnd::Closed => {
-                    debug!(%backend, endpoint = %address, "backend connection closed")
-                }
-                end => {
-                    if flood::admits("backend connection lost", &backend, "") {
-                        warn!(%backend, endpoint = %address, reason = %end, "backend connection lost");
-                    }
-                }
-            }
-        });
+    ) -> Result<(Socket, OwnGuard), String> {
+        let options = tcp_options(&cluster.config.keepalive);
+        let socket = tcp::connect(address, cluster.config.connect_timeout, &options);
+        let socket = socket.await.map_err(|e| e.to_string())?;
+        let own = self.own.enter(&socket);
+        Ok((Socket::new(socket), own))
     }
 
     /// Forgets connections whose endpoint or backend is no longer configured, or that a storm left
@@ -314,10 +303,7 @@ impl Pool {
                 cluster.has(slot.address)
             });
             if !wanted {
-                slot.connections
-                    .borrow()
-                    .iter()
-                    .for_each(Connection::retire);
+                slot.connections.borrow().iter().for_each(Client::retire);
             }
             wanted
         });
@@ -326,10 +312,7 @@ impl Pool {
     /// Lets go of every connection and waits until what was queued on them is written.
     pub(crate) async fn close(&self) {
         for slot in self.slots.borrow_mut().drain().map(|(_, slot)| slot) {
-            slot.connections
-                .borrow()
-                .iter()
-                .for_each(Connection::retire);
+            slot.connections.borrow().iter().for_each(Client::retire);
         }
         while self.drivers.running.get() > 0 {
             self.drivers.idle.notified().await;
@@ -338,7 +321,7 @@ impl Pool {
 }
 
 /// Why a stream that came by a connection of its own accord cannot take such a backend.
-pub(crate) fn not_redirected(cluster: &Cluster) -> String {
+fn not_redirected(cluster: &Cluster) -> String {
     format!(
         "backend {} is where the caller's connection was going, and this one was not redirected: it was made to ripcord itself",
         cluster.name
@@ -353,6 +336,41 @@ fn unwritable(error: &str) -> End {
 fn unreachable(cluster: &Cluster, why: &str) -> End {
     let text = format!("backend {} cannot be reached: {why}", cluster.name);
     End::hop(HopKind::Unreachable, text)
+}
+
+/// Has a new connection's task run, counted while it does.
+struct Driver<'a> {
+    pool: &'a Pool,
+    cluster: &'a Cluster,
+    address: SocketAddr,
+    own: OwnGuard,
+}
+
+impl Drive for Driver<'_> {
+    fn drive(self, driver: impl Future<Output = ConnectionEnd> + 'static) {
+        let (wire, address) = (self.cluster.wire, self.address);
+        let metrics = Arc::clone(&self.pool.metrics);
+        let counted = metrics.connection(Side::Outbound, wire);
+        let guard = Running::new(&self.pool.drivers, counted, self.own);
+        let backend = Arc::clone(&self.cluster.name);
+        spawn_local(async move {
+            let _guard = guard;
+            let end = driver.await;
+            if let Some(kind) = end.violation() {
+                metrics.violation(Side::Outbound, Some(wire), kind);
+            }
+            match end {
+                ConnectionEnd::Closed => {
+                    debug!(%backend, endpoint = %address, "backend connection closed")
+                }
+                end => {
+                    if flood::admits("backend connection lost", &backend, "") {
+                        warn!(%backend, endpoint = %address, reason = %end, "backend connection lost");
+                    }
+                }
+            }
+        });
+    }
 }
 
 struct Running {

@@ -38,9 +38,10 @@ impl Checker {
         let mut pieces = Pieces::new(run.pieces());
         while let Some([flag, length @ ..]) = pieces.take::<PREFIX>() {
             self.messages += 1;
-            let whose = match self.kind {
-                HopKind::InvalidResponse => "the callee's",
-                _ => "the caller's",
+            let whose = if self.kind == HopKind::InvalidResponse {
+                "the callee's"
+            } else {
+                "the caller's"
             };
             let refuse = |why: &dyn std::fmt::Display| StageError {
                 kind: self.kind,

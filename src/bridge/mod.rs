@@ -21,7 +21,7 @@ pub use decompress::Decompress;
 pub use pump::{Stage, StageError};
 pub use settle::{FirstEnd, Verdict, settle};
 
-use crate::stream::{End, HopKind, Inbound, Outbound, Received, Run};
+use crate::stream::{End, HopKind, Inbound, NativeCode, Outbound, Received, Run};
 use check::Checker;
 use clock::Clock;
 use pump::Pump;
@@ -58,8 +58,8 @@ impl Moved {
 pub struct Outcome {
     /// The first end, with this hop's name in the path of a cancel.
     pub end: End,
-    /// The gRPC status that the caller was told, where its wire has one.
-    pub told: Option<u32>,
+    /// The number that the caller was told.
+    pub told: Option<NativeCode>,
     /// From the caller.
     pub request: Moved,
     /// From the callee.
@@ -104,6 +104,8 @@ pub struct Stages {
     pub response: Option<Box<dyn Stage>>,
     /// What messages must be, either way, behind the stages.
     pub check: Option<Check>,
+    /// The caller's wire has no place for the callee's head.
+    pub drop_heads: bool,
 }
 
 /// Carries the stream to its end and tells both sides. `seen` hears what moved so far in the
@@ -199,6 +201,7 @@ impl Start {
             },
             callee: FirstEnd::default(),
             answered: false,
+            drop_heads: stages.drop_heads,
             clock: Clock::new(limits),
             refused,
         }))
@@ -221,6 +224,7 @@ struct Carry {
     callee: FirstEnd,
     /// The callee has sent anything at all.
     answered: bool,
+    drop_heads: bool,
     clock: Clock,
     /// Why what came early cannot pass.
     refused: Option<Box<End>>,
@@ -278,7 +282,9 @@ impl Carry {
                     if let Err(end) = self.response.head(&mut head) {
                         return Poll::Ready(end);
                     }
-                    inbound.send_head(head);
+                    if !self.drop_heads {
+                        inbound.send_head(head);
+                    }
                 }
                 Poll::Ready(Received::Messages(run)) => {
                     if let Err(end) = self.response.push(run) {

@@ -1,6 +1,6 @@
 //! Pure: the first end wins, and what each side is told of it (README, "Ends and cancels").
 
-use crate::stream::{Cancel, Cause, Class, End, HopEnd, HopKind, How, Party, Path, Reason, code};
+use crate::stream::{Cancel, End, Party, Reason};
 
 /// Holds the first end offered and ignores every later one.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ pub fn settle(mut end: End, node: &str, callee_open: bool) -> Verdict {
     let tell_caller = end.by != Party::Caller;
     let to_callee = match (&end.reason, end.by) {
         (Reason::Canceled(cancel), Party::Caller | Party::Hop) => Some(cancel.clone()),
-        (Reason::Hop(hop), _) => own_cancel(hop, node),
+        (Reason::Hop(hop), _) => hop.to_callee(node),
         (Reason::Complete | Reason::Failed(_), _) | (Reason::Canceled(_), Party::Callee) => None,
     };
     Verdict {
@@ -62,33 +62,4 @@ pub fn settle(mut end: End, node: &str, callee_open: bool) -> Verdict {
         to_callee: to_callee.filter(|_| callee_open),
         end,
     }
-}
-
-/// The cancel that a callee hears of a hop's own end. Its path begins at this hop.
-fn own_cancel(hop: &HopEnd, node: &str) -> Option<Cancel> {
-    let code = match hop.kind {
-        HopKind::NoRoute
-        | HopKind::PayloadMismatch
-        | HopKind::OverLimit
-        | HopKind::Unreachable
-        | HopKind::BackendLost => return None,
-        HopKind::DrainOver => code::CONNECTION_CLOSED,
-        HopKind::Deadline => code::STREAM_TIMEOUT,
-        HopKind::Idle | HopKind::FirstResponse => code::RECV_TIMEOUT,
-        HopKind::SlowReceiver | HopKind::MessageTooLarge | HopKind::Panic => code::FOREIGN,
-        HopKind::Undecodable
-        | HopKind::BadRequest
-        | HopKind::InvalidRequest
-        | HopKind::InvalidResponse => code::ILLEGAL_FRAME,
-    };
-    Some(Cancel {
-        cause: Cause {
-            code,
-            text: hop.text.clone(),
-        },
-        path: Path::from_origin(node),
-        class: Class::ByCaller,
-        how: How::Rst,
-        status: None,
-    })
 }

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::stream::{
-    Business, Cancel, Cause, Class, Failure, How, Metadata, Party, Path, Reason, ResponseHead, code,
+    Business, Cancel, CancelSignal, Cause, Class, Failure, Metadata, Party, Path, Reason,
+    ResponseHead, code,
 };
 use crate::testing::{MemoryHalf, Remote, local, memory_half};
 
@@ -35,7 +36,7 @@ fn cancel(by: Party, names: &str) -> End {
             cause,
             path: Path::parse(names),
             class,
-            how: How::Rst,
+            signal: CancelSignal::named("rst"),
             status: None,
         },
     )

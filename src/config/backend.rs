@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::fault::quote;
 use super::limits::TIMEOUTS;
+use super::protocol::Protocol;
 use super::walk::{Spot, Walk};
 
 pub(super) const KEYS: &[&str] = &[
@@ -23,16 +24,6 @@ pub(super) const KEYS: &[&str] = &[
     "backoff",
     "dns",
 ];
-
-/// Which wire a backend speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// gRPC over HTTP/2 without TLS.
-    #[default]
-    Grpc,
-    /// Kitex TTHeader streaming.
-    TtHeader,
-}
 
 /// What a backend takes in its messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -209,15 +200,12 @@ impl Default for Backoff {
 
 pub(super) const DNS_KEYS: &[&str] = &["refresh"];
 
-const PROTOCOLS: &[(&str, Protocol)] =
-    &[("grpc", Protocol::Grpc), ("ttheader", Protocol::TtHeader)];
-
 /// Reads one backend; `None` when it is not even a map.
 pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
     let s = walk.section(spot, KEYS)?;
     Some(Backend {
         protocol: walk.need(&s, "protocol", "grpc or ttheader", |w, at| {
-            w.choice(at, "protocol", PROTOCOLS)
+            Protocol::read(w, at, &[], |protocol| protocol)
         }),
         service: walk.or(&s, "service", None, |w, at| w.label(at, 256).map(Some)),
         endpoints: walk.need(

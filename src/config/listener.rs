@@ -2,11 +2,13 @@
 //!
 //! Owns the keys and their defaults. Opens nothing (`crate::listen` does).
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use super::Admin;
 use super::backend::{self, Keepalive};
 use super::limits::{self, Limits};
+use super::protocol::Protocol;
 use super::walk::{Spot, Walk};
 
 pub(super) const KEYS: &[&str] = &[
@@ -20,16 +22,24 @@ pub(super) const KEYS: &[&str] = &[
 ];
 pub(super) const ADMIN_KEYS: &[&str] = &["address"];
 
-/// Which wire a listener's callers speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// Which wires a listener's callers may speak.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Sniff {
-    /// Told by the first bytes of each connection.
+    /// Any, told by the first bytes of each connection.
     #[default]
     Auto,
-    /// gRPC over HTTP/2 without TLS.
-    Grpc,
-    /// Kitex TTHeader streaming.
-    TtHeader,
+    /// This one.
+    Only(Protocol),
+}
+
+/// As in the file.
+impl fmt::Debug for Sniff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Only(protocol) => protocol.fmt(f),
+        }
+    }
 }
 
 /// What becomes of the fields that only ripcord understands: those that come with a caller's
@@ -63,12 +73,6 @@ pub struct Listener {
     pub limits: Limits,
 }
 
-const PROTOCOLS: &[(&str, Sniff)] = &[
-    ("auto", Sniff::Auto),
-    ("grpc", Sniff::Grpc),
-    ("ttheader", Sniff::TtHeader),
-];
-
 /// Reads one listener. `None` when it has no usable address.
 pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits) -> Option<Listener> {
     let s = walk.section(spot, KEYS)?;
@@ -77,7 +81,7 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits) -> Option<Li
     });
     let address = walk.need(&s, "address", "ip:port", |w, at| w.address(at).map(Some));
     let protocol = walk.or(&s, "protocol", Sniff::default(), |w, at| {
-        w.choice(at, "protocol", PROTOCOLS)
+        Protocol::read(w, at, &[("auto", Sniff::Auto)], Sniff::Only)
     });
     let carried = walk.or(&s, "carried", Carried::default(), |w, at| {
         let words = [("keep", Carried::Keep), ("strip", Carried::Strip)];

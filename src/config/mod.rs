@@ -11,6 +11,7 @@ mod destination;
 mod fault;
 mod limits;
 mod listener;
+mod protocol;
 mod route;
 mod telemetry;
 pub mod units;
@@ -25,13 +26,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use backend::{
-    Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Protocol, Target,
-    TcpKeepalive,
+    Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Target, TcpKeepalive,
 };
 pub use destination::Destination;
 pub use fault::{Fault, Faults, Place, Severity};
 pub use limits::{Drain, Limits};
 pub use listener::{Carried, Listener, Sniff};
+pub use protocol::Protocol;
 pub use route::{Match, Pattern, Rewrite, Route, Timeouts, Validate};
 pub use telemetry::{AccessLog, Level, Log, LogFormat, Otlp, OtlpProtocol, Secret, Telemetry};
 

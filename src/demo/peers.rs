@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
@@ -70,14 +70,7 @@ impl Callee {
                     spawn_local(handle(head, stream, heard.clone()));
                 }
             };
-            http2::serve(
-                socket,
-                BytesMut::new(),
-                &Http2Config::default(),
-                control,
-                on_request,
-            )
-            .await;
+            http2::serve(socket, &Http2Config::default(), control, on_request).await;
         })
         .await
     }
@@ -89,14 +82,7 @@ impl Callee {
                 spawn_local(handle(head, stream, heard.clone()));
             };
             let handle = ttheader::server::ServerHandle::new();
-            ttheader::server::serve(
-                socket,
-                BytesMut::new(),
-                ttheader_config("model"),
-                handle,
-                on_stream,
-            )
-            .await;
+            ttheader::server::serve(socket, ttheader_config("model"), handle, on_stream).await;
         })
         .await
     }

@@ -4,7 +4,7 @@
 
 use super::Subject;
 use crate::stream::{HopKind, TtCode, TypeId};
-use crate::wire::grpc::status::{Code, of_reset, reset};
+use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, of_reset};
 
 /// What it means, and who emits it.
 pub(super) fn of(subject: Subject) -> (String, &'static str) {
@@ -12,7 +12,7 @@ pub(super) fn of(subject: Subject) -> (String, &'static str) {
         Subject::Ttstream(n) => ttstream(TtCode::from_number(n)),
         Subject::Grpc(code) => grpc(code),
         Subject::Exception(n) => exception(n),
-        Subject::Reset(n) => return reset_code(n),
+        Subject::Reset(n) => return reset_code(ResetCode(n)),
         Subject::Hop(kind) => hop(kind),
     };
     (what.to_owned(), who)
@@ -133,14 +133,14 @@ fn exception(n: i32) -> (&'static str, &'static str) {
     }
 }
 
-fn reset_code(n: u32) -> (String, &'static str) {
-    let status = of_reset(n);
+fn reset_code(code: ResetCode) -> (String, &'static str) {
+    let status = of_reset(code);
     let name = status.text().unwrap_or("UNKNOWN");
-    let who = match n {
-        reset::CANCEL => "whoever lets go; callers also at their deadline",
-        reset::REFUSED_STREAM => "servers, before they looked at the request: safe to retry",
-        reset::KITEX_GRACEFUL => "Kitex servers that shut down gracefully",
-        reset::NO_ERROR => "servers that need no more of the request, after their trailers",
+    let who = match code {
+        ResetCode::CANCEL => "whoever lets go; callers also at their deadline",
+        ResetCode::REFUSED_STREAM => "servers, before they looked at the request: safe to retry",
+        KITEX_GRACEFUL => "Kitex servers that shut down gracefully",
+        ResetCode::NO_ERROR => "servers that need no more of the request, after their trailers",
         _ => "HTTP/2 libraries and proxies",
     };
     (format!("read as {name} when the callee sends it"), who)

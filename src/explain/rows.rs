@@ -1,7 +1,8 @@
 //! Every native end of each wire, through the tables: one row each.
 //!
-//! The native ends are made as frames and headers and read as a wire reads them, so that a row
-//! shows what happens, not what was meant to.
+//! The native ends are made as frames and headers and read as a wire reads them; what each side is
+//! told of them is decided by [`settle`] and rendered by the wires' own tables. So a row shows what
+//! happens, not what was meant to.
 
 use std::fmt;
 
@@ -9,8 +10,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::show::{show, show_terminal, show_trailers};
-use crate::stream::{End, HopEnd, HopKind, NON_TTSTREAM, Party, Path, Reason, TtCode, TypeId};
-use crate::wire::grpc::status::{Code, encode_message, reset};
+use crate::bridge::settle;
+use crate::stream::{End, HopKind, NON_TTSTREAM, Party, Path, TtCode, TypeId};
+use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, encode_message};
 use crate::wire::ttheader::end::EndContext;
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{exception, keys};
@@ -74,7 +76,7 @@ pub fn rows() -> Vec<Row> {
     for kind in HopKind::ALL {
         let end = End::hop(kind, TEXT);
         out.push(to_caller(format!("hop {} to caller", kind.name()), &end));
-        out.push(hop_to_callee(kind));
+        out.push(to_callee(format!("hop {} to callee", kind.name()), &end));
     }
     out
 }
@@ -133,7 +135,7 @@ fn callee_grpc(out: &mut Vec<Row>) {
         out.push(to_caller(format!("callee grpc http={n}"), &end));
     }
     for n in resets() {
-        let end = grpc::end::from_callee_reset(n);
+        let end = grpc::end::from_callee_reset(ResetCode(n));
         out.push(to_caller(format!("callee grpc reset={n}"), &end));
     }
     let end = grpc::end::connection_lost(Party::Callee, Path::new(), TEXT);
@@ -172,15 +174,15 @@ fn caller_ttheader(out: &mut Vec<Row>) {
 
 fn caller_grpc(out: &mut Vec<Row>) {
     for n in resets().chain([12007, 12015]) {
-        let end = grpc::end::from_caller_reset(n, unnamed(), false);
+        let end = grpc::end::from_caller_reset(ResetCode(n), unnamed(), false);
         out.push(to_callee(format!("caller grpc reset={n}"), &end));
     }
-    let end = grpc::end::from_caller_reset(reset::CANCEL, Path::from_origin(PEER), false);
+    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, Path::from_origin(PEER), false);
     out.push(to_callee(
         format!("caller grpc reset=8 source-service={PEER}"),
         &end,
     ));
-    let end = grpc::end::from_caller_reset(reset::CANCEL, unnamed(), true);
+    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, unnamed(), true);
     out.push(to_callee(
         "caller grpc reset=8 at its deadline".into(),
         &end,
@@ -201,7 +203,7 @@ fn causes() -> impl Iterator<Item = i32> {
 }
 
 fn resets() -> impl Iterator<Item = u32> {
-    (0..=13).chain([reset::KITEX_GRACEFUL])
+    (0..=13).chain([KITEX_GRACEFUL.0])
 }
 
 fn message(type_id: i32) -> Bytes {
@@ -245,73 +247,31 @@ fn status(code: u32, message: &str, biz: bool) -> HeaderMap {
     out
 }
 
-/// What a caller is told, after the bridge put this hop's name into the path.
+/// What a caller is told of its stream's end, as the data path tells it.
 fn to_caller(from: String, end: &End) -> Row {
-    let mut grown = end.clone();
-    if let Reason::Canceled(cancel) = &mut grown.reason {
-        cancel.path.append(NODE);
-    }
-    let context = context();
+    let told = settle(end.clone(), NODE, false).end;
     Row {
         from,
-        grpc: show_trailers(&grpc::end::to_caller(&grown, NODE, true)),
-        ttheader: show_terminal(&ttheader::end::to_caller(&grown, &context)),
+        grpc: show_trailers(&grpc::end::to_caller(&told, NODE, true)),
+        ttheader: show_terminal(&ttheader::end::to_caller(&told, &context())),
         neutral: show(end),
     }
 }
 
-/// What a callee is told: on gRPC always the same, a reset.
+/// What a callee that has not ended its stream is told, as the data path tells it.
 fn to_callee(from: String, end: &End) -> Row {
-    let told = match &end.reason {
-        Reason::Canceled(cancel) => {
-            let mut cancel = cancel.clone();
-            cancel.path.append(NODE);
-            show_terminal(&ttheader::end::to_callee(&cancel, &context()))
-        }
-        Reason::Complete | Reason::Failed(_) | Reason::Hop(_) => "-".to_owned(),
-    };
-    Row {
-        from,
-        grpc: format!("reset={}", reset::CANCEL),
-        ttheader: told,
-        neutral: show(end),
-    }
-}
-
-fn hop_to_callee(kind: HopKind) -> Row {
-    let from = format!("hop {} to callee", kind.name());
-    let hop = HopEnd {
-        kind,
-        text: TEXT.into(),
-    };
-    let neutral = show(&End::hop(kind, TEXT));
-    let (grpc, ttheader) = match kind {
-        // Nobody is there to be told.
-        HopKind::NoRoute
-        | HopKind::PayloadMismatch
-        | HopKind::OverLimit
-        | HopKind::Unreachable
-        | HopKind::BackendLost => ("-".to_owned(), "-".to_owned()),
-        HopKind::DrainOver
-        | HopKind::Deadline
-        | HopKind::Idle
-        | HopKind::FirstResponse
-        | HopKind::SlowReceiver
-        | HopKind::MessageTooLarge
-        | HopKind::Undecodable
-        | HopKind::BadRequest
-        | HopKind::InvalidRequest
-        | HopKind::InvalidResponse
-        | HopKind::Panic => {
-            let rst = ttheader::end::to_callee(&hop.as_cancel(NODE), &context());
-            (format!("reset={}", reset::CANCEL), show_terminal(&rst))
-        }
+    let (grpc, ttheader) = match settle(end.clone(), NODE, true).to_callee {
+        Some(cancel) => (
+            format!("reset={}", grpc::end::reset_to_callee(&cancel, false).0),
+            show_terminal(&ttheader::end::to_callee(&cancel, &context())),
+        ),
+        None => ("-".to_owned(), "-".to_owned()),
     };
     Row {
         from,
         grpc,
         ttheader,
-        neutral,
+        neutral: show(end),
     }
 }
 

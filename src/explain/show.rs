@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use crate::stream::{Cancel, End, Failure, How, Party, Reason};
+use crate::stream::{Cancel, End, Failure, Party, Reason};
 use crate::wire::grpc;
 use crate::wire::ttheader::end::{Terminal, TerminalKind};
 use crate::wire::ttheader::exception;
@@ -88,13 +88,10 @@ pub(super) fn show(end: &End) -> String {
 }
 
 fn show_cancel(cancel: &Cancel) -> String {
-    let how = match cancel.how {
-        How::Rst => "rst".to_owned(),
-        How::Trailer => "trailer".to_owned(),
-        How::Reset(n) => format!("reset {n}"),
-        How::Status => "status".to_owned(),
-        How::ConnectionLost => "connection lost".to_owned(),
-    };
+    let mut how = cancel.signal.name().replace('_', " ");
+    if let Some(number) = cancel.signal.number() {
+        how += &format!(" {number}");
+    }
     let class = cancel.class.code();
     format!("canceled {}, class {class}, how {how}", cancel.cause.code)
 }

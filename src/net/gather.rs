@@ -58,7 +58,7 @@ pub struct GatherHandle<IO>(Rc<RefCell<Inner<IO>>>);
 #[derive(Debug)]
 struct Inner<IO> {
     io: IO,
-    /// Bytes read ahead, or before the protocol was known; given to the reader first.
+    /// Bytes read ahead; given to the reader first.
     first: BytesMut,
     /// More waits than is read ahead at once: it is read directly.
     burst: bool,
@@ -75,12 +75,12 @@ struct Inner<IO> {
     refused: bool,
 }
 
-/// Wraps `io`; `first` holds bytes that were already read from it.
-pub fn gather<IO>(io: IO, first: BytesMut) -> (Gather<IO>, GatherHandle<IO>) {
+/// Wraps `io`.
+pub fn gather<IO>(io: IO) -> (Gather<IO>, GatherHandle<IO>) {
     let out = BytesMut::new();
     let inner = Rc::new(RefCell::new(Inner {
         io,
-        first,
+        first: BytesMut::new(),
         burst: false,
         out,
         gate: None,
@@ -340,8 +340,8 @@ mod tests {
         for room in [1, 100, 8 << 10, ROOM, 64 << 10] {
             let sent: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
             let (mut peer, io) = tokio::io::duplex(70 << 10);
-            let (mut reader, handle) = gather(io, BytesMut::from(&sent[..10]));
-            let rest = sent[10..].to_vec();
+            let (mut reader, handle) = gather(io);
+            let rest = sent.clone();
             let writing = tokio::spawn(async move {
                 peer.write_all(&rest).await.unwrap();
                 peer
@@ -349,7 +349,7 @@ mod tests {
             let got = read_all(&mut reader, sent.len(), room).await;
             assert!(got == sent, "room {room}");
             drop(writing.await.unwrap());
-            assert_eq!(handle.take_read(), sent.len() as u64 - 10);
+            assert_eq!(handle.take_read(), sent.len() as u64);
             let mut byte = [0];
             let mut buf = ReadBuf::new(&mut byte);
             poll_fn(|cx| Pin::new(&mut reader).poll_read(cx, &mut buf))

@@ -2,11 +2,15 @@
 //!
 //! Knows no protocol but HTTP/2's connection handling (every HTTP/2 wire shares it).
 
+pub mod bounds;
 pub mod budget;
+pub mod connection;
 pub mod gather;
 pub mod held;
 pub mod http2;
 pub mod outbox;
 pub mod redirect;
 pub mod signal;
+pub mod socket;
 pub mod tcp;
+pub mod violation;

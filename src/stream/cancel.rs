@@ -83,19 +83,50 @@ impl Class {
     }
 }
 
-/// By what the cancel was noticed.
+/// By what a cancel was noticed: a word, and the number that came with it, if one did.
+///
+/// The words of a wire's own frames stand in that wire's `end.rs`. Those that every wire can have
+/// stand here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum How {
-    /// A TTHeader Rst frame.
-    Rst,
-    /// A TTHeader caller's Trailer with an exception or a business error: it gave up.
-    Trailer,
-    /// An HTTP/2 RST_STREAM; its error code.
-    Reset(u32),
-    /// A gRPC callee's status CANCELLED.
-    Status,
+pub struct CancelSignal {
+    name: &'static str,
+    number: Option<u32>,
+}
+
+impl CancelSignal {
     /// The peer's connection was lost.
-    ConnectionLost,
+    pub const CONNECTION_LOST: Self = Self::named("connection_lost");
+    /// The callee finished the stream with a status that means a cancel.
+    pub const STATUS: Self = Self::named("status");
+    /// Nothing was noticed: this hop cancels on its own account.
+    pub const OWN: Self = Self::named("own");
+
+    /// A signal without a number. `name` is lower case: it is a value in logs and traces.
+    #[must_use]
+    pub const fn named(name: &'static str) -> Self {
+        Self { name, number: None }
+    }
+
+    /// A signal with the number that the peer sent.
+    #[must_use]
+    pub const fn numbered(name: &'static str, number: u32) -> Self {
+        Self {
+            name,
+            number: Some(number),
+        }
+    }
+
+    /// Its name in logs, traces and tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// The number that the peer sent.
+    #[must_use]
+    pub const fn number(self) -> Option<u32> {
+        self.number
+    }
 }
 
 /// Somebody let go.
@@ -108,8 +139,9 @@ pub struct Cancel {
     /// Where this hop saw it come from.
     pub class: Class,
     /// By what it was noticed.
-    pub how: How,
-    /// What a gRPC callee said beside it, for a gRPC caller: the status as it was.
+    pub signal: CancelSignal,
+    /// The status that stood beside it, where one did ([`CancelSignal::STATUS`]) or where hops
+    /// carried one.
     pub status: Option<Box<crate::stream::Status>>,
 }
 

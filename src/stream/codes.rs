@@ -4,7 +4,7 @@
 //!
 //! Follows gRPC's `statuscodes.md`, Kitex `ttstream/exception.go` and gopkg `thrift/exception.go`.
 
-use crate::stream::{Cancel, Cause, Class, HopEnd, HopKind, How, Path, Processed, Status};
+use crate::stream::{HopKind, Processed, Status};
 
 macro_rules! numbered {
     ($(#[$meta:meta])* $name:ident : $int:ty { $($(#[$vmeta:meta])* $variant:ident = $n:literal, $text:literal;)+ }) => {
@@ -204,10 +204,10 @@ pub fn default_text(type_id: i32) -> String {
 }
 
 impl HopKind {
-    /// Its number on TTHeader: the exception's type of a refusal (see
-    /// [`HopKind::before_backend`]), else the Rst's cause.
+    /// Its number in the vocabulary of causes: a ttstream code, or the exception type of a refusal
+    /// (see [`HopKind::before_backend`]). What a wire calls it stands in that wire's `end.rs`.
     #[must_use]
-    pub const fn code(self) -> i32 {
+    pub const fn cause(self) -> i32 {
         match self {
             Self::NoRoute => TypeId::UnknownService.number(),
             Self::PayloadMismatch => TypeId::InvalidProtocol.number(),
@@ -223,82 +223,10 @@ impl HopKind {
         }
     }
 
-    /// Its gRPC status.
-    #[must_use]
-    pub const fn status(self) -> Code {
-        match self {
-            Self::NoRoute | Self::PayloadMismatch => Code::Unimplemented,
-            Self::OverLimit | Self::SlowReceiver | Self::MessageTooLarge => Code::ResourceExhausted,
-            Self::Unreachable | Self::BackendLost | Self::DrainOver => Code::Unavailable,
-            Self::Deadline | Self::Idle | Self::FirstResponse => Code::DeadlineExceeded,
-            Self::Undecodable
-            | Self::BadRequest
-            | Self::InvalidRequest
-            | Self::InvalidResponse
-            | Self::Panic => Code::Internal,
-        }
-    }
-
     /// Reads [`HopKind::name`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-}
-
-impl HopEnd {
-    /// A hop's own end in mid stream, as the cancel that the caller hears (the callee's differs in its class,
-    /// `bridge/settle.rs`): the path begins at `node`, and the status is kept where the cause alone would give another.
-    #[must_use]
-    pub fn as_cancel(&self, node: &str) -> Cancel {
-        Cancel {
-            cause: Cause {
-                code: self.kind.code(),
-                text: self.text.clone(),
-            },
-            path: Path::from_origin(node),
-            class: Class::ByCallee,
-            how: How::Rst,
-            status: self.kind.status_beside().map(Box::new),
-        }
-    }
-}
-
-impl HopKind {
-    /// The status beside the cause, where the cause alone reads as another.
-    #[must_use]
-    pub(crate) fn status_beside(self) -> Option<Status> {
-        match self {
-            Self::SlowReceiver
-            | Self::MessageTooLarge
-            | Self::Undecodable
-            | Self::BadRequest
-            | Self::InvalidRequest
-            | Self::InvalidResponse
-            | Self::Panic => Some(Status {
-                code: self.status().number(),
-                message: String::new(),
-                details: None,
-            }),
-            Self::NoRoute
-            | Self::PayloadMismatch
-            | Self::OverLimit
-            | Self::Unreachable
-            | Self::BackendLost
-            | Self::DrainOver
-            | Self::Deadline
-            | Self::Idle
-            | Self::FirstResponse => None,
-        }
-    }
-
-    /// The status beside `cause` of which `code` is the number, if a hop's own end has both.
-    #[must_use]
-    pub(crate) fn status_of_pair(cause: i32, code: u32) -> Option<Status> {
-        Self::ALL
-            .into_iter()
-            .filter(|kind| kind.code() == cause)
-            .find_map(|kind| kind.status_beside().filter(|s| s.code == code))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::stream::{Cancel, Cut, Metadata};
+use crate::stream::{Cancel, CancelSignal, Cause, Class, Cut, Metadata, Path};
 
 /// Who brought the end about, as this hop sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -207,6 +207,53 @@ impl HopKind {
             | Self::InvalidRequest
             | Self::InvalidResponse
             | Self::Panic => false,
+        }
+    }
+}
+
+impl HopEnd {
+    /// What the caller is told of an end in mid stream: a cancel whose path begins at `node`.
+    #[must_use]
+    pub fn to_caller(&self, node: &str) -> Cancel {
+        self.cancel(node, Class::ByCallee)
+    }
+
+    /// What the callee is told: a cancel whose path begins at `node`. `None` where no callee hears
+    /// anything: it was never asked, or its connection is gone.
+    #[must_use]
+    pub fn to_callee(&self, node: &str) -> Option<Cancel> {
+        let heard = match self.kind {
+            HopKind::NoRoute
+            | HopKind::PayloadMismatch
+            | HopKind::OverLimit
+            | HopKind::Unreachable
+            | HopKind::BackendLost => false,
+            HopKind::DrainOver
+            | HopKind::Deadline
+            | HopKind::Idle
+            | HopKind::FirstResponse
+            | HopKind::SlowReceiver
+            | HopKind::MessageTooLarge
+            | HopKind::Undecodable
+            | HopKind::BadRequest
+            | HopKind::InvalidRequest
+            | HopKind::InvalidResponse
+            | HopKind::Panic => true,
+        };
+        heard.then(|| self.cancel(node, Class::ByCaller))
+    }
+
+    /// The one rule for a hop's own cancel. The receiver sees it come from this hop's side.
+    fn cancel(&self, node: &str, class: Class) -> Cancel {
+        Cancel {
+            cause: Cause {
+                code: self.kind.cause(),
+                text: self.text.clone(),
+            },
+            path: Path::from_origin(node),
+            class,
+            signal: CancelSignal::OWN,
+            status: None,
         }
     }
 }

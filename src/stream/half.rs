@@ -23,6 +23,11 @@ pub enum Received {
     End(End),
 }
 
+/// The number by which a caller was told an end, in its own wire's numbering: a `grpc-status`, an
+/// HTTP status. A wire that names ends otherwise has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NativeCode(pub u32);
+
 /// What inbound and outbound halves have in common.
 pub trait Half {
     /// The next thing that the peer did. After [`Received::End`] it must not be polled again.
@@ -45,19 +50,16 @@ pub trait Inbound: Half {
         None
     }
 
-    /// Whether this half can write messages whose compressed flag is set.
-    fn takes_compressed(&self) -> bool;
-
     /// Writes the callee's head. At most once, before any message. A half whose wire needs a head
     /// and got none writes an empty one itself before the first message or a Trailer.
     fn send_head(&mut self, head: ResponseHead);
 
     /// Tells the caller the end in its native form, after everything sent before, and closes the
-    /// half. At most once; not at all for a caller that let go itself. Returns the gRPC status that
-    /// the caller was told, where its wire has one.
+    /// half. At most once; not at all for a caller that let go itself. Returns the number that the
+    /// caller was told.
     ///
     /// The path of a cancel already contains this hop's name; a hop's own end begins at `node`.
-    fn finish(&mut self, end: &End, node: &str) -> Option<u32>;
+    fn finish(&mut self, end: &End, node: &str) -> Option<NativeCode>;
 }
 
 /// The half that faces the callee: ripcord is the client there.

@@ -5,6 +5,7 @@
 //! translates between its frames and these values and knows no other wire; the bridge moves
 //! these values and knows no wire at all. This folder uses `std` and `bytes` only.
 
+mod accept;
 mod cancel;
 mod codes;
 mod cut;
@@ -15,15 +16,18 @@ mod hops;
 mod message;
 mod metadata;
 mod pack;
+mod wire;
 
-pub use cancel::{Cancel, Cause, Class, How, MAX_PATH_NAMES, NON_TTSTREAM, Path, code};
+pub use accept::{Acceptor, OpenError};
+pub use cancel::{Cancel, CancelSignal, Cause, Class, MAX_PATH_NAMES, NON_TTSTREAM, Path, code};
 pub use codes::{Code, TtCode, TypeId, UNKNOWN_METHOD, default_text};
 pub use cut::{Cut, MARK, Part, shorten};
 pub use end::{
     Business, End, Exception, Failure, HopEnd, HopKind, Party, Processed, Reason, Status,
 };
-pub use half::{Half, Inbound, Outbound, Received};
+pub use half::{Half, Inbound, NativeCode, Outbound, Received};
 pub use head::{Payload, RequestHead, ResponseHead};
 pub use hops::Hops;
 pub use message::{Advance, Boundary, GATHER_BELOW, Message, PREFIX, Run};
 pub use metadata::{Entry, Metadata, Scope};
+pub use wire::{Codes, Propagation, Wire};

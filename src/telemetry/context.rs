@@ -21,16 +21,7 @@ use opentelemetry::trace::{SpanId, TraceId};
 use self::parse::{
     any_hex, nonzero_span, nonzero_trace, parse_b3_single, parse_sampled, parse_traceparent,
 };
-use crate::stream::{Entry, Metadata, Scope};
-
-/// Which peer reads what is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// A TTHeader peer: Kitex's suite reads transit metainfo.
-    TtHeader,
-    /// A gRPC peer: plain headers for gRPC libraries and `rpc-transit-*` for Kitex's suite.
-    Grpc,
-}
+use crate::stream::{Entry, Metadata, Propagation, Scope};
 
 /// W3C allows dropping more than this.
 const MAX_TRACESTATE: usize = 512;
@@ -274,7 +265,7 @@ pub(crate) struct Outgoing<'a> {
 }
 
 /// Removes every spelling of every key and writes `context` as the next peer reads it.
-pub(crate) fn inject(metadata: &mut Metadata, form: Form, context: &Outgoing<'_>) {
+pub(crate) fn inject(metadata: &mut Metadata, propagation: Propagation, context: &Outgoing<'_>) {
     metadata.retain(|entry| classify(entry).is_none());
     let mut traceparent = String::with_capacity(55);
     let flags = u8::from(context.sampled) | (u8::from(context.random) << 1);
@@ -296,9 +287,9 @@ pub(crate) fn inject(metadata: &mut Metadata, form: Form, context: &Outgoing<'_>
             Bytes::from_static(lower.as_bytes()),
             Bytes::from_static(upper.as_bytes()),
         );
-        match form {
-            Form::TtHeader => metadata.push(Scope::Transit, lower, value.clone()),
-            Form::Grpc => {
+        match propagation {
+            Propagation::Transit => metadata.push(Scope::Transit, lower, value.clone()),
+            Propagation::Plain => {
                 metadata.push(Scope::Plain, lower, value.clone());
                 metadata.push(Scope::Transit, upper, value.clone());
             }

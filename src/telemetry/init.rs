@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::stream::Wire;
 use crate::telemetry::access::AccessGuard;
 use crate::telemetry::export::{ExportError, ExportGuard, ExportStats};
 use crate::telemetry::{AccessLog, Telemetry, TraceSettings, Tracer};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub node: Arc<str>,
     /// How many workers will open streams.
     pub workers: usize,
+    /// The wires that streams are carried on.
+    pub wires: &'static [&'static Wire],
     /// Tracing, or none.
     pub trace: Option<TraceSettings>,
     /// The access log.
@@ -147,7 +150,7 @@ impl Telemetry {
             access = made;
             guard.access = Some(access_guard);
         }
-        let telemetry = Self::new(settings.workers, tracer, access);
+        let telemetry = Self::new(settings.workers, settings.wires, tracer, access);
         telemetry.own_counters();
         Ok((telemetry, guard))
     }
@@ -185,7 +188,7 @@ impl Telemetry {
 mod tests {
     use super::*;
     use crate::stream::{End, Metadata, RequestHead};
-    use crate::telemetry::{Outcome, StreamInfo, Traffic, Wire};
+    use crate::telemetry::{Outcome, StreamInfo, Traffic};
 
     #[test]
     fn a_file_gets_the_lines_of_several_runs() {
@@ -194,15 +197,18 @@ mod tests {
         let settings = Settings {
             node: Arc::from("hop"),
             workers: 2,
+            wires: crate::wire::ALL,
             trace: None,
             access: AccessTarget::File(path.clone()),
         };
         for _ in 0..2 {
             let (telemetry, guard) = Telemetry::start(&settings).unwrap();
-            let series =
-                telemetry
-                    .metrics
-                    .series(&Arc::from("l"), &Arc::from("r"), Wire::Grpc, None);
+            let series = telemetry.metrics.series(
+                &Arc::from("l"),
+                &Arc::from("r"),
+                &crate::wire::grpc::WIRE,
+                None,
+            );
             let info = StreamInfo {
                 series,
                 backend: Arc::from(""),
@@ -215,7 +221,7 @@ mod tests {
             record.finish(Outcome {
                 end: &End::complete(Metadata::new()),
                 traffic: Traffic::default(),
-                grpc_status: None,
+                told: None,
             });
             assert!(guard.flush());
         }

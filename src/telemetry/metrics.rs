@@ -18,11 +18,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prometheus_client::registry::Registry;
 
+use crate::net::violation::Violation;
+use crate::stream::{End, Reason, Wire};
+use crate::telemetry::{Outcome, names};
 pub use series::Series;
-pub use violations::Violation;
-
-use crate::stream::{End, Reason};
-use crate::telemetry::{Outcome, Wire, names};
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -102,7 +101,8 @@ struct State {
     series: RwLock<Vec<Arc<Series>>>,
     errors: Vec<AtomicU64>,
     cancels: Vec<[AtomicU64; names::CAUSES.len()]>,
-    connections: [[Connections; 2]; 2],
+    /// Of each wire: from callers, to callees.
+    connections: Vec<(&'static Wire, [Arc<Connections>; 2])>,
     reloads: [AtomicU64; 3],
     violations: violations::Violations,
     config_version: AtomicU64,
@@ -111,27 +111,26 @@ struct State {
     reads: Mutex<BTreeMap<String, ReadFamily>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Connections {
     active: AtomicI64,
     total: AtomicU64,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
-    /// All families, at zero.
+    /// All families, at zero, for streams on these wires.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(wires: &[&'static Wire]) -> Self {
         let state = Arc::new(State {
             errors: std::iter::repeat_with(AtomicU64::default)
                 .take(names::ERRORS)
                 .collect(),
             cancels: names::CLASSES.iter().map(|_| Default::default()).collect(),
+            connections: wires
+                .iter()
+                .map(|wire| (*wire, Default::default()))
+                .collect(),
+            violations: violations::Violations::new(wires),
             ..State::default()
         });
         let mut registry = Registry::default();
@@ -148,8 +147,8 @@ impl Metrics {
         &self,
         listener: &Arc<str>,
         route: &Arc<str>,
-        inbound: Wire,
-        outbound: Option<Wire>,
+        inbound: &'static Wire,
+        outbound: Option<&'static Wire>,
     ) -> Arc<Series> {
         let wanted = Series::new(listener, route, inbound, outbound);
         let mut all = self
@@ -197,20 +196,15 @@ impl Metrics {
 
     /// Counts a connection for as long as the guard lives.
     #[must_use]
-    pub fn connection(&self, side: Side, wire: Wire) -> ConnectionGuard {
-        let guard = ConnectionGuard {
-            state: self.state.clone(),
-            side,
-            wire,
-        };
-        let connections = guard.state.connections(side, wire);
+    pub fn connection(&self, side: Side, wire: &'static Wire) -> ConnectionGuard {
+        let connections = self.state.connections(side, wire);
         connections.active.fetch_add(1, Relaxed);
         connections.total.fetch_add(1, Relaxed);
-        guard
+        ConnectionGuard(connections)
     }
 
     /// Counts what a peer did that it must not; `wire` is `None` before its first bytes told it.
-    pub fn violation(&self, side: Side, wire: Option<Wire>, kind: Violation) {
+    pub fn violation(&self, side: Side, wire: Option<&Wire>, kind: Violation) {
         self.state.violations.count(side, wire, kind);
     }
 
@@ -300,41 +294,27 @@ impl Metrics {
 }
 
 impl State {
-    const fn connections(&self, side: Side, wire: Wire) -> &Connections {
-        let [inbound, outbound] = &self.connections;
-        let [grpc, ttheader] = match side {
-            Side::Inbound => inbound,
-            Side::Outbound => outbound,
-        };
-        match wire {
-            Wire::Grpc => grpc,
-            Wire::TtHeader => ttheader,
-        }
+    /// A wire that is not registered is counted, and shown nowhere: never as another.
+    fn connections(&self, side: Side, wire: &Wire) -> Arc<Connections> {
+        let known = self.connections.iter().find(|(known, _)| *known == wire);
+        debug_assert!(known.is_some(), "{wire} is not registered");
+        known
+            .map(|(_, [inbound, outbound])| match side {
+                Side::Inbound => inbound,
+                Side::Outbound => outbound,
+            })
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
 /// One live connection in `ripcord_connections_active`.
-pub struct ConnectionGuard {
-    state: Arc<State>,
-    side: Side,
-    wire: Wire,
-}
+#[derive(Debug)]
+pub struct ConnectionGuard(Arc<Connections>);
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let connections = self.state.connections(self.side, self.wire);
-        connections.active.fetch_sub(1, Relaxed);
-    }
-}
-
-impl fmt::Debug for ConnectionGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "ConnectionGuard({} {})",
-            self.side.name(),
-            self.wire.name()
-        )
+        self.0.active.fetch_sub(1, Relaxed);
     }
 }
 

@@ -5,6 +5,7 @@
 //! and nothing here knows a wire: ends are read from [`crate::stream::End`].
 
 pub mod access;
+mod cache;
 mod context;
 mod export;
 pub(crate) mod flood;
@@ -14,6 +15,7 @@ pub mod metrics;
 mod names;
 mod process;
 mod record;
+mod tap;
 pub mod trace;
 
 use std::net::SocketAddr;
@@ -21,38 +23,16 @@ use std::sync::Arc;
 
 pub(crate) use access::rfc3339;
 pub use access::{AccessGuard, AccessLog};
-pub use context::Form;
+pub use cache::SeriesCache;
 pub use export::{ExportError, ExportGuard, ExportStats};
 pub use init::{AccessTarget, InitError, LogFormat, Settings, TelemetryGuard, init_logs};
 pub use live::LiveStreams;
-pub use metrics::{ConnectionGuard, Metrics, Reload, Series, Side, Violation};
+pub use metrics::{ConnectionGuard, Metrics, Reload, Series, Side};
 pub use record::{StreamRecord, Telemetry};
+pub use tap::{Observed, Tap};
 pub use trace::{OtlpProtocol, TraceSettings, Tracer};
 
-use crate::stream::End;
-
-/// The wires that streams are carried on, as telemetry names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Wire {
-    /// gRPC over HTTP/2.
-    Grpc,
-    /// Kitex TTHeader streaming.
-    TtHeader,
-}
-
-impl Wire {
-    /// Every wire, for tables.
-    pub const ALL: [Self; 2] = [Self::Grpc, Self::TtHeader];
-
-    /// The name in labels, logs and attributes.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-            Self::TtHeader => "ttheader",
-        }
-    }
-}
+use crate::stream::{End, NativeCode};
 
 /// What is known of a stream once it was routed.
 #[derive(Clone, Debug)]
@@ -91,7 +71,6 @@ pub struct Outcome<'a> {
     pub end: &'a End,
     /// What had gone over it.
     pub traffic: Traffic,
-    /// The status that a gRPC caller was told, where known; `rpc.grpc.status_code` on the SERVER
-    /// span of a gRPC listener.
-    pub grpc_status: Option<u32>,
+    /// The number that the caller was told, where its wire has one.
+    pub told: Option<NativeCode>,
 }

@@ -4,7 +4,7 @@
 //! make a new time series. Names of statuses follow grpc `doc/statuscodes.md`, exceptions thrift
 //! and Kitex (`stream/codes.rs`).
 
-use crate::stream::{Class, End, Failure, HopKind, How, Party, Processed, Reason};
+use crate::stream::{Class, End, Failure, HopKind, Party, Processed, Reason};
 
 /// Names of the gRPC statuses 1 to 16, in order.
 const STATUS: [&str; 16] = [
@@ -94,17 +94,6 @@ pub(crate) const fn class_name(class: Class) -> &'static str {
         Class::ByCallee => "by_callee",
         Class::ByCaller => "by_caller",
         Class::Foreign => "foreign",
-    }
-}
-
-/// By what a cancel was noticed.
-pub(crate) const fn how_name(how: How) -> &'static str {
-    match how {
-        How::Rst => "rst",
-        How::Trailer => "trailer",
-        How::Reset(_) => "reset",
-        How::Status => "status",
-        How::ConnectionLost => "connection_lost",
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::stream::{Metadata, RequestHead};
+use crate::stream::{Metadata, Propagation, RequestHead, Wire};
 use crate::telemetry::live::{LiveKey, LiveStream};
 use crate::telemetry::trace::StreamTrace;
-use crate::telemetry::{AccessLog, Form, LiveStreams, Metrics, Outcome, StreamInfo, Tracer};
+use crate::telemetry::{AccessLog, LiveStreams, Metrics, Outcome, StreamInfo, Tracer};
 
 /// Everything that a worker needs to tell about its streams. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -56,14 +56,14 @@ pub(crate) struct Finished<'a> {
 impl Telemetry {
     /// Everything off but the numbers and the list of live streams.
     #[must_use]
-    pub fn quiet(workers: usize) -> Self {
-        Self::new(workers, Tracer::off(), AccessLog::off())
+    pub fn quiet(workers: usize, wires: &[&'static Wire]) -> Self {
+        Self::new(workers, wires, Tracer::off(), AccessLog::off())
     }
 
-    /// Telemetry for this many workers, all numbers at zero.
+    /// Telemetry for this many workers and these wires, all numbers at zero.
     #[must_use]
-    pub fn new(workers: usize, tracer: Tracer, access: AccessLog) -> Self {
-        let metrics = Arc::new(Metrics::new());
+    pub fn new(workers: usize, wires: &[&'static Wire], tracer: Tracer, access: AccessLog) -> Self {
+        let metrics = Arc::new(Metrics::new(wires));
         let live = LiveStreams::new(workers);
         let parts = || {
             Arc::new(Parts {
@@ -108,8 +108,8 @@ impl Telemetry {
 impl StreamRecord {
     /// Replaces the trace context in the metadata that goes to the callee; with tracing off it
     /// leaves it alone.
-    pub fn outbound(&mut self, metadata: &mut Metadata, form: Form) {
-        self.trace.outbound(metadata, form);
+    pub fn outbound(&mut self, metadata: &mut Metadata, propagation: Propagation) {
+        self.trace.outbound(metadata, propagation);
     }
 
     /// Says which endpoint the stream went to. The first call counts.

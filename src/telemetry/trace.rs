@@ -27,8 +27,7 @@ use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, SpanExporter};
 
-use crate::stream::{Metadata, RequestHead};
-use crate::telemetry::Form;
+use crate::stream::{Metadata, Propagation, RequestHead};
 use crate::telemetry::context::{self, Outgoing};
 use crate::telemetry::export::{ExportError, ExportGuard, ExportStats, Sink};
 use crate::telemetry::record::Finished;
@@ -251,7 +250,7 @@ impl Inner {
 impl StreamTrace {
     /// Replaces the trace context in the metadata that goes to the callee by this hop's own span.
     /// Call it once for each attempt to reach a backend.
-    pub fn outbound(&mut self, metadata: &mut Metadata, form: Form) {
+    pub fn outbound(&mut self, metadata: &mut Metadata, propagation: Propagation) {
         let Some(ids) = &mut self.inner else { return };
         ids.called = true;
         let outgoing = Outgoing {
@@ -262,7 +261,7 @@ impl StreamTrace {
             tracestate: ids.tracestate.as_ref(),
             baggage: ids.baggage.as_ref(),
         };
-        context::inject(metadata, form, &outgoing);
+        context::inject(metadata, propagation, &outgoing);
     }
 
     /// The trace's id and the id of this hop's SERVER span, for logs.

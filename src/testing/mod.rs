@@ -1,5 +1,8 @@
 //! In-memory halves for tests of everything that knows no wire, and a clock that is paused.
 
+#[cfg(feature = "memory-wire")]
+pub mod wire;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -7,7 +10,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::stream::{Cancel, End, Half, Inbound, Outbound, Received, ResponseHead, Run};
+use crate::stream::{
+    Cancel, End, Half, Inbound, NativeCode, Outbound, Received, ResponseHead, Run,
+};
 
 /// Runs a test on one thread, as a worker runs its streams, and on a paused clock.
 #[cfg(test)]
@@ -158,15 +163,11 @@ impl Half for MemoryHalf {
 }
 
 impl Inbound for MemoryHalf {
-    fn takes_compressed(&self) -> bool {
-        true
-    }
-
     fn send_head(&mut self, head: ResponseHead) {
         self.0.borrow_mut().heard.heads.push(head);
     }
 
-    fn finish(&mut self, end: &End, _node: &str) -> Option<u32> {
+    fn finish(&mut self, end: &End, _node: &str) -> Option<NativeCode> {
         self.0.borrow_mut().heard.ends.push(end.clone());
         None
     }

@@ -1,4 +1,288 @@
-//! The wires: one folder each, and this file, the only place that knows all of them.
+//! The wires: one folder each, and the registry, the only place that knows all of them. It detects,
+//! dials and dispatches; everything else asks a [`Wire`] what it can do.
+//!
+//! A wire is registered by one line of `wires!` below and one word in `config::Protocol`. Its
+//! module has to have:
+//!
+//! | item | is |
+//! |---|---|
+//! | `WIRE` | its description |
+//! | `Counters` | what it counts: `Default`, and `rows` for `/metrics` |
+//! | `speaks(first)` | whether a connection that begins with these 8 bytes is one of its |
+//! | `Server` | `new(bounds, counters)`; `serve(socket, acceptor)` carries a caller's connection |
+//! | `Dialer` | `new(bounds, counters)`; `connect(socket, options, drive)` gives a `Client` |
+//! | `Client` | a connection to a callee: see [`Client`] |
+//! | `ClientStream` | a stream to a callee: [`Outbound`] |
 
 pub mod grpc;
 pub mod ttheader;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::net::bounds::Bounds;
+use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
+use crate::net::socket::Socket;
+use crate::net::violation::Violation;
+use crate::stream::{
+    Acceptor, Cancel, Half, OpenError, Outbound, Received, RequestHead, Run, Wire,
+};
+
+/// Calls that are no streams (Kitex ping-pong): they pass through untouched.
+pub use ttheader::pingpong as calls;
+
+/// Writes out, for the registered wires, what dispatches to them: enums and plain matches, so that
+/// the message path has no boxed future and no `dyn` call.
+macro_rules! wires {
+    ($($(#[$only:meta])* $field:ident $name:ident = $($module:ident)::+;)+) => {
+        /// Every wire.
+        pub static ALL: &[&Wire] = &[$($(#[$only])* &$($module)::+::WIRE),+];
+
+        /// What each wire counts, for the whole process.
+        #[derive(Clone, Debug, Default)]
+        pub struct Counters {
+            $($(#[$only])* $field: Arc<$($module)::+::Counters>,)+
+        }
+
+        impl Counters {
+            /// Each counter, as `/metrics` shows it.
+            #[must_use]
+            pub fn rows(&self) -> Vec<CounterRow> {
+                let mut rows = Vec::new();
+                $($(#[$only])* rows.extend(self.$field.rows());)+
+                rows
+            }
+        }
+
+        /// How the connections of one listener are served on one worker, whatever they speak.
+        #[derive(Debug)]
+        pub struct Servers {
+            $($(#[$only])* $field: $($module)::+::Server,)+
+        }
+
+        impl Servers {
+            /// For connections within `bounds`.
+            #[must_use]
+            pub fn new(bounds: &Bounds, counters: &Counters) -> Self {
+                Self {
+                    $($(#[$only])* $field: $($module)::+::Server::new(bounds, &counters.$field),)+
+                }
+            }
+
+            /// Serves a connection that speaks `wire` until it is over.
+            pub async fn serve<A: Acceptor>(
+                &self,
+                wire: &'static Wire,
+                socket: Socket,
+                acceptor: A,
+            ) -> ConnectionEnd {
+                $(
+                    $(#[$only])*
+                    if *wire == $($module)::+::WIRE {
+                        return self.$field.serve(socket, acceptor).await;
+                    }
+                )+
+                ConnectionEnd::Failed(format!("{wire} is not registered"))
+            }
+        }
+
+        /// How one worker opens connections to callees, whatever they speak.
+        pub struct Dialers {
+            $($(#[$only])* $field: $($module)::+::Dialer,)+
+        }
+
+        impl Dialers {
+            /// For connections within `bounds`.
+            #[must_use]
+            pub fn new(bounds: &Bounds, counters: &Counters) -> Self {
+                Self {
+                    $($(#[$only])* $field: $($module)::+::Dialer::new(bounds, &counters.$field),)+
+                }
+            }
+
+            /// Opens a connection that speaks `wire` on a socket to a callee.
+            ///
+            /// # Errors
+            /// The transport's or the protocol's.
+            pub async fn connect(
+                &self,
+                wire: &'static Wire,
+                socket: Socket,
+                options: &DialOptions,
+                drive: impl Drive,
+            ) -> Result<Client, String> {
+                $(
+                    $(#[$only])*
+                    if *wire == $($module)::+::WIRE {
+                        let client = self.$field.connect(socket, options, drive).await?;
+                        return Ok(Client::$name(client));
+                    }
+                )+
+                Err(format!("{wire} is not registered"))
+            }
+        }
+
+        /// A connection to a callee, on whichever wire; clones are the same connection.
+        #[derive(Clone)]
+        pub enum Client {
+            $($(#[$only])*
+            #[doc = "On this wire."]
+            $name($($module)::+::Client),)+
+        }
+
+        impl Client {
+            /// Whether new streams can be opened on it, now or when others end.
+            #[must_use]
+            pub fn is_usable(&self) -> bool {
+                match self { $($(#[$only])* Self::$name(client) => client.is_usable(),)+ }
+            }
+
+            /// Streams that live on it.
+            #[must_use]
+            pub fn active(&self) -> usize {
+                match self { $($(#[$only])* Self::$name(client) => client.active(),)+ }
+            }
+
+            /// Whether the callee allows no more streams at once.
+            #[must_use]
+            pub fn is_full(&self) -> bool {
+                match self { $($(#[$only])* Self::$name(client) => client.is_full(),)+ }
+            }
+
+            /// Looks whether it idles and keeps the tables of a storm in memory.
+            #[must_use]
+            pub fn is_swollen(&self) -> bool {
+                match self { $($(#[$only])* Self::$name(client) => client.is_swollen(),)+ }
+            }
+
+            /// Takes no new streams; it is closed when the last one is over.
+            pub fn retire(&self) {
+                match self { $($(#[$only])* Self::$name(client) => client.retire(),)+ }
+            }
+
+            /// Opens a stream.
+            ///
+            /// # Errors
+            /// Nothing was sent.
+            pub async fn open(&self, head: &RequestHead) -> Result<OutboundStream, OpenError> {
+                match self {
+                    $(
+                        $(#[$only])*
+                        Self::$name(client) => {
+                            let stream = client.open(head).await?;
+                            Ok(OutboundStream::$name(Box::new(stream)))
+                        }
+                    )+
+                }
+            }
+        }
+
+        /// A stream to a callee, on whichever wire. Boxed, as it is moved through several futures.
+        pub enum OutboundStream {
+            $($(#[$only])*
+            #[doc = "On this wire."]
+            $name(Box<$($module)::+::ClientStream>),)+
+        }
+
+        impl Half for OutboundStream {
+            #[inline]
+            fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+                match self { $($(#[$only])* Self::$name(stream) => stream.poll_recv(cx),)+ }
+            }
+
+            #[inline]
+            fn release(&mut self, bytes: usize) {
+                match self { $($(#[$only])* Self::$name(stream) => stream.release(bytes),)+ }
+            }
+
+            #[inline]
+            fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+                match self { $($(#[$only])* Self::$name(stream) => stream.poll_send(cx, run),)+ }
+            }
+        }
+
+        impl Outbound for OutboundStream {
+            fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+                match self { $($(#[$only])* Self::$name(stream) => stream.poll_slow(cx),)+ }
+            }
+
+            fn half_close(&mut self) {
+                match self { $($(#[$only])* Self::$name(stream) => stream.half_close(),)+ }
+            }
+
+            fn cancel(&mut self, cancel: &Cancel) {
+                match self { $($(#[$only])* Self::$name(stream) => stream.cancel(cancel),)+ }
+            }
+        }
+
+        /// The wire that a connection speaks which begins with `first`.
+        fn spoken(first: &[u8]) -> Option<&'static Wire> {
+            $(
+                $(#[$only])*
+                if $($module)::+::speaks(first) {
+                    return Some(&$($module)::+::WIRE);
+                }
+            )+
+            None
+        }
+    };
+}
+
+wires! {
+    grpc Grpc = grpc::adapter;
+    ttheader TtHeader = ttheader::adapter;
+    #[cfg(feature = "memory-wire")]
+    memory Memory = crate::testing::wire;
+}
+
+/// The wire of that name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Wire> {
+    ALL.iter().copied().find(|wire| wire.name == name)
+}
+
+/// Bytes that tell the wires apart (as one Kitex port does).
+const TELLING: usize = 8;
+
+/// What a connection's first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detected {
+    /// Streams on this wire.
+    Streams(&'static Wire),
+    /// Calls of this wire's ([`calls`]).
+    Calls(&'static Wire),
+    /// No wire of ours: what it is counted as, and a text for the log.
+    Unknown(Violation, &'static str),
+}
+
+/// Tells what a connection speaks that begins with `first`; `None` when more bytes are needed.
+#[must_use]
+pub fn detect(first: &[u8]) -> Option<Detected> {
+    let telling = first.get(..TELLING)?;
+    if let Some(wire) = spoken(telling) {
+        return Some(Detected::Streams(wire));
+    }
+    if calls::speaks(telling) {
+        return Some(Detected::Calls(&ttheader::adapter::WIRE));
+    }
+    let is_http1 = [
+        b"GET ".as_slice(),
+        b"POST ",
+        b"PUT ",
+        b"HEAD ",
+        b"DELETE ",
+        b"OPTIONS ",
+        b"PATCH ",
+        b"CONNECT ",
+    ]
+    .iter()
+    .any(|method| telling.starts_with(method));
+    let (kind, what) = if telling.starts_with(&[0x16, 0x03]) {
+        (Violation::TLS, "TLS, which this listener does not speak")
+    } else if is_http1 {
+        (Violation::HTTP1, "HTTP/1")
+    } else {
+        (Violation::FOREIGN, "neither HTTP/2 nor TTHeader")
+    };
+    Some(Detected::Unknown(kind, what))
+}

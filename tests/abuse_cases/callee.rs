@@ -8,45 +8,44 @@ use std::time::Duration;
 use bytes::Bytes;
 use ripcord::wire::ttheader::frame::Kind;
 
-use super::answer::told;
-use super::h2raw::{GOAWAY, PING, PREFACE, RESET, Raw, SETTINGS, frame};
 use super::port::noise;
 use super::rig::{NODE, Rig, Row};
-use crate::support::tt::{Wire, message, said};
+use crate::kit::h2peer::told;
+use crate::kit::h2raw::{GOAWAY, PING, PREFACE, RESET, Raw, SETTINGS, frame};
+use crate::kit::spec::Table;
+use crate::kit::tt::{Connection, message, said};
 
 /// What a callee does with a connection.
 pub(crate) type Behave = fn(TcpStream);
 
-/// A bad callee: the name of its service, its protocol, more keys of its backend and of its route
+/// A bad callee: the name of its service, the keys of its backend, more keys of its route
 /// (`, key: value`), and what it does with each connection.
-pub(crate) type Bad = (
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    Behave,
-);
+pub(crate) type Bad = (&'static str, &'static str, &'static str, Behave);
 
 pub(crate) const CALLEES: &[Bad] = &[
-    ("GrpcNoise", "grpc", "", "", |socket| {
+    ("GrpcNoise", "protocol: grpc", "", |socket| {
         say(socket, &noise(4096))
     }),
-    ("GrpcHttp1", "grpc", "", "", |socket| {
+    ("GrpcHttp1", "protocol: grpc", "", |socket| {
         say(
             socket,
             b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
         );
     }),
-    ("GrpcWindow", "grpc", "", "", |socket| {
+    ("GrpcWindow", "protocol: grpc", "", |socket| {
         say(socket, &frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]));
     }),
-    ("GrpcPings", "grpc", "", "", pings),
-    ("TtNoise", "ttheader", "", "", |socket| {
+    ("GrpcPings", "protocol: grpc", "", pings),
+    ("TtNoise", "protocol: ttheader", "", |socket| {
         say(socket, &noise(4096))
     }),
-    ("TtTwice", "ttheader", "", "", |socket| twice(socket, 0)),
-    ("TtTwiceLate", "ttheader", "", "", |socket| twice(socket, 1)),
-    ("TtLength", "ttheader", "", "", |socket| {
+    ("TtTwice", "protocol: ttheader", "", |socket| {
+        twice(socket, 0)
+    }),
+    ("TtTwiceLate", "protocol: ttheader", "", |socket| {
+        twice(socket, 1)
+    }),
+    ("TtLength", "protocol: ttheader", "", |socket| {
         say(
             socket,
             &[0xff, 0xff, 0xff, 0xff, 0x10, 0, 0, 2, 0, 0, 0, 1, 0, 1],
@@ -55,9 +54,9 @@ pub(crate) const CALLEES: &[Bad] = &[
 ];
 
 /// Starts them: their backends and routes.
-pub(crate) fn table(callees: &[Bad]) -> (String, String) {
-    let (mut backends, mut routes) = (String::new(), String::new());
-    for &(name, protocol, backend, route, behave) in callees {
+pub(crate) fn table(callees: &[Bad]) -> Table {
+    let mut table = Table::new();
+    for &(name, backend, route, behave) in callees {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -65,13 +64,10 @@ pub(crate) fn table(callees: &[Bad]) -> (String, String) {
                 std::thread::spawn(move || behave(connection));
             }
         });
-        backends +=
-            &format!("  {name}: {{ protocol: {protocol}, endpoints: [\"{address}\"]{backend} }}\n");
-        routes += &format!(
-            "  - {{ name: {name}, match: {{ service: {name} }}, backend: {name}{route} }}\n"
-        );
+        let route = format!("match: {{ service: {name} }}, backend: {name}{route}");
+        table = table.backend(name, backend, address).route(name, &route);
     }
-    (backends, routes)
+    table
 }
 
 /// Waits for the stream, says the bytes, and reads until the other side has closed.
@@ -104,7 +100,7 @@ fn pings(socket: TcpStream) {
 /// Answers the first stream with its Header, so many messages, and its Header again; and the next one
 /// as it should, when the first was ended by the Rst that it must be ended by.
 fn twice(socket: TcpStream, messages: usize) {
-    let wire = Wire::new(socket);
+    let wire = Connection::new(socket);
     let stream = wire.stream(0);
     stream.send(Kind::Header, &[], Bytes::new());
     (0..messages).for_each(|_| stream.send(Kind::Data, &[], message(b"first")));
@@ -115,7 +111,7 @@ fn twice(socket: TcpStream, messages: usize) {
 }
 
 /// Ends a wire's `n`th stream with success.
-pub(crate) fn serve(wire: &Wire, n: usize) {
+pub(crate) fn serve(wire: &Connection, n: usize) {
     let stream = wire.stream(n);
     stream.send(Kind::Header, &[], Bytes::new());
     stream.send(Kind::Trailer, &[], Bytes::new());
@@ -123,7 +119,7 @@ pub(crate) fn serve(wire: &Wire, n: usize) {
 }
 
 /// A callee closes nothing of its own.
-pub(crate) fn until_closed(wire: &Wire) {
+pub(crate) fn until_closed(wire: &Connection) {
     while !wire.is_closed() {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -131,7 +127,11 @@ pub(crate) fn until_closed(wire: &Wire) {
 
 /// A stream to that callee, and the gRPC status that its caller must be told.
 pub(crate) fn call(rig: &Rig, service: &str, status: i32) {
-    assert_eq!(told(rig, service, &[]), (200, status), "{service}");
+    assert_eq!(
+        told(rig.address(), service, &[]),
+        (200, status),
+        "{service}"
+    );
 }
 
 /// Kitex' code for a Header that must not come, which the callee is told.

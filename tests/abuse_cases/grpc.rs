@@ -1,12 +1,12 @@
 //! Callers that break HTTP/2 or gRPC. RFC 9113 says the codes, 7 what they mean.
 
-use super::answer::told;
-use super::h2raw::{
+use super::port::noise;
+use super::rig::{Rig, Row};
+use crate::kit::h2peer::told;
+use crate::kit::h2raw::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RESET, Raw, SETTINGS,
     WINDOW, field, frame, message, request,
 };
-use super::port::noise;
-use super::rig::{Rig, Row};
 
 const VIOLATIONS: &str = "ripcord_violations_total";
 const PROTOCOL: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="protocol""#);
@@ -69,7 +69,13 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         abuse: "HEADERS on stream 0: PROTOCOL_ERROR, closed",
         counted: PROTOCOL,
-        act: |rig| breaks(rig, 1, &frame(HEADERS, END_HEADERS, 0, &request("Storm"))),
+        act: |rig| {
+            breaks(
+                rig,
+                1,
+                &frame(HEADERS, END_HEADERS, 0, &request("/Storm/Echo")),
+            )
+        },
     },
     Row {
         abuse: "DATA on stream 0: PROTOCOL_ERROR, closed",
@@ -79,13 +85,19 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         abuse: "HEADERS on a server's stream: PROTOCOL_ERROR, closed",
         counted: PROTOCOL,
-        act: |rig| breaks(rig, 1, &frame(HEADERS, END_HEADERS, 4, &request("Storm"))),
+        act: |rig| {
+            breaks(
+                rig,
+                1,
+                &frame(HEADERS, END_HEADERS, 4, &request("/Storm/Echo")),
+            )
+        },
     },
     Row {
         abuse: "another frame within a header block: PROTOCOL_ERROR, closed",
         counted: PROTOCOL,
         act: |rig| {
-            let half = frame(HEADERS, 0, 3, &request("Storm"));
+            let half = frame(HEADERS, 0, 3, &request("/Storm/Echo"));
             breaks(rig, 1, &[half, frame(PING, 0, 0, &[0; 8])].concat());
         },
     },
@@ -99,7 +111,7 @@ pub(crate) const ROWS: &[Row] = &[
         counted: FLOOD,
         act: |rig| {
             let block: Vec<u8> = (0..100).flat_map(|_| field("a", "b")).collect();
-            let mut bytes = frame(HEADERS, 0, 3, &request("Storm"));
+            let mut bytes = frame(HEADERS, 0, 3, &request("/Storm/Echo"));
             for _ in 0..1_000 {
                 bytes.extend(frame(CONTINUATION, 0, 3, &block));
             }
@@ -112,7 +124,7 @@ pub(crate) const ROWS: &[Row] = &[
         act: |rig| {
             let mut raw = Raw::open(rig.address());
             raw.echo(1);
-            raw.send(&frame(HEADERS, END_HEADERS, 3, &request("Storm"))[..20]);
+            raw.send(&frame(HEADERS, END_HEADERS, 3, &request("/Storm/Echo"))[..20]);
             raw.shut();
             while raw.next().is_some() {}
         },
@@ -122,7 +134,7 @@ pub(crate) const ROWS: &[Row] = &[
         counted: ("ripcord_streams_total", r#"inbound="grpc""#),
         act: |rig| {
             let mut raw = Raw::open(rig.address());
-            let block = request("Storm");
+            let block = request("/Storm/Echo");
             let te = field("te", "trailers").len();
             raw.frame(HEADERS, END_HEADERS, 1, &block[..block.len() - te]);
             raw.frame(DATA, END_STREAM, 1, &message(b"hello"));
@@ -135,7 +147,7 @@ pub(crate) const ROWS: &[Row] = &[
         counted: NOTHING,
         act: |rig| {
             let mut raw = Raw::open(rig.address());
-            let mut block = request("Storm");
+            let mut block = request("/Storm/Echo");
             block.truncate(block.len() - field("te", "trailers").len());
             block.extend(field("te", "gzip"));
             raw.frame(HEADERS, END_HEADERS, 1, &block);
@@ -154,20 +166,20 @@ pub(crate) const ROWS: &[Row] = &[
             block.extend(field("te", "trailers"));
             answered(rig, &block);
             let html = [("content-type", "text/html")];
-            assert_eq!(told(rig, "Storm", &html), (415, -1));
+            assert_eq!(told(rig.address(), "Storm", &html), (415, -1));
         },
     },
     Row {
         abuse: "metadata over the limit: RESOURCE_EXHAUSTED; the connection lives",
         counted: ("ripcord_stream_errors_total", r#"error_type="over_limit""#),
         act: |rig| {
-            let mut block = request("Storm");
+            let mut block = request("/Storm/Echo");
             for _ in 0..60 {
                 block.extend(field("x-long", &"v".repeat(100)));
             }
             answered(rig, &block);
             let long = "v".repeat(6_000);
-            assert_eq!(told(rig, "Storm", &[("x-long", &long)]), (200, 8));
+            assert_eq!(told(rig.address(), "Storm", &[("x-long", &long)]), (200, 8));
             let lines = rig
                 .hop
                 .process
@@ -226,7 +238,7 @@ pub(crate) const ROWS: &[Row] = &[
         abuse: "DATA on each of 300 finished streams: ENHANCE_YOUR_CALM, closed",
         counted: FLOOD,
         act: |rig| {
-            // `remembered` of net/http2.rs: 200 with the limits of the rig.
+            // `remembered` of net/http2: 200 with the limits of the rig.
             let streams = (1..601).step_by(2);
             let mut raw = Raw::open(rig.address());
             streams.clone().for_each(|stream| raw.echo(stream));
@@ -240,7 +252,7 @@ pub(crate) const ROWS: &[Row] = &[
         abuse: "`te` that is not trailers, again and again: ENHANCE_YOUR_CALM, closed",
         counted: FLOOD,
         act: |rig| {
-            let mut block = request("Storm");
+            let mut block = request("/Storm/Echo");
             block.truncate(block.len() - field("te", "trailers").len());
             block.extend(field("te", "gzip"));
             let stream = |n: u32| frame(HEADERS, END_HEADERS, 3 + 2 * n, &block);
@@ -252,7 +264,7 @@ pub(crate) const ROWS: &[Row] = &[
         counted: FLOOD,
         act: |rig| {
             // An entry of 100 bytes is remembered (RFC 7541, 6.2.1), then said by one byte each.
-            let mut block = request("Storm");
+            let mut block = request("/Storm/Echo");
             block.extend([0x40, 1, b'x', 100]);
             block.extend([b'v'; 100]);
             block.extend([0x80 | 62; 10_000]);
@@ -268,7 +280,7 @@ pub(crate) const FLOODS: &[Row] = &[
         act: |rig| {
             let mut bytes = Vec::new();
             for stream in (3..6_000).step_by(2) {
-                bytes.extend(frame(HEADERS, END_HEADERS, stream, &request("Storm")));
+                bytes.extend(frame(HEADERS, END_HEADERS, stream, &request("/Storm/Echo")));
                 bytes.extend(frame(RESET, 0, stream, &8_u32.to_be_bytes()));
             }
             let mut raw = Raw::open(rig.address());

@@ -1,9 +1,7 @@
 //! The tables of `tests/abuse.rs`, and what their rows are played with.
 
-pub(crate) mod answer;
 pub(crate) mod callee;
 pub(crate) mod grpc;
-pub(crate) mod h2raw;
 pub(crate) mod port;
 pub(crate) mod rig;
 pub(crate) mod silent;

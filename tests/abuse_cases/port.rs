@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::h2raw::{PREFACE, Raw, SETTINGS};
 use super::rig::{Rig, Row};
-use crate::support::process::LIMIT;
+use crate::kit::h2raw::{PREFACE, Raw, SETTINGS};
+use crate::kit::process::LIMIT;
 
 const VIOLATIONS: &str = "ripcord_violations_total";
 

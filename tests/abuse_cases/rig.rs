@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
 
 use ripcord::stream::Reason;
 
-use super::callee::{self, Bad};
-use crate::storm_peers::{Callee, Callers, PATIENCE, Storm, Then, Traffic, Wire};
-use crate::support::h2peer::{H2Callee, Play};
-use crate::support::ripcord::Ripcord;
+use super::callee;
+use crate::kit::h2peer::{H2Callee, Play};
+use crate::kit::halves::{Callee, Callers, Storm, Then, Traffic, Wire};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::spec::Table;
 
 pub(crate) const NODE: &str = "abuse";
 
@@ -43,36 +43,28 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start(outbound: Wire) -> Self {
-        Self::with(outbound, callee::CALLEES, "", "")
+        Self::with(outbound, callee::table(callee::CALLEES), "", "")
     }
 
-    /// One with these bad callees, and more keys of its listener and of its limits.
-    pub(crate) fn with(outbound: Wire, callees: &[Bad], listener: &str, limits: &str) -> Self {
+    /// One with the table of these bad callees, keys of its listener, and more of its limits
+    /// (`, key: value`).
+    pub(crate) fn with(outbound: Wire, callees: Table, listener: &str, limits: &str) -> Self {
         let echo = Callee::start(outbound, None);
         let stalled = H2Callee::start(|_| Play::Stall);
-        let wire = match outbound {
-            Wire::Grpc => "grpc",
-            Wire::TtHeader => "ttheader",
-        };
-        let (bad, routes) = callee::table(callees);
-        let table = format!(
-            "backends:
-  main: {{ protocol: {wire}, endpoints: [\"{}\"] }}
-  stalled: {{ protocol: grpc, endpoints: [\"{}\"] }}
-{bad}
-routes:
-  - {{ name: main, match: {{ service: Storm }}, backend: main }}
-  - {{ name: stalled, match: {{ service: Stall }}, backend: stalled }}
-{routes}
-",
-            echo.address, stalled.address
-        );
         let limits = format!(
             "limits: {{ handshake_timeout: 1s, slow_grace: 500ms, max_resets: 100, \
              max_streams_per_connection: 100, max_message: 256KiB, metadata_size: 4KiB{limits} }}"
         );
-        let hop = Ripcord::start_listening(NODE, &table, listener, &limits);
-        let address: SocketAddr = hop.address.parse().unwrap();
+        let hop = Ripcord::named(NODE)
+            .listener(listener)
+            .set(&limits)
+            .backend("main", outbound.protocol(), echo.address)
+            .backend("stalled", "protocol: grpc", &stalled.address)
+            .route("main", "match: { service: Storm }, backend: main")
+            .route("stalled", "match: { service: Stall }, backend: stalled")
+            .table(callees)
+            .start();
+        let address = hop.socket_address();
         let bystanders = [Wire::Grpc, Wire::TtHeader].map(|wire| {
             let callers = Callers::start(wire, address, (1, 1), Traffic::Busy, Then::Nothing);
             callers.seen.wait_ready(1);
@@ -108,18 +100,17 @@ routes:
             self.unharmed(row.abuse);
         }
         assert!(failed.is_empty(), "{failed:#?}");
-        for callers in self.bystanders.iter() {
+        for callers in &self.bystanders {
             callers.let_go(Storm::Finish);
             let end = callers.seen.wait_ended(1).remove(0).1;
             assert!(matches!(end.reason, Reason::Complete), "{end:?}");
         }
         self.bystanders.into_iter().for_each(Callers::close);
-        let empty = |name: &str| value(&self.hop.page("/metrics"), name, "inbound") == 0;
         for gauge in ["ripcord_connections_active", "ripcord_streams_active"] {
-            wait(&self.hop, gauge, || empty(gauge));
+            self.hop
+                .wait(gauge, || self.hop.metric(gauge, "inbound") == 0);
         }
-        let held = || value(&self.hop.page("/metrics"), "ripcord_buffered_bytes", "");
-        wait(&self.hop, "memory is held", || held() == 0);
+        self.hop.wait_empty();
     }
 
     /// The bystanders go on, and memory stays.
@@ -142,40 +133,18 @@ routes:
 
     /// The sum of a metric's values, of those series whose labels contain `labels`.
     pub(crate) fn metric(&self, name: &str, labels: &str) -> u64 {
-        value(&self.hop.page("/metrics"), name, labels)
+        self.hop.metric(name, labels)
     }
 
     pub(crate) fn wait(&self, what: &str, done: impl FnMut() -> bool) {
-        wait(&self.hop, what, done);
+        self.hop.wait(what, done);
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.hop.address.parse().unwrap()
+        self.hop.socket_address()
     }
 
-    /// Resident memory, in bytes.
     fn memory(&self) -> u64 {
-        let file = format!("/proc/{}/status", self.hop.process.pid());
-        let text = std::fs::read_to_string(file).unwrap();
-        let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-        let kib = line.split_ascii_whitespace().nth(1).unwrap();
-        kib.parse::<u64>().unwrap() << 10
-    }
-}
-
-fn value(page: &str, name: &str, labels: &str) -> u64 {
-    let values = page.lines().filter_map(|line| {
-        let (key, value) = line.rsplit_once(' ')?;
-        let wanted = key.split('{').next()? == name && key.contains(labels);
-        wanted.then(|| value.parse::<f64>().unwrap() as u64)
-    });
-    values.sum()
-}
-
-fn wait(hop: &Ripcord, what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "{what}\n{}", hop.page("/metrics"));
-        std::thread::sleep(Duration::from_millis(10));
+        self.hop.memory("VmRSS")
     }
 }

@@ -13,16 +13,17 @@ use ripcord::wire::ttheader::frame::Kind;
 use ripcord::wire::ttheader::keys;
 use socket2::{SockFilter, SockRef};
 
-use super::callee::{Bad, OK, UNAVAILABLE, call, serve};
-use super::h2raw::{GOAWAY, HEADERS, PING, PREFACE, RESET, Raw, SETTINGS, frame};
+use super::callee::{self, Bad, OK, UNAVAILABLE, call, serve};
 use super::rig::{Rig, Row};
-use crate::storm_peers;
-use crate::support::h2peer::Ended;
-use crate::support::process::LIMIT;
-use crate::support::tt::{Wire, message, said};
+use crate::kit::Wire;
+use crate::kit::h2peer::Ended;
+use crate::kit::h2raw::{GOAWAY, HEADERS, PING, PREFACE, RESET, Raw, SETTINGS, frame};
+use crate::kit::process::LIMIT;
+use crate::kit::tt::{Connection, message, said};
 
-const LISTENER: &str = ", keepalive: { tcp: { idle: 1s, interval: 1s, count: 2 }, \
-                        user_timeout: 4s, http2: { interval: 1s, timeout: 2s } }";
+/// How a vanished peer is noticed, on both sides.
+const KEEPALIVE: &str = "keepalive: { tcp: { idle: 1s, interval: 1s, count: 2 }, \
+                         user_timeout: 4s, http2: { interval: 1s, timeout: 2s } }";
 
 /// Silence until a PING is sent, a second more when something came just before the timer, and how
 /// long its answer may take.
@@ -40,24 +41,24 @@ const PATIENT: Duration = Duration::from_secs(1);
 const FIRST_RESPONSE: &str = ", timeouts: { first_response: 1s }";
 
 const CALLEES: &[Bad] = &[
-    ("GrpcGone", "grpc", LISTENER, "", |socket| {
+    ("GrpcGone", "protocol: grpc", "", |socket| {
         let raw = opened(socket);
         vanish(&raw.0);
         std::thread::sleep(LIMIT);
     }),
-    ("GrpcHangs", "grpc", LISTENER, "", |socket| {
+    ("GrpcHangs", "protocol: grpc", "", |socket| {
         let mut raw = opened(socket);
         while raw.next().is_some() {}
     }),
-    ("GrpcQuiet", "grpc", LISTENER, "", quiet),
-    ("TtGone", "ttheader", LISTENER, "", |socket| {
-        let wire = Wire::new(socket);
+    ("GrpcQuiet", "protocol: grpc", "", quiet),
+    ("TtGone", "protocol: ttheader", "", |socket| {
+        let wire = Connection::new(socket);
         wire.stream(0);
         vanish(wire.socket());
         std::thread::sleep(LIMIT);
     }),
-    ("TtHangs", "ttheader", LISTENER, FIRST_RESPONSE, |socket| {
-        let wire = Wire::new(socket);
+    ("TtHangs", "protocol: ttheader", FIRST_RESPONSE, |socket| {
+        let wire = Connection::new(socket);
         let (rst, _) = said(&wire.stream(0).nth(Kind::Rst, 0));
         assert_eq!(rst.type_id, 12014);
         serve(&wire, 1);
@@ -65,7 +66,8 @@ const CALLEES: &[Bad] = &[
 ];
 
 pub(crate) fn rig() -> Rig {
-    Rig::with(storm_peers::Wire::Grpc, CALLEES, LISTENER, "")
+    let callees = callee::table(CALLEES).each_backend(KEEPALIVE);
+    Rig::with(Wire::Grpc, callees, KEEPALIVE, "")
 }
 
 /// From now on nothing arrives at the socket.
@@ -125,8 +127,8 @@ fn grpc_caller(rig: &Rig) -> Raw {
     raw
 }
 
-fn ttheader_caller(rig: &Rig) -> Wire {
-    let wire = Wire::connect(&rig.hop.address);
+fn ttheader_caller(rig: &Rig) -> Connection {
+    let wire = Connection::connect(&rig.hop.address);
     wire.open(1, "Echo", &[(keys::IDL_SERVICE, "Stall")]);
     rig.stalled.opened();
     wire

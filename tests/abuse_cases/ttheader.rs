@@ -8,7 +8,7 @@ use ripcord::wire::ttheader::keys;
 
 use super::port::noise;
 use super::rig::{Rig, Row};
-use crate::support::tt::{Stream, Wire, message, said};
+use crate::kit::tt::{Connection, Stream, message, said};
 
 const EVENTS: &str = "ripcord_ttheader_events_total";
 const BAD: (&str, &str) = (EVENTS, r#"event="bad_frames""#);
@@ -17,16 +17,16 @@ const LOST: (&str, &str) = (EVENTS, r#"event="lost_framing""#);
 
 const ILLEGAL_FRAME: i32 = 12004;
 
-fn connect(rig: &Rig) -> Wire {
-    Wire::connect(&rig.hop.address)
+fn connect(rig: &Rig) -> Connection {
+    Connection::connect(&rig.hop.address)
 }
 
-fn open<'a>(wire: &'a Wire, id: i32, service: &str) -> Stream<'a> {
+fn open<'a>(wire: &'a Connection, id: i32, service: &str) -> Stream<'a> {
     wire.open(id, "Echo", &[(keys::IDL_SERVICE, service)])
 }
 
 /// Another stream of the connection is carried there and back.
-fn echo(wire: &Wire, id: i32) {
+fn echo(wire: &Connection, id: i32) {
     let stream = open(wire, id, "Storm");
     stream.send(Kind::Data, &[], message(b"still here"));
     assert_eq!(stream.nth(Kind::Data, 0).payload, message(b"still here"));
@@ -35,7 +35,7 @@ fn echo(wire: &Wire, id: i32) {
 }
 
 /// A stream that was carried once.
-fn carried<'a>(wire: &'a Wire, id: i32) -> Stream<'a> {
+fn carried<'a>(wire: &'a Connection, id: i32) -> Stream<'a> {
     let stream = open(wire, id, "Storm");
     stream.send(Kind::Data, &[], message(b"one"));
     stream.nth(Kind::Data, 0);

@@ -10,35 +10,31 @@ use ripcord::wire::ttheader::frame::{Frame, Kind};
 use ripcord::wire::ttheader::header::PROTOCOL_THRIFT_STRUCT;
 use ripcord::wire::ttheader::keys;
 
-use super::callee::{Bad, until_closed};
-use super::h2raw::{DATA, GOAWAY, PREFACE, Raw, SETTINGS, WINDOW};
+use super::callee::{self, Bad, until_closed};
 use super::rig::{Rig, Row};
-use crate::storm_peers;
-use crate::support::process::LIMIT;
-use crate::support::tt::{self, message, said};
+use crate::kit::Wire;
+use crate::kit::h2raw::{DATA, GOAWAY, PREFACE, Raw, SETTINGS, WINDOW};
+use crate::kit::process::LIMIT;
+use crate::kit::tt::{self, message, said};
 
 const DEADLINE: &str = ", timeouts: { stream: 2s }";
 
 const CALLEES: &[Bad] = &[
-    ("TtFloods", "ttheader", "", DEADLINE, floods),
-    ("GrpcUnread", "grpc", "", DEADLINE, |socket| {
+    ("TtFloods", "protocol: ttheader", DEADLINE, floods),
+    ("GrpcUnread", "protocol: grpc", DEADLINE, |socket| {
         let mut raw = Raw::new(socket);
         endless_windows(&mut raw);
         std::thread::sleep(LIMIT);
     }),
-    ("TtUnread", "ttheader", "", DEADLINE, |socket| {
+    ("TtUnread", "protocol: ttheader", DEADLINE, |socket| {
         std::thread::sleep(LIMIT);
         drop(socket);
     }),
 ];
 
 pub(crate) fn rig() -> Rig {
-    Rig::with(
-        storm_peers::Wire::Grpc,
-        CALLEES,
-        "",
-        ", cancel_grace: 500ms",
-    )
+    let callees = callee::table(CALLEES);
+    Rig::with(Wire::Grpc, callees, "", ", cancel_grace: 500ms")
 }
 
 /// What one message holds; with it a gRPC DATA frame is as long as it may be.
@@ -46,7 +42,7 @@ const PIECE: usize = 64 << 10;
 
 /// Answers a stream with messages until it is ended, and so the next.
 fn floods(socket: TcpStream) {
-    let wire = tt::Wire::new(socket);
+    let wire = tt::Connection::new(socket);
     for n in 0..2 {
         let stream = wire.stream(n);
         stream.send(Kind::Header, &[], Bytes::new());
@@ -73,7 +69,7 @@ fn counted(rig: &Rig, (name, labels): (&str, &str), before: u64) {
 /// A caller's stream to a callee that reads nothing: it is told of its deadline, and its connection
 /// lives.
 fn to_unread(rig: &Rig, service: &str) {
-    let wire = tt::Wire::connect(&rig.hop.address);
+    let wire = tt::Connection::connect(&rig.hop.address);
     let stream = wire.open(1, "Echo", &[(keys::IDL_SERVICE, service)]);
     while stream.count(Kind::Rst) == 0 {
         stream.send(Kind::Data, &[], message(&[0; PIECE]));

@@ -3,8 +3,20 @@
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Callee, Caller, Pair, Via, lab};
-use crate::support::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::lab::{Callee, Caller, Ends, Pair, Via, lab};
+use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
+
+cases! {
+    pairs {
+        a_grpc_callers_cancel_reaches_the_callee_with_its_path,
+    }
+    [Go] {
+        a_kitex_callers_cancel_reaches_the_callee_with_its_path,
+        a_cancel_crosses_two_hops_over_ttheader,
+        a_cancel_crosses_two_hops_over_grpc,
+    }
+}
 
 /// How the caller lets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,9 +169,9 @@ fn caller_sees(pair: Pair, act: Act) -> Value {
     }
 }
 
-fn matrix(callers: &[Caller], vias: &[Via], callees: &[Callee]) {
-    let Some(lab) = lab() else { return };
-    for pair in lab.pairs(callers, vias, callees) {
+fn matrix(ends: Ends, callers: &[Caller], vias: &[Via], callees: &[Callee]) {
+    let lab = lab();
+    for pair in lab.pairs(ends, callers, vias, callees) {
         let mut running = Vec::new();
         for act in ACTS {
             for kind in Kind::ALL {
@@ -184,45 +196,37 @@ fn matrix(callers: &[Caller], vias: &[Via], callees: &[Callee]) {
     }
 }
 
-const ALL_CALLEES: [Callee; 4] = [
-    Callee::Kitex,
-    Callee::KitexGrpc,
-    Callee::GrpcGo,
-    Callee::Python,
-];
-
-#[test]
 fn a_kitex_callers_cancel_reaches_the_callee_with_its_path() {
     matrix(
+        Ends::Go,
         &[Caller::Mux, Caller::Long, Caller::Short],
         &[Via::One],
-        &ALL_CALLEES,
+        &Callee::ALL,
     );
 }
 
-#[test]
-fn a_grpc_callers_cancel_reaches_the_callee_with_its_path() {
+fn a_grpc_callers_cancel_reaches_the_callee_with_its_path(ends: Ends) {
     let callers = [
         Caller::KitexGrpc,
         Caller::GrpcGo,
         Caller::GrpcRaw,
         Caller::Python,
     ];
-    matrix(&callers, &[Via::One], &ALL_CALLEES);
+    matrix(ends, &callers, &[Via::One], &Callee::ALL);
 }
 
-#[test]
 fn a_cancel_crosses_two_hops_over_ttheader() {
     matrix(
+        Ends::Go,
         &[Caller::Mux, Caller::GrpcGo],
         &[Via::TtHeader],
         &[Callee::Kitex, Callee::GrpcGo],
     );
 }
 
-#[test]
 fn a_cancel_crosses_two_hops_over_grpc() {
     matrix(
+        Ends::Go,
         &[Caller::Mux, Caller::GrpcGo],
         &[Via::Grpc, Via::PlainGrpc],
         &[Callee::Kitex, Callee::GrpcGo],

@@ -3,32 +3,36 @@
 //! `support::chain` has the shape; here is what must hold of it: streams, ends, cancels from each
 //! node with the path at every node, and one trace.
 
-mod cancels;
-mod ends;
-mod trace;
+pub(super) mod cancels;
+pub(super) mod ends;
+pub(super) mod trace;
 
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::support::chain::{CALLEES, CALLERS, HOPS, Stage, Wire, node, wire};
-use crate::support::lab::Caller;
-use crate::support::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::Wire;
+use crate::kit::chain::{CALLEES, CALLERS, HOPS, Stage, node, wire};
+use crate::kit::lab::Caller;
+use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
+
+cases! {
+    [Go] {
+        streams_of_every_kind_cross_six_hops_byte_for_byte,
+    }
+}
 
 /// The chain that most cases share.
-fn stage() -> Option<&'static Stage> {
-    static STAGE: OnceLock<Option<Stage>> = OnceLock::new();
-    STAGE.get_or_init(Stage::start).as_ref()
+fn stage() -> &'static Stage {
+    static STAGE: OnceLock<Stage> = OnceLock::new();
+    STAGE.get_or_init(Stage::start)
 }
 
 /// A stream that is under way, whose callee waits for a cancel; `limit` is the hop's that gives it
 /// up, `last` what the caller does.
 fn in_the_middle(kind: Kind, limit: &str, last: Value) -> Scenario {
-    let (up, down) = match kind {
-        Kind::Bidi => (1, 1),
-        Kind::Client => (2, 0),
-        Kind::Server => (1, 2),
-    };
+    let (up, down) = kind.middle();
     let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
     let ops = [send(up, 5), recv(down), barrier("now"), last];
     scenario(format!("{kind:?} {limit}"), kind, script, ops)
@@ -50,9 +54,8 @@ fn path_at(caller: Caller, origin: &str, first: usize, n: usize) -> (Vec<String>
     (path, class)
 }
 
-#[test]
 fn streams_of_every_kind_cross_six_hops_byte_for_byte() {
-    let Some(stage) = stage() else { return };
+    let stage = stage();
     let echo = |name: &str, n: usize, size: usize| {
         let exchange = json!({ "op": "exchange", "n": n, "size": size, "window": 8 });
         let ops = [exchange, op("close_send")];

@@ -3,36 +3,46 @@
 
 use serde_json::json;
 
-use crate::support::lab::{Caller, KITEX_CALLER, address, client, go, pass, say};
-use crate::support::process::Process;
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{PHASES, assert_like, canceled};
-use crate::support::tt::{Listener, Wire, said};
+use crate::kit::lab::{Caller, KITEX_CALLER, client, pass, say};
+use crate::kit::peers::{address, go};
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{PHASES, assert_like, canceled};
+use crate::kit::trial::cases;
+use crate::kit::tt::{Connection, Listener, said};
 use ripcord::wire::ttheader::frame::Kind as Frame;
+
+cases! {
+    [] {
+        whatever_a_rst_says_arrives,
+    }
+    [Go] {
+        cause_text_and_path_arrive_on_a_shared_connection_and_nothing_else_is_seen_of_it,
+        cause_text_and_path_arrive_on_connections_just_opened,
+    }
+}
 
 /// Far longer than a test may take: whoever holds a drain fails it.
 const LONG: &str = "drain: { timeout: 1h }";
 
 /// Two hops; each stream has a connection of its own between them, or all share one.
 fn hops(callee: &str, connections: &str) -> [Ripcord; 2] {
-    let table = format!(
-        "backends: {{ kt: {{ protocol: ttheader, endpoints: [\"{callee}\"] }} }}
-routes: [{{ name: kt, backend: kt, rewrite: {{ service: Interop }} }}]
-"
-    );
-    let ingress = Ripcord::start("ingress", &table, LONG);
-    let table = format!(
-        "backends: {{ in: {{ protocol: grpc, hop: ripcord, connections: {connections}, endpoints: [\"{}\"] }} }}
-routes: [{{ name: in, backend: in }}]
-",
-        ingress.address
-    );
-    [Ripcord::start("egress", &table, LONG), ingress]
+    let ingress = Ripcord::named("ingress")
+        .set(LONG)
+        .backend("kt", "protocol: ttheader", callee)
+        .route("kt", "backend: kt, rewrite: { service: Interop }")
+        .start();
+    let keys = format!("protocol: grpc, hop: ripcord, connections: {connections}");
+    let egress = Ripcord::named("egress")
+        .set(LONG)
+        .to(&keys, &ingress.address)
+        .start();
+    [egress, ingress]
 }
 
 /// Canceled in each phase, one stream after the other. How many there were.
 fn canceled_in_each_phase(kitex: &Process, egress: &Ripcord) -> usize {
-    let client = client(Caller::Mux, &egress.address).unwrap();
+    let client = client(Caller::Mux, &egress.address);
     for phase in PHASES {
         let id = say(&client, &canceled(phase));
         pass(kitex, &id, "ready");
@@ -47,27 +57,15 @@ fn canceled_in_each_phase(kitex: &Process, egress: &Ripcord) -> usize {
     PHASES.len()
 }
 
-fn streams_counted(hop: &Ripcord) -> usize {
-    let page = hop.page("/metrics");
-    let counts = page
-        .lines()
-        .filter(|line| line.starts_with("ripcord_streams_total{"));
-    counts
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
-        .sum()
-}
-
 fn on(connections: &str) {
-    let Some(kitex) = go(&["kitex-server"]) else {
-        return;
-    };
+    let kitex = go(&["kitex-server"]);
     let [egress, ingress] = hops(&address(&kitex), connections);
     let streams = canceled_in_each_phase(&kitex, &egress);
     for hop in [&egress, &ingress] {
         // One line of the access log for each, and no other.
         hop.process
             .lines("access log", streams, |line| !line["route"].is_null());
-        assert_eq!(streams_counted(hop), streams);
+        assert_eq!(hop.metric("ripcord_streams_total", ""), streams as u64);
         assert_eq!(hop.json("/streams")["streams"], json!([]));
     }
     // The control stream is open on a shared connection, and holds neither.
@@ -82,22 +80,19 @@ fn on(connections: &str) {
     }
 }
 
-#[test]
 fn cause_text_and_path_arrive_on_a_shared_connection_and_nothing_else_is_seen_of_it() {
     on("shared");
 }
 
-#[test]
 fn cause_text_and_path_arrive_on_connections_just_opened() {
     on("per_stream");
 }
 
 /// What no Kitex caller says: any number, any text, any path.
-#[test]
 fn whatever_a_rst_says_arrives() {
     let callee = Listener::start();
     let [egress, _ingress] = hops(&callee.address, "shared");
-    let caller = Wire::connect(&egress.address);
+    let caller = Connection::connect(&egress.address);
     let long = "é".repeat(3000);
     let many = vec!["n"; 62].join(",");
     let cases = [

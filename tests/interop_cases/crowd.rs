@@ -2,16 +2,26 @@
 //! go by their caller, at once. Every application hears one end, the right one, and the hop keeps
 //! nothing. More streams, and what crosses the wire: `tests/storms.rs`, whose peers are our own.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use super::golden::check;
-use crate::support::lab::{Callee, Caller, address, client, go, say};
-use crate::support::process::{LIMIT, Process};
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
-use crate::support::table::rows;
+use crate::kit::lab::{Callee, Caller, client, say};
+use crate::kit::peers::{address, go};
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::rows::rows;
+use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
+
+cases! {
+    [Go] {
+        a_thousand_grpc_go_callers_hear_that_kitex_was_killed,
+        a_thousand_kitex_callers_hear_that_grpc_go_was_killed,
+        a_thousand_kitex_callers_let_go_of_kitex_at_once,
+        a_thousand_kitex_callers_let_go_of_grpc_go_at_once,
+        a_thousand_grpc_go_callers_let_go_of_kitex_at_once,
+    }
+}
 
 const STREAMS: usize = 1_000;
 
@@ -25,23 +35,22 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// `last` is what every caller does after `go`. `None` when the peers cannot be built.
-    fn start(caller: Caller, callee: Callee, last: &Value) -> Option<Self> {
-        let (peer, protocol, service) = if callee == Callee::Kitex {
-            ("kitex-server", "ttheader", "Interop")
+    /// `last` is what every caller does after `go`.
+    fn start(caller: Caller, callee: Callee, last: &Value) -> Self {
+        let (peer, protocol) = if callee == Callee::Kitex {
+            ("kitex-server", "protocol: ttheader")
         } else {
-            ("grpc-server", "grpc", "interop.Interop")
+            ("grpc-server", "protocol: grpc")
         };
-        let callee = go(&[peer])?;
-        let table = format!(
-            "backends: {{ callee: {{ protocol: {protocol}, endpoints: [\"{}\"] }} }}
-routes: [{{ name: all, backend: callee, rewrite: {{ service: {service} }} }}]
-",
-            address(&callee)
-        );
+        let (service, callee) = (callee.service(), go(&[peer]));
         // That a peer gets no CPU for a second does not make it one that does not read.
-        let hop = Ripcord::start("hop", &table, "limits: { slow_grace: 60s }");
-        let client = client(caller, &hop.address)?;
+        let rewrite = format!("backend: callee, rewrite: {{ service: {service} }}");
+        let hop = Ripcord::named("hop")
+            .set("limits: { slow_grace: 60s }")
+            .backend("callee", protocol, address(&callee))
+            .route("all", &rewrite)
+            .start();
+        let client = client(caller, &hop.address);
         let until_it_ends = json!({ "op": "recv" });
         let script = [recv(1), send(1, 5), until_it_ends, op("wait_cancel")];
         let ops = [send(1, 5), recv(1), barrier("ready"), last.clone()];
@@ -50,12 +59,12 @@ routes: [{{ name: all, backend: callee, rewrite: {{ service: {service} }} }}]
         for id in &ids {
             client.event("barrier", &format!("{id}/ready"));
         }
-        Some(Self {
+        Self {
             callee,
             hop,
             client,
             ids,
-        })
+        }
     }
 
     /// Every caller does what is left.
@@ -78,14 +87,7 @@ routes: [{{ name: all, backend: callee, rewrite: {{ service: {service} }} }}]
     fn is_over(&self) {
         let of_a_stream = |line: &Value| line["duration_ms"].is_number();
         self.hop.process.lines("access log", STREAMS, of_a_stream);
-        let end = Instant::now() + LIMIT;
-        loop {
-            let page = self.hop.json("/streams");
-            if page["total"] == 0 {
-                break;
-            }
-            assert!(Instant::now() < end, "{page}");
-        }
+        self.hop.wait_idle();
         let lines = self.hop.process.all();
         let count = lines.iter().filter(|line| of_a_stream(line)).count();
         assert_eq!(count, STREAMS, "lines in the access log");
@@ -93,9 +95,7 @@ routes: [{{ name: all, backend: callee, rewrite: {{ service: {service} }} }}]
 }
 
 fn callee_killed(caller: Caller, callee: Callee) {
-    let Some(crowd) = Crowd::start(caller, callee, &json!({ "op": "recv" })) else {
-        return;
-    };
+    let crowd = Crowd::start(caller, callee, &json!({ "op": "recv" }));
     crowd.go();
     crowd.callee.kill();
     let row = rows("hop backend_lost to caller").remove(0);
@@ -106,9 +106,7 @@ fn callee_killed(caller: Caller, callee: Callee) {
 }
 
 fn canceled(caller: Caller, callee: Callee) {
-    let Some(crowd) = Crowd::start(caller, callee, &op("cancel")) else {
-        return;
-    };
+    let crowd = Crowd::start(caller, callee, &op("cancel"));
     crowd.go();
     let (own, said) = if caller.is_ttheader() {
         (12007, 12007)
@@ -134,27 +132,22 @@ fn canceled(caller: Caller, callee: Callee) {
     crowd.is_over();
 }
 
-#[test]
 fn a_thousand_grpc_go_callers_hear_that_kitex_was_killed() {
     callee_killed(Caller::GrpcGo, Callee::Kitex);
 }
 
-#[test]
 fn a_thousand_kitex_callers_hear_that_grpc_go_was_killed() {
     callee_killed(Caller::Mux, Callee::GrpcGo);
 }
 
-#[test]
 fn a_thousand_kitex_callers_let_go_of_kitex_at_once() {
     canceled(Caller::Mux, Callee::Kitex);
 }
 
-#[test]
 fn a_thousand_kitex_callers_let_go_of_grpc_go_at_once() {
     canceled(Caller::Mux, Callee::GrpcGo);
 }
 
-#[test]
 fn a_thousand_grpc_go_callers_let_go_of_kitex_at_once() {
     canceled(Caller::GrpcGo, Callee::Kitex);
 }

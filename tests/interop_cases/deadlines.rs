@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Callee, Caller, Pair, Via, lab};
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::lab::{Callee, Caller, Ends, Pair, Via, lab};
+use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
 
-const CALLEES: [Callee; 4] = [
-    Callee::Kitex,
-    Callee::KitexGrpc,
-    Callee::GrpcGo,
-    Callee::Python,
-];
+cases! {
+    pairs {
+        a_callers_deadline_ends_both_sides,
+    }
+    [Go] {
+        a_kitex_receive_timeout_cancels_with_its_own_code,
+    }
+}
 
 /// The callers' deadline. A hop tells a caller's reset at its deadline from another by a tenth of it.
 const TIMEOUT_MS: u32 = 4000;
@@ -38,9 +41,8 @@ fn paths(pair: Pair) -> Vec<String> {
     }
 }
 
-#[test]
-fn a_callers_deadline_ends_both_sides() {
-    let Some(lab) = lab() else { return };
+fn a_callers_deadline_ends_both_sides(ends: Ends) {
+    let lab = lab();
     let callers = [
         Caller::Mux,
         Caller::Short,
@@ -50,13 +52,9 @@ fn a_callers_deadline_ends_both_sides() {
     ];
     let vias = [Via::One, Via::TtHeader];
     let mut running = Vec::new();
-    for pair in lab.pairs(&callers, &vias, &CALLEES) {
+    for pair in lab.pairs(ends, &callers, &vias, &Callee::ALL) {
         for kind in Kind::ALL {
-            let (up, down) = match kind {
-                Kind::Bidi => (1, 1),
-                Kind::Client => (2, 0),
-                Kind::Server => (1, 2),
-            };
+            let (up, down) = kind.middle();
             let script = [
                 recv(up),
                 send(down, 5),
@@ -118,15 +116,15 @@ fn a_callers_deadline_ends_both_sides() {
     }
 }
 
-#[test]
 fn a_kitex_receive_timeout_cancels_with_its_own_code() {
-    let Some(lab) = lab() else { return };
+    let lab = lab();
     let vias = [Via::One, Via::TtHeader];
     let script = [recv(1), send(1, 5), op("wait_cancel")];
     let ops = [send(1, 5), recv(1), json!({ "op": "recv" })];
     let case =
         scenario("recv timeout", Kind::Bidi, script, ops).with("recv_timeout_ms", json!(1500));
     let pairs = lab.pairs(
+        Ends::Go,
         &[Caller::Mux, Caller::Short],
         &vias,
         &[Callee::Kitex, Callee::GrpcGo],

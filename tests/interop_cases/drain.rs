@@ -1,29 +1,37 @@
 //! SIGTERM while streams run: who is spared, what the rest is told, in which order connections go.
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
 use ripcord::wire::ttheader::frame::Kind as FrameKind;
 use serde_json::json;
 
-use super::golden::{check, hop};
+use super::golden::check;
 use super::limits::Rig;
-use crate::support::lab::Callee;
-use crate::support::process::LIMIT;
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
-use crate::support::table::{callee_sees, rows};
-use crate::support::tt::{Listener, Wire, said};
+use crate::kit::h2raw::{Raw, SETTINGS};
+use crate::kit::lab::Callee;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::rows::{callee_sees, rows};
+use crate::kit::scenario::{Kind, assert_like, barrier, in_the_middle, op, recv, scenario, send};
+use crate::kit::trial::cases;
+use crate::kit::tt::{Connection, Listener, said};
+
+cases! {
+    [Go] {
+        streams_that_end_in_time_are_spared,
+        streams_that_do_not_end_in_time_are_ended_at_both_sides,
+        grpc_callers_get_goaway_in_two_steps,
+    }
+    [] {
+        a_ttheader_caller_is_refused_new_streams_and_keeps_the_old,
+    }
+}
 
 const ROUTE: [(&str, &str); 1] = [("drain", "backend: BACKEND, rewrite: { service: SERVICE }")];
 const CALLEES: [Callee; 3] = [Callee::Kitex, Callee::KitexGrpc, Callee::GrpcGo];
 
-#[test]
 fn streams_that_end_in_time_are_spared() {
-    let Some(rig) = Rig::start(&ROUTE, "drain: { timeout: 20s }") else {
-        return;
-    };
+    let rig = Rig::start(&ROUTE, "drain: { timeout: 20s }");
     let ops = [
         send(1, 5),
         recv(1),
@@ -59,20 +67,11 @@ fn streams_that_end_in_time_are_spared() {
     assert_eq!(rig.hop.process.exit_code(), Some(0));
 }
 
-#[test]
 fn streams_that_do_not_end_in_time_are_ended_at_both_sides() {
-    let Some(rig) = Rig::start(&ROUTE, "drain: { timeout: 500ms }") else {
-        return;
-    };
+    let rig = Rig::start(&ROUTE, "drain: { timeout: 500ms }");
     let mut running = Vec::new();
-    for (kind, up, down) in [
-        (Kind::Bidi, 1, 1),
-        (Kind::Server, 1, 2),
-        (Kind::Client, 2, 0),
-    ] {
-        let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
-        let ops = [send(up, 5), recv(down), json!({ "op": "recv" })];
-        let case = scenario(format!("{kind:?}"), kind, script, ops);
+    for kind in Kind::ALL {
+        let case = in_the_middle(kind, json!({ "op": "recv" }));
         running.extend(rig.start_all("drain", &case, &CALLEES));
     }
     for running in &running {
@@ -101,70 +100,33 @@ fn streams_that_do_not_end_in_time_are_ended_at_both_sides() {
     assert_eq!(streams, 27, "each stream has its line in the access log");
 }
 
-/// One HTTP/2 frame: its type, flags and payload.
-fn frame(socket: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
-    let mut head = [0; 9];
-    socket.read_exact(&mut head).ok()?;
-    let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    let mut payload = vec![0; len as usize];
-    socket.read_exact(&mut payload).ok()?;
-    Some((head[3], head[4], payload))
-}
-
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-
 /// An HTTP/2 connection without streams, behind its preface.
-fn idle_connection(hop: &Ripcord) -> TcpStream {
-    let mut socket = TcpStream::connect(&hop.address).unwrap();
-    socket.set_read_timeout(Some(LIMIT)).unwrap();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    socket.write_all(preface).unwrap();
-    while frame(&mut socket).unwrap().0 != SETTINGS {}
-    socket
+fn idle_connection(hop: &Ripcord) -> Raw {
+    let mut raw = Raw::open(hop.socket_address());
+    raw.wait(SETTINGS, 0);
+    raw
 }
 
-/// The next GOAWAY: the last stream that it names, and its code. `None` at the end.
-fn goaway(socket: &mut TcpStream) -> Option<(u32, u32)> {
-    loop {
-        let (kind, flags, payload) = frame(socket)?;
-        if kind == GOAWAY {
-            let number = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
-            return Some((number(0), number(4)));
-        }
-        if kind == PING && flags == 0 {
-            let mut answer = b"\0\0\x08\x06\x01\0\0\0\0".to_vec();
-            answer.extend(payload);
-            socket.write_all(&answer).unwrap();
-        }
-    }
-}
-
-#[test]
 fn grpc_callers_get_goaway_in_two_steps() {
-    let Some(rig) = Rig::start(&ROUTE, "drain: { timeout: 20s }") else {
-        return;
-    };
+    let rig = Rig::start(&ROUTE, "drain: { timeout: 20s }");
     let mut socket = idle_connection(&rig.hop);
     rig.hop.process.signal("TERM");
-    let goaways: Vec<_> = std::iter::from_fn(|| goaway(&mut socket)).collect();
+    let goaways: Vec<_> = std::iter::from_fn(|| socket.next_goaway()).collect();
     assert_eq!(goaways, [(0x7fff_ffff, 0), (0, 0)]);
     assert_eq!(rig.hop.process.exit_code(), Some(0));
 }
 
-#[test]
 fn a_ttheader_caller_is_refused_new_streams_and_keeps_the_old() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
-    let caller = Wire::connect(&hop.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
+    let caller = Connection::connect(&hop.address);
     let old = caller.open(1, "Bidi", &[("isn", "Interop")]);
     let callee = listener.accept();
     let stream = callee.stream(0);
     // TTHeader has no GOAWAY; this one says that the worker is draining.
     let mut socket = idle_connection(&hop);
     hop.process.signal("TERM");
-    goaway(&mut socket).unwrap();
+    socket.next_goaway().unwrap();
     let new = caller.open(2, "Bidi", &[("isn", "Interop")]);
     let refusal = said(&new.nth(FrameKind::Trailer, 0)).0;
     assert_eq!(refusal.type_id, 12006);

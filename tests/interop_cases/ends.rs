@@ -2,10 +2,23 @@
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Callee, Caller, Pair, Via, lab};
-use crate::support::scenario::{
-    Kind, Scenario, assert_like, barrier, op, recv, ret, scenario, send,
-};
+use crate::kit::lab::{Callee, Caller, Ends, Pair, Via, lab};
+use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, ret, scenario, send};
+use crate::kit::trial::cases;
+
+cases! {
+    pairs {
+        a_business_error_arrives_with_its_text_and_extra,
+        a_status_arrives_or_is_named,
+        status_details_arrive,
+        a_plain_error_arrives,
+        a_grpc_callees_cancelled_is_a_cancel,
+        headers_trailers_and_metainfo_arrive,
+        trailers_of_a_failure_arrive,
+        a_half_close_is_not_an_end,
+        a_callee_that_ends_early_is_a_success,
+    }
+}
 
 const CALLERS: [Caller; 6] = [
     Caller::Mux,
@@ -15,18 +28,12 @@ const CALLERS: [Caller; 6] = [
     Caller::GrpcRaw,
     Caller::Python,
 ];
-const CALLEES: [Callee; 4] = [
-    Callee::Kitex,
-    Callee::KitexGrpc,
-    Callee::GrpcGo,
-    Callee::Python,
-];
 const VIAS: [Via; 3] = [Via::One, Via::TtHeader, Via::Grpc];
 
 /// Runs what `cases` makes for a pair, on all pairs, and asserts what the caller saw.
-fn run(vias: &[Via], cases: impl Fn(Pair) -> Vec<(Scenario, Value)>) {
-    let Some(lab) = lab() else { return };
-    for pair in lab.pairs(&CALLERS, vias, &CALLEES) {
+fn run(ends: Ends, vias: &[Via], cases: impl Fn(Pair) -> Vec<(Scenario, Value)>) {
+    let lab = lab();
+    for pair in lab.pairs(ends, &CALLERS, vias, &Callee::ALL) {
         let running: Vec<_> = cases(pair)
             .into_iter()
             .map(|(scenario, expected)| (lab.start_on(pair, &scenario), expected))
@@ -48,10 +55,9 @@ fn returns(name: &str, kind: Kind, how: Value) -> Scenario {
     )
 }
 
-#[test]
-fn a_business_error_arrives_with_its_text_and_extra() {
+fn a_business_error_arrives_with_its_text_and_extra(ends: Ends) {
     let text = "no % such é thing";
-    run(&VIAS, |_| {
+    run(ends, &VIAS, |_| {
         let biz = |extra: bool| {
             let mut op = ret("biz", 555, text);
             if extra {
@@ -99,8 +105,7 @@ fn status(pair: Pair, code: i64, go_name: &str, text: &str) -> Value {
     }
 }
 
-#[test]
-fn a_status_arrives_or_is_named() {
+fn a_status_arrives_or_is_named(ends: Ends) {
     const STATUSES: [(i64, &str); 15] = [
         (2, "Unknown"),
         (3, "InvalidArgument"),
@@ -118,7 +123,7 @@ fn a_status_arrives_or_is_named() {
         (15, "DataLoss"),
         (16, "Unauthenticated"),
     ];
-    run(&VIAS, |pair| {
+    run(ends, &VIAS, |pair| {
         let one = |(code, name): (i64, &str)| {
             let text = format!("said {code}");
             let scenario = returns(
@@ -137,9 +142,8 @@ fn a_status_arrives_or_is_named() {
     });
 }
 
-#[test]
-fn status_details_arrive() {
-    run(&VIAS, |pair| {
+fn status_details_arrive(ends: Ends) {
+    run(ends, &VIAS, |pair| {
         // Kitex has no details on TTHeader.
         if pair.caller.is_ttheader() || pair.callee == Callee::Kitex {
             return Vec::new();
@@ -156,9 +160,8 @@ fn status_details_arrive() {
     });
 }
 
-#[test]
-fn a_plain_error_arrives() {
-    run(&VIAS, |pair| {
+fn a_plain_error_arrives(ends: Ends) {
+    run(ends, &VIAS, |pair| {
         let text = match pair.callee {
             Callee::Kitex => "biz error: plain",
             Callee::KitexGrpc => "plain [biz error]",
@@ -195,9 +198,8 @@ fn a_plain_error_arrives() {
     });
 }
 
-#[test]
-fn a_grpc_callees_cancelled_is_a_cancel() {
-    run(&VIAS, |pair| {
+fn a_grpc_callees_cancelled_is_a_cancel(ends: Ends) {
+    run(ends, &VIAS, |pair| {
         if pair.callee == Callee::Kitex {
             return Vec::new();
         }
@@ -227,9 +229,8 @@ fn a_grpc_callees_cancelled_is_a_cancel() {
     });
 }
 
-#[test]
-fn headers_trailers_and_metainfo_arrive() {
-    let Some(lab) = lab() else { return };
+fn headers_trailers_and_metainfo_arrive(ends: Ends) {
+    let lab = lab();
     let script = || {
         [
             json!({ "op": "header", "kv": { "h-one": "v1", "h-two": "v two" } }),
@@ -246,7 +247,7 @@ fn headers_trailers_and_metainfo_arrive() {
     .with("persist", json!({ "PK": "persistent" }))
     .with("transit", json!({ "TK": "one hop" }))
     .with("metadata", json!({ "plain-key": "plain value" }));
-    for pair in lab.pairs(&CALLERS, &VIAS, &CALLEES) {
+    for pair in lab.pairs(ends, &CALLERS, &VIAS, &Callee::ALL) {
         let seen = lab.start_on(pair, &case).seen();
         let back = json!({
             "kind": "ok", "header": { "h-one": ["v1"], "h-two": ["v two"] }, "trailer": { "t-one": ["w1"] },
@@ -259,9 +260,8 @@ fn headers_trailers_and_metainfo_arrive() {
     }
 }
 
-#[test]
-fn trailers_of_a_failure_arrive() {
-    let Some(lab) = lab() else { return };
+fn trailers_of_a_failure_arrive(ends: Ends) {
+    let lab = lab();
     let script = || {
         [
             json!({ "op": "trailer", "kv": { "t-one": "w1" } }),
@@ -270,7 +270,7 @@ fn trailers_of_a_failure_arrive() {
         ]
     };
     let case = scenario("failed with trailers", Kind::Bidi, script(), [send(1, 10)]);
-    for pair in lab.pairs(&CALLERS, &VIAS, &CALLEES) {
+    for pair in lab.pairs(ends, &CALLERS, &VIAS, &Callee::ALL) {
         let seen = lab.start_on(pair, &case).seen();
         assert_like(
             &seen.what,
@@ -280,14 +280,13 @@ fn trailers_of_a_failure_arrive() {
     }
 }
 
-#[test]
-fn a_half_close_is_not_an_end() {
-    let Some(lab) = lab() else { return };
+fn a_half_close_is_not_an_end(ends: Ends) {
+    let lab = lab();
     // The callee goes on after it saw the half-close, and only then sends.
     let script = || [json!({ "op": "recv" }), barrier("eof"), send(3, 10)];
     let ops = || [send(2, 10), op("close_send")];
     let case = scenario("half-close", Kind::Bidi, script(), ops());
-    for pair in lab.pairs(&CALLERS, &VIAS, &CALLEES) {
+    for pair in lab.pairs(ends, &CALLERS, &VIAS, &Callee::ALL) {
         let running = lab.start_on(pair, &case);
         running.callee_passes("eof");
         let seen = running.seen();
@@ -304,9 +303,8 @@ fn a_half_close_is_not_an_end() {
     }
 }
 
-#[test]
-fn a_callee_that_ends_early_is_a_success() {
-    run(&VIAS, |_| {
+fn a_callee_that_ends_early_is_a_success(ends: Ends) {
+    run(ends, &VIAS, |_| {
         let script = [send(2, 5)];
         let early = scenario("early", Kind::Bidi, script, [recv(2)]);
         vec![(early, json!({ "kind": "ok", "recv": 2 }))]

@@ -3,53 +3,80 @@
 
 use serde_json::json;
 
-use crate::support::foreign::Kind as Proxy;
-use crate::support::h2peer::{Ended, H2Callee, Play};
-use crate::support::lab::{Caller, GRPC_CALLER, KITEX_CALLER, address, client, go, pass, say};
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{
-    Kind, PHASES, assert_like, barrier, canceled, op, ret, scenario, send,
-};
-use crate::support::tt::{Listener, Wire, said};
+use crate::kit::foreign::Kind as Proxy;
+use crate::kit::h2peer::{Ended, H2Callee, Play};
+use crate::kit::lab::{Caller, GRPC_CALLER, KITEX_CALLER, client, pass, say};
+use crate::kit::peers::{address, go};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind, PHASES, assert_like, barrier, canceled, op, ret, scenario, send};
+use crate::kit::trial::cases;
+use crate::kit::tt::{Connection, Listener, said};
 use ripcord::wire::ttheader::frame::Kind as Frame;
+
+cases! {
+    [] {
+        a_callee_that_is_no_ripcord_sees_plain_grpc_only,
+    }
+    [Go] {
+        a_grpc_server_that_is_taken_for_a_ripcord_works_on,
+        names_cross_ttheader_between_two_grpc_hops,
+    }
+    [Go, Nginx] {
+        the_path_survives_nginx = || the_path_survives(Proxy::Nginx),
+    }
+    [Nginx] {
+        nobody_is_told_anothers_cause_through_a_proxy::nginx = || nobody_is_told(Proxy::Nginx),
+    }
+    [Go, Haproxy] {
+        the_path_survives_haproxy = || the_path_survives(Proxy::Haproxy),
+    }
+    [Haproxy] {
+        nobody_is_told_anothers_cause_through_a_proxy::haproxy = || nobody_is_told(Proxy::Haproxy),
+    }
+    [Go, Envoy] {
+        the_path_survives_envoy = || the_path_survives(Proxy::Envoy),
+    }
+    [Envoy] {
+        nobody_is_told_anothers_cause_through_a_proxy::envoy = || nobody_is_told(Proxy::Envoy),
+    }
+    [Go, Nghttpx] {
+        the_path_survives_nghttpx = || the_path_survives(Proxy::Nghttpx),
+    }
+    [Nghttpx] {
+        nobody_is_told_anothers_cause_through_a_proxy::nghttpx = || nobody_is_told(Proxy::Nghttpx),
+    }
+}
 
 /// An egress with two backends at `address`: one that is said to be a ripcord, one that is not.
 pub(super) fn egress(node: &str, address: &str) -> Ripcord {
-    let table = format!(
-        "backends:
-  plain: {{ protocol: grpc, endpoints: [\"{address}\"] }}
-  marked: {{ protocol: grpc, hop: ripcord, endpoints: [\"{address}\"] }}
-routes:
-  - {{ name: marked, match: {{ metadata: {{ x-via: marked }} }}, backend: marked }}
-  - {{ name: plain, backend: plain }}
-"
-    );
-    Ripcord::start(node, &table, "")
+    Ripcord::named(node)
+        .backend("plain", "protocol: grpc", address)
+        .backend("marked", "protocol: grpc, hop: ripcord", address)
+        .route(
+            "marked",
+            "match: { metadata: { x-via: marked } }, backend: marked",
+        )
+        .route("plain", "backend: plain")
+        .start()
 }
 
 /// One that sends all to a TTHeader callee.
 fn ingress(node: &str, callee: &str) -> Ripcord {
-    let table = format!(
-        "backends: {{ kt: {{ protocol: ttheader, endpoints: [\"{callee}\"] }} }}
-routes: [{{ name: kt, backend: kt, rewrite: {{ service: Interop }} }}]
-"
-    );
-    Ripcord::start(node, &table, "")
+    Ripcord::named(node)
+        .backend("kt", "protocol: ttheader", callee)
+        .route("kt", "backend: kt, rewrite: { service: Interop }")
+        .start()
 }
 
 /// Kitex's callee prints the whole path, whoever calls and in whatever phase; through a proxy that is
 /// said to be a ripcord too, which is a mistake of whoever wrote the file.
 fn the_path_survives(proxy: Proxy) {
-    let Some(kitex) = go(&["kitex-server"]) else {
-        return;
-    };
+    let kitex = go(&["kitex-server"]);
     let ingress = ingress("ingress", &address(&kitex));
-    let Some(proxy) = proxy.start(&ingress.address) else {
-        return;
-    };
+    let proxy = proxy.start(&ingress.address);
     let egress = egress("egress", &proxy.address);
     for (caller, name) in [(Caller::GrpcGo, GRPC_CALLER), (Caller::Mux, KITEX_CALLER)] {
-        let client = client(caller, &egress.address).unwrap();
+        let client = client(caller, &egress.address);
         for via in ["plain", "marked"] {
             let mut running = Vec::new();
             for phase in PHASES {
@@ -74,37 +101,15 @@ fn the_path_survives(proxy: Proxy) {
     assert_eq!(ingress.json("/streams")["streams"], json!([]));
 }
 
-#[test]
-fn the_path_survives_nginx() {
-    the_path_survives(Proxy::Nginx);
-}
-
-#[test]
-fn the_path_survives_haproxy() {
-    the_path_survives(Proxy::Haproxy);
-}
-
-#[test]
-fn the_path_survives_envoy() {
-    the_path_survives(Proxy::Envoy);
-}
-
-#[test]
-fn the_path_survives_nghttpx() {
-    the_path_survives(Proxy::Nghttpx);
-}
-
 /// Streams of two egresses, both of which take the proxy for a ripcord, and which it may mix into one
 /// connection with ids of its own.
-fn nobody_is_told_anothers_cause(proxy: Proxy) {
+fn nobody_is_told(proxy: Proxy) {
     const STREAMS: usize = 30;
     let callee = Listener::start();
     let ingress = ingress("ingress", &callee.address);
-    let Some(proxy) = proxy.start(&ingress.address) else {
-        return;
-    };
+    let proxy = proxy.start(&ingress.address);
     let hops = ["e0", "e1"].map(|node| egress(node, &proxy.address));
-    let callers = hops.each_ref().map(|hop| Wire::connect(&hop.address));
+    let callers = hops.each_ref().map(|hop| Connection::connect(&hop.address));
     let mut streams = Vec::new();
     for n in 0..STREAMS {
         for (e, caller) in callers.iter().enumerate() {
@@ -133,18 +138,10 @@ fn nobody_is_told_anothers_cause(proxy: Proxy) {
     }
 }
 
-#[test]
-fn nobody_is_told_anothers_cause_through_a_proxy() {
-    for proxy in [Proxy::Nginx, Proxy::Haproxy, Proxy::Envoy, Proxy::Nghttpx] {
-        nobody_is_told_anothers_cause(proxy);
-    }
-}
-
-#[test]
 fn a_callee_that_is_no_ripcord_sees_plain_grpc_only() {
     let callee = H2Callee::start(|_| Play::Hold);
     let hop = egress("egress", &callee.address);
-    let caller = Wire::connect(&hop.address);
+    let caller = Connection::connect(&hop.address);
     for n in 1..4 {
         let stream = caller.open(n, "Bidi", &[("isn", "Interop")]);
         let headers = callee.opened();
@@ -160,14 +157,11 @@ fn a_callee_that_is_no_ripcord_sees_plain_grpc_only() {
     }
 }
 
-#[test]
 fn a_grpc_server_that_is_taken_for_a_ripcord_works_on() {
-    let Some(server) = go(&["grpc-server"]) else {
-        return;
-    };
+    let server = go(&["grpc-server"]);
     let hop = egress("egress", &address(&server));
-    let client = client(Caller::Mux, &hop.address).unwrap();
-    let marked = |case: crate::support::scenario::Scenario| {
+    let client = client(Caller::Mux, &hop.address);
+    let marked = |case: crate::kit::scenario::Scenario| {
         say(
             &client,
             &case.with("metadata", json!({ "x-via": "marked" })),
@@ -194,25 +188,18 @@ fn a_grpc_server_that_is_taken_for_a_ripcord_works_on() {
 }
 
 /// The names cross TTHeader too, for a hop behind it that hears a bare reset.
-#[test]
 fn names_cross_ttheader_between_two_grpc_hops() {
-    let Some(kitex) = go(&["kitex-server"]) else {
-        return;
-    };
+    let kitex = go(&["kitex-server"]);
     let c = ingress("c", &address(&kitex));
     let b = egress("b", &c.address);
-    let table = format!(
-        "backends: {{ b: {{ protocol: ttheader, endpoints: [\"{}\"] }} }}
-routes: [{{ name: b, backend: b }}]
-",
-        b.address
-    );
-    let a = Ripcord::start("a", &table, "");
+    let a = Ripcord::named("a")
+        .to("protocol: ttheader", &b.address)
+        .start();
     for (caller, name) in [
         (Caller::GrpcGo, GRPC_CALLER),
         (Caller::KitexGrpc, KITEX_CALLER),
     ] {
-        let client = client(caller, &a.address).unwrap();
+        let client = client(caller, &a.address);
         for via in ["plain", "marked"] {
             let script = [barrier("ready"), op("wait_cancel")];
             let ops = [barrier("now"), op("cancel")];

@@ -5,11 +5,29 @@ use bytes::Bytes;
 use ripcord::wire::ttheader::frame::Kind as FrameKind;
 use serde_json::{Value, json};
 
-use super::golden::hop;
-use crate::support::h2peer::{Ended, H2Callee, H2Caller, Play, headers};
-use crate::support::lab::{Caller, client, say};
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
-use crate::support::tt::{Listener, Stream, Wire, message, said};
+use crate::kit::h2peer::{Ended, H2Callee, H2Caller, Play, headers};
+use crate::kit::lab::{Caller, client, say};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
+use crate::kit::tt::{Connection, Listener, Stream, message, said};
+
+cases! {
+    [Go] {
+        a_ttheader_callees_cancel_reaches_every_caller_in_every_phase,
+        a_grpc_callees_reset_reaches_every_caller_also_behind_a_message,
+        a_callers_cancel_overtakes_what_waits_for_a_slow_callee,
+    }
+    [] {
+        a_second_header_a_second_end_and_late_frames_of_a_callee_go_no_further,
+        a_bad_stream_does_not_take_its_callers_connection_along,
+        a_lost_backend_leaves_the_callers_connection_and_its_other_streams,
+        a_short_pool_callers_rst_is_read_although_it_closes_at_once,
+        two_callers_may_use_the_same_stream_ids,
+        a_half_close_and_a_cancel_are_two_things_to_a_grpc_callee,
+        a_reset_in_the_middle_of_a_message_is_a_cancel_and_no_end,
+    }
+}
 
 const CALLERS: [Caller; 4] = [
     Caller::Mux,
@@ -55,16 +73,13 @@ fn play(stream: &Stream<'_>, phase: Phase) {
     }
 }
 
-#[test]
 fn a_ttheader_callees_cancel_reaches_every_caller_in_every_phase() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let mut wire = None;
     let mut opened = 0;
     for caller in CALLERS {
-        let Some(client) = client(caller, &hop.address) else {
-            return;
-        };
+        let client = client(caller, &hop.address);
         for kind in Kind::ALL {
             for phase in [
                 Phase::Nothing,
@@ -81,7 +96,7 @@ fn a_ttheader_callees_cancel_reaches_every_caller_in_every_phase() {
                 };
                 let ops = [send(1, 3), close, recv(down), json!({ "op": "recv" })];
                 let id = say(&client, &scenario("callee cancels", kind, [], ops));
-                let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+                let wire: &Connection = wire.get_or_insert_with(|| listener.accept());
                 let stream = wire.stream(opened);
                 opened += 1;
                 let phase = if kind == Kind::Client && phase == Phase::Message {
@@ -108,7 +123,6 @@ fn a_ttheader_callees_cancel_reaches_every_caller_in_every_phase() {
     }
 }
 
-#[test]
 fn a_grpc_callees_reset_reaches_every_caller_also_behind_a_message() {
     let callee = H2Callee::start(
         |headers| match headers.get("x-case").map(|v| v.as_bytes()) {
@@ -116,12 +130,10 @@ fn a_grpc_callees_reset_reaches_every_caller_also_behind_a_message() {
             _ => Play::MessageReset(message(b"x"), 8),
         },
     );
-    let hop = hop("grpc", &callee.address);
+    let hop = Ripcord::before("grpc", &callee.address);
     let text = "stream terminated by RST_STREAM with error code: CANCEL";
     for caller in CALLERS {
-        let Some(client) = client(caller, &hop.address) else {
-            return;
-        };
+        let client = client(caller, &hop.address);
         for (case, down) in [("first", 0), ("second", 1)] {
             let ops = [recv(down), send(1, 3), json!({ "op": "recv" })];
             let case =
@@ -141,7 +153,7 @@ fn a_grpc_callees_reset_reaches_every_caller_also_behind_a_message() {
 
 /// Every frame that a caller got, for one stream: the Header first and once, one end, nothing
 /// behind it.
-fn well_formed(wire: &Wire, id: i32) {
+fn well_formed(wire: &Connection, id: i32) {
     let kinds: Vec<_> = wire
         .frames()
         .iter()
@@ -163,11 +175,10 @@ fn well_formed(wire: &Wire, id: i32) {
     );
 }
 
-#[test]
 fn a_second_header_a_second_end_and_late_frames_of_a_callee_go_no_further() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
-    let caller = Wire::connect(&hop.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
+    let caller = Connection::connect(&hop.address);
     let first = caller.open(1, "Bidi", &[("isn", "Interop")]);
     let callee = listener.accept();
     let stream = callee.stream(0);
@@ -188,11 +199,10 @@ fn a_second_header_a_second_end_and_late_frames_of_a_callee_go_no_further() {
     assert!(!caller.is_closed() && !callee.is_closed());
 }
 
-#[test]
 fn a_bad_stream_does_not_take_its_callers_connection_along() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
-    let caller = Wire::connect(&hop.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
+    let caller = Connection::connect(&hop.address);
     let bad = caller.open(1, "Bidi", &[("isn", "Interop")]);
     let good = caller.open(2, "Bidi", &[("isn", "Interop")]);
     let callee = listener.accept();
@@ -217,21 +227,15 @@ fn a_bad_stream_does_not_take_its_callers_connection_along() {
     assert!(!caller.is_closed());
 }
 
-#[test]
 fn a_lost_backend_leaves_the_callers_connection_and_its_other_streams() {
     let (lost, kept) = (Listener::start(), Listener::start());
-    let table = format!(
-        "backends:
-  lost: {{ protocol: ttheader, endpoints: [\"{}\"] }}
-  kept: {{ protocol: ttheader, endpoints: [\"{}\"] }}
-routes:
-  - {{ name: lost, match: {{ service: Lost }}, backend: lost }}
-  - {{ name: kept, backend: kept }}
-",
-        lost.address, kept.address
-    );
-    let hop = crate::support::ripcord::Ripcord::start("hop", &table, "");
-    let caller = Wire::connect(&hop.address);
+    let hop = Ripcord::named("hop")
+        .backend("lost", "protocol: ttheader", &lost.address)
+        .backend("kept", "protocol: ttheader", &kept.address)
+        .route("lost", "match: { service: Lost }, backend: lost")
+        .route("kept", "backend: kept")
+        .start();
+    let caller = Connection::connect(&hop.address);
     let streams: Vec<_> = (1..=5)
         .map(|id| caller.open(id, "Bidi", &[("isn", "Lost")]))
         .collect();
@@ -250,15 +254,14 @@ routes:
     assert!(!caller.is_closed());
 }
 
-#[test]
 fn a_short_pool_callers_rst_is_read_although_it_closes_at_once() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let mut callee = None;
     for n in 0..20 {
-        let caller = Wire::connect(&hop.address);
+        let caller = Connection::connect(&hop.address);
         let stream = caller.open(1, "Bidi", &[("isn", "Interop")]);
-        let callee: &Wire = callee.get_or_insert_with(|| listener.accept());
+        let callee: &Connection = callee.get_or_insert_with(|| listener.accept());
         let seen = callee.stream(n);
         stream.rst(12007, "short", "A");
         drop(caller);
@@ -270,11 +273,13 @@ fn a_short_pool_callers_rst_is_read_although_it_closes_at_once() {
     }
 }
 
-#[test]
 fn two_callers_may_use_the_same_stream_ids() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
-    let (a, b) = (Wire::connect(&hop.address), Wire::connect(&hop.address));
+    let hop = Ripcord::before("ttheader", &listener.address);
+    let (a, b) = (
+        Connection::connect(&hop.address),
+        Connection::connect(&hop.address),
+    );
     let one = a.open(-5, "Bidi", &[("isn", "A")]);
     let callee = listener.accept();
     callee.stream(0);
@@ -288,14 +293,11 @@ fn two_callers_may_use_the_same_stream_ids() {
     assert_eq!(said(&two.nth(FrameKind::Trailer, 0)).0.text, "two");
 }
 
-#[test]
 fn a_callers_cancel_overtakes_what_waits_for_a_slow_callee() {
     // The callee's window is full long before the last message.
     let callee = H2Callee::start(|_| Play::Stall);
-    let hop = hop("grpc", &callee.address);
-    let Some(client) = client(Caller::Mux, &hop.address) else {
-        return;
-    };
+    let hop = Ripcord::before("grpc", &callee.address);
+    let client = client(Caller::Mux, &hop.address);
     let ops = [send(1, 3), barrier("go"), send(2, 80_000), op("cancel")];
     let id = say(&client, &scenario("overtakes", Kind::Bidi, [], ops));
     callee.opened();
@@ -305,11 +307,10 @@ fn a_callers_cancel_overtakes_what_waits_for_a_slow_callee() {
     client.event("result", &id);
 }
 
-#[test]
 fn a_half_close_and_a_cancel_are_two_things_to_a_grpc_callee() {
     let callee = H2Callee::start(|_| Play::Hold);
-    let hop = hop("grpc", &callee.address);
-    let caller = Wire::connect(&hop.address);
+    let hop = Ripcord::before("grpc", &callee.address);
+    let caller = Connection::connect(&hop.address);
     let stream = caller.open(1, "Bidi", &[("isn", "Interop")]);
     callee.opened();
     stream.send(FrameKind::Data, &[], message(b"x"));
@@ -324,10 +325,9 @@ fn a_half_close_and_a_cancel_are_two_things_to_a_grpc_callee() {
     assert_eq!(callee.ended(), Ended::Reset(8));
 }
 
-#[test]
 fn a_reset_in_the_middle_of_a_message_is_a_cancel_and_no_end() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let caller = H2Caller::connect(&hop.address);
     caller.open("/interop.Interop/Bidi", headers(&[]));
     // The first half of a message of 100 bytes.

@@ -5,14 +5,25 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::support::h2peer::{H2Callee, H2Caller, Play, headers};
-use crate::support::lab::{Callee, Caller, address, client, go, say};
-use crate::support::process::Process;
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, Scenario, assert_like, op, scenario, send};
-use crate::support::table::{Row, Told, callee_sees, prints, rows};
-use crate::support::tt::{Listener, Stream, Wire, said};
+use crate::kit::h2peer::{H2Callee, H2Caller, Play, headers};
+use crate::kit::lab::{Callee, Caller, client, say};
+use crate::kit::peers::address;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::rows::{Row, Told, callee_sees, prints, rows};
+use crate::kit::scenario::{Kind, Scenario, assert_like, op, scenario, send};
+use crate::kit::servers::Servers;
+use crate::kit::trial::cases;
+use crate::kit::tt::{Connection, Listener, Stream, said};
 use ripcord::wire::ttheader::frame::Kind as FrameKind;
+
+cases! {
+    [Go] {
+        each_end_of_a_ttheader_callee_is_printed_as_its_row_says,
+        each_end_of_a_grpc_callee_is_printed_as_its_row_says,
+        each_end_of_a_ttheader_caller_is_printed_as_its_row_says,
+        each_end_of_a_grpc_caller_is_printed_as_its_row_says,
+    }
+}
 
 fn has_details(row: &Row, result: &Value) -> bool {
     let told = row.grpc.words.iter().any(|word| word == "details");
@@ -72,16 +83,6 @@ pub(crate) fn one_message(case: &str) -> Scenario {
 
 const CALLERS: [Caller; 3] = [Caller::Mux, Caller::GrpcGo, Caller::KitexGrpc];
 
-/// A ripcord named `hop` before one callee.
-pub(crate) fn hop(protocol: &str, callee: &str) -> Ripcord {
-    let table = format!(
-        "backends: {{ callee: {{ protocol: {protocol}, endpoints: [\"{callee}\"] }} }}
-routes: [{{ name: all, backend: callee }}]
-"
-    );
-    Ripcord::start("hop", &table, "")
-}
-
 /// Plays a TTHeader callee's end.
 pub(crate) fn play_ttheader(stream: &Stream<'_>, from: &str) {
     let header = || stream.send(FrameKind::Header, &[], Bytes::new());
@@ -116,28 +117,25 @@ pub(crate) fn play_ttheader(stream: &Stream<'_>, from: &str) {
     }
 }
 
-#[test]
 fn each_end_of_a_ttheader_callee_is_printed_as_its_row_says() {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let mut wire = None;
     let mut opened = 0;
     for caller in CALLERS {
-        let Some(client) = client(caller, &hop.address) else {
-            return;
-        };
+        let client = client(caller, &hop.address);
         for row in rows("callee ttheader ")
             .iter()
             .filter(|row| !row.from.ends_with("connection lost"))
         {
             let id = say(&client, &one_message(&row.from));
-            let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+            let wire: &Connection = wire.get_or_insert_with(|| listener.accept());
             play_ttheader(&wire.stream(opened), &row.from);
             opened += 1;
             check(row, caller, &client.event("result", &id), false);
         }
     }
-    let caller = Wire::connect(&hop.address);
+    let caller = Connection::connect(&hop.address);
     for (id, row) in (1..).zip(rows("callee ttheader ")) {
         if !row.from.ends_with("connection lost") {
             let stream = caller.open(id, "Bidi", &[("isn", "Interop")]);
@@ -148,9 +146,7 @@ fn each_end_of_a_ttheader_callee_is_printed_as_its_row_says() {
     }
     let row = rows("callee ttheader connection lost").remove(0);
     for caller in CALLERS {
-        let Some(client) = client(caller, &hop.address) else {
-            return;
-        };
+        let client = client(caller, &hop.address);
         let id = say(&client, &one_message(&row.from));
         let wire = wire.take().unwrap_or_else(|| listener.accept());
         wire.stream(opened);
@@ -189,14 +185,11 @@ pub(crate) fn play_grpc(request: &HeaderMap) -> Play {
     Play::Only(200, end)
 }
 
-#[test]
 fn each_end_of_a_grpc_callee_is_printed_as_its_row_says() {
     let callee = H2Callee::start(play_grpc);
-    let hop = hop("grpc", &callee.address);
+    let hop = Ripcord::before("grpc", &callee.address);
     for caller in CALLERS {
-        let Some(client) = client(caller, &hop.address) else {
-            return;
-        };
+        let client = client(caller, &hop.address);
         for row in rows("callee grpc ") {
             let id = say(&client, &one_message(&row.from));
             check(
@@ -211,25 +204,19 @@ fn each_end_of_a_grpc_callee_is_printed_as_its_row_says() {
 
 /// The callees of the caller's rows: real Kitex, real grpc-go, one hop before each.
 struct Callees {
-    kitex: Process,
-    grpc: Process,
+    servers: Servers,
     to_kitex: Ripcord,
     to_grpc: Ripcord,
 }
 
 impl Callees {
-    fn start() -> Option<Self> {
-        let (kitex, grpc) = (go(&["kitex-server"])?, go(&["grpc-server"])?);
-        let (to_kitex, to_grpc) = (
-            hop("ttheader", &address(&kitex)),
-            hop("grpc", &address(&grpc)),
-        );
-        Some(Self {
-            kitex,
-            grpc,
-            to_kitex,
-            to_grpc,
-        })
+    fn start() -> Self {
+        let servers = Servers::start();
+        Self {
+            to_kitex: Ripcord::before("ttheader", &address(&servers.kitex)),
+            to_grpc: Ripcord::before("grpc", &address(&servers.grpc)),
+            servers,
+        }
     }
 
     /// Plays one row toward both callees: `open` opens a stream with that script at an address,
@@ -245,14 +232,14 @@ impl Callees {
         let id = format!("golden {n}");
         let script = base64(&json!({ "id": id, "ops": [{ "op": "wait_cancel" }] }).to_string());
         let mut opened = Some(open(&self.to_kitex.address, &script));
-        self.kitex.event("server_start", &id);
+        self.servers.kitex.event("server_start", &id);
         end(&mut opened);
-        let seen = self.kitex.event("server_end", &id);
+        let seen = self.servers.kitex.event("server_end", &id);
         assert_like(&row.from, &seen, &callee_sees(row, Callee::Kitex, lost));
         let mut opened = Some(open(&self.to_grpc.address, &script));
-        self.grpc.event("server_start", &id);
+        self.servers.grpc.event("server_start", &id);
         end(&mut opened);
-        let seen = self.grpc.event("server_end", &id);
+        let seen = self.servers.grpc.event("server_end", &id);
         assert_like(&row.from, &seen, &callee_sees(row, Callee::GrpcGo, lost));
     }
 }
@@ -262,17 +249,14 @@ pub(super) fn base64(text: &str) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
 }
 
-#[test]
 fn each_end_of_a_ttheader_caller_is_printed_as_its_row_says() {
-    let Some(callees) = Callees::start() else {
-        return;
-    };
+    let callees = Callees::start();
     for (n, row) in rows("caller ttheader ").iter().enumerate() {
         if row.from == "caller ttheader trailer" {
             continue; // the half-close: `a_half_close_is_not_an_end`
         }
         let open = |address: &str, script: &str| {
-            let wire = Wire::connect(address);
+            let wire = Connection::connect(address);
             let strings = [("isn", "Interop"), ("RPC_TRANSIT_SCRIPT", script)];
             wire.open(7, "Bidi", &strings);
             wire
@@ -299,11 +283,8 @@ fn each_end_of_a_ttheader_caller_is_printed_as_its_row_says() {
     }
 }
 
-#[test]
 fn each_end_of_a_grpc_caller_is_printed_as_its_row_says() {
-    let Some(callees) = Callees::start() else {
-        return;
-    };
+    let callees = Callees::start();
     for (n, row) in rows("caller grpc ").iter().enumerate() {
         if row.from.ends_with("at its deadline") {
             continue; // the deadlines' own tests

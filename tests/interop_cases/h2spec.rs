@@ -4,8 +4,15 @@
 
 use std::process::Command;
 
-use crate::support::build;
-use crate::support::ripcord::Ripcord;
+use crate::kit::peers::build;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::trial::cases;
+
+cases! {
+    [Go] {
+        h2spec_fails_only_where_it_is_explained,
+    }
+}
 
 /// Cases, as h2spec names them, that may fail.
 const EXPLAINED: &[&str] = &[
@@ -28,16 +35,17 @@ const ANSWERED: (&str, &str) = ("Actual: HEADERS Frame", "flags:0x05");
 /// Cases of the pinned version.
 const CASES: usize = 145;
 
-#[test]
 fn h2spec_fails_only_where_it_is_explained() {
-    let Some(program) = build::h2spec() else {
-        return;
-    };
+    let program = build(
+        "h2spec",
+        "h2spec",
+        "github.com/summerwind/h2spec/cmd/h2spec",
+    );
     // No request of it comes as far as to a backend.
-    let table = "backends: { none: { protocol: grpc, endpoints: [\"127.0.0.1:9\"] } }
-routes: [{ name: none, match: { service: None }, backend: none }]
-";
-    let hop = Ripcord::start("h2spec", table, "");
+    let hop = Ripcord::named("h2spec")
+        .backend("none", "protocol: grpc", "127.0.0.1:9")
+        .route("none", "match: { service: None }, backend: none")
+        .start();
     let (host, port) = hop.address.rsplit_once(':').unwrap();
     let out = Command::new(program)
         // How long it waits for a frame, in seconds: a machine of CI is slow.

@@ -6,9 +6,16 @@
 use std::time::Instant;
 
 use super::foreign::egress;
-use crate::support::h2peer::{Ended, H2Callee, Heard, Play, headers};
-use crate::support::ripcord::Ripcord;
-use crate::support::tt::Wire;
+use crate::kit::h2peer::{Ended, H2Callee, Heard, Play, headers};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::trial::cases;
+use crate::kit::tt::Connection;
+
+cases! {
+    [] {
+        a_cancel_reaches_a_callee_that_is_no_ripcord_over_marked_hops,
+    }
+}
 
 /// How often on each way, when nobody asks for figures.
 const CANCELS: usize = 50;
@@ -22,7 +29,7 @@ const WARM_UP: usize = 10;
 struct Way {
     hops: usize,
     via: &'static str,
-    caller: Wire,
+    caller: Connection,
     callee: H2Callee,
     /// Microseconds, from the caller's Rst to the callee's RST_STREAM.
     times: Vec<u128>,
@@ -39,17 +46,14 @@ impl Way {
         let mut ripcords = Vec::new();
         let mut next = callee.address.clone();
         if hops == 2 {
-            let table = format!(
-                "backends: {{ out: {{ protocol: grpc, endpoints: [\"{next}\"] }} }}
-routes: [{{ name: out, backend: out }}]
-"
-            );
-            let ingress = Ripcord::start("ingress", &table, "");
+            let ingress = Ripcord::named("ingress")
+                .to("protocol: grpc", &next)
+                .start();
             next.clone_from(&ingress.address);
             ripcords.push(ingress);
         }
         let egress = egress("egress", &next);
-        let caller = Wire::connect(&egress.address);
+        let caller = Connection::connect(&egress.address);
         ripcords.push(egress);
         Self {
             hops,
@@ -100,7 +104,6 @@ routes: [{{ name: out, backend: out }}]
     }
 }
 
-#[test]
 fn a_cancel_reaches_a_callee_that_is_no_ripcord_over_marked_hops() {
     let cancels = std::env::var("RIPCORD_CANCELS");
     let cancels = cancels.map_or(CANCELS, |text| text.parse().unwrap());

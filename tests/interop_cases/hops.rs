@@ -8,17 +8,27 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Callee, Caller, address, callee_table, client, go, say};
-use crate::support::process::Process;
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
-use crate::support::tt::Listener;
+use crate::kit::lab::{Callee, Caller, client, egress_table, say};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{self, Kind, Scenario, assert_like, scenario, send};
+use crate::kit::servers::Servers;
+use crate::kit::spec::Table;
+use crate::kit::trial::cases;
+use crate::kit::tt::Listener;
+
+cases! {
+    [Go] {
+        a_and_b_hear_that_egress_let_go,
+        a_and_b_hear_that_ingress_let_go,
+        a_hears_that_b_let_go,
+        b_hears_that_a_died,
+    }
+}
 
 /// A1 (Kitex), A2 (grpc-go), egress, ingress, B1 (Kitex), B2 (grpc-go). A hop gives up a stream
 /// whose `x-limit` names it.
 struct Chain {
-    kitex: Process,
-    grpc: Process,
+    servers: Servers,
     egress: Ripcord,
     ingress: Ripcord,
 }
@@ -26,65 +36,47 @@ struct Chain {
 /// The wire between the hops.
 const VIAS: [&str; 2] = ["tt", "grpc"];
 const CALLERS: [Caller; 2] = [Caller::Mux, Caller::GrpcGo];
-const CALLEES: [(Callee, &str); 2] = [(Callee::Kitex, "kt"), (Callee::GrpcGo, "gg")];
+const CALLEES: [Callee; 2] = [Callee::Kitex, Callee::GrpcGo];
 
 /// A deadline would travel, and then either hop may be the first.
 const LIMIT: &str = "timeouts: { idle: 1s }";
 
 impl Chain {
-    fn start() -> Option<Self> {
-        let (kitex, grpc) = (go(&["kitex-server"])?, go(&["grpc-server"])?);
-        let table = callee_table(&address(&kitex), &address(&grpc), None);
+    fn start() -> Self {
+        let servers = Servers::start();
         // The routes that give up come first.
-        let limited = table.replace(
-            "routes:\n",
-            &format!(
-                "routes:
-  - {{ name: lkt, match: {{ metadata: {{ x-limit: ingress, x-to: kt }} }}, backend: kt, rewrite: {{ service: Interop }}, {LIMIT} }}
-  - {{ name: lgg, match: {{ metadata: {{ x-limit: ingress, x-to: gg }} }}, backend: gg, rewrite: {{ service: interop.Interop }}, {LIMIT} }}
-"
-            ),
-        );
-        let ingress = Ripcord::start("ingress", &limited, "");
-        let address = &ingress.address;
-        let egress = format!(
-            "backends:
-  tt: {{ protocol: ttheader, endpoints: [\"{address}\"] }}
-  grpc: {{ protocol: grpc, hop: ripcord, endpoints: [\"{address}\"] }}
-routes:
-  - {{ name: ltt, match: {{ metadata: {{ x-limit: egress, x-via: tt }} }}, backend: tt, {LIMIT} }}
-  - {{ name: lgrpc, match: {{ metadata: {{ x-limit: egress, x-via: grpc }} }}, backend: grpc, {LIMIT} }}
-  - {{ name: tt, match: {{ metadata: {{ x-via: tt }} }}, backend: tt }}
-  - {{ name: grpc, match: {{ metadata: {{ x-via: grpc }} }}, backend: grpc }}
-"
-        );
-        let egress = Ripcord::start("egress", &egress, "");
-        Some(Self {
-            kitex,
-            grpc,
+        let mut limited = Table::new();
+        for callee in CALLEES {
+            let (key, way) = (callee.key(), callee.way());
+            let keys =
+                format!("match: {{ metadata: {{ x-limit: ingress, {key} }} }}, {way}, {LIMIT}");
+            limited = limited.route(&format!("l{}", callee.route()), &keys);
+        }
+        let ingress = Ripcord::named("ingress")
+            .table(limited)
+            .table(servers.table())
+            .start();
+        let mut limited = Table::new();
+        for via in VIAS {
+            let keys = format!(
+                "match: {{ metadata: {{ x-limit: egress, x-via: {via} }} }}, backend: {via}, {LIMIT}"
+            );
+            limited = limited.route(&format!("l{via}"), &keys);
+        }
+        let egress = Ripcord::named("egress")
+            .table(limited)
+            .table(egress_table(&ingress.address))
+            .start();
+        Self {
+            servers,
             egress,
             ingress,
-        })
-    }
-
-    fn server(&self, callee: Callee) -> &Process {
-        if callee.is_kitex() {
-            &self.kitex
-        } else {
-            &self.grpc
         }
     }
 }
 
 fn in_the_middle(kind: Kind, metadata: Value) -> Scenario {
-    let (up, down) = match kind {
-        Kind::Bidi => (1, 1),
-        Kind::Client => (2, 0),
-        Kind::Server => (1, 2),
-    };
-    let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
-    let ops = [send(up, 5), recv(down), json!({ "op": "recv" })];
-    scenario(format!("{kind:?}"), kind, script, ops).with("metadata", metadata)
+    scenario::in_the_middle(kind, json!({ "op": "recv" })).with("metadata", metadata)
 }
 
 /// What A's application prints of a cancel that began at a hop or at B.
@@ -112,15 +104,17 @@ fn b_sees(callee: Callee, code: i64, path: &str) -> Value {
 
 /// Every caller, wire, callee and kind, with the hop of that name giving up.
 fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
-    let Some(chain) = Chain::start() else { return };
+    let chain = Chain::start();
     let mut running = Vec::new();
     for caller in CALLERS {
-        let client = Arc::new(client(caller, &chain.egress.address).unwrap());
+        let client = Arc::new(client(caller, &chain.egress.address));
         for via in vias {
-            for (callee, to) in CALLEES {
+            for callee in CALLEES {
                 for kind in Kind::ALL {
-                    let case =
-                        in_the_middle(kind, json!({ "x-limit": hop, "x-via": via, "x-to": to }));
+                    let case = in_the_middle(
+                        kind,
+                        json!({ "x-limit": hop, "x-via": via, "x-to": callee.route() }),
+                    );
                     let id = say(&client, &case);
                     let what = format!("{caller:?} -{via}-> {callee:?} {kind:?}");
                     running.push((what, caller, callee, Arc::clone(&client), id));
@@ -130,8 +124,8 @@ fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
     }
     for (_, _, callee, _, id) in &running {
         let gate = format!("{id}/ready");
-        chain.server(*callee).event("barrier", &gate);
-        chain.server(*callee).say(&json!({ "go": gate }));
+        chain.servers.of(*callee).event("barrier", &gate);
+        chain.servers.of(*callee).say(&json!({ "go": gate }));
     }
     for (what, caller, callee, client, id) in running {
         assert_like(
@@ -139,50 +133,33 @@ fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
             &client.event("result", &id),
             &a_sees(caller, 12014, 4, path_at_a),
         );
-        let seen = chain.server(callee).event("server_end", &id);
+        let seen = chain.servers.of(callee).event("server_end", &id);
         assert_like(&what, &seen, &b_sees(callee, 12014, path_at_b));
     }
 }
 
-#[test]
 fn a_and_b_hear_that_egress_let_go() {
     a_hop_gives_up("egress", &VIAS, "egress", "egress -> ingress");
 }
 
-#[test]
 fn a_and_b_hear_that_ingress_let_go() {
     a_hop_gives_up("ingress", &VIAS, "ingress -> egress", "ingress");
 }
 
-#[test]
 fn a_hears_that_b_let_go() {
     // B is scripted: a Kitex server never sends a Rst.
     let b = Listener::start();
-    let table = format!(
-        "backends: {{ b: {{ protocol: ttheader, endpoints: [\"{}\"] }} }}
-routes: [{{ name: all, backend: b }}]
-",
-        b.address
-    );
-    let ingress = Ripcord::start("ingress", &table, "");
+    let ingress = Ripcord::named("ingress")
+        .to("protocol: ttheader", &b.address)
+        .start();
     let mut wire = None;
     let mut opened = 0;
-    for protocol in ["ttheader", "grpc"] {
-        let table = format!(
-            "backends: {{ next: {{ protocol: {protocol}, hop: ripcord, endpoints: [\"{}\"] }} }}
-routes: [{{ name: all, backend: next }}]
-",
-            ingress.address
-        );
-        let egress = Ripcord::start(
-            "egress",
-            &table.replace("ttheader, hop: ripcord", "ttheader"),
-            "",
-        );
+    for protocol in ["protocol: ttheader", "protocol: grpc, hop: ripcord"] {
+        let egress = Ripcord::named("egress")
+            .to(protocol, &ingress.address)
+            .start();
         for caller in CALLERS {
-            let Some(client) = client(caller, &egress.address) else {
-                return;
-            };
+            let client = client(caller, &egress.address);
             for kind in Kind::ALL {
                 let what = format!("{caller:?} over {protocol}, {kind:?}");
                 let case = scenario("b lets go", kind, [], [send(1, 5), json!({ "op": "recv" })]);
@@ -210,21 +187,21 @@ routes: [{{ name: all, backend: next }}]
     }
 }
 
-#[test]
 fn b_hears_that_a_died() {
-    let Some(chain) = Chain::start() else { return };
+    let chain = Chain::start();
     for caller in CALLERS {
-        let client = client(caller, &chain.egress.address).unwrap();
+        let client = client(caller, &chain.egress.address);
         let mut running = Vec::new();
-        for (callee, to) in CALLEES {
+        for callee in CALLEES {
             for kind in Kind::ALL {
-                let case = in_the_middle(kind, json!({ "x-via": "tt", "x-to": to }));
+                let case = in_the_middle(kind, json!({ "x-via": "tt", "x-to": callee.route() }));
                 running.push((callee, say(&client, &case)));
             }
         }
         for (callee, id) in &running {
             chain
-                .server(*callee)
+                .servers
+                .of(*callee)
                 .event("barrier", &format!("{id}/ready"));
         }
         client.kill();
@@ -235,9 +212,10 @@ fn b_hears_that_a_died() {
         };
         for (callee, id) in running {
             chain
-                .server(callee)
+                .servers
+                .of(callee)
                 .say(&json!({ "go": format!("{id}/ready") }));
-            let seen = chain.server(callee).event("server_end", &id);
+            let seen = chain.servers.of(callee).event("server_end", &id);
             let path = format!("{origin}egress -> ingress");
             assert_like(
                 &format!("{caller:?} died, {callee:?}"),

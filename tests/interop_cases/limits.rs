@@ -4,78 +4,70 @@
 use serde_json::json;
 
 use super::golden::check;
-use crate::support::lab::{Callee, Caller, Pair, Running, Via, address, client, go, say};
-use crate::support::process::Process;
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{
-    Kind, Scenario, assert_like, barrier, op, recv, ret, scenario, send,
+use crate::kit::lab::{Callee, Caller, Pair, Running, Via, client, say};
+use crate::kit::peers::address;
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::rows::{Row, callee_sees, rows};
+use crate::kit::scenario::{
+    self, Kind, Scenario, assert_like, barrier, op, recv, ret, scenario, send,
 };
-use crate::support::table::{Row, callee_sees, rows};
+use crate::kit::servers::Servers;
+use crate::kit::trial::cases;
+
+cases! {
+    [Go] {
+        the_hops_time_limits_end_both_sides,
+        a_kitex_server_that_does_not_know_the_method_does_not_leave_the_caller_waiting,
+        an_unknown_method_and_an_unknown_service_are_named,
+        refusals_say_why,
+        a_message_over_the_limit_ends_its_stream_alone,
+        a_killed_callee_ends_its_callers_streams,
+        a_callee_that_drops_its_connection_ends_all_streams_on_it,
+        a_killed_caller_cancels_its_streams_at_the_callee,
+    }
+}
 
 const CALLERS: [Caller; 3] = [Caller::Mux, Caller::GrpcGo, Caller::KitexGrpc];
 const CALLEES: [Callee; 3] = [Callee::Kitex, Callee::KitexGrpc, Callee::GrpcGo];
 
 /// A hop with one route for each limit and callee, and real peers around it.
 pub(crate) struct Rig {
-    kitex: Process,
-    grpc: Process,
+    servers: Servers,
     pub(crate) hop: Ripcord,
     callers: Vec<(Caller, std::sync::Arc<Process>)>,
 }
 
-/// Which backend a callee is behind.
-const fn backend(callee: Callee) -> &'static str {
-    match callee {
-        Callee::Kitex => "kt",
-        Callee::KitexGrpc => "kg",
-        Callee::GrpcGo | Callee::Python => "gg",
-    }
-}
-
 impl Rig {
     /// `routes` are (name, what stands in every such route); the route is taken by `x-limit`.
-    pub(crate) fn start(routes: &[(&str, &str)], more: &str) -> Option<Self> {
-        let (kitex, grpc) = (go(&["kitex-server"])?, go(&["grpc-server"])?);
-        let (k, g) = (address(&kitex), address(&grpc));
-        let mut table = format!(
-            "backends:
-  kt: {{ protocol: ttheader, payload: thrift, endpoints: [\"{k}\"] }}
-  kg: {{ protocol: grpc, endpoints: [\"{k}\"] }}
-  gg: {{ protocol: grpc, endpoints: [\"{g}\"] }}
-  nobody: {{ protocol: grpc, connect_timeout: 1s, endpoints: [\"127.0.0.1:1\"] }}
-  protobuf: {{ protocol: grpc, payload: protobuf, endpoints: [\"{g}\"] }}
-routes:
-"
-        );
+    pub(crate) fn start(routes: &[(&str, &str)], more: &str) -> Self {
+        let servers = Servers::start();
+        let grpc = address(&servers.grpc);
+        let mut table = servers
+            .backends()
+            .backend(
+                "nobody",
+                "protocol: grpc, connect_timeout: 1s",
+                "127.0.0.1:1",
+            )
+            .backend("protobuf", "protocol: grpc, payload: protobuf", grpc);
         for (name, route) in routes {
             for callee in CALLEES {
-                let to = backend(callee);
-                let service = if callee == Callee::Kitex {
-                    "Interop"
-                } else {
-                    "interop.Interop"
-                };
-                let matching = format!("match: {{ metadata: {{ x-limit: {name}, x-to: {to} }} }}");
-                let route = route.replace("BACKEND", to).replace("SERVICE", service);
-                table += &format!("  - {{ name: {name}-{to}, {matching}, {route} }}\n");
+                let (to, key) = (callee.route(), callee.key());
+                let route = route
+                    .replace("BACKEND", to)
+                    .replace("SERVICE", callee.service());
+                let keys = format!("match: {{ metadata: {{ x-limit: {name}, {key} }} }}, {route}");
+                table = table.route(&format!("{name}-{to}"), &keys);
             }
         }
-        let hop = Ripcord::start("hop", &table, more);
-        let start = |caller| Some((caller, client(caller, &hop.address)?.into()));
-        let callers = CALLERS.into_iter().map(start).collect::<Option<_>>()?;
-        Some(Self {
-            kitex,
-            grpc,
+        let hop = Ripcord::named("hop").set(more).table(table).start();
+        let start = |caller| (caller, client(caller, &hop.address).into());
+        let callers = CALLERS.map(start).into();
+        Self {
+            servers,
             hop,
             callers,
-        })
-    }
-
-    fn server(&self, callee: Callee) -> &Process {
-        if callee.is_kitex() {
-            &self.kitex
-        } else {
-            &self.grpc
         }
     }
 
@@ -89,7 +81,7 @@ routes:
         let mut out = Vec::new();
         for (caller, client) in &self.callers {
             for &callee in callees {
-                let metadata = json!({ "x-limit": limit, "x-to": backend(callee) });
+                let metadata = json!({ "x-limit": limit, "x-to": callee.route() });
                 let case = case.clone().with("metadata", metadata);
                 let pair = Pair {
                     caller: *caller,
@@ -101,7 +93,7 @@ routes:
                     pair,
                     id: say(client, &case),
                     client: std::sync::Arc::clone(client),
-                    server: self.server(callee),
+                    server: self.servers.of(callee),
                 });
             }
         }
@@ -137,7 +129,6 @@ fn both_sides(running: Vec<Running<'_>>, kind: &str) {
     }
 }
 
-#[test]
 fn the_hops_time_limits_end_both_sides() {
     let base = "backend: BACKEND, rewrite: { service: SERVICE }, timeouts";
     let routes = [
@@ -152,9 +143,7 @@ fn the_hops_time_limits_end_both_sides() {
         .iter()
         .map(|(name, route)| (*name, route.as_str()))
         .collect();
-    let Some(rig) = Rig::start(&routes, "") else {
-        return;
-    };
+    let rig = Rig::start(&routes, "");
     let talks = scenario(
         "talks",
         Kind::Bidi,
@@ -177,12 +166,9 @@ fn the_hops_time_limits_end_both_sides() {
     both_sides(first, "first_response");
 }
 
-#[test]
 fn a_kitex_server_that_does_not_know_the_method_does_not_leave_the_caller_waiting() {
     let route = "backend: BACKEND, rewrite: { service: Nope, method: Nope }, timeouts: { first_response: 1s }";
-    let Some(rig) = Rig::start(&[("unknown", route)], "") else {
-        return;
-    };
+    let rig = Rig::start(&[("unknown", route)], "");
     let case = scenario(
         "unknown",
         Kind::Bidi,
@@ -196,7 +182,6 @@ fn a_kitex_server_that_does_not_know_the_method_does_not_leave_the_caller_waitin
     }
 }
 
-#[test]
 fn an_unknown_method_and_an_unknown_service_are_named() {
     let routes = [
         (
@@ -208,9 +193,7 @@ fn an_unknown_method_and_an_unknown_service_are_named() {
             "backend: BACKEND, rewrite: { service: no.Such, method: Nope }",
         ),
     ];
-    let Some(rig) = Rig::start(&routes, "") else {
-        return;
-    };
+    let rig = Rig::start(&routes, "");
     let case = scenario(
         "unknown",
         Kind::Bidi,
@@ -233,15 +216,12 @@ fn an_unknown_method_and_an_unknown_service_are_named() {
     }
 }
 
-#[test]
 fn refusals_say_why() {
     let routes = [
         ("unreachable", "backend: nobody"),
         ("payload_mismatch", "backend: protobuf"),
     ];
-    let Some(rig) = Rig::start(&routes, "") else {
-        return;
-    };
+    let rig = Rig::start(&routes, "");
     let case = scenario(
         "refused",
         Kind::Bidi,
@@ -257,12 +237,9 @@ fn refusals_say_why() {
     }
 }
 
-#[test]
 fn a_message_over_the_limit_ends_its_stream_alone() {
     let route = "backend: BACKEND, rewrite: { service: SERVICE }";
-    let Some(rig) = Rig::start(&[("size", route)], "limits: { max_message: 64KiB }") else {
-        return;
-    };
+    let rig = Rig::start(&[("size", route)], "limits: { max_message: 64KiB }");
     let good = scenario(
         "good",
         Kind::Bidi,
@@ -311,18 +288,8 @@ fn a_message_over_the_limit_ends_its_stream_alone() {
 /// Streams in the middle on every pair, standing in `wait_cancel`.
 fn in_the_middle<'a>(rig: &'a Rig, limit: &str, callees: &[Callee]) -> Vec<Running<'a>> {
     let mut out = Vec::new();
-    for (kind, up, down) in [
-        (Kind::Bidi, 1, 1),
-        (Kind::Server, 1, 2),
-        (Kind::Client, 2, 0),
-    ] {
-        let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
-        let case = scenario(
-            format!("{kind:?}"),
-            kind,
-            script,
-            [send(up, 5), recv(down), json!({ "op": "recv" })],
-        );
+    for kind in Kind::ALL {
+        let case = scenario::in_the_middle(kind, json!({ "op": "recv" }));
         out.extend(rig.start_all(limit, &case, callees));
     }
     for running in &out {
@@ -331,14 +298,14 @@ fn in_the_middle<'a>(rig: &'a Rig, limit: &str, callees: &[Callee]) -> Vec<Runni
     out
 }
 
-#[test]
 fn a_killed_callee_ends_its_callers_streams() {
     let route = "backend: BACKEND, rewrite: { service: SERVICE }";
-    let Some(rig) = Rig::start(&[("lost", route)], "") else {
-        return;
-    };
+    let rig = Rig::start(&[("lost", route)], "");
     let row = row("hop backend_lost to caller");
-    for (callees, server) in [(&CALLEES[..2], &rig.kitex), (&CALLEES[2..], &rig.grpc)] {
+    for (callees, server) in [
+        (&CALLEES[..2], &rig.servers.kitex),
+        (&CALLEES[2..], &rig.servers.grpc),
+    ] {
         let running = in_the_middle(&rig, "lost", callees);
         server.kill();
         for running in running {
@@ -349,12 +316,9 @@ fn a_killed_callee_ends_its_callers_streams() {
     assert_eq!(rig.hop.json("/streams")["streams"], json!([]));
 }
 
-#[test]
 fn a_callee_that_drops_its_connection_ends_all_streams_on_it() {
     let route = "backend: BACKEND, rewrite: { service: SERVICE }";
-    let Some(rig) = Rig::start(&[("lost", route)], "") else {
-        return;
-    };
+    let rig = Rig::start(&[("lost", route)], "");
     let row = row("hop backend_lost to caller");
     let running = in_the_middle(&rig, "lost", &[Callee::GrpcGo]);
     let drops = scenario(
@@ -372,12 +336,9 @@ fn a_callee_that_drops_its_connection_ends_all_streams_on_it() {
     dropped.result();
 }
 
-#[test]
 fn a_killed_caller_cancels_its_streams_at_the_callee() {
     let route = "backend: BACKEND, rewrite: { service: SERVICE }";
-    let Some(rig) = Rig::start(&[("lost", route)], "") else {
-        return;
-    };
+    let rig = Rig::start(&[("lost", route)], "");
     let running = in_the_middle(&rig, "lost", &CALLEES);
     for (_, client) in &rig.callers {
         client.kill();

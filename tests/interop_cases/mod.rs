@@ -20,3 +20,35 @@ mod pingpong;
 mod reload;
 mod sizes;
 mod validate;
+
+use crate::kit::trial::Case;
+
+/// All of them.
+pub(crate) fn cases() -> Vec<Case> {
+    let cases = [
+        cancels::cases(),
+        chain::cases(),
+        chain::cancels::cases(),
+        chain::ends::cases(),
+        chain::trace::cases(),
+        control::cases(),
+        crowd::cases(),
+        deadlines::cases(),
+        drain::cases(),
+        ends::cases(),
+        foreign::cases(),
+        frames::cases(),
+        golden::cases(),
+        h2spec::cases(),
+        hop_times::cases(),
+        hops::cases(),
+        limits::cases(),
+        official::cases(),
+        payloads::cases(),
+        pingpong::cases(),
+        reload::cases(),
+        sizes::cases(),
+        validate::cases(),
+    ];
+    cases.into_iter().flatten().collect()
+}

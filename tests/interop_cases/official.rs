@@ -10,12 +10,14 @@
 //! server (`pingpong.rs` has compression between this suite's own peers); the credentials' cases
 //! need Google's; `pick_first_unary` is about addresses, and its server id is never filled in.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::support::build;
-use crate::support::process::Process;
-use crate::support::ripcord::Ripcord;
+use crate::kit::peers::{Peer, build};
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::trial::Case;
 
 /// What stands between client and server.
 #[derive(Clone, Copy, Debug)]
@@ -36,19 +38,24 @@ struct Suite {
     by_grpc: Ripcord,
 }
 
-fn suite() -> Option<&'static Suite> {
-    static SUITE: OnceLock<Option<Suite>> = OnceLock::new();
-    SUITE.get_or_init(Suite::start).as_ref()
+fn suite() -> &'static Suite {
+    static SUITE: OnceLock<Suite> = OnceLock::new();
+    SUITE.get_or_init(Suite::start)
 }
 
-/// Everything goes to one backend, as it comes.
-fn table(backend: &str) -> String {
-    format!("backends: {{ all: {{ {backend} }} }}\nroutes: [{{ name: all, backend: all }}]\n")
+/// grpc-go's own interop client and server, in that order.
+fn programs() -> &'static [PathBuf; 2] {
+    static PROGRAMS: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    let program = |name| {
+        let package = format!("google.golang.org/grpc/interop/{name}");
+        build("official", &format!("official-{name}"), &package)
+    };
+    PROGRAMS.get_or_init(|| ["client", "server"].map(program))
 }
 
 impl Suite {
-    fn start() -> Option<Self> {
-        let (_, program) = build::official()?;
+    fn start() -> Self {
+        let [_, program] = programs();
         let mut command = Command::new(program);
         command
             .args(["--port", "0"])
@@ -58,18 +65,16 @@ impl Suite {
             let (_, address) = line.split_once("interop server listening on ")?;
             address.rsplit(':').next()?.trim().parse::<u16>().ok()
         });
-        let to_server = format!("protocol: grpc, endpoints: [\"127.0.0.1:{port}\"]");
-        let inner = Ripcord::start("inner", &table(&to_server), "");
-        let outer = |protocol: &str| {
-            let to_inner = format!("protocol: {protocol}, endpoints: [\"{}\"]", inner.address);
-            Ripcord::start("outer", &table(&to_inner), "")
-        };
-        Some(Self {
-            by_ttheader: outer("ttheader"),
-            by_grpc: outer("grpc, hop: ripcord"),
+        let inner = Ripcord::named("inner")
+            .to("protocol: grpc", format!("127.0.0.1:{port}"))
+            .start();
+        let outer = |keys: &str| Ripcord::named("outer").to(keys, &inner.address).start();
+        Self {
+            by_ttheader: outer("protocol: ttheader"),
+            by_grpc: outer("protocol: grpc, hop: ripcord"),
             inner,
             _server: server,
-        })
+        }
     }
 
     const fn entry(&self, topology: Topology) -> &Ripcord {
@@ -82,8 +87,8 @@ impl Suite {
 }
 
 /// Starts the client on one case.
-fn client(entry: &Ripcord, case: &str) -> Option<Process> {
-    let (program, _) = build::official()?;
+fn client(entry: &Ripcord, case: &str) -> Process {
+    let [program, _] = programs();
     let (host, port) = entry.address.rsplit_once(':').unwrap();
     let mut command = Command::new(program);
     command
@@ -99,16 +104,14 @@ fn client(entry: &Ripcord, case: &str) -> Option<Process> {
         .args(["--soak_per_iteration_max_acceptable_latency_ms", "30000"])
         .args(["--soak_overall_timeout_seconds", "50"])
         .env("GRPC_GO_LOG_SEVERITY_LEVEL", "info");
-    Some(Process::start("official client", command))
+    Process::start("official client", command)
 }
 
 /// Runs one case and holds the client's exit code to 0.
 fn run(topology: Topology, case: &str) {
-    let Some(suite) = suite() else { return };
+    let suite = suite();
     let entry = suite.entry(topology);
-    let Some(client) = client(entry, case) else {
-        return;
-    };
+    let client = client(entry, case);
     assert_eq!(
         client.exit_code(),
         Some(0),
@@ -118,56 +121,72 @@ fn run(topology: Topology, case: &str) {
     );
 }
 
-/// One test for each case and topology, so that a failure names both.
-macro_rules! cases {
-    ($($case:ident)*) => {
-        mod through_one {
-            $(#[test] fn $case() { super::run(super::Topology::One, stringify!($case)); })*
+/// What the client can be asked for.
+const CASES: [&str; 18] = [
+    "empty_unary",
+    "large_unary",
+    "client_streaming",
+    "server_streaming",
+    "ping_pong",
+    "empty_stream",
+    "timeout_on_sleeping_server",
+    "cancel_after_begin",
+    "cancel_after_first_response",
+    "status_code_and_message",
+    "special_status_message",
+    "custom_metadata",
+    "unimplemented_method",
+    "unimplemented_service",
+    "orca_per_rpc",
+    "orca_oob",
+    "rpc_soak",
+    "channel_soak",
+];
+
+/// One for each case and topology, so that a failure names both, and those about the suite.
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |name: &str, run: fn()| Case::new(module_path!(), name, &[Peer::Go], run);
+    let mut cases = vec![
+        case(
+            "the_client_fails_when_a_case_does",
+            the_client_fails_when_a_case_does,
+        ),
+        case(
+            "the_streams_take_the_wires_that_they_should",
+            the_streams_take_the_wires_that_they_should,
+        ),
+        Case::new(
+            module_path!(),
+            "the_suite_is_of_the_pinned_grpc",
+            &[],
+            the_suite_is_of_the_pinned_grpc,
+        ),
+    ];
+    for (part, topology) in [
+        ("through_one", Topology::One),
+        ("over_ttheader", Topology::TtHeader),
+        ("over_grpc", Topology::Grpc),
+    ] {
+        for name in CASES {
+            let run = move || run(topology, name);
+            let name = format!("{part}::{name}");
+            cases.push(Case::new(module_path!(), &name, &[Peer::Go], run));
         }
-        mod over_ttheader {
-            $(#[test] fn $case() { super::run(super::Topology::TtHeader, stringify!($case)); })*
-        }
-        mod over_grpc {
-            $(#[test] fn $case() { super::run(super::Topology::Grpc, stringify!($case)); })*
-        }
-    };
+    }
+    cases
 }
 
-cases! {
-    empty_unary
-    large_unary
-    client_streaming
-    server_streaming
-    ping_pong
-    empty_stream
-    timeout_on_sleeping_server
-    cancel_after_begin
-    cancel_after_first_response
-    status_code_and_message
-    special_status_message
-    custom_metadata
-    unimplemented_method
-    unimplemented_service
-    orca_per_rpc
-    orca_oob
-    rpc_soak
-    channel_soak
-}
-
-#[test]
 fn the_client_fails_when_a_case_does() {
-    let nobody = table("protocol: grpc, endpoints: [\"127.0.0.1:1\"]");
-    let nowhere = Ripcord::start("nowhere", &nobody, "");
-    let Some(client) = client(&nowhere, "empty_unary") else {
-        return;
-    };
+    let nowhere = Ripcord::named("nowhere")
+        .to("protocol: grpc", "127.0.0.1:1")
+        .start();
+    let client = client(&nowhere, "empty_unary");
     assert_eq!(client.exit_code(), Some(1), "{}", client.tail());
 }
 
 /// That the hops are where they are said to be: each has logged streams of its two wires.
-#[test]
 fn the_streams_take_the_wires_that_they_should() {
-    let Some(suite) = suite() else { return };
+    let suite = suite();
     for (topology, first, second) in [
         (Topology::One, ("grpc", "grpc"), None),
         (
@@ -192,10 +211,9 @@ fn the_streams_take_the_wires_that_they_should() {
 }
 
 /// The module of its own has the version that the other peers have.
-#[test]
 fn the_suite_is_of_the_pinned_grpc() {
     let version = |folder: &str| {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
         let module = std::fs::read_to_string(root.join(folder).join("go.mod")).unwrap();
         let found = module.lines().find_map(|line| {
             let (_, version) = line.split_once("google.golang.org/grpc v")?;

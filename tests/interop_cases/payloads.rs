@@ -3,32 +3,25 @@
 
 use serde_json::json;
 
-use crate::support::lab::{Callee, Caller, Seen, Via, lab};
-use crate::support::scenario::{Kind, Scenario, assert_like, op, recv, scenario, send};
+use crate::kit::lab::{Callee, Caller, Ends, Seen, Via, lab};
+use crate::kit::scenario::{Kind, Scenario, assert_like, op, recv, scenario, send};
+use crate::kit::trial::cases;
 
-const CALLERS: [Caller; 7] = [
-    Caller::Mux,
-    Caller::Long,
-    Caller::Short,
-    Caller::KitexGrpc,
-    Caller::GrpcGo,
-    Caller::GrpcRaw,
-    Caller::Python,
-];
-
-const CALLEES: [Callee; 4] = [
-    Callee::Kitex,
-    Callee::KitexGrpc,
-    Callee::GrpcGo,
-    Callee::Python,
-];
+cases! {
+    pairs {
+        payloads_arrive_byte_for_byte,
+    }
+    [Go] {
+        ten_thousand_small_messages_arrive_in_order,
+    }
+}
 
 const VIAS: [Via; 3] = [Via::One, Via::TtHeader, Via::Grpc];
 
 /// Runs every scenario on every pair, all at once for each pair.
-fn run(scenarios: &[Scenario], vias: &[Via], check: impl Fn(&Scenario, &Seen)) {
-    let Some(lab) = lab() else { return };
-    for pair in lab.pairs(&CALLERS, vias, &CALLEES) {
+fn run(ends: Ends, scenarios: &[Scenario], vias: &[Via], check: impl Fn(&Scenario, &Seen)) {
+    let lab = lab();
+    for pair in lab.pairs(ends, &Caller::ALL, vias, &Callee::ALL) {
         let running: Vec<_> = scenarios
             .iter()
             .map(|s| (s, lab.start_on(pair, s)))
@@ -39,8 +32,7 @@ fn run(scenarios: &[Scenario], vias: &[Via], check: impl Fn(&Scenario, &Seen)) {
     }
 }
 
-#[test]
-fn payloads_arrive_byte_for_byte() {
+fn payloads_arrive_byte_for_byte(ends: Ends) {
     let echo = |name: &str, n: usize, size: usize| {
         let exchange = json!({ "op": "exchange", "n": n, "size": size, "window": 8 });
         scenario(name, Kind::Bidi, [op("echo")], [exchange, op("close_send")])
@@ -64,7 +56,7 @@ fn payloads_arrive_byte_for_byte() {
             [send(1, 10)],
         ),
     ];
-    run(&all, &VIAS, |scenario, seen| {
+    run(ends, &all, &VIAS, |scenario, seen| {
         let (up, down, bytes) = match scenario.name.as_str() {
             "client" => (5, 1, 7),
             "server" => (1, 5, 5000),
@@ -101,9 +93,8 @@ fn recv_all() -> serde_json::Value {
     json!({ "op": "recv" })
 }
 
-#[test]
 fn ten_thousand_small_messages_arrive_in_order() {
-    let Some(lab) = lab() else { return };
+    let lab = lab();
     let exchange = json!({ "op": "exchange", "n": 10_000, "size": 16, "window": 64 });
     let many = scenario(
         "10000",
@@ -113,7 +104,7 @@ fn ten_thousand_small_messages_arrive_in_order() {
     );
     let callers = [Caller::Mux, Caller::GrpcGo];
     let callees = [Callee::Kitex, Callee::GrpcGo];
-    let pairs = lab.pairs(&callers, &[Via::One], &callees);
+    let pairs = lab.pairs(Ends::Go, &callers, &[Via::One], &callees);
     let running: Vec<_> = pairs
         .into_iter()
         .map(|pair| lab.start_on(pair, &many))

@@ -5,9 +5,21 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Callee, Caller, Via, address, client, go, lab, say};
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, Scenario, assert_like, op, recv, ret, scenario, send};
+use crate::kit::lab::{Callee, Caller, Ends, Via, client, lab, say};
+use crate::kit::peers::{address, go};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind, Scenario, assert_like, op, recv, ret, scenario, send};
+use crate::kit::trial::cases;
+
+cases! {
+    pairs {
+        compressed_messages_are_inflated_toward_ttheader_and_pass_to_grpc,
+    }
+    [Go] {
+        ping_pong_calls_pass_untouched_through_the_same_listener,
+        compressed_messages_pass_from_grpc_to_grpc_as_they_are,
+    }
+}
 
 fn ping<const N: usize>(name: &str, script: [Value; N], ops: Vec<Value>) -> Scenario {
     Scenario {
@@ -16,18 +28,9 @@ fn ping<const N: usize>(name: &str, script: [Value; N], ops: Vec<Value>) -> Scen
     }
 }
 
-#[test]
 fn ping_pong_calls_pass_untouched_through_the_same_listener() {
-    let Some(server) = go(&["kitex-server"]) else {
-        return;
-    };
-    let table = format!(
-        "backends: {{ kitex: {{ protocol: ttheader, endpoints: [\"{}\"] }} }}
-routes: [{{ name: all, backend: kitex }}]
-",
-        address(&server)
-    );
-    let hop = Ripcord::start("hop", &table, "");
+    let server = go(&["kitex-server"]);
+    let hop = Ripcord::before("ttheader", &address(&server));
     let mut biz = ret("biz", 404, "nope");
     biz["extra"] = json!({ "a": "b" });
     let cases = [
@@ -78,7 +81,7 @@ routes: [{{ name: all, backend: kitex }}]
             "--addr",
             &hop.address,
         ];
-        let client = Arc::new(go(&arguments).unwrap());
+        let client = Arc::new(go(&arguments));
         let began: Vec<_> = cases
             .iter()
             .map(|(case, expected)| {
@@ -116,9 +119,8 @@ routes: [{{ name: all, backend: kitex }}]
     }
 }
 
-#[test]
-fn compressed_messages_are_inflated_toward_ttheader_and_pass_to_grpc() {
-    let Some(lab) = lab() else { return };
+fn compressed_messages_are_inflated_toward_ttheader_and_pass_to_grpc(ends: Ends) {
+    let lab = lab();
     let gzip = json!({ "op": "compress", "name": "gzip" });
     let exchange = json!({ "op": "exchange", "n": 3, "size": 50_000 });
     let case = scenario(
@@ -133,13 +135,12 @@ fn compressed_messages_are_inflated_toward_ttheader_and_pass_to_grpc() {
         Caller::KitexGrpc,
         Caller::Python,
     ];
-    let callees = [
-        Callee::Kitex,
-        Callee::KitexGrpc,
-        Callee::GrpcGo,
-        Callee::Python,
-    ];
-    for pair in lab.pairs(&callers, &[Via::One, Via::TtHeader, Via::Grpc], &callees) {
+    for pair in lab.pairs(
+        ends,
+        &callers,
+        &[Via::One, Via::TtHeader, Via::Grpc],
+        &Callee::ALL,
+    ) {
         let seen = lab.start_on(pair, &case).seen();
         assert_like(
             &seen.what,
@@ -154,13 +155,10 @@ fn compressed_messages_are_inflated_toward_ttheader_and_pass_to_grpc() {
     }
 }
 
-#[test]
 fn compressed_messages_pass_from_grpc_to_grpc_as_they_are() {
-    let Some(server) = go(&["grpc-server"]) else {
-        return;
-    };
-    let hop = super::golden::hop("grpc", &address(&server));
-    let client = client(Caller::GrpcGo, &hop.address).unwrap();
+    let server = go(&["grpc-server"]);
+    let hop = Ripcord::before("grpc", &address(&server));
+    let client = client(Caller::GrpcGo, &hop.address);
     let gzip = json!({ "op": "compress", "name": "gzip" });
     let exchange = json!({ "op": "exchange", "n": 3, "size": 50_000 });
     let ops = [gzip, exchange, op("close_send")];

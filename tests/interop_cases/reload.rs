@@ -4,10 +4,20 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::lab::{Caller, address, client, go, say};
-use crate::support::process::Process;
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::lab::{Caller, client, say};
+use crate::kit::peers::{address, go};
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::spec::Table;
+use crate::kit::trial::cases;
+
+cases! {
+    [Go] {
+        a_stream_stays_where_it_began_toward_kitex,
+        a_stream_stays_where_it_began_toward_grpc,
+    }
+}
 
 /// A process named by what it says of a stream.
 struct Peers {
@@ -15,17 +25,16 @@ struct Peers {
     new: Process,
 }
 
-fn table(protocol: &str, callee: &str) -> String {
+fn table(protocol: &str, callee: &str) -> Table {
     let service = if protocol == "grpc" {
         "interop.Interop"
     } else {
         "Interop"
     };
-    format!(
-        "backends: {{ callee: {{ protocol: {protocol}, endpoints: [\"{callee}\"] }} }}
-routes: [{{ name: all, backend: callee, rewrite: {{ service: {service} }} }}]
-"
-    )
+    let keys = format!("backend: callee, rewrite: {{ service: {service} }}");
+    Table::new()
+        .backend("callee", &format!("protocol: {protocol}"), callee)
+        .route("all", &keys)
 }
 
 /// An echo that waits in its middle.
@@ -49,20 +58,20 @@ fn end(client: &Process, id: &str) -> Value {
 }
 
 fn reload(protocol: &str, server: &str) {
-    let start = || go(&[server]);
-    let (Some(old), Some(new)) = (start(), start()) else {
-        return;
+    let peers = Peers {
+        old: go(&[server]),
+        new: go(&[server]),
     };
-    let peers = Peers { old, new };
-    let hop = Ripcord::start("hop", &table(protocol, &address(&peers.old)), "");
+    let table = |process: &Process| table(protocol, &address(process));
+    let hop = Ripcord::named("hop").table(table(&peers.old)).start();
     let clients: Vec<Arc<Process>> = [Caller::Mux, Caller::GrpcGo]
         .into_iter()
-        .map(|caller| Arc::new(client(caller, &hop.address).unwrap()))
+        .map(|caller| Arc::new(client(caller, &hop.address)))
         .collect();
     let first: Vec<_> = clients.iter().map(|client| begin(client)).collect();
     assert_eq!(hop.json("/config")["version"], 1);
 
-    hop.reload(&table(protocol, &address(&peers.new)));
+    hop.reload(&table(&peers.new));
     hop.logged("configuration reloaded");
     assert_like(
         "config",
@@ -71,7 +80,7 @@ fn reload(protocol: &str, server: &str) {
     );
     let second: Vec<_> = clients.iter().map(|client| begin(client)).collect();
 
-    hop.reload("backends: {}\nroutes: [{ name: all, backend: nowhere }]\n");
+    hop.reload(&Table::new().route("all", "backend: nowhere"));
     hop.logged("configuration refused");
     let config = hop.json("/config");
     assert_like(
@@ -102,12 +111,10 @@ fn reload(protocol: &str, server: &str) {
     }
 }
 
-#[test]
 fn a_stream_stays_where_it_began_toward_kitex() {
     reload("ttheader", "kitex-server");
 }
 
-#[test]
 fn a_stream_stays_where_it_began_toward_grpc() {
     reload("grpc", "grpc-server");
 }

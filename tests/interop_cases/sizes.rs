@@ -14,10 +14,28 @@
 
 use serde_json::{Value, json};
 
-use super::golden::hop;
-use crate::support::lab::{Callee, Caller, Pair, Seen, Via, client, lab, say};
-use crate::support::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
-use crate::support::tt::{Listener, Wire};
+use crate::kit::lab::{Callee, Caller, Ends, Pair, Seen, Via, client, lab, say};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
+use crate::kit::tt::{Connection, Listener};
+
+cases! {
+    [Go] {
+        a_kitex_caller_is_told_64_kib_of_text,
+        a_kitex_caller_is_told_192_kib_of_trailers,
+        an_end_that_is_not_read_is_an_internal_error,
+    }
+    pairs {
+        a_grpc_caller_is_told_as_much_text_as_it_takes,
+        a_grpc_caller_is_told_as_many_trailers_as_it_takes,
+        a_grpc_caller_is_told_details_whole_or_not_at_all,
+        the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it,
+        a_long_end_leaves_the_streams_beside_it_alone,
+        a_long_path_loses_names_in_its_middle_and_not_its_cancel,
+        a_caller_that_says_too_much_is_told_so_and_keeps_its_other_streams,
+    }
+}
 
 /// Bytes of trailers that a gRPC caller is sent, as HPACK counts them.
 const TRAILERS: usize = 8 * 1024 - 256;
@@ -70,14 +88,15 @@ fn cut(caller: &Value) -> String {
 
 /// Runs the end on every pair.
 fn run(
+    ends: Ends,
     callers: &[Caller],
     vias: &[Via],
     callees: &[Callee],
     end: &Scenario,
     check: impl Fn(&Seen),
 ) {
-    let Some(lab) = lab() else { return };
-    let pairs = lab.pairs(callers, vias, callees);
+    let lab = lab();
+    let pairs = lab.pairs(ends, callers, vias, callees);
     let running: Vec<_> = pairs.into_iter().map(|p| lab.start_on(p, end)).collect();
     for running in running {
         check(&running.seen());
@@ -124,8 +143,7 @@ const fn status(message: usize) -> usize {
     header("grpc-status", 1) + header("grpc-message", message)
 }
 
-#[test]
-fn a_grpc_caller_is_told_as_much_text_as_it_takes() {
+fn a_grpc_caller_is_told_as_much_text_as_it_takes(ends: Ends) {
     let most = TRAILERS - status(0);
     for bytes in [
         most - 12,
@@ -138,6 +156,7 @@ fn a_grpc_caller_is_told_as_much_text_as_it_takes() {
         200_000,
     ] {
         run(
+            ends,
             &GRPC_CALLERS,
             &VIAS,
             &GRPC_CALLEES,
@@ -169,10 +188,10 @@ fn a_grpc_caller_is_told_as_much_text_as_it_takes() {
     }
 }
 
-#[test]
-fn a_grpc_caller_is_told_as_many_trailers_as_it_takes() {
+fn a_grpc_caller_is_told_as_many_trailers_as_it_takes(ends: Ends) {
     for bytes in [7_000, 9_000, 20_000, 60_000, 70_000, 200_000] {
         run(
+            ends,
             &GRPC_CALLERS,
             &VIAS,
             &GRPC_CALLEES,
@@ -188,13 +207,13 @@ fn a_grpc_caller_is_told_as_many_trailers_as_it_takes() {
     }
 }
 
-#[test]
-fn a_grpc_caller_is_told_details_whole_or_not_at_all() {
+fn a_grpc_caller_is_told_details_whole_or_not_at_all(ends: Ends) {
     let callees = [Callee::GrpcGo, Callee::KitexGrpc];
     for bytes in [5_000, 6_500, 14_000, 45_000, 60_000, 150_000] {
         // Trailers go before details, and these leave no room for anything else.
         for with in [0, 3_000] {
             run(
+                ends,
                 &GRPC_CALLERS,
                 &VIAS,
                 &callees,
@@ -222,7 +241,6 @@ fn a_grpc_caller_is_told_details_whole_or_not_at_all() {
     }
 }
 
-#[test]
 fn a_kitex_caller_is_told_64_kib_of_text() {
     let prefix = |pair: Pair| match pair.callee {
         Callee::Kitex => "biz error: rpc error: code = 9 desc = ",
@@ -234,6 +252,7 @@ fn a_kitex_caller_is_told_64_kib_of_text() {
     let most = usize::from(u16::MAX);
     for bytes in [60_000, most - 38, most - 37, 70_000, 200_000] {
         run(
+            Ends::Go,
             &[Caller::Mux],
             &TTHEADER,
             &callees,
@@ -259,11 +278,11 @@ fn a_kitex_caller_is_told_64_kib_of_text() {
     }
 }
 
-#[test]
 fn a_kitex_caller_is_told_192_kib_of_trailers() {
     let callees = [Callee::Kitex, Callee::KitexGrpc, Callee::GrpcGo];
     for bytes in [60_000, 70_000, 180_000, 230_000] {
         run(
+            Ends::Go,
             &[Caller::Mux],
             &TTHEADER,
             &callees,
@@ -290,9 +309,9 @@ fn a_kitex_caller_is_told_192_kib_of_trailers() {
 }
 
 /// The pack of what strings cannot say is the first to go, and takes no status with it.
-#[test]
-fn the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it() {
+fn the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it(ends: Ends) {
     run(
+        ends,
         &GRPC_CALLERS,
         &[Via::TtHeader],
         &GRPC_CALLEES,
@@ -306,11 +325,10 @@ fn the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it() {
 
 /// grpcio sends what it likes, whatever its peer said that it reads: the other streams of the
 /// connection must not pay for it.
-#[test]
-fn a_long_end_leaves_the_streams_beside_it_alone() {
-    let Some(lab) = lab() else { return };
+fn a_long_end_leaves_the_streams_beside_it_alone(ends: Ends) {
+    let lab = lab();
     let beside = beside();
-    for pair in lab.pairs(&GRPC_CALLERS, &[Via::One], &GRPC_CALLEES) {
+    for pair in lab.pairs(ends, &GRPC_CALLERS, &[Via::One], &GRPC_CALLEES) {
         let others = lab.start_on(pair, &beside);
         others.started();
         for long in [end(250_000, 0, 0), end(10, 0, 240_000)] {
@@ -332,12 +350,11 @@ fn a_long_end_leaves_the_streams_beside_it_alone() {
 }
 
 /// More than ripcord reads: grpc-go and Kitex reset the stream instead of saying their status.
-#[test]
 fn an_end_that_is_not_read_is_an_internal_error() {
     let callers = [Caller::GrpcGo, Caller::KitexGrpc];
     let callees = [Callee::GrpcGo, Callee::KitexGrpc];
     for long in [end(300_000, 0, 0), end(10, 0, 300_000)] {
-        run(&callers, &[Via::One], &callees, &long, |seen| {
+        run(Ends::Go, &callers, &[Via::One], &callees, &long, |seen| {
             let text = "stream terminated by RST_STREAM with error code: INTERNAL_ERROR";
             assert_like(
                 &seen.what,
@@ -349,6 +366,7 @@ fn an_end_that_is_not_read_is_an_internal_error() {
     // Kitex has no limit for a text on TTHeader.
     let callers = [Caller::GrpcGo, Caller::Mux];
     run(
+        Ends::Go,
         &callers,
         &[Via::One],
         &[Callee::Kitex],
@@ -365,26 +383,24 @@ fn an_end_that_is_not_read_is_an_internal_error() {
 }
 
 /// A cancel's text and path stand in the message, in the trailers and in the details.
-#[test]
-fn a_long_path_loses_names_in_its_middle_and_not_its_cancel() {
+fn a_long_path_loses_names_in_its_middle_and_not_its_cancel(ends: Ends) {
     let listener = Listener::start();
-    let hop = hop("ttheader", &listener.address);
+    let hop = Ripcord::before("ttheader", &listener.address);
     let names: Vec<_> = (0..60).map(|i| format!("{i:0>100}")).collect();
     let (mut wire, mut opened) = (None, 0);
-    for caller in [
+    let callers = [
         Caller::Mux,
         Caller::KitexGrpc,
         Caller::GrpcGo,
         Caller::Python,
-    ] {
-        let Some(client) = client(caller, &hop.address) else {
-            continue;
-        };
+    ];
+    for caller in ends.of(&callers) {
+        let client = client(caller, &hop.address);
         for (bytes, cut) in [(10, "details,path"), (50_000, "details,path,text")] {
             let what = format!("{caller:?}, {bytes} bytes of text");
             let ops = [send(1, 3), json!({ "op": "recv" })];
             let id = say(&client, &scenario("long path", Kind::Bidi, [], ops));
-            let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+            let wire: &Connection = wire.get_or_insert_with(|| listener.accept());
             wire.stream(opened)
                 .rst(12007, &"m".repeat(bytes), &names.join(","));
             opened += 1;
@@ -436,14 +452,13 @@ fn request(bytes: usize) -> Scenario {
 
 /// `metadata_size` is 16 KiB. Four times as much is read, to say that it is too much; a TTHeader
 /// caller may say 64 KiB.
-#[test]
-fn a_caller_that_says_too_much_is_told_so_and_keeps_its_other_streams() {
-    let Some(lab) = lab() else { return };
+fn a_caller_that_says_too_much_is_told_so_and_keeps_its_other_streams(ends: Ends) {
+    let lab = lab();
     let beside = beside();
     let ok = json!({ "kind": "ok", "recv": 1 });
     let mut callers = GRPC_CALLERS.to_vec();
     callers.push(Caller::Mux);
-    for pair in lab.pairs(&callers, &[Via::One], &[Callee::GrpcGo]) {
+    for pair in lab.pairs(ends, &callers, &[Via::One], &[Callee::GrpcGo]) {
         let others = lab.start_on(pair, &beside);
         others.started();
         for bytes in [15_000, 17_000, 40_000, 60_000, 70_000, 100_000] {

@@ -7,12 +7,23 @@ use serde_json::json;
 
 use super::golden::{base64, check};
 use super::limits::Rig;
-use crate::support::h2peer::{H2Caller, headers};
-use crate::support::lab::{Callee, Caller, address, client, go, say};
-use crate::support::ripcord::Ripcord;
-use crate::support::scenario::{Kind, assert_like, op, recv, scenario, send};
-use crate::support::table::{Row, callee_sees, rows};
-use crate::support::tt::{Listener, Wire, message, said};
+use crate::kit::h2peer::{H2Caller, headers};
+use crate::kit::lab::{Callee, Caller, client, say};
+use crate::kit::peers::{address, go};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::rows::{Row, callee_sees, rows};
+use crate::kit::scenario::{Kind, assert_like, op, recv, scenario, send};
+use crate::kit::trial::cases;
+use crate::kit::tt::{Connection, Listener, message, said};
+
+cases! {
+    [Go] {
+        structs_pass_also_compressed_ones,
+        a_callers_broken_struct_ends_both_sides,
+        a_callees_broken_struct_ends_both_sides,
+        another_kind_of_payload_is_refused,
+    }
+}
 
 const CALLEES: [Callee; 3] = [Callee::Kitex, Callee::KitexGrpc, Callee::GrpcGo];
 
@@ -24,20 +35,15 @@ fn row(from: &str) -> Row {
 }
 
 fn hop(protocol: &str, callee: &str) -> Ripcord {
-    let table = format!(
-        "backends: {{ callee: {{ protocol: {protocol}, endpoints: [\"{callee}\"] }} }}
-routes: [{{ name: all, backend: callee, validate: thrift }}]
-"
-    );
-    Ripcord::start("hop", &table, "")
+    Ripcord::named("hop")
+        .backend("callee", &format!("protocol: {protocol}"), callee)
+        .route("all", "backend: callee, validate: thrift")
+        .start()
 }
 
-#[test]
 fn structs_pass_also_compressed_ones() {
     let route = "backend: BACKEND, rewrite: { service: SERVICE }, validate: thrift";
-    let Some(rig) = Rig::start(&[("checked", route)], "") else {
-        return;
-    };
+    let rig = Rig::start(&[("checked", route)], "");
     let echo = |n: usize, size: usize| {
         let exchange = json!({ "op": "exchange", "n": n, "size": size, "window": 8 });
         [exchange, op("close_send")]
@@ -78,11 +84,8 @@ fn structs_pass_also_compressed_ones() {
     }
 }
 
-#[test]
 fn a_callers_broken_struct_ends_both_sides() {
-    let (Some(kitex), Some(grpc)) = (go(&["kitex-server"]), go(&["grpc-server"])) else {
-        return;
-    };
+    let (kitex, grpc) = (go(&["kitex-server"]), go(&["grpc-server"]));
     let (to_caller, to_callee) = (
         row("invalid_request to caller"),
         row("invalid_request to callee"),
@@ -99,7 +102,7 @@ fn a_callers_broken_struct_ends_both_sides() {
                 base64(&json!({ "id": id, "ops": [recv(1), op("wait_cancel")] }).to_string());
             let good = message(b"good");
             if caller == "ttheader" {
-                let wire = Wire::connect(&hop.address);
+                let wire = Connection::connect(&hop.address);
                 let strings = [("isn", "Interop"), ("RPC_TRANSIT_SCRIPT", &script)];
                 let stream = wire.open(7, "Bidi", &strings);
                 stream.send(FrameKind::Data, &[], good);
@@ -138,7 +141,6 @@ fn a_callers_broken_struct_ends_both_sides() {
     }
 }
 
-#[test]
 fn a_callees_broken_struct_ends_both_sides() {
     let listener = Listener::start();
     let hop = hop("ttheader", &listener.address);
@@ -148,12 +150,10 @@ fn a_callees_broken_struct_ends_both_sides() {
         .into_iter()
         .enumerate()
     {
-        let Some(client) = client(caller, &hop.address) else {
-            return;
-        };
+        let client = client(caller, &hop.address);
         let ops = [send(1, 3), recv(1), json!({ "op": "recv" })];
         let id = say(&client, &scenario("callee breaks", Kind::Bidi, [], ops));
-        let wire: &Wire = wire.get_or_insert_with(|| listener.accept());
+        let wire: &Connection = wire.get_or_insert_with(|| listener.accept());
         let stream = wire.stream(n);
         stream.nth(FrameKind::Data, 0);
         stream.send(FrameKind::Header, &[], Bytes::new());
@@ -171,15 +171,10 @@ fn a_callees_broken_struct_ends_both_sides() {
     }
 }
 
-#[test]
 fn another_kind_of_payload_is_refused() {
-    let Some(kitex) = go(&["kitex-server"]) else {
-        return;
-    };
+    let kitex = go(&["kitex-server"]);
     let hop = hop("ttheader", &address(&kitex));
-    let Some(client) = client(Caller::GrpcRaw, &hop.address) else {
-        return;
-    };
+    let client = client(Caller::GrpcRaw, &hop.address);
     let ops = [send(1, 3), json!({ "op": "recv" })];
     let id = say(&client, &scenario("protobuf", Kind::Bidi, [], ops));
     let seen = client.event("result", &id);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::ends::{Checked, same};
 use super::world::World;
-use super::{Pairs, grpc, soon, tt};
+use super::{Pairs, frames, grpc, soon, tt};
 
 /// `{1: "abc"}`.
 const GOOD: &[u8] = b"\x0b\0\x01\0\0\0\x03abc\0";
@@ -188,14 +188,8 @@ impl Run {
     }
 
     async fn grpc_call(&self, world: &World) -> Told {
-        let mut headers: Pairs = vec![
-            (b"te".to_vec(), b"trailers".to_vec()),
-            (
-                b"content-type".to_vec(),
-                b"application/grpc+thrift".to_vec(),
-            ),
-            (b"grpc-accept-encoding".to_vec(), b"gzip,snappy".to_vec()),
-        ];
+        let mut headers: Pairs = grpc::request("application/grpc+thrift");
+        headers.push((b"grpc-accept-encoding".to_vec(), b"gzip,snappy".to_vec()));
         let encoding = match self.case.what {
             What::Gzip | What::BrokenGzip => Some("gzip"),
             What::Snappy => Some("snappy"),
@@ -244,7 +238,7 @@ impl Run {
             stream.send(Kind::Trailer, &[], &Pairs::new(), Bytes::new());
         }
         let heard = stream.hear().await;
-        let (code, text) = tt::said(&heard.end.unwrap().payload).unwrap_or_default();
+        let (code, text) = frames::said(&heard.end.unwrap().payload).unwrap_or_default();
         (code.into(), text, heard.messages)
     }
 
@@ -267,7 +261,7 @@ impl Run {
         let heard = soon("the callee", tt?).await.unwrap();
         let end = heard.end.unwrap();
         let rst = (end.kind == Kind::Rst).then(|| {
-            let (cause, text) = tt::said(&end.payload).unwrap();
+            let (cause, text) = frames::said(&end.payload).unwrap();
             let path = end.info.string("ttscp").unwrap();
             (
                 cause.into(),

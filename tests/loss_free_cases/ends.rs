@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::make::{Cancel, GrpcCase, How, TtCase};
 use super::world::World;
-use super::{Fields, Pairs, fields, grpc, soon, tt};
+use super::{Fields, Pairs, fields, frames, grpc, soon, tt};
 
 /// What a hop appends: the names of the ripcords, in the order of an end on its way back.
 const BACK: &str = "two,one";
@@ -46,10 +46,7 @@ pub(crate) async fn grpc_nest(world: Arc<World>, case: GrpcCase) -> Checked {
     let name = world.name();
     let script = grpc::Script::Answer(case.head.clone(), case.replied.clone(), case.end.clone());
     let heard = world.grpc.add(&name, script);
-    let mut headers: Pairs = vec![
-        (b"te".to_vec(), b"trailers".to_vec()),
-        (b"content-type".to_vec(), case.kind.into()),
-    ];
+    let mut headers: Pairs = grpc::request(case.kind);
     if let Some(seconds) = case.timeout {
         headers.push((b"grpc-timeout".to_vec(), format!("{seconds}S").into_bytes()));
     }
@@ -210,12 +207,12 @@ fn same_end(
     let (kind, mut strings, payload) = match end {
         tt::End::Trailer(strings, said) => {
             let payload = said.as_ref().map_or_else(Bytes::new, |(type_id, text)| {
-                tt::exception(method.as_bytes(), id, *type_id, text)
+                frames::exception(method.as_bytes(), id, *type_id, text)
             });
             (Kind::Trailer, pairs(strings), payload)
         }
         tt::End::Rst(strings, cause, text) => {
-            let payload = tt::exception(method.as_bytes(), id, *cause, text);
+            let payload = frames::exception(method.as_bytes(), id, *cause, text);
             (Kind::Rst, pairs(strings), payload)
         }
     };
@@ -251,10 +248,7 @@ async fn grpc_cancel(world: &World, case: &Cancel, code: u32) -> Checked {
     let head = case.answered.then(Pairs::new);
     let script = grpc::Script::Hold(head, Arc::new(Mutex::new(Some(opened))));
     let heard = world.grpc.add(&name, script);
-    let headers: Pairs = vec![
-        (b"te".to_vec(), b"trailers".to_vec()),
-        (b"content-type".to_vec(), b"application/grpc".to_vec()),
-    ];
+    let headers: Pairs = grpc::request("application/grpc");
     let path = format!("/test.Grpc/{name}");
     let entry = world.entry(case.strip);
     let mut call = entry.grpc.open("callee", &path, &headers).await;

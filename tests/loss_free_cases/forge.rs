@@ -13,7 +13,7 @@ use ripcord::wire::ttheader::frame::{Frame, Kind};
 use super::ends::{Checked, same};
 use super::lies::{Lie, LyingCall, Native, go_name};
 use super::world::World;
-use super::{Fields, Pairs, fields, grpc, soon, tt};
+use super::{Fields, Pairs, fields, frames, grpc, soon, tt};
 
 /// What a caller was told, as far as it is the end's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,13 +146,7 @@ async fn told(world: &World, lie: &Lie, forged: &Pairs) -> Told {
         ),
     }
     if lie.to_grpc {
-        let headers: Pairs = vec![
-            (b"te".to_vec(), b"trailers".to_vec()),
-            (
-                b"content-type".to_vec(),
-                b"application/grpc+thrift".to_vec(),
-            ),
-        ];
+        let headers: Pairs = grpc::request("application/grpc+thrift");
         let entry = world.entry(lie.strip);
         let mut call = entry
             .grpc
@@ -185,7 +179,7 @@ async fn told(world: &World, lie: &Lie, forged: &Pairs) -> Told {
             tt::strings(&frame),
             &["biz-status", "biz-message", "biz-extra", "ttscp"],
         );
-        Told::Tt(frame.kind, tt::said(&frame.payload), strings)
+        Told::Tt(frame.kind, frames::said(&frame.payload), strings)
     }
 }
 
@@ -250,13 +244,7 @@ async fn asked(world: &World, case: &LyingCall, forged: &Pairs) -> Result<Reques
     let entry = world.entry(case.strip);
     let fields: Pairs = case.honest.iter().chain(forged).cloned().collect();
     let refused = if case.from_grpc {
-        let mut headers: Pairs = vec![
-            (b"te".to_vec(), b"trailers".to_vec()),
-            (
-                b"content-type".to_vec(),
-                b"application/grpc+thrift".to_vec(),
-            ),
-        ];
+        let mut headers: Pairs = grpc::request("application/grpc+thrift");
         headers.extend(fields);
         let mut call = entry
             .grpc

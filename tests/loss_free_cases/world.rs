@@ -8,20 +8,23 @@
 //! and, for single hops, routes from [one] right to the callees.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use ripcord::{App, config};
+use ripcord::App;
 use tokio::task::JoinSet;
 
 use super::{Scripts, grpc, tt};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::spec::Spec;
 
 /// One listener of a ripcord, and a caller of each wire connected to it.
 pub(crate) struct Entry {
     pub(crate) grpc: grpc::Caller,
-    pub(crate) tt: tt::Wire,
+    pub(crate) tt: tt::Connection,
 }
 
 pub(crate) struct World {
@@ -41,81 +44,72 @@ pub(crate) trait Hop: Send + Sync {
     fn address(&self, listener: &str) -> SocketAddr;
 }
 
-/// One in this process.
-struct InProcess(App);
-
-impl Hop for InProcess {
+/// In this process.
+impl Hop for App {
     fn address(&self, listener: &str) -> SocketAddr {
-        self.0.address(listener).unwrap()
+        self.address(listener).unwrap()
     }
 }
 
-/// What starts a ripcord, from the name of its node and a configuration without `telemetry`.
-pub(crate) type Starting = std::pin::Pin<Box<dyn Future<Output = Box<dyn Hop>>>>;
+/// A process of its own.
+impl Hop for Ripcord {
+    fn address(&self, listener: &str) -> SocketAddr {
+        self.address_of(listener)
+    }
+}
+
+/// A ripcord that is being started.
+pub(crate) type Starting = Pin<Box<dyn Future<Output = Box<dyn Hop>>>>;
 
 /// In this process.
-fn in_process(_node: &str, text: &str) -> Starting {
-    let text = format!("{text}telemetry: {{ access_log: off }}\n");
+fn in_process(_node: &str, spec: Spec) -> Starting {
     Box::pin(async move {
-        let config = config::parse("test", &text).unwrap_or_else(|faults| panic!("{faults}"));
-        let hop: Box<dyn Hop> = Box::new(InProcess(App::start(config, None, None).await.unwrap()));
+        let hop: Box<dyn Hop> = Box::new(spec.start_here().await);
         hop
     })
 }
 
 impl World {
-    async fn start(start: impl Fn(&str, &str) -> Starting) -> Self {
+    /// `start` gets the name of the node too.
+    async fn start(start: impl Fn(&str, Spec) -> Starting) -> Self {
         let (grpc, tt) = (Scripts::default(), Scripts::default());
         let grpc_callee = self::grpc::callee(grpc.clone()).await;
         let tt_callee = self::tt::callee(tt.clone()).await;
-        let two = start(
-            "two",
-            &format!(
-                "
-node: two
-workers: 1
-listeners: [{{ name: in, address: '127.0.0.1:0' }}]
-backends:
-  grpc: {{ protocol: grpc, endpoints: ['{grpc_callee}'] }}
-  tt: {{ protocol: ttheader, endpoints: ['{tt_callee}'] }}
-routes:
-  - {{ name: grpc, match: {{ service: test.Grpc }}, backend: grpc }}
-  - {{ name: tt, match: {{ service: Tt }}, backend: tt }}
-"
-            ),
-        )
-        .await;
+        let two = Ripcord::named("two")
+            .quiet()
+            .backend("grpc", "protocol: grpc", grpc_callee)
+            .backend("tt", "protocol: ttheader", tt_callee)
+            .route("grpc", "match: { service: test.Grpc }, backend: grpc")
+            .route("tt", "match: { service: Tt }, backend: tt");
+        let two = start("two", two).await;
         let next = two.address("in");
-        let one = start(
-            "one",
-            &format!(
-                "
-node: one
-workers: 1
-listeners:
-  - {{ name: keep, address: '127.0.0.1:0' }}
-  - {{ name: strip, address: '127.0.0.1:0', carried: strip }}
-backends:
-  over-tt: {{ protocol: ttheader, endpoints: ['{next}'] }}
-  over-grpc: {{ protocol: grpc, endpoints: ['{next}'], hop: ripcord }}
-  grpc: {{ protocol: grpc, endpoints: ['{grpc_callee}'] }}
-  tt: {{ protocol: ttheader, endpoints: ['{tt_callee}'] }}
-routes:
-  - {{ name: over-tt, match: {{ service: test.Grpc }}, backend: over-tt }}
-  - {{ name: over-grpc, match: {{ service: Tt }}, backend: over-grpc }}
-  - {{ name: to-grpc, match: {{ service: ToGrpc }}, backend: grpc }}
-  - {{ name: to-tt, match: {{ service: ToTt }}, backend: tt }}
-  - {{ name: checked-grpc, match: {{ service: CheckedGrpc }}, backend: grpc, validate: thrift }}
-  - {{ name: checked-tt, match: {{ service: CheckedTt }}, backend: tt, validate: thrift }}
-"
-            ),
-        )
-        .await;
+        let anywhere = "127.0.0.1:0";
+        let one = Ripcord::named("one")
+            .quiet()
+            .listens("keep", anywhere, "")
+            .listens("strip", anywhere, "carried: strip")
+            .backend("over-tt", "protocol: ttheader", next)
+            .backend("over-grpc", "protocol: grpc, hop: ripcord", next)
+            .backend("grpc", "protocol: grpc", grpc_callee)
+            .backend("tt", "protocol: ttheader", tt_callee)
+            .route("over-tt", "match: { service: test.Grpc }, backend: over-tt")
+            .route("over-grpc", "match: { service: Tt }, backend: over-grpc")
+            .route("to-grpc", "match: { service: ToGrpc }, backend: grpc")
+            .route("to-tt", "match: { service: ToTt }, backend: tt")
+            .route(
+                "checked-grpc",
+                "match: { service: CheckedGrpc }, backend: grpc, validate: thrift",
+            )
+            .route(
+                "checked-tt",
+                "match: { service: CheckedTt }, backend: tt, validate: thrift",
+            );
+        let one = start("one", one).await;
         let entry = async |name| {
             let address = one.address(name);
             Entry {
                 grpc: grpc::Caller::connect(address).await,
-                tt: tt::Wire::connect(address).await,
+                tt: tt::Connection::connect(address).await,
             }
         };
         Self {
@@ -151,7 +145,7 @@ impl Runner {
         Self::with(in_process)
     }
 
-    pub(crate) fn with(start: impl Fn(&str, &str) -> Starting) -> Self {
+    pub(crate) fn with(start: impl Fn(&str, Spec) -> Starting) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -3,7 +3,7 @@
 use super::hop::Pair;
 use super::streams::{Answer, Asked, Call, Callee, Side, Then, run};
 use super::{Chain, Middle};
-use crate::loss_free_cases::{Pairs, grpc, tt};
+use crate::loss_free_cases::{Pairs, frames, grpc, tt};
 
 const CAUSE: i32 = 12007;
 const TEXT: &str = "user code canceled";
@@ -47,7 +47,7 @@ fn call(from: Side, to: Side, then: Then, n: &mut u32) -> Call {
 /// The code, text and path of a Rst.
 fn rst(heard: &tt::Heard) -> Told {
     let end = heard.end.as_ref().unwrap();
-    let (cause, text) = tt::said(&end.payload).unwrap();
+    let (cause, text) = frames::said(&end.payload).unwrap();
     let path = tt::strings(end)[&b"ttscp"[..]][0].clone();
     (cause, text, String::from_utf8(path.into()).unwrap())
 }

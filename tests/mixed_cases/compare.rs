@@ -14,8 +14,8 @@ use super::streams::{Call, Callee, Side, Then, codes, run, show};
 use super::{Chain, Middle};
 use crate::loss_free_cases::{Pairs, grpc, tt};
 
-/// Cases that this build means to change: each by its name, with what is other. They are compared no
-/// more until `.ci/landed` names a commit that has the change; then the entry goes.
+/// Cases that this build means to change: each by its name, with what is other. They are not
+/// compared. When `.ci/landed` names a commit that has the change, the entry goes.
 const CHANGED: &[(&str, &str)] = &[];
 
 /// How long one stream may take.

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::OnceCell;
 
+use crate::kit::ripcord::Ripcord;
 use crate::loss_free_cases::world::Hop;
 use crate::loss_free_cases::{Scripts, grpc, tt};
 use hop::Pair;
@@ -50,6 +51,9 @@ impl Middle {
     }
 }
 
+/// Nothing listens on port 1.
+const NOBODY: &str = "127.0.0.1:1";
+
 /// How long the routes that give up wait. Callees there say nothing at all.
 const SHORT: &str = "500ms";
 
@@ -57,7 +61,7 @@ const SHORT: &str = "500ms";
 pub(crate) struct Chain {
     entry: SocketAddr,
     grpc: OnceCell<grpc::Caller>,
-    tt: OnceCell<tt::Wire>,
+    tt: OnceCell<tt::Connection>,
     pub(crate) grpc_callee: Scripts<grpc::Script, grpc::Asked>,
     pub(crate) tt_callee: Scripts<tt::Script, tt::Heard>,
     /// What is another address in every chain, and what to call it.
@@ -70,52 +74,48 @@ impl Chain {
         let (grpc_callee, tt_callee) = (Scripts::default(), Scripts::default());
         let to_grpc = grpc::callee(grpc_callee.clone()).await;
         let to_tt = tt::callee(tt_callee.clone()).await;
-        // Nothing listens on port 1.
-        let two = format!(
-            "
-node: two
-workers: 1
-listeners: [{{ name: in, address: '127.0.0.1:0' }}]
-backends:
-  grpc: {{ protocol: grpc, endpoints: ['{to_grpc}'] }}
-  tt: {{ protocol: ttheader, endpoints: ['{to_tt}'] }}
-  dead-grpc: {{ protocol: grpc, endpoints: ['127.0.0.1:1'] }}
-  dead-tt: {{ protocol: ttheader, endpoints: ['127.0.0.1:1'] }}
-  thrift: {{ protocol: ttheader, endpoints: ['{to_tt}'], payload: thrift }}
-routes:
-  - {{ name: grpc, match: {{ service: Grpc }}, backend: grpc }}
-  - {{ name: tt, match: {{ service: Tt }}, backend: tt }}
-  - {{ name: dead-grpc, match: {{ service: DeadGrpc }}, backend: dead-grpc }}
-  - {{ name: dead-tt, match: {{ service: DeadTt }}, backend: dead-tt }}
-  - {{ name: thrift, match: {{ service: ThriftOnly }}, backend: thrift }}
-  - {{ name: silent-grpc, match: {{ service: SilentGrpc }}, backend: grpc, timeouts: {{ first_response: {SHORT} }} }}
-  - {{ name: silent-tt, match: {{ service: SilentTt }}, backend: tt, timeouts: {{ first_response: {SHORT} }} }}
-  - {{ name: idle-grpc, match: {{ service: IdleGrpc }}, backend: grpc, timeouts: {{ idle: {SHORT} }} }}
-  - {{ name: idle-tt, match: {{ service: IdleTt }}, backend: tt, timeouts: {{ idle: {SHORT} }} }}
-  - {{ name: late-grpc, match: {{ service: LateGrpc }}, backend: grpc, timeouts: {{ stream: {SHORT} }} }}
-  - {{ name: late-tt, match: {{ service: LateTt }}, backend: tt, timeouts: {{ stream: {SHORT} }} }}
-"
-        );
-        let two = hop::hop(pair, "two", &two);
+        let route = |service: &str, keys: &str| format!("match: {{ service: {service} }}, {keys}");
+        let mut two = Ripcord::named("two")
+            .quiet()
+            .backend("grpc", "protocol: grpc", to_grpc)
+            .backend("tt", "protocol: ttheader", to_tt)
+            .backend("dead-grpc", "protocol: grpc", NOBODY)
+            .backend("dead-tt", "protocol: ttheader", NOBODY)
+            .backend("thrift", "protocol: ttheader, payload: thrift", to_tt)
+            .route("grpc", &route("Grpc", "backend: grpc"))
+            .route("tt", &route("Tt", "backend: tt"))
+            .route("dead-grpc", &route("DeadGrpc", "backend: dead-grpc"))
+            .route("dead-tt", &route("DeadTt", "backend: dead-tt"))
+            .route("thrift", &route("ThriftOnly", "backend: thrift"));
+        let limits = [
+            ("Silent", "first_response"),
+            ("Idle", "idle"),
+            ("Late", "stream"),
+        ];
+        for (service, limit) in limits {
+            for (side, backend) in [("Grpc", "grpc"), ("Tt", "tt")] {
+                let keys = format!("backend: {backend}, timeouts: {{ {limit}: {SHORT} }}");
+                let name = format!("{service}{side}");
+                two = two.route(&name, &route(&name, &keys));
+            }
+        }
+        let two = hop::hop(pair, "two", two);
         let next = two.address("in");
-        let middle = middle.backend();
-        let one = format!(
-            "
-node: one
-workers: 1
-listeners: [{{ name: in, address: '127.0.0.1:0' }}]
-backends:
-  next: {{ {middle}, endpoints: ['{next}'] }}
-  dead: {{ {middle}, endpoints: ['127.0.0.1:1'] }}
-routes:
-  - {{ name: dead, match: {{ service: DeadHere }}, backend: dead }}
-  - {{ name: hasty-grpc, match: {{ service: Grpc, method: 'RaceHasty*' }}, backend: next, timeouts: {{ stream: {SHORT} }} }}
-  - {{ name: hasty-tt, match: {{ service: Tt, method: 'RaceHasty*' }}, backend: next, timeouts: {{ stream: {SHORT} }} }}
-  - {{ name: grpc, match: {{ service: Grpc }}, backend: next }}
-  - {{ name: tt, match: {{ service: Tt }}, backend: next }}
-"
-        );
-        let rest = [
+        let mut one = Ripcord::named("one")
+            .quiet()
+            .backend("next", middle.backend(), next)
+            .backend("dead", middle.backend(), NOBODY)
+            .route("dead", &route("DeadHere", "backend: dead"));
+        for service in ["Grpc", "Tt"] {
+            let keys = format!(
+                "match: {{ service: {service}, method: \"RaceHasty*\" }}, backend: next, \
+                 timeouts: {{ stream: {SHORT} }}"
+            );
+            one = one.route(&format!("hasty-{service}"), &keys);
+        }
+        for service in [
+            "Grpc",
+            "Tt",
             "DeadGrpc",
             "DeadTt",
             "ThriftOnly",
@@ -126,14 +126,10 @@ routes:
             "LateGrpc",
             "LateTt",
             "Nowhere",
-        ];
-        let rest: String = rest
-            .iter()
-            .map(|name| {
-                format!("  - {{ name: {name}, match: {{ service: {name} }}, backend: next }}\n")
-            })
-            .collect();
-        let one = hop::hop(pair, "one", &format!("{}{rest}", one));
+        ] {
+            one = one.route(service, &route(service, "backend: next"));
+        }
+        let one = hop::hop(pair, "one", one);
         let entry = one.address("in");
         Self {
             entry,
@@ -157,7 +153,9 @@ routes:
     }
 
     /// The TTHeader caller, in the same way.
-    pub(crate) async fn tt(&self) -> &tt::Wire {
-        self.tt.get_or_init(|| tt::Wire::connect(self.entry)).await
+    pub(crate) async fn tt(&self) -> &tt::Connection {
+        self.tt
+            .get_or_init(|| tt::Connection::connect(self.entry))
+            .await
     }
 }

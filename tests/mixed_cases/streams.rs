@@ -8,7 +8,7 @@ use ripcord::wire::ttheader::frame::{Frame, Kind};
 use tokio::sync::oneshot;
 
 use super::Chain;
-use crate::loss_free_cases::{Pairs, grpc, soon, tt};
+use crate::loss_free_cases::{Pairs, frames, grpc, soon, tt};
 
 /// A peer's wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +205,7 @@ pub(crate) fn show(chain: &Chain, answer: &Answer, asked: &Asked) -> String {
 pub(crate) fn codes(answer: &Answer, asked: &Asked) -> String {
     let end = |heard: &tt::Heard| {
         let end = heard.end.as_ref().unwrap();
-        let code = tt::said(&end.payload).map(|(code, _)| code);
+        let code = frames::said(&end.payload).map(|(code, _)| code);
         format!("{:?} {code:?}", end.kind)
     };
     let caller = match answer {

@@ -1,4 +1,4 @@
-//! Many messages through a mixed chain, in both directions at once on many streams: none is lost, none is changed.
+//! Many messages through a mixed chain, on many streams at once: none is lost, none is changed.
 
 use std::sync::Arc;
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::lab::say;
-use crate::support::process::Process;
-use crate::support::scenario::Scenario;
+use crate::kit::lab::say;
+use crate::kit::process::Process;
+use crate::kit::scenario::Scenario;
 
 /// Streams that one lane has open.
 const DEEP: usize = 2;

@@ -1,8 +1,6 @@
 //! Network namespaces with a wire between them, made and unmade.
 //!
-//! Needs root, `ip` (iproute2), TUN devices and python3 (for the wire). Where they are not to be had,
-//! the tests are skipped, and say so, even with `RIPCORD_REQUIRE_INTEROP=1`: whether namespaces
-//! can be made is the machine's business.
+//! Needs root, `ip` (iproute2), TUN devices and python3 (for the wire).
 
 use std::path::Path;
 use std::process::Command;
@@ -10,19 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::build;
-use crate::support::process::Process;
+use crate::kit::peers::{go_program, ip};
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::spec::Spec;
 
-/// Whether connections can be redirected by this program in a pod; says so when not.
-pub(crate) fn can_redirect(net: &Net, pod: &str, iptables: &str) -> bool {
-    // A kernel may have it for IPv4 only.
-    let name = net.name(pod);
-    let found = run("ip", &["netns", "exec", &name, iptables, "-t", "nat", "-S"]);
-    if let Err(why) = &found {
-        build::say_skipped(&format!("redirection: {why}"));
-    }
-    found.is_ok()
-}
+/// The user that ripcord runs as in a pod.
+pub(crate) const UID: &str = "1337";
 
 /// One pod of a net: its name, which is also its device's, and its address.
 pub(crate) type PodAddress = (&'static str, &'static str);
@@ -32,22 +24,6 @@ pub(crate) struct Net {
     wire: Option<Process>,
     prefix: String,
     pods: Vec<PodAddress>,
-}
-
-/// Runs a program to its end; its output, or what went wrong.
-pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let what = format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program).args(arguments).output();
-    let output = output.map_err(|error| format!("{what}: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let error = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{what}: {}", error.trim()))
-}
-
-fn ip(arguments: &str) -> Result<String, String> {
-    run("ip", &arguments.split(' ').collect::<Vec<_>>())
 }
 
 /// Unmakes what a test process left that was killed.
@@ -65,16 +41,11 @@ fn sweep() {
 }
 
 impl Net {
-    /// Makes one; `None` when the test is to be skipped.
-    pub(crate) fn start(pods: &[PodAddress]) -> Option<Self> {
-        build::go_peer()?;
+    pub(crate) fn start(pods: &[PodAddress]) -> Self {
+        sweep();
         let mut net = Self::new(pods);
-        if let Err(why) = net.can() {
-            build::say_skipped(&format!("network namespaces: {why} (needs root)"));
-            return None;
-        }
         net.make().unwrap_or_else(|why| panic!("{why}"));
-        Some(net)
+        net
     }
 
     fn new(pods: &[PodAddress]) -> Self {
@@ -87,19 +58,9 @@ impl Net {
         }
     }
 
-    /// Whether the machine lets namespaces be made: the wire's is the first.
-    fn can(&self) -> Result<(), String> {
-        sweep();
-        run("python3", &["--version"])?;
-        let wire = self.name("wire");
-        ip(&format!("netns add {wire}"))?;
-        ip(&format!("-n {wire} tuntap add dev probe mode tun"))?;
-        ip(&format!("-n {wire} link del dev probe"))?;
-        Ok(())
-    }
-
     fn make(&mut self) -> Result<(), String> {
         let wire = self.name("wire");
+        ip(&format!("netns add {wire}"))?;
         let mut command = self.command("wire", "python3");
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/netns_cases/wire.py"));
         for (pod, address) in &self.pods {
@@ -142,9 +103,19 @@ impl Net {
 
     /// The Go peer, in a pod.
     pub(crate) fn go(&self, pod: &str, arguments: &[&str]) -> Process {
-        let mut command = self.command(pod, build::go_peer().unwrap());
+        let mut command = self.command(pod, go_program());
         command.args(arguments);
         Process::start(&format!("{pod}: {}", arguments[0]), command)
+    }
+
+    /// Begins the specification of a ripcord in a pod: an unprivileged process with a user of its
+    /// own, whose configuration is laid out as a ConfigMap and whose peers may take their time.
+    pub(crate) fn named(&self, pod: &str, node: &str) -> Spec {
+        Ripcord::named(node)
+            .within(&["ip", "netns", "exec", &self.name(pod)])
+            .unprivileged(UID)
+            .config_map()
+            .set("limits: { slow_grace: 60s }")
     }
 
     /// Tells the wire (see `wire.py`), and waits until it has done so; what it has counted so far.

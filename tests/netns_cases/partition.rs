@@ -1,19 +1,27 @@
-//! A partition in mid stream: both sides hear it within the bound that the keepalive settings promise,
-//! and when it heals, new streams work.
+//! A partition in mid stream: both sides hear it within the bound that the keepalive settings
+//! promise, and when it heals, new streams work.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::net::Net;
-use super::pod::{Services, Sidecar, by, caller};
-use crate::support::lab::{Callee, Caller, egress_table, say};
-use crate::support::process::LIMIT;
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use super::pod::{by, caller, services};
+use crate::kit::lab::{Callee, Caller, egress_table, say};
+use crate::kit::process::LIMIT;
+use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
 
-/// Toward backends and toward callers: an idle connection is dead after 2 s and 3 probes 1 s apart, one
-/// with unacknowledged data after 5 s.
-const KEEPALIVE: &str = "{ tcp: { idle: 2s, interval: 1s, count: 3 }, user_timeout: 5s }";
+cases! {
+    [Go, Namespaces, Setpriv] {
+        a_partition_in_mid_stream_is_heard_on_both_sides_and_heals,
+    }
+}
+
+/// Toward backends and toward callers: an idle connection is dead after 2 s and 3 probes 1 s apart,
+/// one with unacknowledged data after 5 s.
+const KEEPALIVE: &str =
+    "keepalive: { tcp: { idle: 2s, interval: 1s, count: 3 }, user_timeout: 5s }";
 
 /// What that promises.
 const BOUND: Duration = Duration::from_secs(5);
@@ -21,28 +29,19 @@ const BOUND: Duration = Duration::from_secs(5);
 /// What a busy machine may take on top. Without keepalive it would be 15 minutes, or for ever.
 const MARGIN: Duration = Duration::from_secs(40);
 
-fn keepalive(table: &str) -> String {
-    table.replace(
-        "protocol:",
-        &format!("keepalive: {KEEPALIVE}, connect_timeout: 1s, protocol:"),
-    )
-}
-
-#[test]
 fn a_partition_in_mid_stream_is_heard_on_both_sides_and_heals() {
-    let Some(net) = Net::start(&[("a", "10.77.0.1"), ("b", "10.77.0.2")]) else {
-        return;
-    };
-    let services = Services::start(&net, "b");
-    let head = |address: &str| {
-        format!(
-            "listeners: [{{ name: in, address: \"{address}\", keepalive: {KEEPALIVE} }}]\nlimits: {{ slow_grace: 60s }}"
-        )
-    };
-    let (b, a) = (head("10.77.0.2:15006"), head("127.0.0.1:15001"));
-    let _b = Sidecar::start(&net, "b", "b", &b, &services.table());
-    let table = keepalive(&egress_table("10.77.0.2:15006"));
-    let _a = Sidecar::start(&net, "a", "a", &a, &table);
+    let net = Net::start(&[("a", "10.77.0.1"), ("b", "10.77.0.2")]);
+    let services = services(&net, "b");
+    let b = net
+        .named("b", "b")
+        .listens("in", "10.77.0.2:15006", KEEPALIVE);
+    let _b = b.table(services.table()).start();
+    let a = net
+        .named("a", "a")
+        .listens("in", "127.0.0.1:15001", KEEPALIVE);
+    let connecting = format!("{KEEPALIVE}, connect_timeout: 1s");
+    let table = egress_table("10.77.0.2:15006").each_backend(&connecting);
+    let _a = a.table(table).start();
     let callers = [Caller::Mux, Caller::GrpcGo].map(|kind| {
         let process = caller(&net, "a", kind, "127.0.0.1:15001");
         (kind, process)

@@ -1,33 +1,46 @@
-//! iptables redirects connections to ripcord (`deploy/iptables.sh`), which asks where they were going:
-//! the applications know nothing of it.
+//! iptables redirects connections to ripcord (`deploy/iptables.sh`), which asks where they were
+//! going: the applications know nothing of it.
 
 use serde_json::{Value, json};
 
-use super::net::{Net, PodAddress, can_redirect};
-use super::pod::{Sidecar, UID, caller, canceled};
-use crate::support::lab::{Callee, Caller, say};
-use crate::support::process::Process;
-use crate::support::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use super::net::{Net, PodAddress, UID};
+use super::pod::{caller, canceled};
+use crate::kit::lab::{Callee, Caller, say};
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::spec::Table;
+use crate::kit::trial::cases;
 
-/// Both services are called where they are; the first two routes also translate, as the caller's wire
-/// makes it necessary.
-fn table(network: &str) -> String {
-    format!(
-        "backends:
-  kitex: {{ protocol: ttheader, payload: thrift, endpoints: original_destination }}
-  grpc: {{ protocol: grpc, endpoints: original_destination }}
-routes:
-  - {{ name: kitex, match: {{ destination: \":8888\" }}, backend: kitex, rewrite: {{ service: Interop }} }}
-  - {{ name: grpc, match: {{ destination: \"{network}:9000\" }}, backend: grpc, rewrite: {{ service: interop.Interop }} }}
-  - {{ name: rest, backend: grpc }}
-"
-    )
+cases! {
+    [Go, Namespaces, Setpriv, Iptables] {
+        applications_that_know_nothing_of_it_speak_through_two_sidecars,
+        rules_that_redirect_ripcord_itself_are_noticed,
+    }
+    [Go, Namespaces, Setpriv, Ip6tables] {
+        applications_speak_through_two_sidecars_over_ipv6,
+        rules_that_redirect_ripcord_itself_are_noticed_over_ipv6,
+    }
 }
 
-fn head(listener: &str) -> String {
-    format!(
-        "listeners: [{{ name: in, address: \"{listener}\", original_destination: on }}]\nlimits: {{ slow_grace: 60s }}"
-    )
+/// Both services are called where they are; the first two routes also translate, as the caller's
+/// wire makes it necessary.
+fn table(network: &str) -> Table {
+    let to_grpc = format!(
+        "match: {{ destination: \"{network}:9000\" }}, backend: grpc, rewrite: {{ service: interop.Interop }}"
+    );
+    Table::new()
+        .backend_with(
+            "kitex",
+            "protocol: ttheader, payload: thrift, endpoints: original_destination",
+        )
+        .backend_with("grpc", "protocol: grpc, endpoints: original_destination")
+        .route(
+            "kitex",
+            "match: { destination: \":8888\" }, backend: kitex, rewrite: { service: Interop }",
+        )
+        .route("grpc", &to_grpc)
+        .route("rest", "backend: grpc")
 }
 
 const OUTBOUND: [(&str, &str); 2] = [("OUTBOUND_PORTS", "8888 9000"), ("RIPCORD_UID", UID)];
@@ -76,18 +89,15 @@ const IPV6: Family = Family {
 
 struct World {
     callees: [Process; 2],
-    a: Sidecar,
-    b: Sidecar,
+    a: Ripcord,
+    b: Ripcord,
     net: Net,
     family: &'static Family,
 }
 
 impl World {
-    fn start(family: &'static Family) -> Option<Self> {
-        let net = Net::start(&family.pods)?;
-        if !can_redirect(&net, "a", family.iptables) {
-            return None;
-        }
+    fn start(family: &'static Family) -> Self {
+        let net = Net::start(&family.pods);
         let [(_, kitex), (_, grpc)] = family.callees;
         let callees = [
             net.go("b", &["kitex-server", "--addr", kitex]),
@@ -96,16 +106,19 @@ impl World {
         for callee in &callees {
             callee.event("listening", "");
         }
-        let table = table(family.network);
-        let b = Sidecar::start(&net, "b", "b", &head(family.any), &table);
-        let a = Sidecar::start(&net, "a", "a", &head(family.near), &table);
-        Some(Self {
+        let sidecar = |pod: &str, address: &str| {
+            let sidecar = net.named(pod, pod);
+            let sidecar = sidecar.listens("in", address, "original_destination: on");
+            sidecar.table(table(family.network)).start()
+        };
+        let (b, a) = (sidecar("b", family.any), sidecar("a", family.near));
+        Self {
             callees,
             a,
             b,
             net,
             family,
-        })
+        }
     }
 
     /// Runs the script in a pod.
@@ -128,20 +141,16 @@ impl World {
     }
 }
 
-#[test]
 fn applications_that_know_nothing_of_it_speak_through_two_sidecars() {
     redirected(&IPV4);
 }
 
-#[test]
 fn applications_speak_through_two_sidecars_over_ipv6() {
     redirected(&IPV6);
 }
 
 fn redirected(family: &'static Family) {
-    let Some(world) = World::start(family) else {
-        return;
-    };
+    let world = World::start(family);
     let net = &world.net;
     world.redirect("a", &OUTBOUND, &[]);
     world.redirect("b", &INBOUND, &[]);
@@ -199,20 +208,16 @@ fn redirected(family: &'static Family) {
     world.redirect("a", &[], &["remove"]);
 }
 
-#[test]
 fn rules_that_redirect_ripcord_itself_are_noticed() {
     noticed(&IPV4);
 }
 
-#[test]
 fn rules_that_redirect_ripcord_itself_are_noticed_over_ipv6() {
     noticed(&IPV6);
 }
 
 fn noticed(family: &'static Family) {
-    let Some(world) = World::start(family) else {
-        return;
-    };
+    let world = World::start(family);
     let wrong = [("OUTBOUND_PORTS", "8888 9000"), ("RIPCORD_UID", "4242")];
     world.redirect("a", &wrong, &[]);
     for kind in [Caller::Mux, Caller::GrpcGo] {

@@ -1,23 +1,37 @@
-//! Changes under load, as a platform makes them: a ConfigMap that is swapped, and a rolling restart of
-//! everything, the new one ready before the old one goes.
+//! Changes under load, as a platform makes them: a ConfigMap that is swapped, and a rolling restart
+//! of everything, the new one ready before the old one goes.
 //!
-//! What can be spared, and so must be: every stream that ends within the drain timeout, and every new
-//! stream, since there is always somebody ready to take it. Two kinds cannot, both because TTHeader has
-//! no GOAWAY, both of Kitex callers that share or keep connections, both at a sidecar that is draining
-//! while its callers stay: a stream that is opened beside older ones is refused (12006), and one whose
-//! Header crosses the closing of an idle connection finds it closed (12004, EOF, or 12006, a broken pipe). No callee has seen
-//! either; they may be tried again. They are counted.
+//! What can be spared, and so must be: every stream that ends within the drain timeout, and every
+//! new stream, since there is always somebody ready to take it. Two kinds cannot, both because
+//! TTHeader has no GOAWAY, both of Kitex callers that share or keep connections, both at a sidecar
+//! that is draining while its callers stay: a stream that is opened beside older ones is refused
+//! (12006), and one whose Header crosses the closing of an idle connection finds it closed (12004,
+//! EOF, or 12006, a broken pipe). No callee has seen either; they may be tried again. They are
+//! counted.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::load::{Load, Outcome, all_well};
-use super::net::{Net, PodAddress, can_redirect};
-use super::pod::{Services, Sidecar, by, caller};
-use crate::support::lab::{Callee, Caller, egress_table, say};
-use crate::support::process::Process;
-use crate::support::scenario::{Kind, Scenario, op, recv, scenario, send};
+use super::net::{Net, PodAddress};
+use super::pod::{by, caller, services};
+use crate::kit::lab::{Callee, Caller, egress_table, say};
+use crate::kit::process::Process;
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind, Scenario, op, recv, scenario, send};
+use crate::kit::servers::Servers;
+use crate::kit::spec::Spec;
+use crate::kit::trial::cases;
+
+cases! {
+    [Go, Namespaces, Setpriv] {
+        a_config_map_that_is_swapped_under_load_fails_no_stream,
+    }
+    [Go, Namespaces, Setpriv, Iptables] {
+        a_rolling_restart_of_everything_spares_what_can_be_spared,
+    }
+}
 
 /// The caller's pod, and two that can serve.
 const PODS: [PodAddress; 3] = [("a", "10.77.0.1"), ("b", "10.77.0.2"), ("c", "10.77.0.3")];
@@ -32,10 +46,10 @@ const LANES: [(Caller, &str, Callee); 7] = [
     (Caller::Long, "tt", Callee::Kitex),
 ];
 
-fn head(listener: &str) -> String {
-    format!(
-        "listeners: [{{ name: in, address: \"{listener}\" }}]\nlimits: {{ slow_grace: 60s }}\ndrain: {{ timeout: 60s }}"
-    )
+/// A sidecar in a pod, not started yet.
+fn sidecar(net: &Net, pod: &str, node: &str, address: &str) -> Spec {
+    let sidecar = net.named(pod, node).listens("in", address, "");
+    sidecar.set("drain: { timeout: 60s }")
 }
 
 const TO_B: &str = "10.77.0.2:15006";
@@ -103,7 +117,7 @@ fn release(streams: Vec<(String, Arc<Process>, String)>) {
 }
 
 /// Ends services as their libraries do, with what they have open first.
-fn stop(services: &Services) {
+fn stop(services: &Servers) {
     for process in [&services.kitex, &services.grpc] {
         process.say(&json!({ "cmd": "stop" }));
     }
@@ -131,7 +145,7 @@ fn nat(net: &Net, rule: &str) {
 }
 
 /// How many streams a sidecar carried.
-fn carried(sidecar: &Sidecar) -> usize {
+fn carried(sidecar: &Ripcord) -> usize {
     let lines = sidecar.process.all();
     lines
         .iter()
@@ -139,21 +153,13 @@ fn carried(sidecar: &Sidecar) -> usize {
         .count()
 }
 
-#[test]
 fn a_config_map_that_is_swapped_under_load_fails_no_stream() {
-    let Some(net) = Net::start(&PODS) else {
-        return;
-    };
-    let (b, c) = (Services::start(&net, "b"), Services::start(&net, "c"));
-    let at_b = Sidecar::start(&net, "b", "b", &head(TO_B), &b.table());
-    let at_c = Sidecar::start(&net, "c", "c", &head(TO_C), &c.table());
-    let a = Sidecar::start(
-        &net,
-        "a",
-        "a",
-        &head("127.0.0.1:15001"),
-        &egress_table(TO_B),
-    );
+    let net = Net::start(&PODS);
+    let (b, c) = (services(&net, "b"), services(&net, "c"));
+    let at_b = sidecar(&net, "b", "b", TO_B).table(b.table()).start();
+    let at_c = sidecar(&net, "c", "c", TO_C).table(c.table()).start();
+    let a = sidecar(&net, "a", "a", "127.0.0.1:15001");
+    let a = a.table(egress_table(TO_B)).start();
     let lanes = lanes(&net, &short());
     let held = hold(&lanes);
     let load = Load::start(&lanes);
@@ -179,32 +185,24 @@ fn a_config_map_that_is_swapped_under_load_fails_no_stream() {
     );
 }
 
-#[test]
 fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
-    let Some(net) = Net::start(&PODS).filter(|net| can_redirect(net, PODS[0].0, "iptables")) else {
-        return;
-    };
-    let b = Services::start(&net, "b");
-    let at_b = Sidecar::start(&net, "b", "b", &head(TO_B), &b.table());
-    let a = Sidecar::start(
-        &net,
-        "a",
-        "a",
-        &head("127.0.0.1:15001"),
-        &egress_table(TO_B),
-    );
-    // The kernel tracks connections from the first rule that redirects. One that is older would be taken
-    // for new at its next packet, and redirected in its middle.
+    let net = Net::start(&PODS);
+    let b = services(&net, "b");
+    let at_b = sidecar(&net, "b", "b", TO_B).table(b.table()).start();
+    let a = sidecar(&net, "a", "a", "127.0.0.1:15001");
+    let a = a.table(egress_table(TO_B)).start();
+    // The kernel tracks connections from the first rule that redirects. One that is older would be
+    // taken for new at its next packet, and redirected in its middle.
     nat(&net, "--dport 1 -j REDIRECT --to-ports 1");
     let lanes = lanes(&net, &short());
     let load = Load::start(&lanes);
     load.turn();
 
-    // The callee's pod: its successor is ready and in the endpoints before it is told to end, and the
-    // wait in between is what a `preStop` sleep is for.
+    // The callee's pod: its successor is ready and in the endpoints before it is told to end, and
+    // the wait in between is what a `preStop` sleep is for.
     let held_b = hold(&lanes);
-    let c = Services::start(&net, "c");
-    let at_c = Sidecar::start(&net, "c", "c", &head(TO_C), &c.table());
+    let c = services(&net, "c");
+    let at_c = sidecar(&net, "c", "c", TO_C).table(c.table()).start();
     a.publish(&egress_table(TO_C));
     load.turn();
     at_b.terminate();
@@ -215,13 +213,8 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
 
     // The caller's sidecar: its successor listens beside it and gets the new connections.
     let held_a = hold(&lanes);
-    let new = Sidecar::start(
-        &net,
-        "a",
-        "a2",
-        &head("127.0.0.1:15002"),
-        &egress_table(TO_C),
-    );
+    let new = sidecar(&net, "a", "a2", "127.0.0.1:15002");
+    let new = new.table(egress_table(TO_C)).start();
     nat(&net, "--dport 15001 -j REDIRECT --to-ports 15002");
     load.turn();
     a.terminate();
@@ -231,7 +224,7 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
     load.turn();
 
     // The services behind the sidecar that stays.
-    let again = Services::start(&net, "c");
+    let again = services(&net, "c");
     let held_c = hold(&lanes);
     at_c.publish(&again.table());
     load.turn();
@@ -243,8 +236,9 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
 
     // Kitex's words for a connection that its peer has closed, as it reads and as it writes.
     let crossed = ["EOF peer close", "broken pipe when flush"];
-    // And for a dial that nobody took. Seen once, 2 of 4,236 on a busy machine, at its short pool; that the
-    // kernel's tracking sent them by the rule of an earlier connection from the same port is likely, not shown.
+    // And for a dial that nobody took. Seen once, 2 of 4,236 on a busy machine, at its short pool;
+    // that the kernel's tracking sent them by the rule of an earlier connection from the same port
+    // is likely, not shown.
     let dialed = |o: &Outcome| {
         o.lane.starts_with("Short") && says(o, "dial tcp") && says(o, "closed by peer")
     };

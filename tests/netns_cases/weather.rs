@@ -3,27 +3,27 @@
 use serde_json::json;
 
 use super::net::Net;
-use super::pod::{Services, Sidecar, by, caller, canceled};
-use crate::support::lab::{Callee, Caller, egress_table, say};
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use super::pod::{by, caller, canceled, services};
+use crate::kit::lab::{Callee, Caller, egress_table, say};
+use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
 
-/// A stream that waits for the network is not slow.
-const PATIENT: &str = "limits: { slow_grace: 60s }";
+cases! {
+    [Go, Namespaces, Setpriv] {
+        streams_of_every_kind_arrive_whole_through_latency_and_loss,
+    }
+}
 
 const MESSAGES: usize = 8;
 const SIZE: usize = 3000;
 
-#[test]
 fn streams_of_every_kind_arrive_whole_through_latency_and_loss() {
-    let Some(net) = Net::start(&[("a", "10.77.0.1"), ("b", "10.77.0.2")]) else {
-        return;
-    };
-    let services = Services::start(&net, "b");
-    let head =
-        |address: &str| format!("listeners: [{{ name: in, address: \"{address}\" }}]\n{PATIENT}");
-    let _b = Sidecar::start(&net, "b", "b", &head("10.77.0.2:15006"), &services.table());
-    let table = egress_table("10.77.0.2:15006");
-    let _a = Sidecar::start(&net, "a", "a", &head("127.0.0.1:15001"), &table);
+    let net = Net::start(&[("a", "10.77.0.1"), ("b", "10.77.0.2")]);
+    let services = services(&net, "b");
+    let b = net.named("b", "b").listens("in", "10.77.0.2:15006", "");
+    let _b = b.table(services.table()).start();
+    let a = net.named("a", "a").listens("in", "127.0.0.1:15001", "");
+    let _a = a.table(egress_table("10.77.0.2:15006")).start();
     let callers = [Caller::Mux, Caller::GrpcGo].map(|kind| {
         let process = caller(&net, "a", kind, "127.0.0.1:15001");
         (kind, process)

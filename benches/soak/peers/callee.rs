@@ -93,7 +93,6 @@ impl Callee {
 
 async fn serve(wire: Wire, socket: Tapped, ledger: Rc<Ledger>, mut killed: watch::Receiver<bool>) {
     let serve = async {
-        let first = BytesMut::new();
         match wire {
             Wire::Grpc => {
                 let connection = grpc::server::Connection::new(grpc_config());
@@ -103,7 +102,7 @@ async fn serve(wire: Wire, socket: Tapped, ledger: Rc<Ledger>, mut killed: watch
                         spawn_local(handle(wire, head, Box::new(stream), Rc::clone(&ledger)));
                     }
                 };
-                http2::serve(socket, first, &http2_config(), control, on_request).await;
+                http2::serve(socket, &http2_config(), control, on_request).await;
             }
             Wire::TtHeader => {
                 let on_stream = move |head, stream| {
@@ -111,7 +110,7 @@ async fn serve(wire: Wire, socket: Tapped, ledger: Rc<Ledger>, mut killed: watch
                 };
                 let handle = ttheader::server::ServerHandle::new();
                 let config = ttheader_config(usize::MAX);
-                ttheader::server::serve(socket, first, config, handle, on_stream).await;
+                ttheader::server::serve(socket, config, handle, on_stream).await;
             }
         }
     };

@@ -5,7 +5,7 @@ mod callee;
 mod caller;
 mod order;
 mod pingpong;
-#[path = "../../../tests/storm_peers/tap.rs"]
+#[path = "../../../tests/kit/halves/tap.rs"]
 mod tap;
 
 use std::rc::Rc;

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use ripcord::stream::{
-    Business, Cancel, Cause, Class, End, Exception, Failure, How, Metadata, Party, Path, Scope,
-    Status,
+    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, Metadata, Party, Path,
+    Scope, Status,
 };
 
 use super::Wire;
@@ -77,7 +77,7 @@ impl Ending {
             }
             (Self::Cancel, Wire::Grpc) => {
                 let mut cancel = cancel(CALLEE, Class::Foreign);
-                cancel.how = How::Status;
+                cancel.signal = CancelSignal::STATUS;
                 cancel.status = Some(Box::new(status(1, TEXT)));
                 return End::canceled(Party::Callee, cancel);
             }
@@ -114,7 +114,7 @@ pub(crate) fn cancel(who: &str, class: Class) -> Cancel {
         },
         path: Path::from_origin(who),
         class,
-        how: How::Rst,
+        signal: CancelSignal::named("rst"),
         status: None,
     }
 }

@@ -1,7 +1,10 @@
 //! Round robin, backing off, and identity across changes of the list.
 
 use super::*;
+use std::time::Duration;
+
 use crate::config;
+use crate::stream::{End, HopKind, Metadata, Party};
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -24,23 +27,29 @@ fn three() -> Arc<Cluster> {
     cluster("127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3")
 }
 
+fn at(cluster: &Cluster, turn: usize) -> Option<Arc<Endpoint>> {
+    let head = &RequestHead::default();
+    let guard = cluster.pick(&PickHint { turn, head })?;
+    guard.endpoint().cloned()
+}
+
 fn picked(cluster: &Cluster, turns: std::ops::Range<usize>) -> Vec<u16> {
     turns
-        .map(|turn| cluster.pick(turn).unwrap().address.port())
+        .map(|turn| at(cluster, turn).unwrap().address.port())
         .collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn round_robin() {
     assert_eq!(picked(&three(), 0..7), [1, 2, 3, 1, 2, 3, 1]);
-    assert!(three().pick(usize::MAX).is_some());
-    assert!(cluster("name:1").pick(0).is_none());
+    assert!(at(&three(), usize::MAX).is_some());
+    assert!(at(&cluster("name:1"), 0).is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_endpoint_is_passed_over_until_its_time() {
     let cluster = three();
-    let second = cluster.pick(1).unwrap();
+    let second = at(&cluster, 1).unwrap();
     second.report_failure();
     assert_eq!(picked(&cluster, 0..4), [1, 3, 3, 1]);
     let left = second.backoff_left().unwrap();
@@ -61,7 +70,7 @@ async fn when_all_have_failed_all_are_tried() {
 #[tokio::test(start_paused = true)]
 async fn the_wait_doubles_up_to_the_maximum_and_a_success_ends_it() {
     let cluster = three();
-    let endpoint = cluster.pick(0).unwrap();
+    let endpoint = at(&cluster, 0).unwrap();
     let mut full = 100;
     for failures in 1..8 {
         endpoint.report_failure();
@@ -98,7 +107,7 @@ async fn the_jitter_is_repeatable_and_differs_between_endpoints() {
 #[tokio::test(start_paused = true)]
 async fn endpoints_that_stay_keep_their_state() {
     let cluster = three();
-    let (first, second) = (cluster.pick(0).unwrap(), cluster.pick(1).unwrap());
+    let (first, second) = (at(&cluster, 0).unwrap(), at(&cluster, 1).unwrap());
     second.report_failure();
     assert!(!cluster.set_addresses([1, 2, 3].map(address)));
     let changed = cluster.changed();
@@ -110,4 +119,22 @@ async fn endpoints_that_stay_keep_their_state() {
     assert!(first.removed() && !second.removed());
     assert!(cluster.has(address(4)) && !cluster.has(address(1)));
     assert_ne!(cluster.id, three().id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_counts_while_it_lives_and_hears_who_ended_its_stream() {
+    let cluster = cluster("127.0.0.1:1");
+    let head = &RequestHead::default();
+    let pick = || cluster.pick(&PickHint { turn: 0, head }).unwrap();
+    let (first, second, third) = (pick(), pick(), pick());
+    let endpoint = Arc::clone(first.endpoint().unwrap());
+    assert_eq!(endpoint.open(), 3);
+    first.ended(&End::complete(Metadata::new()));
+    second.ended(&End::hop(HopKind::Deadline, "too late"));
+    assert_eq!(endpoint.open(), 1);
+    third.failed();
+    assert_eq!(endpoint.open(), 0);
+    let ended = [Party::Caller, Party::Callee, Party::Hop].map(|by| endpoint.ended(by));
+    assert_eq!(ended, [0, 1, 1]);
+    assert_eq!(endpoint.failures(), 1);
 }

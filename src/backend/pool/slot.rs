@@ -2,22 +2,14 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use crate::backend::Cluster;
-use crate::backend::pool::Opened;
-use crate::stream::RequestHead;
-use crate::wire::ttheader::client::OpenError;
-use crate::wire::{grpc, ttheader};
+use crate::wire::Client;
 
 /// Connections to one endpoint that may be opened beyond the pool's size because the callee allows
 /// no more streams on the others.
 const MAX_FULL: usize = 64;
-
-/// Streams after which a connection is closed once it idles: if they came at once, some 300 bytes of
-/// each stay in `h2`'s tables.
-const SWOLLEN: u64 = 1024;
 
 /// Sweeps after which the connection to an original destination that nobody uses is given up: the
 /// addresses that callers may dial have no end.
@@ -27,7 +19,7 @@ const IDLE_SWEEPS: u8 = 4;
 pub(super) struct Slot {
     pub(super) cluster: Weak<Cluster>,
     pub(super) address: SocketAddr,
-    pub(super) connections: RefCell<Vec<Connection>>,
+    pub(super) connections: RefCell<Vec<Client>>,
     /// Held while a connection is opened, so that a burst of streams opens one and not many.
     pub(super) opening: tokio::sync::Mutex<()>,
     /// How many attempts to open one failed, and why the last did: the others of the burst need not
@@ -35,79 +27,6 @@ pub(super) struct Slot {
     pub(super) failed: RefCell<(u64, String)>,
     /// Sweeps that found nobody using it; counted for original destinations only.
     idle: std::cell::Cell<u8>,
-}
-
-/// Why a stream could not be opened.
-pub(super) enum Failure {
-    /// The endpoint did not let it.
-    Endpoint(String),
-    /// Its head cannot be written on this wire: no endpoint would do.
-    Head(String),
-}
-
-#[derive(Clone)]
-pub(super) enum Connection {
-    Grpc(grpc::client::Client),
-    TtHeader(Rc<ttheader::client::Client>),
-}
-
-impl Connection {
-    pub(super) fn is_usable(&self) -> bool {
-        match self {
-            Self::Grpc(client) => client.is_usable(),
-            Self::TtHeader(client) => !client.is_closed(),
-        }
-    }
-
-    pub(super) fn active(&self) -> usize {
-        match self {
-            Self::Grpc(client) => client.active(),
-            Self::TtHeader(client) => client.active(),
-        }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        match self {
-            Self::Grpc(client) => client.active() >= client.capacity(),
-            Self::TtHeader(_) => false,
-        }
-    }
-
-    /// Looks whether it idles and may keep the tables of a storm in memory. TTHeader's tables are
-    /// ours, and shrink.
-    pub(super) fn is_swollen(&self) -> bool {
-        match self {
-            Self::Grpc(client) => client.idle_after().is_some_and(|n| n >= SWOLLEN),
-            Self::TtHeader(_) => false,
-        }
-    }
-
-    /// No new streams; closed when the last one is over.
-    pub(super) fn retire(&self) {
-        match self {
-            // A gRPC connection closes by itself when the last handle and the last stream are gone.
-            Self::Grpc(_) => {}
-            Self::TtHeader(client) => client.close_when_idle(),
-        }
-    }
-
-    /// Opens a stream on it.
-    pub(super) async fn open(&self, head: &RequestHead) -> Result<Opened, Failure> {
-        match self {
-            Self::Grpc(client) => match client.open(head).await {
-                Ok(stream) => Ok(Opened::Grpc(Box::new(stream))),
-                Err(e) if client.is_usable() => Err(Failure::Head(e.to_string())),
-                Err(e) => Err(Failure::Endpoint(e.to_string())),
-            },
-            Self::TtHeader(client) => match client.open(head) {
-                Ok(stream) => Ok(Opened::TtHeader(Box::new(stream))),
-                Err(e @ OpenError::Head(_)) => Err(Failure::Head(e.to_string())),
-                Err(e @ (OpenError::Closed | OpenError::NoId)) => {
-                    Err(Failure::Endpoint(e.to_string()))
-                }
-            },
-        }
-    }
 }
 
 impl Slot {
@@ -137,7 +56,7 @@ impl Slot {
     }
 
     /// The usable connection with the fewest streams, if no further one should be opened.
-    pub(super) fn best(&self, pool_size: usize) -> Option<Connection> {
+    pub(super) fn best(&self, pool_size: usize) -> Option<Client> {
         self.discard_unusable();
         let connections = self.connections.borrow();
         let best = connections.iter().min_by_key(|c| c.active())?;
@@ -147,14 +66,14 @@ impl Slot {
     }
 
     /// The usable connection with the fewest streams.
-    pub(super) fn least(&self) -> Option<Connection> {
+    pub(super) fn least(&self) -> Option<Client> {
         self.discard_unusable();
         let connections = self.connections.borrow();
         connections.iter().min_by_key(|c| c.active()).cloned()
     }
 
     pub(super) fn discard_unusable(&self) {
-        self.connections.borrow_mut().retain(Connection::is_usable);
+        self.connections.borrow_mut().retain(Client::is_usable);
     }
 
     pub(super) fn discard_swollen(&self) {

@@ -6,21 +6,14 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::config;
-use crate::net::budget::Budget;
+use crate::net::bounds::Bounds;
 use crate::testing::local;
+use crate::wire::Counters;
 
 fn pool() -> Rc<Pool> {
-    let budget = Budget::new(1 << 30);
-    let grpc = Rc::new(grpc::StreamConfig::small(Arc::clone(&budget)));
-    let counters = ttheader::Counters::new();
-    Rc::new(Pool::new(PoolConfig {
-        http2: Http2Config::default(),
-        grpc: Rc::clone(&grpc),
-        grpc_hop: grpc,
-        ttheader: Rc::new(ttheader::ConnConfig::new("n", budget, counters)),
-        metrics: Arc::new(Metrics::new()),
-        own: Arc::default(),
-    }))
+    let dialers = Dialers::new(&Bounds::wide("n"), &Counters::default());
+    let metrics = Arc::new(Metrics::new(crate::wire::ALL));
+    Rc::new(Pool::new(dialers, metrics, Arc::default()))
 }
 
 fn cluster(endpoint: SocketAddr, more: &str) -> Arc<Cluster> {

@@ -19,7 +19,7 @@ fn a_drained_connection_reads_on_until_its_peer_has_closed() {
         let remote = control.clone();
         let served = tokio::task::spawn_local(async move {
             let config = Http2Config::default();
-            serve(ours, BytesMut::new(), &config, control, |_, _| {}).await
+            serve(ours, &config, control, |_, _| {}).await
         });
         peer.write_all(PREFACE).await.unwrap();
         peer.write_all(&SETTINGS).await.unwrap();
@@ -62,7 +62,7 @@ fn a_connection_that_is_left_reads_on_until_its_callee_has_closed() {
         let (response, mut stream) = requests.send_request(request, false).unwrap();
         peer.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
         until(&mut peer, HEADERS, 1).await;
-        stream.send_reset(h2::Reason::CANCEL);
+        stream.send_reset(ResetCode::CANCEL);
         drop((response, stream, requests));
         // Until it has closed its side.
         let mut said = Vec::new();
@@ -111,7 +111,7 @@ fn a_peer_that_takes_no_cancel_for_its_grace_loses_the_connection() {
             tokio::time::sleep(Duration::from_secs(60)).await;
             assert!(!driver.is_finished(), "data alone has no grace to keep");
             control.urgent();
-            stream.send_reset(h2::Reason::CANCEL);
+            stream.send_reset(ResetCode::CANCEL);
             tokio::time::sleep(Duration::from_secs(4)).await;
             peer.read_exact(&mut vec![0; taken]).await.unwrap();
             // What it took begins the grace anew.
@@ -201,7 +201,7 @@ fn what_a_callee_had_sent_before_a_storm_of_cancels_does_not_end_the_connection(
         }
         until(&mut peer, HEADERS, STORM).await;
         for (_, stream) in &mut open {
-            stream.send_reset(h2::Reason::CANCEL);
+            stream.send_reset(ResetCode::CANCEL);
         }
         drop(open);
         until(&mut peer, RESET, STORM).await;
@@ -216,12 +216,12 @@ fn what_a_caller_had_sent_before_all_its_streams_ended_does_not_end_the_connecti
         let (ours, mut peer) = tokio::io::duplex(1 << 20);
         let served = tokio::task::spawn_local(async move {
             let config = config();
-            let end = |_, mut respond: SendResponse<Bytes>| {
+            let end = |_, mut respond: Respond| {
                 respond
                     .send_response(http::Response::new(()), true)
                     .unwrap();
             };
-            serve(ours, BytesMut::new(), &config, Control::default(), end).await
+            serve(ours, &config, Control::default(), end).await
         });
         let mut storm = [PREFACE, &SETTINGS].concat();
         for stream in 0..STORM {
@@ -246,12 +246,11 @@ fn a_first_message_on_thousands_of_streams_does_not_end_the_connection() {
         let served = tokio::task::spawn_local(async move {
             let hold = |request, respond| {
                 tokio::task::spawn_local(async move {
-                    let (_request, _respond): (Request<RecvStream>, SendResponse<Bytes>) =
-                        (request, respond);
+                    let (_request, _respond): (Request<RecvBody>, Respond) = (request, respond);
                     std::future::pending::<()>().await;
                 });
             };
-            serve(ours, BytesMut::new(), &config(), Control::default(), hold).await
+            serve(ours, &config(), Control::default(), hold).await
         });
         let mut storm = [PREFACE, &SETTINGS].concat();
         for stream in 0..STORM {

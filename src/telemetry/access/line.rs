@@ -90,9 +90,9 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     if let Some(endpoint) = stream.endpoint.get() {
         line.quoted("endpoint", endpoint);
     }
-    line.quoted("inbound", info.series.inbound.name());
+    line.quoted("inbound", info.series.inbound.name);
     if let Some(outbound) = info.series.outbound {
-        line.quoted("outbound", outbound.name());
+        line.quoted("outbound", outbound.name);
     }
     line.name("service", &info.service);
     line.name("method", &info.method);
@@ -110,8 +110,8 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     line.raw("response_messages", traffic.response_messages);
     line.raw("response_bytes", traffic.response_bytes);
     end(&mut line, outcome.end, node);
-    if let Some(status) = outcome.grpc_status {
-        line.raw("grpc_status", status);
+    if let (Some(told), Some(codes)) = (outcome.told, info.series.inbound.codes) {
+        line.raw(codes.log_key, told.0);
     }
     if let Some((trace_id, span_id)) = trace.ids() {
         line.quoted("trace_id", trace_id);
@@ -147,12 +147,12 @@ fn end(line: &mut Object<'_>, end: &End, node: &str) {
         }
         Reason::Canceled(it) => cancel(line, it),
         Reason::Hop(hop) if hop.kind.before_backend() => {
-            line.raw("code", hop.kind.code());
+            line.raw("code", hop.kind.cause());
             line.text("text", &hop.text, MAX_TEXT);
         }
         // What its neighbours are told: a cancel whose path begins here.
         Reason::Hop(hop) => {
-            line.raw("cause", hop.kind.code());
+            line.raw("cause", hop.kind.cause());
             line.text("text", &hop.text, MAX_TEXT);
             path(line, &Path::from_origin(node));
         }
@@ -163,7 +163,7 @@ fn cancel(line: &mut Object<'_>, cancel: &Cancel) {
     line.raw("cause", cancel.cause.code);
     line.text("text", &cancel.cause.text, MAX_TEXT);
     line.raw("class", cancel.class.code());
-    line.quoted("how", names::how_name(cancel.how));
+    line.quoted("how", cancel.signal.name());
     path(line, &cancel.path);
 }
 

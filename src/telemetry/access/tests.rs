@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::stream::{
-    Cancel, Cause, Class, End, Exception, Failure, HopKind, How, Metadata, Party, Path,
-    RequestHead, Status,
+    Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Metadata, NativeCode,
+    Party, Path, RequestHead, Status,
 };
-use crate::telemetry::{Outcome, StreamInfo, Telemetry, Tracer, Traffic, Wire};
+use crate::telemetry::{Outcome, StreamInfo, Telemetry, Tracer, Traffic};
 
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -28,8 +28,8 @@ fn write(telemetry: &Telemetry, name: &str, end: &End) {
     let series = telemetry.metrics.series(
         &Arc::from("in"),
         &Arc::from("chat"),
-        Wire::Grpc,
-        Some(Wire::TtHeader),
+        &crate::wire::grpc::WIRE,
+        Some(&crate::wire::ttheader::WIRE),
     );
     let info = StreamInfo {
         series,
@@ -50,14 +50,14 @@ fn write(telemetry: &Telemetry, name: &str, end: &End) {
     record.finish(Outcome {
         end,
         traffic,
-        grpc_status: Some(1),
+        told: Some(NativeCode(1)),
     });
 }
 
 fn line(name: &str, end: &End) -> Value {
     let memory = Memory::default();
     let (access, guard) = AccessLog::start(&Arc::from("hop"), memory.clone()).unwrap();
-    let telemetry = Telemetry::new(1, Tracer::off(), access);
+    let telemetry = Telemetry::new(1, crate::wire::ALL, Tracer::off(), access);
     write(&telemetry, name, end);
     drop(guard);
     let bytes = memory.0.lock().unwrap().clone();
@@ -74,7 +74,7 @@ async fn a_cancel_is_told_with_its_path() {
         },
         path: Path::parse("a,,b"),
         class: Class::ByCaller,
-        how: How::Reset(8),
+        signal: CancelSignal::numbered("reset", 8),
         status: None,
     };
     let mut line = line("s", &End::canceled(Party::Caller, cancel));
@@ -97,11 +97,11 @@ async fn a_cancel_is_told_with_its_path() {
 #[test]
 fn what_a_hop_decided_begins_its_path() {
     let idle = line("s", &End::hop(HopKind::Idle, "nothing moved"));
-    assert_eq!(idle["cause"], HopKind::Idle.code());
+    assert_eq!(idle["cause"], HopKind::Idle.cause());
     assert_eq!(idle["origin"], "hop");
     assert_eq!(idle["path"], serde_json::json!(["hop"]));
     let refused = line("s", &End::hop(HopKind::NoRoute, "no route"));
-    assert_eq!(refused["code"], HopKind::NoRoute.code());
+    assert_eq!(refused["code"], HopKind::NoRoute.cause());
     assert_eq!(refused.get("path"), None);
 }
 

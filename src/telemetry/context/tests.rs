@@ -3,6 +3,7 @@
 use Scope::{Persist, Plain, Transit};
 
 use super::*;
+use crate::stream::Propagation;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
@@ -220,7 +221,7 @@ fn every_spelling_is_removed_and_one_is_written() {
         (Persist, "traceparent", "the application's own"),
     ];
     let mut to_kitex = metadata(&dirty);
-    inject(&mut to_kitex, Form::TtHeader, &outgoing);
+    inject(&mut to_kitex, Propagation::Transit, &outgoing);
     let mut wanted = kept.to_vec();
     wanted.extend([
         (Transit, "traceparent", W3C),
@@ -229,7 +230,7 @@ fn every_spelling_is_removed_and_one_is_written() {
     assert_eq!(to_kitex, metadata(&wanted));
 
     let mut to_grpc = metadata(&dirty);
-    inject(&mut to_grpc, Form::Grpc, &outgoing);
+    inject(&mut to_grpc, Propagation::Plain, &outgoing);
     let mut wanted = kept.to_vec();
     wanted.extend([
         (Plain, "traceparent", W3C),
@@ -263,7 +264,7 @@ fn the_random_flag_goes_on() {
         tracestate: None,
         baggage: None,
     };
-    inject(&mut out, Form::TtHeader, &outgoing);
+    inject(&mut out, Propagation::Transit, &outgoing);
     let value = out.get(Transit, "traceparent").unwrap();
     assert!(value.ends_with(b"-02"));
 }

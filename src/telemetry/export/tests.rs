@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::stream::{End, Metadata, RequestHead};
-use crate::telemetry::{AccessLog, Outcome, StreamInfo, Telemetry, Tracer, Traffic, Wire};
+use crate::telemetry::{AccessLog, Outcome, StreamInfo, Telemetry, Tracer, Traffic};
 
 fn settings(port: u16, protocol: OtlpProtocol) -> TraceSettings {
     TraceSettings {
@@ -22,10 +22,13 @@ fn settings(port: u16, protocol: OtlpProtocol) -> TraceSettings {
 /// One stream through a tracer of these settings, flushed.
 fn one_stream(settings: &TraceSettings) -> Arc<ExportStats> {
     let (tracer, guard) = Tracer::otlp(&Arc::from("the-node"), settings).unwrap();
-    let telemetry = Telemetry::new(1, tracer, AccessLog::off());
-    let series = telemetry
-        .metrics
-        .series(&Arc::from("in"), &Arc::from("r"), Wire::Grpc, None);
+    let telemetry = Telemetry::new(1, crate::wire::ALL, tracer, AccessLog::off());
+    let series = telemetry.metrics.series(
+        &Arc::from("in"),
+        &Arc::from("r"),
+        &crate::wire::grpc::WIRE,
+        None,
+    );
     let info = StreamInfo {
         series,
         backend: Arc::from(""),
@@ -38,7 +41,7 @@ fn one_stream(settings: &TraceSettings) -> Arc<ExportStats> {
     record.finish(Outcome {
         end: &End::complete(Metadata::new()),
         traffic: Traffic::default(),
-        grpc_status: None,
+        told: None,
     });
     assert!(guard.flush());
     drop(guard);

@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 
 use super::{Connections, Kind, Reload, Series, Side, State};
-use crate::telemetry::{Wire, names, process};
+use crate::telemetry::{names, process};
 
 pub(super) struct Encoder(pub(super) Arc<State>);
 
@@ -56,7 +56,7 @@ fn labels(series: &Series) -> Labels<'_, 4> {
     [
         ("listener", &*series.listener),
         ("route", &*series.route),
-        ("inbound", series.inbound.name()),
+        ("inbound", series.inbound.name),
         ("outbound", series.outbound_name()),
     ]
 }
@@ -168,10 +168,12 @@ fn encode_ends(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
 
 fn encode_connections(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let each = |f: &mut dyn FnMut(&Connections, &Labels<'_, 2>) -> fmt::Result| {
-        for side in Side::ALL {
-            for wire in Wire::ALL {
-                let labels = [("side", side.name()), ("wire", wire.name())];
-                f(state.connections(side, wire), &labels)?;
+        for (at, side) in Side::ALL.into_iter().enumerate() {
+            for (wire, sides) in &state.connections {
+                let labels = [("side", side.name()), ("wire", wire.name)];
+                if let Some(connections) = sides.get(at) {
+                    f(connections, &labels)?;
+                }
             }
         }
         Ok(())

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::telemetry::{Outcome, Wire, names};
+use crate::stream::Wire;
+use crate::telemetry::{Outcome, names};
 
 /// Upper bounds of the duration buckets, in seconds. Streams live from a millisecond to hours.
 pub(super) const BOUNDS: [f64; 14] = [
@@ -18,9 +19,9 @@ pub struct Series {
     /// The route's name; empty when no route matched.
     pub route: Arc<str>,
     /// The caller's wire.
-    pub inbound: Wire,
+    pub inbound: &'static Wire,
     /// The callee's wire.
-    pub outbound: Option<Wire>,
+    pub outbound: Option<&'static Wire>,
     pub(super) ends: [AtomicU64; names::ENDS.len()],
     pub(super) active: AtomicI64,
     pub(super) messages: [AtomicU64; 2],
@@ -40,8 +41,8 @@ impl Series {
     pub(super) fn new(
         listener: &Arc<str>,
         route: &Arc<str>,
-        inbound: Wire,
-        outbound: Option<Wire>,
+        inbound: &'static Wire,
+        outbound: Option<&'static Wire>,
     ) -> Self {
         Self {
             listener: listener.clone(),
@@ -88,7 +89,7 @@ impl Series {
     /// The outbound wire's label.
     pub(crate) const fn outbound_name(&self) -> &'static str {
         match self.outbound {
-            Some(wire) => wire.name(),
+            Some(wire) => wire.name,
             None => "none",
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::stream::{
-    Cancel, Cause, Class, End, Failure, HopKind, How, Metadata, Party, Path, Status,
+    Cancel, CancelSignal, Cause, Class, End, Failure, HopKind, Metadata, Party, Path, Status,
 };
 use crate::telemetry::Traffic;
 
@@ -18,7 +18,7 @@ fn cancel(class: Class, code: i32) -> End {
         },
         path: Path::from_origin("a"),
         class,
-        how: How::Rst,
+        signal: CancelSignal::named("rst"),
         status: None,
     };
     End::canceled(Party::Caller, cancel)
@@ -33,7 +33,7 @@ fn finish(metrics: &Metrics, series: &Series, end: &End, micros: u64) {
             response_messages: 1,
             response_bytes: 7,
         },
-        grpc_status: None,
+        told: None,
     };
     metrics.finished(series, &outcome, micros);
 }
@@ -50,12 +50,12 @@ fn lines(metrics: &Metrics, prefix: &str) -> Vec<String> {
 
 #[test]
 fn a_stream_is_counted_once_everywhere() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(crate::wire::ALL);
     let series = metrics.series(
         &arc("egress"),
         &arc("chat"),
-        Wire::Grpc,
-        Some(Wire::TtHeader),
+        &crate::wire::grpc::WIRE,
+        Some(&crate::wire::ttheader::WIRE),
     );
     series.opened();
     finish(&metrics, &series, &End::complete(Metadata::new()), 4_000);
@@ -106,8 +106,13 @@ fn a_stream_is_counted_once_everywhere() {
 
 #[test]
 fn cancels_and_errors_have_bounded_labels() {
-    let metrics = Metrics::new();
-    let series = metrics.series(&arc("l"), &arc("r"), Wire::TtHeader, Some(Wire::Grpc));
+    let metrics = Metrics::new(crate::wire::ALL);
+    let series = metrics.series(
+        &arc("l"),
+        &arc("r"),
+        &crate::wire::ttheader::WIRE,
+        Some(&crate::wire::grpc::WIRE),
+    );
     for code in [12015, -7, 99, i32::MAX] {
         finish(&metrics, &series, &cancel(Class::Foreign, code), 1);
     }
@@ -141,8 +146,8 @@ fn cancels_and_errors_have_bounded_labels() {
 
 #[test]
 fn series_are_resolved_to_the_same_counters_and_bounded() {
-    let metrics = Metrics::new();
-    let wires = (Wire::Grpc, Some(Wire::Grpc));
+    let metrics = Metrics::new(crate::wire::ALL);
+    let wires = (&crate::wire::grpc::WIRE, Some(&crate::wire::grpc::WIRE));
     let first = metrics.series(&arc("l"), &arc("r"), wires.0, wires.1);
     let again = metrics.series(&arc("l"), &arc("r"), wires.0, wires.1);
     assert!(Arc::ptr_eq(&first, &again));
@@ -157,8 +162,8 @@ fn series_are_resolved_to_the_same_counters_and_bounded() {
 
 #[test]
 fn connections_are_counted_while_they_live() {
-    let metrics = Metrics::new();
-    let guard = metrics.connection(Side::Outbound, Wire::TtHeader);
+    let metrics = Metrics::new(crate::wire::ALL);
+    let guard = metrics.connection(Side::Outbound, &crate::wire::ttheader::WIRE);
     let labels = r#"{side="outbound",wire="ttheader"}"#;
     assert_eq!(
         lines(&metrics, "ripcord_connections"),
@@ -176,23 +181,31 @@ fn connections_are_counted_while_they_live() {
 
 #[test]
 fn violations_are_counted_where_they_can_happen() {
-    let metrics = Metrics::new();
-    metrics.violation(Side::Inbound, None, Violation::Tls);
-    metrics.violation(Side::Inbound, Some(Wire::Grpc), Violation::of_http2(0xb));
-    metrics.violation(Side::Outbound, Some(Wire::Grpc), Violation::of_http2(0x2));
+    let metrics = Metrics::new(crate::wire::ALL);
+    metrics.violation(Side::Inbound, None, Violation::TLS);
+    metrics.violation(
+        Side::Inbound,
+        Some(&crate::wire::grpc::WIRE),
+        Violation::of_http2(0xb),
+    );
+    metrics.violation(
+        Side::Outbound,
+        Some(&crate::wire::grpc::WIRE),
+        Violation::of_http2(0x2),
+    );
     assert_eq!(
         lines(&metrics, "ripcord_violations"),
         [
             r#"ripcord_violations_total{side="inbound",wire="none",kind="tls"} 1"#,
-            r#"ripcord_violations_total{side="outbound",wire="grpc",kind="protocol"} 1"#,
             r#"ripcord_violations_total{side="inbound",wire="grpc",kind="flood"} 1"#,
+            r#"ripcord_violations_total{side="outbound",wire="grpc",kind="protocol"} 1"#,
         ]
     );
 }
 
 #[test]
 fn numbers_of_others_are_read_when_asked_for() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(crate::wire::ALL);
     let count = Arc::new(AtomicU64::new(3));
     let read = count.clone();
     let help = "Frames of streams that are gone";
@@ -246,7 +259,7 @@ fn numbers_of_others_are_read_when_asked_for() {
 
 #[test]
 fn the_text_is_whole_open_metrics() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(crate::wire::ALL);
     let text = metrics.encode();
     assert!(text.ends_with("# EOF\n"));
     assert!(text.contains("# TYPE ripcord_streams counter\n"));

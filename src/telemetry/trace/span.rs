@@ -11,9 +11,9 @@ use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::{Ids, Inner};
-use crate::stream::{Cancel, End, Failure, HopKind, Reason};
+use crate::stream::{Cancel, Codes, End, Failure, HopKind, NativeCode, Reason, Wire};
+use crate::telemetry::names;
 use crate::telemetry::record::Finished;
-use crate::telemetry::{Wire, names};
 
 /// The longest name or text kept in a span.
 const MAX_TEXT: usize = 512;
@@ -28,15 +28,8 @@ impl Inner {
         if let Some(caller) = &stream.info.caller {
             attributes.push(text("ripcord.caller", caller));
         }
-        if let (Wire::Grpc, Some(code)) = (
-            stream.info.series.inbound,
-            finished
-                .outcome
-                .grpc_status
-                .or(native_status(finished.outcome.end)),
-        ) {
-            attributes.push(KeyValue::new("rpc.grpc.status_code", i64::from(code)));
-        }
+        let outcome = &finished.outcome;
+        attributes.extend(code(stream.info.series.inbound, outcome.told, outcome.end));
         let status = server_status(finished.outcome.end);
         self.span(ids, finished, SpanKind::Server, attributes, status)
     }
@@ -48,24 +41,19 @@ impl Inner {
         if let Some(endpoint) = finished.stream.endpoint.get() {
             peer_attributes(&mut attributes, "server.address", "server.port", *endpoint);
         }
-        if let (Wire::Grpc, Some(code)) = (wire, native_status(finished.outcome.end)) {
-            attributes.push(KeyValue::new("rpc.grpc.status_code", i64::from(code)));
-        }
+        attributes.extend(code(wire, None, finished.outcome.end));
         let status = client_status(finished.outcome.end);
         self.span(ids, finished, SpanKind::Client, attributes, status)
     }
 
     /// What both spans say.
-    fn attributes(&self, finished: &Finished<'_>, wire: Wire) -> Vec<KeyValue> {
+    fn attributes(&self, finished: &Finished<'_>, wire: &Wire) -> Vec<KeyValue> {
         let info = &finished.stream.info;
         let series = &info.series;
-        let (system, protocol, version) = match wire {
-            Wire::Grpc => ("grpc", "http", Some("2")),
-            Wire::TtHeader => ("kitex", "ttheader", None),
-        };
+        let (protocol, version) = wire.network_protocol;
         let mut all = Vec::with_capacity(20);
         all.extend([
-            KeyValue::new("rpc.system", system),
+            KeyValue::new("rpc.system", wire.rpc_system),
             text("rpc.service", &info.service),
             text("rpc.method", &info.method),
             KeyValue::new("network.transport", "tcp"),
@@ -74,7 +62,7 @@ impl Inner {
             text("ripcord.listener", &series.listener),
             text("ripcord.route", &series.route),
             text("ripcord.backend", &info.backend),
-            KeyValue::new("ripcord.inbound", series.inbound.name()),
+            KeyValue::new("ripcord.inbound", series.inbound.name),
             KeyValue::new("ripcord.outbound", series.outbound_name()),
             KeyValue::new("ripcord.end", names::end_name(finished.outcome.end)),
         ]);
@@ -193,12 +181,25 @@ fn cancel_attributes(cancel: &Cancel, end: &End) -> Vec<KeyValue> {
         text("ripcord.cancel.origin", cancel.path.origin().unwrap_or("")),
         KeyValue::new("ripcord.cancel.path", Value::Array(Array::String(path))),
         KeyValue::new("ripcord.cancel.by", names::party_name(end.by)),
-        KeyValue::new("ripcord.cancel.how", names::how_name(cancel.how)),
+        KeyValue::new("ripcord.cancel.signal", cancel.signal.name()),
     ]
 }
 
-/// The gRPC status that a gRPC peer said or hears for this end, as far as it follows from the end
-/// alone.
+/// The number of this end on `wire`: what its caller was told, or what the end says by itself.
+fn code(wire: &Wire, told: Option<NativeCode>, end: &End) -> Option<KeyValue> {
+    let Codes {
+        attribute,
+        statuses,
+        ..
+    } = wire.codes?;
+    let number = match told {
+        Some(told) => told.0,
+        None => native_status(end).filter(|_| statuses)?,
+    };
+    Some(KeyValue::new(attribute, i64::from(number)))
+}
+
+/// The status that a peer said or hears for this end, as far as it follows from the end alone.
 fn native_status(end: &End) -> Option<u32> {
     match &end.reason {
         Reason::Complete => Some(0),

@@ -8,11 +8,12 @@ use opentelemetry::{Array, Value};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 
 use super::*;
+use crate::stream::Propagation;
 use crate::stream::{
-    Business, Cancel, Cause, Class, End, Exception, Failure, HopKind, How, Party, Path, Scope,
-    Status,
+    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Party, Path,
+    Scope, Status,
 };
-use crate::telemetry::{AccessLog, Outcome, StreamInfo, StreamRecord, Telemetry, Traffic, Wire};
+use crate::telemetry::{AccessLog, Outcome, StreamInfo, StreamRecord, Telemetry, Traffic};
 
 #[derive(Debug, Default)]
 struct Counting(AtomicU64);
@@ -41,7 +42,7 @@ fn fixture(ratio: f64) -> Fixture {
     let ids = Box::new(Counting::default());
     let (tracer, guard) =
         Tracer::with_exporter(&Arc::from("hop"), &settings, ids, exporter.clone()).unwrap();
-    let telemetry = Telemetry::new(1, tracer, AccessLog::off());
+    let telemetry = Telemetry::new(1, crate::wire::ALL, tracer, AccessLog::off());
     Fixture {
         telemetry,
         exporter,
@@ -50,7 +51,11 @@ fn fixture(ratio: f64) -> Fixture {
 }
 
 impl Fixture {
-    fn open(&self, head: &RequestHead, wires: (Wire, Wire)) -> StreamRecord {
+    fn open(
+        &self,
+        head: &RequestHead,
+        wires: (&'static crate::stream::Wire, &'static crate::stream::Wire),
+    ) -> StreamRecord {
         let (inbound, outbound) = wires;
         let series = self.telemetry.metrics.series(
             &Arc::from("in"),
@@ -78,8 +83,11 @@ impl Fixture {
 
     /// The SERVER and the CLIENT span of a stream that ended so.
     fn ended(&self, end: &End) -> [SpanData; 2] {
-        let mut record = self.open(&RequestHead::default(), (Wire::Grpc, Wire::TtHeader));
-        record.outbound(&mut Metadata::new(), Form::TtHeader);
+        let mut record = self.open(
+            &RequestHead::default(),
+            (&crate::wire::grpc::WIRE, &crate::wire::ttheader::WIRE),
+        );
+        record.outbound(&mut Metadata::new(), Propagation::Transit);
         record.connected("10.0.0.1:8888".parse().unwrap());
         finish(record, end);
         self.spans().try_into().unwrap()
@@ -90,7 +98,7 @@ fn finish(record: StreamRecord, end: &End) {
     record.finish(Outcome {
         end,
         traffic: Traffic::default(),
-        grpc_status: None,
+        told: None,
     });
 }
 
@@ -128,7 +136,7 @@ fn cancel() -> End {
         },
         path,
         class: Class::ByCaller,
-        how: How::Rst,
+        signal: CancelSignal::named("rst"),
         status: None,
     };
     End::canceled(Party::Caller, cancel)
@@ -138,9 +146,12 @@ fn cancel() -> End {
 fn the_spans_of_a_sampled_stream_continue_the_trace() {
     let fixture = fixture(0.0);
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let mut record = fixture.open(&head(parent), (Wire::Grpc, Wire::TtHeader));
+    let mut record = fixture.open(
+        &head(parent),
+        (&crate::wire::grpc::WIRE, &crate::wire::ttheader::WIRE),
+    );
     let mut metadata = head(parent).metadata;
-    record.outbound(&mut metadata, Form::TtHeader);
+    record.outbound(&mut metadata, Propagation::Transit);
     record.connected("10.0.0.1:8888".parse().unwrap());
     finish(record, &End::complete(Metadata::new()));
     let [server, client] = fixture.spans().try_into().unwrap();
@@ -215,7 +226,7 @@ fn a_cancel_is_an_event_on_both_spans_and_no_error() {
             ("ripcord.cancel.class_code", 12010.into()),
             ("ripcord.cancel.origin", "a".into()),
             ("ripcord.cancel.path", path),
-            ("ripcord.cancel.how", "rst".into()),
+            ("ripcord.cancel.signal", "rst".into()),
         ] {
             assert_eq!(attribute(&event.attributes, key), Some(value), "{key}");
         }
@@ -281,10 +292,13 @@ fn only_faults_of_the_server_are_errors_on_the_server_span() {
 fn an_unsampled_stream_exports_nothing_and_carries_its_context_on() {
     let fixture = fixture(1.0);
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
-    let mut record = fixture.open(&head(parent), (Wire::TtHeader, Wire::Grpc));
+    let mut record = fixture.open(
+        &head(parent),
+        (&crate::wire::ttheader::WIRE, &crate::wire::grpc::WIRE),
+    );
     assert!(!record.trace().is_sampled());
     let mut metadata = Metadata::new();
-    record.outbound(&mut metadata, Form::Grpc);
+    record.outbound(&mut metadata, Propagation::Plain);
     let (_, own) = record.trace().ids().unwrap();
     finish(record, &cancel());
     assert!(fixture.spans().is_empty());
@@ -298,12 +312,18 @@ fn an_unsampled_stream_exports_nothing_and_carries_its_context_on() {
 #[test]
 fn roots_are_sampled_by_ratio_and_keep_their_decision() {
     // Counted ids are small, so that any ratio but 0 samples them.
-    let on = fixture(0.5).open(&RequestHead::default(), (Wire::Grpc, Wire::Grpc));
+    let on = fixture(0.5).open(
+        &RequestHead::default(),
+        (&crate::wire::grpc::WIRE, &crate::wire::grpc::WIRE),
+    );
     assert!(on.trace().is_sampled());
-    let mut off = fixture(0.0).open(&RequestHead::default(), (Wire::Grpc, Wire::Grpc));
+    let mut off = fixture(0.0).open(
+        &RequestHead::default(),
+        (&crate::wire::grpc::WIRE, &crate::wire::grpc::WIRE),
+    );
     assert!(!off.trace().is_sampled());
     let mut metadata = Metadata::new();
-    off.outbound(&mut metadata, Form::TtHeader);
+    off.outbound(&mut metadata, Propagation::Transit);
     let sent = metadata.get(Scope::Transit, "traceparent").unwrap();
     assert!(sent.ends_with(b"-00"));
 }
@@ -311,7 +331,10 @@ fn roots_are_sampled_by_ratio_and_keep_their_decision() {
 #[test]
 fn a_refused_stream_has_no_client_span() {
     let fixture = fixture(1.0);
-    let record = fixture.open(&RequestHead::default(), (Wire::Grpc, Wire::Grpc));
+    let record = fixture.open(
+        &RequestHead::default(),
+        (&crate::wire::grpc::WIRE, &crate::wire::grpc::WIRE),
+    );
     finish(record, &End::hop(HopKind::NoRoute, "no route"));
     let [server] = fixture.spans().try_into().unwrap();
     assert_eq!(server.status, SpanStatus::error("no route"));
@@ -323,7 +346,7 @@ fn with_tracing_off_metadata_is_left_alone() {
     let mut metadata = head(parent).metadata;
     let before = metadata.clone();
     let mut trace = Tracer::off().start(&head(parent));
-    trace.outbound(&mut metadata, Form::Grpc);
+    trace.outbound(&mut metadata, Propagation::Plain);
     assert_eq!(metadata, before);
     assert_eq!(trace.ids(), None);
 }
@@ -333,11 +356,12 @@ fn a_full_queue_drops_and_counts() {
     let fixture = fixture(1.0);
     drop(fixture.guard);
     let record = {
-        let series =
-            fixture
-                .telemetry
-                .metrics
-                .series(&Arc::from("in"), &Arc::from("r"), Wire::Grpc, None);
+        let series = fixture.telemetry.metrics.series(
+            &Arc::from("in"),
+            &Arc::from("r"),
+            &crate::wire::grpc::WIRE,
+            None,
+        );
         let info = StreamInfo {
             series,
             backend: Arc::from(""),
@@ -356,7 +380,10 @@ fn a_full_queue_drops_and_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_span_lasts_as_long_as_its_stream() {
     let fixture = fixture(1.0);
-    let record = fixture.open(&RequestHead::default(), (Wire::Grpc, Wire::Grpc));
+    let record = fixture.open(
+        &RequestHead::default(),
+        (&crate::wire::grpc::WIRE, &crate::wire::grpc::WIRE),
+    );
     tokio::time::advance(Duration::from_millis(1500)).await;
     finish(record, &End::complete(Metadata::new()));
     let [server] = fixture.spans().try_into().unwrap();

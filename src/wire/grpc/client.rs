@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net::held::Held;
-use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
+use crate::net::http2::{
+    self, ConnectionEnd, Control, Http2Config, ResetCode, ResponseFuture, SendRequest,
+};
 use crate::stream::{
     Cancel, End, Half, HopKind, Outbound, Party, Path, Processed, Received, RequestHead, Run,
 };
@@ -23,7 +23,7 @@ use crate::wire::grpc::{Deadline, StreamConfig, end, hop, metadata};
 /// One connection to a callee.
 #[derive(Debug, Clone)]
 pub struct Client {
-    requests: SendRequest<Bytes>,
+    requests: SendRequest,
     control: Control,
     held: Rc<Held>,
     active: Rc<Cell<usize>>,
@@ -88,8 +88,8 @@ impl Client {
     }
 
     /// Looks whether it idles: no stream lives on it, and none was opened since the last look.
-    /// Returns how many it has carried then. `h2` keeps the tables of as many as ever lived or were
-    /// remembered at once for as long as the connection lives.
+    /// Returns how many it has carried then. For as long as it lives it keeps the tables of as many
+    /// as ever lived or were remembered at once.
     #[must_use]
     pub fn idle_after(&self) -> Option<u64> {
         let (opened, seen) = self.opened.get();
@@ -113,9 +113,9 @@ impl Client {
     ///
     /// # Errors
     /// The connection is going away or gone; nothing was sent.
-    pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, h2::Error> {
+    pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, http2::Error> {
         // Its other streams may live on for long, and the connection with them.
-        let retire = |_: &h2::Error| self.retired.set(true);
+        let retire = |_: &http2::Error| self.retired.set(true);
         let requests = self.requests.clone().ready().await;
         let mut requests = requests.inspect_err(retire)?;
         let mut request = metadata::request(head);
@@ -172,18 +172,18 @@ enum Phase {
 }
 
 impl ClientStream {
-    fn failed(&self, error: &h2::Error) -> End {
-        match error.reason() {
-            Some(h2::Reason::CANCEL) if error.is_reset() && self.deadline_near() => End::hop(
+    fn failed(&self, error: &http2::Error) -> End {
+        match error.reset_code() {
+            Some(ResetCode::CANCEL) if self.deadline_near() => End::hop(
                 HopKind::Deadline,
                 "stream timeout, the callee reset the stream at its deadline",
             ),
-            Some(reason) if error.is_reset() => self
+            Some(code) => self
                 .hop
                 .as_ref()
-                .and_then(|_| end::from_ripcord_reset(reason.into()))
-                .unwrap_or_else(|| end::from_callee_reset(reason.into())),
-            _ => {
+                .and_then(|_| end::from_ripcord_reset(code))
+                .unwrap_or_else(|| end::from_callee_reset(code)),
+            None => {
                 let mut end = end::connection_lost(Party::Callee, Path::new(), &error.to_string());
                 if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
                     end.processed = Processed::No;
@@ -204,7 +204,7 @@ impl ClientStream {
         if !std::mem::replace(&mut self.half_closed, true)
             && let Some(sender) = &mut self.sender
         {
-            sender.reset(h2::Reason::NO_ERROR);
+            sender.reset(ResetCode::NO_ERROR);
         }
         Poll::Ready(Received::End(end))
     }
@@ -343,9 +343,9 @@ impl Outbound for ClientStream {
         match &self.hop {
             Some((hop, stream)) => {
                 hop.note(*stream, cancel, self.active.get());
-                hop.reset(sender, end::reset_of_cause(cancel.cause.code).into());
+                hop.reset(sender, end::reset_to_callee(cancel, true));
             }
-            None => sender.reset(h2::Reason::CANCEL),
+            None => sender.reset(end::reset_to_callee(cancel, false)),
         }
     }
 }

@@ -15,10 +15,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::stream::{
-    Business, Cancel, Cause, Class, Code, End, Failure, HopKind, How, Metadata, NON_TTSTREAM,
-    Party, Path, Processed, Reason, Scope, Status, TtCode, TypeId, UNKNOWN_METHOD, code,
+    Business, Cancel, CancelSignal, Cause, Class, Code, End, Failure, HopEnd, HopKind, Metadata,
+    NON_TTSTREAM, Party, Path, Processed, Reason, Scope, Status, TtCode, TypeId, UNKNOWN_METHOD,
+    code,
 };
 use crate::wire::grpc::metadata::{self, Place};
+use crate::wire::grpc::status::ResetCode;
 use crate::wire::grpc::{keys, status};
 use face::Face;
 
@@ -28,6 +30,15 @@ pub const MAX_TRAILERS: usize = 8 * 1024 - 256;
 
 /// The domain of the `google.rpc.ErrorInfo` beside an end that has no gRPC status of its own.
 pub const ERROR_DOMAIN: &str = "ripcord.dev";
+
+/// A Rst on TTHeader let go, as another hop carries it.
+const CARRIED_RST: CancelSignal = CancelSignal::named(keys::END_RST);
+
+/// An HTTP/2 RST_STREAM with this error code let go.
+#[must_use]
+pub const fn reset_signal(code: u32) -> CancelSignal {
+    CancelSignal::numbered("reset", code)
+}
 
 /// Causes that a reset code can stand for.
 const TTSTREAM_CODES: std::ops::RangeInclusive<u32> = 12_000..=12_999;
@@ -113,7 +124,7 @@ fn keep_text_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
 
 /// A callee's RST_STREAM.
 #[must_use]
-pub fn from_callee_reset(reason: u32) -> End {
+pub fn from_callee_reset(reason: ResetCode) -> End {
     let text = format!(
         "stream terminated by RST_STREAM with error code: {}",
         status::reset_name(reason)
@@ -129,7 +140,7 @@ pub fn from_callee_reset(reason: u32) -> End {
                 },
                 path: Path::from_origin(NON_TTSTREAM),
                 class: Class::Foreign,
-                how: How::Reset(reason),
+                signal: reset_signal(reason.0),
                 status: None,
             },
         );
@@ -142,7 +153,7 @@ pub fn from_callee_reset(reason: u32) -> End {
         }),
         Metadata::new(),
     );
-    end.processed = if reason == status::reset::REFUSED_STREAM {
+    end.processed = if reason == ResetCode::REFUSED_STREAM {
         Processed::No
     } else {
         Processed::Maybe
@@ -153,8 +164,8 @@ pub fn from_callee_reset(reason: u32) -> End {
 /// Another ripcord's RST_STREAM toward its caller, where the code is the cause; `None` where it is one
 /// of HTTP/2's own.
 #[must_use]
-pub fn from_ripcord_reset(reason: u32) -> Option<End> {
-    let known = TtCode::from_number(i32::try_from(reason).ok()?);
+pub fn from_ripcord_reset(reason: ResetCode) -> Option<End> {
+    let known = TtCode::from_number(i32::try_from(reason.0).ok()?);
     let cancel = Cancel {
         cause: Cause {
             code: known.number(),
@@ -162,7 +173,7 @@ pub fn from_ripcord_reset(reason: u32) -> Option<End> {
         },
         path: Path::from_origin(NON_TTSTREAM),
         class: Class::Foreign,
-        how: How::Reset(reason),
+        signal: reset_signal(reason.0),
         status: None,
     };
     Some(End::canceled(Party::Callee, cancel))
@@ -171,8 +182,8 @@ pub fn from_ripcord_reset(reason: u32) -> Option<End> {
 /// A caller's RST_STREAM. A ripcord that knows it talks to another one resets with the cause's
 /// number, which is then the cause. `path` is the way by which the stream came.
 #[must_use]
-pub fn from_caller_reset(reason: u32, path: Path, deadline_near: bool) -> End {
-    let (cause, text) = match i32::try_from(reason).map(TtCode::from_number) {
+pub fn from_caller_reset(reason: ResetCode, path: Path, deadline_near: bool) -> End {
+    let (cause, text) = match i32::try_from(reason.0).map(TtCode::from_number) {
         Ok(known) if known.text().is_some() => {
             (known.number(), known.text().unwrap_or_default().to_owned())
         }
@@ -188,24 +199,24 @@ pub fn from_caller_reset(reason: u32, path: Path, deadline_near: bool) -> End {
             ),
         ),
     };
-    by_caller(Cause { code: cause, text }, path, How::Reset(reason))
+    by_caller(Cause { code: cause, text }, path, reset_signal(reason.0))
 }
 
 /// A caller's RST_STREAM beside which another ripcord said more. It counts only if that ripcord would
 /// have sent this code.
 #[must_use]
-pub fn from_noted_reset(reason: u32, cause: Cause, path: Path) -> Option<End> {
-    (reset_of_cause(cause.code) == reason).then(|| by_caller(cause, path, How::Reset(reason)))
+pub fn from_noted_reset(reason: ResetCode, cause: Cause, path: Path) -> Option<End> {
+    (reset_of_cause(cause.code) == reason).then(|| by_caller(cause, path, reset_signal(reason.0)))
 }
 
 /// The code by which another ripcord is told that a stream was canceled: the cause itself, where it
 /// cannot be taken for one of HTTP/2's own.
 #[must_use]
-pub fn reset_of_cause(cause: i32) -> u32 {
+pub fn reset_of_cause(cause: i32) -> ResetCode {
     u32::try_from(cause)
         .ok()
         .filter(|cause| TTSTREAM_CODES.contains(cause))
-        .unwrap_or(status::reset::CANCEL)
+        .map_or(ResetCode::CANCEL, ResetCode)
 }
 
 /// A peer's connection is gone; `path` is the way by which a caller's stream came.
@@ -217,7 +228,7 @@ pub fn connection_lost(by: Party, path: Path, text: &str) -> End {
                 code: code::FOREIGN,
                 text: text.to_owned(),
             };
-            by_caller(cause, path, How::ConnectionLost)
+            by_caller(cause, path, CancelSignal::CONNECTION_LOST)
         }
         Party::Callee | Party::Hop => End::hop(HopKind::BackendLost, text),
     }
@@ -233,17 +244,60 @@ pub fn to_caller(end: &End, node: &str, carried: bool) -> HeaderMap {
 /// The RST_STREAM that tells a caller the end where a message is half written: then a reset is the
 /// only honest end. Another ripcord is told the cause, where that says no less than the status.
 #[must_use]
-pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> u32 {
+pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> ResetCode {
     let code = Code::from_number(Face::of(&end.reason, node).status.code);
     let cause = match &end.reason {
         Reason::Canceled(cancel) => Some(cancel.cause.code),
-        Reason::Hop(hop) => Some(hop.as_cancel(node).cause.code),
+        Reason::Hop(hop) => Some(hop.kind.cause()),
         Reason::Complete | Reason::Failed(_) => None,
     };
     match cause.filter(|cause| to_ripcord && status_of_cause(*cause) == code) {
-        Some(cause) if reset_of_cause(cause) != status::reset::CANCEL => reset_of_cause(cause),
+        Some(cause) if reset_of_cause(cause) != ResetCode::CANCEL => reset_of_cause(cause),
         Some(_) | None => status::to_reset(code),
     }
+}
+
+/// The RST_STREAM that tells a callee of a cancel. Another ripcord is told the cause.
+#[must_use]
+pub fn reset_to_callee(cancel: &Cancel, to_ripcord: bool) -> ResetCode {
+    match to_ripcord {
+        true => reset_of_cause(cancel.cause.code),
+        false => ResetCode::CANCEL,
+    }
+}
+
+/// Table: a hop's own end to gRPC status.
+const fn status_of_own(kind: HopKind) -> Code {
+    match kind {
+        HopKind::NoRoute | HopKind::PayloadMismatch => Code::Unimplemented,
+        HopKind::OverLimit | HopKind::SlowReceiver | HopKind::MessageTooLarge => {
+            Code::ResourceExhausted
+        }
+        HopKind::Unreachable | HopKind::BackendLost | HopKind::DrainOver => Code::Unavailable,
+        HopKind::Deadline | HopKind::Idle | HopKind::FirstResponse => Code::DeadlineExceeded,
+        HopKind::Undecodable
+        | HopKind::BadRequest
+        | HopKind::InvalidRequest
+        | HopKind::InvalidResponse
+        | HopKind::Panic => Code::Internal,
+    }
+}
+
+/// An own end in mid stream, as the cancel that the caller is told. Its status stands beside the
+/// cause where the cause alone reads as another.
+fn own_cancel(hop: &HopEnd, node: &str) -> Cancel {
+    let mut cancel = hop.to_caller(node);
+    cancel.status = own_status_beside(hop.kind).map(Box::new);
+    cancel
+}
+
+fn own_status_beside(kind: HopKind) -> Option<Status> {
+    let code = status_of_own(kind);
+    (code != status_of_cause(kind.cause())).then(|| Status {
+        code: code.number(),
+        message: String::new(),
+        details: None,
+    })
 }
 
 /// Table: a Rst's cause to gRPC status.
@@ -313,7 +367,7 @@ fn of_status(seen: Status) -> (Reason, Processed) {
                 },
                 path: Path::from_origin(NON_TTSTREAM),
                 class: Class::Foreign,
-                how: How::Status,
+                signal: CancelSignal::STATUS,
                 status: Some(Box::new(seen)),
             };
             (Reason::Canceled(cancel), Processed::Maybe)
@@ -395,14 +449,14 @@ fn business(trailers: &HeaderMap) -> Option<(i32, Option<Bytes>)> {
     Some((code, Some(carried::exact_extra(trailers, extra))))
 }
 
-fn by_caller(cause: Cause, path: Path, how: How) -> End {
+fn by_caller(cause: Cause, path: Path, signal: CancelSignal) -> End {
     End::canceled(
         Party::Caller,
         Cancel {
             cause,
             path,
             class: Class::Foreign,
-            how,
+            signal,
             status: None,
         },
     )

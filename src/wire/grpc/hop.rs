@@ -6,7 +6,7 @@
 //! does who receives the reset: without a note it has the number, and the names in `ripcord-hops`.
 //!
 //! The control stream is opened with the first cancel of a connection ([`outbound`]), so that a connection
-//! without one costs nothing and, since `h2` opens it in that same flush, no round trip is lost. It is
+//! without one costs nothing and, since it is opened in that same flush, no round trip is lost. It is
 //! served by a listener that keeps carried fields ([`inbound`]). Its messages have gRPC's framing; each is
 //! a `Metadata::pack` of the entries named here, in any order, others ignored.
 //!

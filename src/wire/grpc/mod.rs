@@ -1,5 +1,5 @@
 //! The gRPC wire over HTTP/2 (the gRPC project's PROTOCOL-HTTP2.md and statuscodes.md): frames to
-//! the neutral stream model and back, on the `h2` crate. Knows no other wire.
+//! the neutral stream model and back, on connections of `net::http2`. Knows no other wire.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::net::budget::Budget;
 use crate::net::held::Held;
 
+pub mod adapter;
 pub mod client;
 pub mod end;
 mod hop;
@@ -20,6 +21,8 @@ mod receive;
 mod send;
 pub mod server;
 pub mod status;
+
+pub use adapter::{NOT_GRPC, WIRE};
 
 /// A reset close to a stream's deadline is taken for the deadline: gRPC has no other sign
 /// than RST_STREAM(CANCEL). Close, since clocks start when a head is sent and when it is read, which a busy

@@ -1,15 +1,15 @@
 //! Whole messages out of an HTTP/2 body, with window capacity withheld for what is not yet taken.
 //!
-//! DATA is read at once (the `h2` crate budgets small unread frames for the whole connection), so
-//! the window is what bounds memory: capacity goes back when the other side took a message.
+//! DATA is read at once (HTTP/2 layers budget small unread frames for the whole connection), so the
+//! window is what bounds memory: capacity goes back when the other side took a message.
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::RecvStream;
 use http::HeaderMap;
 
 use crate::net::held::Share;
+use crate::net::http2::{self, RecvBody};
 use crate::net::signal::Signal;
 use crate::stream::{Boundary, PREFIX, Run};
 
@@ -27,7 +27,7 @@ pub(super) enum Got {
     /// The framing is broken.
     Broken(String),
     /// The stream or the connection failed.
-    Failed(h2::Error),
+    Failed(http2::Error),
 }
 
 /// After which no message comes; a value of its own, since a [`Got`] is large and each stream has room
@@ -37,7 +37,7 @@ enum Last {
     Eof,
     TooLarge(usize),
     Broken(Box<str>),
-    Failed(Box<h2::Error>),
+    Failed(Box<http2::Error>),
 }
 
 impl From<Last> for Got {
@@ -54,7 +54,7 @@ impl From<Last> for Got {
 /// The receiving side of one stream.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    body: RecvStream,
+    body: RecvBody,
     /// Whether `body` has anything new.
     signal: Signal,
     share: Share,
@@ -75,7 +75,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new(
-        body: RecvStream,
+        body: RecvBody,
         share: Share,
         max_message: usize,
         stream_window: u32,
@@ -133,7 +133,7 @@ impl Receiver {
     pub(super) fn poll_trailers(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
+    ) -> Poll<Result<Option<HeaderMap>, http2::Error>> {
         self.body.poll_trailers(cx)
     }
 
@@ -147,8 +147,7 @@ impl Receiver {
         let prepaid = self.prepaid.min(bytes);
         self.prepaid -= prepaid;
         self.share.credit(bytes, prepaid);
-        // An error means that the stream is gone, and its capacity with it.
-        let _ = self.body.flow_control().release_capacity(bytes - prepaid);
+        self.body.release_capacity(bytes - prepaid);
         self.prepay();
     }
 
@@ -164,7 +163,7 @@ impl Receiver {
         if bytes > 0 {
             self.prepaid_partial += bytes;
             self.share.prepay(bytes);
-            let _ = self.body.flow_control().release_capacity(bytes);
+            self.body.release_capacity(bytes);
         }
     }
 

@@ -1,12 +1,12 @@
 //! Messages into an HTTP/2 body, never more than the capacity that the peer granted, so that
-//! what `h2` holds can always be written, nor more than the connection may have waiting.
+//! what the connection holds can always be written, nor more than the connection may have waiting.
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::SendStream;
 use http::HeaderMap;
 
+use crate::net::http2::{self, ResetCode, SendBody};
 use crate::net::outbox::Desk;
 use crate::stream::{Boundary, Run};
 
@@ -16,13 +16,13 @@ const RESERVE: usize = 64 * 1024;
 /// The sending side of one stream.
 #[derive(Debug)]
 pub(super) struct Sender {
-    stream: SendStream<Bytes>,
+    stream: SendBody,
     desk: Desk,
     boundary: Boundary,
 }
 
 impl Sender {
-    pub(super) fn new(stream: SendStream<Bytes>, desk: Desk) -> Self {
+    pub(super) fn new(stream: SendBody, desk: Desk) -> Self {
         Self {
             stream,
             desk,
@@ -75,14 +75,14 @@ impl Sender {
         self.boundary.at_boundary()
     }
 
-    pub(super) fn reset(&mut self, reason: h2::Reason) {
-        self.stream.send_reset(reason);
+    pub(super) fn reset(&mut self, code: ResetCode) {
+        self.stream.send_reset(code);
     }
 
     pub(super) fn poll_reset(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<h2::Reason, h2::Error>> {
+    ) -> Poll<Result<ResetCode, http2::Error>> {
         self.stream.poll_reset(cx)
     }
 }

@@ -4,16 +4,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::net::held::Held;
-use crate::net::http2::Control;
+use crate::net::http2::{self, Control, RecvBody, ResetCode, Respond};
 use crate::stream::{
-    End, Half, HopKind, Hops, Inbound, NON_TTSTREAM, Party, Payload, Received, RequestHead,
-    ResponseHead, Run,
+    End, Half, HopKind, Hops, Inbound, NON_TTSTREAM, NativeCode, Party, Payload, Received,
+    RequestHead, ResponseHead, Run,
 };
 use crate::wire::grpc::hop::inbound::Notes;
 use crate::wire::grpc::receive::{Got, Receiver};
@@ -25,7 +22,7 @@ use crate::wire::grpc::{Deadline, StreamConfig, end, hop, keys, metadata};
 #[derive(Debug)]
 pub struct ServerStream {
     receiver: Receiver,
-    respond: SendResponse<Bytes>,
+    respond: Respond,
     sender: Option<Sender>,
     /// A head that waits for the first message or the end.
     held: Option<Box<ResponseHead>>,
@@ -86,8 +83,8 @@ impl Connection {
     /// metadata says so itself ([`Inbound::refusal`]).
     pub fn accept(
         &self,
-        request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
+        request: Request<RecvBody>,
+        mut respond: Respond,
     ) -> Option<(RequestHead, ServerStream)> {
         let config = &self.config;
         let (mut parts, body) = request.into_parts();
@@ -157,17 +154,16 @@ fn size(headers: &HeaderMap) -> usize {
 }
 
 impl ServerStream {
-    fn gone(&mut self, error: &h2::Error) -> End {
+    fn gone(&mut self, error: &http2::Error) -> End {
         self.over = true;
-        match error.reason() {
-            Some(reason) if error.is_reset() => self.reset_by_caller(reason),
-            _ => end::connection_lost(Party::Caller, self.hops.path(), &error.to_string()),
+        match error.reset_code() {
+            Some(code) => self.reset_by_caller(code),
+            None => end::connection_lost(Party::Caller, self.hops.path(), &error.to_string()),
         }
     }
 
-    fn reset_by_caller(&mut self, reason: h2::Reason) -> End {
+    fn reset_by_caller(&mut self, reason: ResetCode) -> End {
         self.over = true;
-        let reason = u32::from(reason);
         let note = self.noted.and_then(|stream| self.notes.take(stream));
         if let Some(end) = note.and_then(|n| end::from_noted_reset(reason, n.cause, n.path)) {
             return end;
@@ -266,10 +262,6 @@ impl Inbound for ServerStream {
         self.refusal.take().map(|end| *end)
     }
 
-    fn takes_compressed(&self) -> bool {
-        true
-    }
-
     fn send_head(&mut self, head: ResponseHead) {
         let explicit = head.explicit;
         self.held = Some(Box::new(head));
@@ -278,20 +270,21 @@ impl Inbound for ServerStream {
         }
     }
 
-    fn finish(&mut self, end: &End, node: &str) -> Option<u32> {
+    fn finish(&mut self, end: &End, node: &str) -> Option<NativeCode> {
         if std::mem::replace(&mut self.over, true) {
             return None;
         }
         self.control.urgent();
         if let Some(sender) = self.sender.as_mut().filter(|s| !s.at_boundary()) {
             let code = end::reset_to_caller(end, node, self.noted.is_some());
-            sender.reset(code.into());
+            sender.reset(code);
             return None;
         }
         let trailers = end::to_caller(end, node, self.config.carried);
         let told = trailers
             .get(keys::STATUS)
-            .and_then(|raw| raw.to_str().ok()?.parse().ok());
+            .and_then(|raw| raw.to_str().ok()?.parse().ok())
+            .map(NativeCode);
         let bare = self
             .held
             .as_ref()

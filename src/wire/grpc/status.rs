@@ -11,30 +11,14 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, general_purpose::STANDARD_NO_PAD};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 
+pub use crate::net::http2::ResetCode;
 pub use crate::stream::Code;
 
 mod details;
 pub use details::{ErrorInfo, decode_details, encode_details};
 
-/// HTTP/2 error codes that the tables name (RFC 9113, section 7).
-pub mod reset {
-    /// Not an error; without complete trailers before it, it is one.
-    pub const NO_ERROR: u32 = 0;
-    /// The peer broke the protocol.
-    pub const PROTOCOL_ERROR: u32 = 1;
-    /// The peer is broken.
-    pub const INTERNAL_ERROR: u32 = 2;
-    /// The only one after which a retry is always safe.
-    pub const REFUSED_STREAM: u32 = 7;
-    /// A cancel; from a caller also an expired deadline.
-    pub const CANCEL: u32 = 8;
-    /// Too much.
-    pub const ENHANCE_YOUR_CALM: u32 = 11;
-    /// TLS too weak.
-    pub const INADEQUATE_SECURITY: u32 = 12;
-    /// Kitex's private code for graceful shutdown.
-    pub const KITEX_GRACEFUL: u32 = 1000;
-}
+/// Kitex's private error code for graceful shutdown.
+pub const KITEX_GRACEFUL: ResetCode = ResetCode(1000);
 
 /// Everything outside 0x20-0x7E, and `%`.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
@@ -98,12 +82,12 @@ pub const fn of_http(status: u16) -> Code {
 
 /// The status that a RST_STREAM stands for (PROTOCOL-HTTP2.md, "Errors").
 #[must_use]
-pub const fn of_reset(code: u32) -> Code {
+pub const fn of_reset(code: ResetCode) -> Code {
     match code {
-        reset::CANCEL => Code::Cancelled,
-        reset::REFUSED_STREAM | reset::KITEX_GRACEFUL => Code::Unavailable,
-        reset::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
-        reset::INADEQUATE_SECURITY => Code::PermissionDenied,
+        ResetCode::CANCEL => Code::Cancelled,
+        ResetCode::REFUSED_STREAM | KITEX_GRACEFUL => Code::Unavailable,
+        ResetCode::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        ResetCode::INADEQUATE_SECURITY => Code::PermissionDenied,
         _ => Code::Internal,
     }
 }
@@ -111,11 +95,11 @@ pub const fn of_reset(code: u32) -> Code {
 /// The RST_STREAM that says a status when trailers cannot be written any more. UNAVAILABLE is not
 /// REFUSED_STREAM here: something was processed.
 #[must_use]
-pub const fn to_reset(code: Code) -> u32 {
+pub const fn to_reset(code: Code) -> ResetCode {
     match code {
-        Code::Cancelled | Code::DeadlineExceeded => reset::CANCEL,
-        Code::ResourceExhausted => reset::ENHANCE_YOUR_CALM,
-        Code::PermissionDenied => reset::INADEQUATE_SECURITY,
+        Code::Cancelled | Code::DeadlineExceeded => ResetCode::CANCEL,
+        Code::ResourceExhausted => ResetCode::ENHANCE_YOUR_CALM,
+        Code::PermissionDenied => ResetCode::INADEQUATE_SECURITY,
         Code::Ok
         | Code::Unknown
         | Code::InvalidArgument
@@ -129,32 +113,17 @@ pub const fn to_reset(code: Code) -> u32 {
         | Code::Unavailable
         | Code::DataLoss
         | Code::Unauthenticated
-        | Code::Other(_) => reset::INTERNAL_ERROR,
+        | Code::Other(_) => ResetCode::INTERNAL_ERROR,
     }
 }
 
-/// The name of an HTTP/2 error code.
+/// The name of an HTTP/2 error code, Kitex's own included; the number where it has none.
 #[must_use]
-pub fn reset_name(code: u32) -> String {
-    let name = match code {
-        0 => "NO_ERROR",
-        1 => "PROTOCOL_ERROR",
-        2 => "INTERNAL_ERROR",
-        3 => "FLOW_CONTROL_ERROR",
-        4 => "SETTINGS_TIMEOUT",
-        5 => "STREAM_CLOSED",
-        6 => "FRAME_SIZE_ERROR",
-        7 => "REFUSED_STREAM",
-        8 => "CANCEL",
-        9 => "COMPRESSION_ERROR",
-        10 => "CONNECT_ERROR",
-        11 => "ENHANCE_YOUR_CALM",
-        12 => "INADEQUATE_SECURITY",
-        13 => "HTTP_1_1_REQUIRED",
-        1000 => "KITEX_GRACEFUL_SHUTDOWN",
-        other => return other.to_string(),
-    };
-    name.to_owned()
+pub fn reset_name(code: ResetCode) -> String {
+    match code {
+        KITEX_GRACEFUL => "KITEX_GRACEFUL_SHUTDOWN".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Reads a `grpc-timeout`: one to eight digits and a unit.

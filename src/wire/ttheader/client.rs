@@ -9,15 +9,15 @@ use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
-    Cancel, Half, HopKind, Outbound, Party, Received, RequestHead, ResponseHead, Run, code,
+    Cancel, Half, HopKind, Outbound, Party, Received, RequestHead, ResponseHead, Run,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
-use crate::wire::ttheader::conn::shared::{DROPPED, Shared};
+use crate::wire::ttheader::conn::shared::{Shared, dropped};
 use crate::wire::ttheader::conn::{Conn, Dispatch, Slot};
 use crate::wire::ttheader::end;
 use crate::wire::ttheader::frame::{Frame, Kind};
@@ -52,7 +52,7 @@ impl Client {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let shared = Shared::new(config, Role::Client);
-        let driver = Conn::new(io, BytesMut::new(), Rc::clone(&shared), Caller);
+        let driver = Conn::new(io, Rc::clone(&shared), Caller);
         let client = Self {
             shared,
             last_id: Cell::new(0),
@@ -160,7 +160,7 @@ impl Dispatch for Caller {
     fn unreadable(&mut self, shared: &Rc<Shared>, stream_id: i32, text: &str) {
         match shared.find(stream_id) {
             Some(slot) => {
-                shared.break_off(&slot, HopKind::Undecodable, code::ILLEGAL_FRAME, text);
+                shared.break_off(&slot, HopKind::Undecodable, text);
             }
             None => count(&shared.config.counters.late_frames),
         }
@@ -180,7 +180,7 @@ fn header(shared: &Rc<Shared>, slot: &Rc<Slot>, info: &Info) {
         Verdict::Violation(text) => {
             count(&shared.config.counters.bad_frames);
             drop(inner);
-            shared.break_off(slot, HopKind::Undecodable, code::UNEXPECTED_HEADER, text);
+            shared.second_header(slot, HopKind::Undecodable, text);
         }
     }
 }
@@ -252,9 +252,11 @@ impl Outbound for ClientStream {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        let (_, cause, text) = DROPPED;
-        let cancel = self.shared.own_cancel(cause, text);
-        self.shared.cancel(&self.slot, &cancel);
+        if !self.slot.inner.borrow().state.is_closed()
+            && let Some(cancel) = dropped().to_callee(&self.shared.config.node)
+        {
+            self.shared.cancel(&self.slot, &cancel);
+        }
         self.shared.half_dropped(&self.slot);
     }
 }

@@ -23,7 +23,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::stream::{HopKind, code};
+use crate::stream::HopKind;
 use crate::wire::ttheader::conn::config::count;
 use crate::wire::ttheader::conn::pause::Pause;
 use crate::wire::ttheader::conn::shared::Shared;
@@ -89,8 +89,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
     D: Dispatch + Unpin,
 {
-    pub(crate) fn new(io: IO, first: BytesMut, shared: Rc<Shared>, dispatch: D) -> Self {
-        let decoder = Decoder::new(shared.config.limits(), first);
+    pub(crate) fn new(io: IO, shared: Rc<Shared>, dispatch: D) -> Self {
+        let decoder = Decoder::new(shared.config.limits(), BytesMut::new());
         Self {
             io,
             shared,
@@ -202,7 +202,7 @@ where
                 );
                 match shared.find(stream_id) {
                     Some(slot) => {
-                        shared.break_off(&slot, HopKind::MessageTooLarge, code::FOREIGN, &text);
+                        shared.break_off(&slot, HopKind::MessageTooLarge, &text);
                     }
                     None if kind == Kind::Header => {
                         self.dispatch.unreadable(shared, stream_id, &text);
@@ -245,12 +245,8 @@ where
             if let Some(slot) = slot {
                 count(&self.shared.config.counters.slow_streams);
                 self.shared.condemn(&slot);
-                self.shared.break_off(
-                    &slot,
-                    HopKind::SlowReceiver,
-                    code::FOREIGN,
-                    "the receiver did not keep up",
-                );
+                self.shared
+                    .break_off(&slot, HopKind::SlowReceiver, "the receiver did not keep up");
             }
             if abandoned.is_some() {
                 let now = self.decoder.assembling();
@@ -286,13 +282,13 @@ where
     /// The connection cannot go on: ends every stream and lets them say so.
     fn end_all(&mut self, text: &str) {
         self.shared.closing.set(true);
-        let (kind, cause) = match self.shared.role {
-            Role::Server => (HopKind::BadRequest, code::ILLEGAL_FRAME),
-            Role::Client => (HopKind::Undecodable, code::ILLEGAL_FRAME),
+        let kind = match self.shared.role {
+            Role::Server => HopKind::BadRequest,
+            Role::Client => HopKind::Undecodable,
         };
         let slots: Vec<_> = self.shared.slots.borrow().values().cloned().collect();
         for slot in slots {
-            self.shared.break_off(&slot, kind, cause, text);
+            self.shared.break_off(&slot, kind, text);
         }
         self.phase = Phase::Ending(Instant::now() + self.shared.config.cancel_grace);
     }

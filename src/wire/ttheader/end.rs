@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::stream::{
-    Business, Cancel, Cause, Class, Code, Cut, End, Exception, Failure, HopKind, How, Part, Party,
-    Path, Processed, Reason, Status, code, shorten,
+    Business, Cancel, CancelSignal, Cause, Class, Code, Cut, End, Exception, Failure, HopKind,
+    Part, Party, Path, Processed, Reason, Status, code, shorten,
 };
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{exception, keys, metadata};
@@ -24,6 +24,12 @@ const MAX_TEXT: usize = metadata::MAX_VALUE;
 
 /// What a Rst without a (readable) payload reads as (Kitex's `defaultRstException`).
 const DEFAULT_RST: (i32, &str) = (13, "rst");
+
+/// A Rst frame let go.
+pub const RST: CancelSignal = CancelSignal::named("rst");
+
+/// A caller's Trailer with an exception or a business error let go: it gave up.
+pub const TRAILER: CancelSignal = CancelSignal::named("trailer");
 
 /// Which frame ends the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,7 +135,7 @@ pub fn from_caller_trailer(info: &Info, payload: &Bytes) -> Option<End> {
             cause,
             path: Path::new(),
             class: Class::ByCaller,
-            how: How::Trailer,
+            signal: TRAILER,
             status: None,
         },
     ))
@@ -159,7 +165,7 @@ pub fn from_rst(by: Party, info: &Info, payload: &Bytes) -> End {
         cause,
         path,
         class,
-        how: How::Rst,
+        signal: RST,
         status: None,
     };
     match by {
@@ -188,7 +194,7 @@ pub fn connection_lost(by: Party, text: &str) -> End {
                 },
                 path: Path::new(),
                 class: Class::ByCaller,
-                how: How::ConnectionLost,
+                signal: CancelSignal::CONNECTION_LOST,
                 status: None,
             },
         ),
@@ -216,10 +222,10 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
         }
         Reason::Canceled(cancel) => rst(cancel, ctx, &mut cut),
         Reason::Hop(hop) if hop.kind.before_backend() => {
-            let text = format!("{}{}", status_prefix(hop.kind.status()), hop.text);
-            trailer(encode(ctx, &mut cut, hop.kind.code(), &text))
+            let text = format!("{}{}", status_prefix(status_of_own(hop.kind)), hop.text);
+            trailer(encode(ctx, &mut cut, hop.kind.cause(), &text))
         }
-        Reason::Hop(hop) => rst(&hop.as_cancel(ctx.node), ctx, &mut cut),
+        Reason::Hop(hop) => rst(&hop.to_caller(ctx.node), ctx, &mut cut),
     };
     let exact = match out.kind {
         TerminalKind::Trailer => {
@@ -228,7 +234,7 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
         TerminalKind::Rst => end.trailers.is_empty(),
     };
     if ctx.carried {
-        carried::write(end, ctx.node, exact, &mut cut, &mut out.strings);
+        carried::write(end, exact, &mut cut, &mut out.strings);
     }
     carried::bound(&mut out.strings, &mut cut);
     if ctx.carried && !cut.is_empty() {
@@ -241,6 +247,56 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
 #[must_use]
 pub fn to_callee(cancel: &Cancel, ctx: &EndContext<'_>) -> Terminal {
     rst(cancel, ctx, &mut Cut::default())
+}
+
+/// Table: the status of a hop's own end. A refusal's text names it; of an end in mid stream it is
+/// carried where its cause alone would read as another ([`own_status_beside`]).
+const fn status_of_own(kind: HopKind) -> Code {
+    match kind {
+        HopKind::NoRoute | HopKind::PayloadMismatch => Code::Unimplemented,
+        HopKind::OverLimit | HopKind::SlowReceiver | HopKind::MessageTooLarge => {
+            Code::ResourceExhausted
+        }
+        HopKind::Unreachable | HopKind::BackendLost | HopKind::DrainOver => Code::Unavailable,
+        HopKind::Deadline | HopKind::Idle | HopKind::FirstResponse => Code::DeadlineExceeded,
+        HopKind::Undecodable
+        | HopKind::BadRequest
+        | HopKind::InvalidRequest
+        | HopKind::InvalidResponse
+        | HopKind::Panic => Code::Internal,
+    }
+}
+
+/// Whether an own end's status is carried beside its cause. The causes of the others read as
+/// their status on every wire.
+const fn own_status_is_carried(kind: HopKind) -> bool {
+    match kind {
+        HopKind::SlowReceiver
+        | HopKind::MessageTooLarge
+        | HopKind::Undecodable
+        | HopKind::BadRequest
+        | HopKind::InvalidRequest
+        | HopKind::InvalidResponse
+        | HopKind::Panic => true,
+        HopKind::NoRoute
+        | HopKind::PayloadMismatch
+        | HopKind::OverLimit
+        | HopKind::Unreachable
+        | HopKind::BackendLost
+        | HopKind::DrainOver
+        | HopKind::Deadline
+        | HopKind::Idle
+        | HopKind::FirstResponse => false,
+    }
+}
+
+/// The status that is carried beside the cause of an own end.
+fn own_status_beside(kind: HopKind) -> Option<Status> {
+    own_status_is_carried(kind).then(|| Status {
+        code: status_of_own(kind).number(),
+        message: String::new(),
+        details: None,
+    })
 }
 
 /// The exception that stands for a gRPC status; the text names the status, since it is all that

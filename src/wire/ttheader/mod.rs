@@ -1,6 +1,7 @@
 //! The TTHeader streaming wire (CloudWeGo Kitex "ttstream", v0.16.3): frames to the neutral stream
 //! model and back. Knows no other wire. See PROTOCOL notes in each file for the rule's source.
 
+pub mod adapter;
 pub mod client;
 mod conn;
 pub mod end;
@@ -13,4 +14,5 @@ pub mod pingpong;
 pub mod server;
 mod state;
 
+pub use adapter::WIRE;
 pub use conn::config::{ConnConfig, Counters};

@@ -7,9 +7,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 use crate::stream::{Payload, RequestHead};
-use crate::wire::ttheader::header::{
-    self, BlockError, FLAG_STREAMING, Fixed, FramingError, Info, META, Prelude,
-};
+use crate::wire::ttheader::header::{self, BlockError, Fixed, FramingError, Info, META, Prelude};
 use crate::wire::ttheader::metadata;
 use crate::wire::ttheader::{exception, keys};
 
@@ -38,14 +36,10 @@ pub enum PingPongError {
     Block(#[from] BlockError),
 }
 
-/// Whether a TTHeader connection that begins with `first` speaks streaming; `None` when more bytes
-/// are needed to tell. It has the TTHeader magic already.
+/// Whether a connection that begins with `first` speaks TTHeader without its streaming flag.
 #[must_use]
-pub fn is_streaming(first: &[u8]) -> Option<bool> {
-    let [_, _, _, _, _, _, f0, f1, ..] = *first else {
-        return None;
-    };
-    Some(u16::from_be_bytes([f0, f1]) & FLAG_STREAMING != 0)
+pub fn speaks(first: &[u8]) -> bool {
+    matches!(first, [_, _, _, _, 0x10, 0x00, _, flags, ..] if flags & 0x02 == 0)
 }
 
 /// A connection's first request.
@@ -249,7 +243,7 @@ mod tests {
             (true, PROTOBUF_MAGIC),
         ] {
             let wire = request(framed, magic, 1);
-            assert_eq!(is_streaming(&wire), Some(false));
+            assert!(speaks(&wire));
             let parsed = parse(&wire).unwrap().unwrap();
             assert_eq!(parsed.head.service, "EchoService");
             assert_eq!(parsed.head.method, "Echo");
@@ -300,6 +294,6 @@ mod tests {
         let parsed = parse(&wire).unwrap().unwrap();
         assert_eq!(parsed.head.method, "");
         assert!(parse(b"GET / HTTP/1.1\r\n").is_err());
-        assert_eq!(is_streaming(&[0; 7]), None);
+        assert!(!speaks(&[0; 7]));
     }
 }

@@ -9,14 +9,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
-    End, Half, HopKind, Hops, Inbound, Party, Received, RequestHead, ResponseHead, Run, code,
+    End, Half, HopKind, Hops, Inbound, NativeCode, Party, Received, RequestHead, ResponseHead, Run,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
-use crate::wire::ttheader::conn::shared::{DROPPED, Shared};
+use crate::wire::ttheader::conn::shared::{Shared, dropped};
 use crate::wire::ttheader::conn::{Conn, Dispatch, Slot};
 use crate::wire::ttheader::end;
 use crate::wire::ttheader::frame::{Frame, Kind};
@@ -63,11 +62,10 @@ impl ServerHandle {
     }
 }
 
-/// Serves a connection whose first bytes (`first`) were read already, until it is over. Each
+/// Serves a connection until it is over. Each
 /// stream that the caller opens is given to `on_stream`, which spawns its task.
 pub async fn serve<IO>(
     io: IO,
-    first: BytesMut,
     config: Rc<ConnConfig>,
     handle: ServerHandle,
     on_stream: impl FnMut(RequestHead, ServerStream) + Unpin + 'static,
@@ -80,7 +78,7 @@ pub async fn serve<IO>(
         shared.closing.set(link.draining);
         link.shared = Some(Rc::clone(&shared));
     }
-    Conn::new(io, first, shared, Callee { on_stream }).await;
+    Conn::new(io, shared, Callee { on_stream }).await;
     handle.0.borrow_mut().shared = None;
 }
 
@@ -112,7 +110,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
     fn unreadable(&mut self, shared: &Rc<Shared>, stream_id: i32, text: &str) {
         match shared.find(stream_id) {
             Some(slot) => {
-                shared.break_off(&slot, HopKind::BadRequest, code::ILLEGAL_FRAME, text);
+                shared.break_off(&slot, HopKind::BadRequest, text);
             }
             // It may have been the Header: a caller must not wait for ever. Any other caller
             // drops the answer, since it knows no such stream.
@@ -205,7 +203,7 @@ fn second_header(shared: &Rc<Shared>, slot: &Rc<Slot>) {
     match verdict {
         Verdict::Violation(text) => {
             count(&shared.config.counters.bad_frames);
-            shared.break_off(slot, HopKind::BadRequest, code::UNEXPECTED_HEADER, text);
+            shared.second_header(slot, HopKind::BadRequest, text);
         }
         Verdict::Late | Verdict::Accept => count(&shared.config.counters.late_frames),
     }
@@ -246,15 +244,11 @@ impl Half for ServerStream {
 }
 
 impl Inbound for ServerStream {
-    fn takes_compressed(&self) -> bool {
-        false
-    }
-
     fn send_head(&mut self, head: ResponseHead) {
         self.shared.head(&self.slot, &head);
     }
 
-    fn finish(&mut self, end: &End, node: &str) -> Option<u32> {
+    fn finish(&mut self, end: &End, node: &str) -> Option<NativeCode> {
         self.shared.finish(&self.slot, end, node);
         None
     }
@@ -262,10 +256,12 @@ impl Inbound for ServerStream {
 
 impl Drop for ServerStream {
     fn drop(&mut self) {
-        let (kind, _, text) = DROPPED;
-        let end = End::hop(kind, text);
-        self.shared
-            .finish(&self.slot, &end, &self.shared.config.node);
+        if !self.slot.inner.borrow().state.is_closed() {
+            let hop = dropped();
+            let end = End::hop(hop.kind, hop.text);
+            self.shared
+                .finish(&self.slot, &end, &self.shared.config.node);
+        }
         self.shared.half_dropped(&self.slot);
     }
 }

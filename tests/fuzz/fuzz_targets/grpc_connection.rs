@@ -88,7 +88,7 @@ fuzz_target!(|input: &[u8]| {
                     world.serve(head, stream);
                 }
             };
-            http2::serve(io, BytesMut::new(), &http2_config(), control, on_request).await;
+            http2::serve(io, &http2_config(), control, on_request).await;
         }
     });
 });

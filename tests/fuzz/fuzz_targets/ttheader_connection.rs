@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
         } else {
             let on_stream = move |head, stream| world.serve(head, stream);
             let handle = ServerHandle::new();
-            server::serve(io, BytesMut::new(), config, handle.clone(), on_stream).await;
+            server::serve(io, config, handle.clone(), on_stream).await;
             assert_eq!(handle.streams(), 0, "no stream is left");
         }
     });

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ripcord::net::budget::Budget;
 use ripcord::stream::{
-    Cancel, Cause, Class, End, HopKind, How, Inbound, Metadata, Outbound, Path, Payload,
+    Cancel, Cause, Class, End, HopKind, CancelSignal, Inbound, Metadata, Outbound, Path, Payload,
     Received, RequestHead, ResponseHead, Run, Scope, code,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -319,7 +319,7 @@ async fn call(mode: u8, mut stream: impl Outbound) {
                 },
                 path: Path::from_origin("fuzz"),
                 class: Class::Foreign,
-                how: How::Reset(8),
+                signal: CancelSignal::numbered("reset", 8),
                 status: None,
             });
             return;

@@ -5,13 +5,25 @@
 use serde_json::{Value, json};
 
 use super::{in_the_middle, path_at, stage};
-use crate::support::chain::{
-    CALLEES, CALLERS, Callees, Chain, HOPS, NO_COLLECTOR, Run, Stage, Wire, node, nodes, wire,
+use crate::kit::Wire;
+use crate::kit::chain::{
+    CALLEES, CALLERS, Callees, Chain, HOPS, NO_COLLECTOR, Run, Stage, node, nodes, wire,
 };
-use crate::support::h2peer::{H2Callee, Play};
-use crate::support::lab::{Callee, Caller};
-use crate::support::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
-use crate::support::tt::Listener;
+use crate::kit::h2peer::{H2Callee, Play};
+use crate::kit::lab::{Callee, Caller};
+use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
+use crate::kit::trial::cases;
+use crate::kit::tt::Listener;
+
+cases! {
+    [Go] {
+        a_callers_cancel_crosses_six_hops,
+        each_hop_that_gives_up_an_idle_stream_is_named_at_every_node,
+        each_hops_deadline_is_named_at_every_node,
+        a_callees_cancel_crosses_six_hops,
+        each_hop_that_is_killed_is_noticed_at_every_node,
+    }
+}
 
 const CANCELED: &str = "user code invoking stream RPC with context processed by context.WithCancel \
                         or context.WithTimeout, then invoking cancel() actively";
@@ -94,9 +106,8 @@ fn caller_sees(run: &Run, cause: i64, status: i64, path: &[String]) {
     assert_like(&run.what, &run.caller_end(), &expected);
 }
 
-#[test]
 fn a_callers_cancel_crosses_six_hops() {
-    let Some(stage) = stage() else { return };
+    let stage = stage();
     let runs = every_pair(stage, "none", &op("cancel"));
     all_pass(stage, &runs);
     for run in &runs {
@@ -115,9 +126,8 @@ fn a_callers_cancel_crosses_six_hops() {
     }
 }
 
-#[test]
 fn each_hop_that_gives_up_an_idle_stream_is_named_at_every_node() {
-    let Some(stage) = stage() else { return };
+    let stage = stage();
     let mut all = Vec::new();
     for hop in 1..=HOPS {
         let runs = every_pair(stage, &format!("idle-r{hop}"), &op("recv"));
@@ -141,9 +151,8 @@ fn each_hop_that_gives_up_an_idle_stream_is_named_at_every_node() {
     }
 }
 
-#[test]
 fn each_hops_deadline_is_named_at_every_node() {
-    let Some(stage) = stage() else { return };
+    let stage = stage();
     let mut all = Vec::new();
     for hop in 1..=HOPS {
         for caller in CALLERS {
@@ -220,7 +229,6 @@ fn deadline(stage: &Stage, hop: usize, run: &Run) {
     caller_sees(run, 12015, 4, &path);
 }
 
-#[test]
 fn a_callees_cancel_crosses_six_hops() {
     let tt = Listener::start();
     // RST_STREAM(CANCEL): a gRPC callee that lets go has no more to say.
@@ -230,9 +238,7 @@ fn a_callees_cancel_crosses_six_hops() {
         grpc: grpc.address.clone(),
     };
     let chain = Chain::start(&callees, |_| NO_COLLECTOR.to_owned());
-    let Some(stage) = Stage::of_scripted(chain) else {
-        return;
-    };
+    let stage = Stage::of_scripted(chain);
     let mut wire = None;
     let mut opened = 0;
     for caller in CALLERS {
@@ -330,15 +336,12 @@ fn lost_path(caller: Caller, hop: usize, n: usize) -> Vec<String> {
     }
 }
 
-#[test]
 fn each_hop_that_is_killed_is_noticed_at_every_node() {
-    let start = |hop| std::thread::spawn(move || Some((hop, Stage::start()?)));
+    let start = |hop| std::thread::spawn(move || (hop, Stage::start()));
     let started: Vec<_> = (1..=HOPS).map(start).collect();
     let mut all = Vec::new();
     for stage in started {
-        let Some((hop, stage)) = stage.join().unwrap() else {
-            return;
-        };
+        let (hop, stage) = stage.join().unwrap();
         let runs = every_pair(&stage, "none", &op("recv"));
         all.push((hop, stage, runs));
     }
@@ -353,6 +356,8 @@ fn each_hop_that_is_killed_is_noticed_at_every_node() {
         for run in runs {
             killed(stage, *hop, run);
         }
-        stage.chain.is_idle((1..=HOPS).filter(|n| n != hop));
+        for n in (1..=HOPS).filter(|n| n != hop) {
+            stage.chain.hop(n).wait_idle();
+        }
     }
 }

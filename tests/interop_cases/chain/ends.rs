@@ -4,12 +4,20 @@ use serde_json::{Value, json};
 
 use super::stage;
 use crate::interop_cases::golden::{check, one_message, play_grpc, play_ttheader};
-use crate::support::chain::{CALLEES, CALLERS, Callees, Chain, HOPS, NO_COLLECTOR, Stage, nodes};
-use crate::support::h2peer::H2Callee;
-use crate::support::lab::{Callee, Caller};
-use crate::support::scenario::{Kind, Scenario, assert_like, recv, ret, scenario, send};
-use crate::support::table::rows;
-use crate::support::tt::Listener;
+use crate::kit::chain::{CALLEES, CALLERS, Callees, Chain, HOPS, NO_COLLECTOR, Stage, nodes};
+use crate::kit::h2peer::H2Callee;
+use crate::kit::lab::{Callee, Caller};
+use crate::kit::rows::rows;
+use crate::kit::scenario::{Kind, Scenario, assert_like, recv, ret, scenario, send};
+use crate::kit::trial::cases;
+use crate::kit::tt::Listener;
+
+cases! {
+    [Go] {
+        each_kind_of_end_crosses_six_hops,
+        every_row_of_the_golden_table_crosses_six_hops,
+    }
+}
 
 /// A stream whose handler takes one message, sets a trailer and returns so.
 fn returns(name: &str, how: Value) -> Scenario {
@@ -20,7 +28,7 @@ fn returns(name: &str, how: Value) -> Scenario {
 const BIZ: &str = "no % such é thing";
 
 /// What the caller's application prints of each.
-fn cases(caller: Caller, callee: Callee) -> Vec<(Scenario, Value)> {
+fn ends(caller: Caller, callee: Callee) -> Vec<(Scenario, Value)> {
     let tt = caller.is_ttheader();
     let trailer = json!({ "t-one": ["w1"] });
     let mut biz = ret("biz", 555, BIZ);
@@ -80,12 +88,11 @@ fn cases(caller: Caller, callee: Callee) -> Vec<(Scenario, Value)> {
     ]
 }
 
-#[test]
 fn each_kind_of_end_crosses_six_hops() {
-    let Some(stage) = stage() else { return };
+    let stage = stage();
     for caller in CALLERS {
         for callee in CALLEES {
-            let runs: Vec<_> = cases(caller, callee)
+            let runs: Vec<_> = ends(caller, callee)
                 .into_iter()
                 .map(|(case, expected)| (stage.run(caller, callee, &case), expected))
                 .collect();
@@ -96,7 +103,6 @@ fn each_kind_of_end_crosses_six_hops() {
     }
 }
 
-#[test]
 fn every_row_of_the_golden_table_crosses_six_hops() {
     let (ttheader, grpc) = (Listener::start(), H2Callee::start(play_grpc));
     let callees = Callees {
@@ -104,9 +110,7 @@ fn every_row_of_the_golden_table_crosses_six_hops() {
         grpc: grpc.address.clone(),
     };
     let chain = Chain::start(&callees, |_| NO_COLLECTOR.to_owned());
-    let Some(stage) = Stage::of_scripted(chain) else {
-        return;
-    };
+    let stage = Stage::of_scripted(chain);
     let mut runs = Vec::new();
     let mut streams = 0;
     for (callee, begin) in [

@@ -4,10 +4,18 @@
 use serde_json::{Value, json};
 
 use super::{in_the_middle, path_at};
-use crate::support::chain::{CALLEES, CALLERS, HOPS, Run, Stage, Wire, node, wire};
-use crate::support::collector::{Collector, Span};
-use crate::support::lab::{Callee, Caller, KITEX_CALLER};
-use crate::support::scenario::{Kind, op, recv, scenario, send};
+use crate::kit::Wire;
+use crate::kit::chain::{CALLEES, CALLERS, HOPS, Run, Stage, node, wire};
+use crate::kit::collector::{Collector, Span};
+use crate::kit::lab::{Callee, Caller, KITEX_CALLER};
+use crate::kit::scenario::{Kind, op, recv, scenario, send};
+use crate::kit::trial::cases;
+
+cases! {
+    [Go] {
+        a_chain_is_one_trace_in_the_collector,
+    }
+}
 
 /// OTLP's `SPAN_KIND_SERVER` and `SPAN_KIND_CLIENT`.
 const SERVER: u64 = 2;
@@ -127,14 +135,9 @@ fn assert_cancel(what: &str, span: &Span, expected: &[(&str, Value)]) {
     assert!(!span.attributes.contains_key("error.type"), "{what}");
 }
 
-#[test]
 fn a_chain_is_one_trace_in_the_collector() {
-    let Some(collector) = Collector::start() else {
-        return;
-    };
-    let Some(stage) = Stage::start_traced(&collector) else {
-        return;
-    };
+    let collector = Collector::start();
+    let stage = Stage::start_traced(&collector);
     let echo = || [send(3, 10), recv(3), op("close_send")];
     let whole = scenario("complete", Kind::Bidi, [op("echo")], echo());
     let canceled = in_the_middle(Kind::Bidi, "none", op("cancel"));

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
 use super::face::{Face, ascii_extra, prefix};
-use super::status_of_cause;
+use super::{CARRIED_RST, own_cancel, own_status_beside, status_of_cause};
 use crate::stream::{
-    Cancel, Cause, Class, Code, Exception, Failure, HopEnd, HopKind, How, Path, Processed, Reason,
-    Status, code, default_text,
+    Cancel, CancelSignal, Cause, Class, Code, Exception, Failure, HopEnd, HopKind, Path, Processed,
+    Reason, Status, code, default_text,
 };
 use crate::wire::grpc::metadata::put;
 use crate::wire::grpc::{keys, status};
@@ -55,7 +55,7 @@ fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
             let beside = if seen.code == status_of_cause(number).number() {
                 None
             } else {
-                Some(Box::new(HopKind::status_of_pair(number, seen.code)?))
+                Some(Box::new(own_status(number, seen.code)?))
             };
             let cancel = Cancel {
                 cause: Cause {
@@ -64,7 +64,7 @@ fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
                 },
                 path,
                 class,
-                how: How::Rst,
+                signal: CARRIED_RST,
                 status: beside,
             };
             Some((Reason::Canceled(cancel), Processed::Maybe))
@@ -77,7 +77,7 @@ fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
                 },
                 path,
                 class: Class::Foreign,
-                how: How::Status,
+                signal: CancelSignal::STATUS,
                 status: Some(Box::new(seen.clone())),
             };
             Some((Reason::Canceled(cancel), Processed::Maybe))
@@ -98,9 +98,17 @@ fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
                 kind,
                 text: seen.message.clone(),
             };
-            (kind.code() == number).then_some((Reason::Hop(hop), Processed::No))
+            (kind.cause() == number).then_some((Reason::Hop(hop), Processed::No))
         }
     }
+}
+
+/// The status number `code` beside `cause`, if an own end of another hop has both.
+fn own_status(cause: i32, code: u32) -> Option<Status> {
+    HopKind::ALL
+        .into_iter()
+        .filter(|kind| !kind.before_backend() && kind.cause() == cause)
+        .find_map(|kind| own_status_beside(kind).filter(|status| status.code == code))
 }
 
 /// The exact `biz-extra`, if it renders to the one that was seen.
@@ -147,11 +155,11 @@ pub(super) fn write(
         }
         Reason::Hop(hop) if hop.kind.before_backend() => {
             say(out, keys::END, hop.kind.name());
-            say(out, keys::CODE, &hop.kind.code().to_string());
+            say(out, keys::CODE, &hop.kind.cause().to_string());
             Processed::No
         }
         Reason::Hop(hop) => {
-            write_cancel(&hop.as_cancel(node), out);
+            write_cancel(&own_cancel(hop, node), out);
             Processed::Maybe
         }
     };
@@ -166,7 +174,7 @@ fn write_cancel(cancel: &Cancel, out: &mut HeaderMap) {
     if !wire.is_empty() {
         say(out, keys::PATH, &status::encode_message(&wire));
     }
-    if cancel.how == How::Status && cancel.status.is_some() {
+    if cancel.signal == CancelSignal::STATUS && cancel.status.is_some() {
         say(out, keys::END, keys::END_STATUS);
         return;
     }

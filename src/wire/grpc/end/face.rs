@@ -5,10 +5,10 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{ERROR_DOMAIN, status_of_cause, status_of_exception};
+use super::{ERROR_DOMAIN, own_cancel, status_of_cause, status_of_exception, status_of_own};
 use crate::stream::{
-    Business, Cancel, Code, Cut, Exception, Failure, How, Part, Path, Reason, Status, TtCode, code,
-    default_text,
+    Business, Cancel, CancelSignal, Code, Cut, Exception, Failure, Part, Path, Reason, Status,
+    TtCode, code, default_text,
 };
 use crate::wire::grpc::keys;
 use crate::wire::grpc::status::{ErrorInfo, encode_details};
@@ -35,12 +35,12 @@ impl Face {
             Reason::Failed(Failure::Business(found)) => Self::of_business(found),
             Reason::Canceled(cancel) => Self::of_cancel(cancel),
             Reason::Hop(hop) if hop.kind.before_backend() => Self::plain(explained(
-                hop.kind.status(),
+                status_of_own(hop.kind),
                 hop.text.clone(),
                 hop.kind.name().to_ascii_uppercase(),
-                vec![("code", hop.kind.code().to_string())],
+                vec![("code", hop.kind.cause().to_string())],
             )),
-            Reason::Hop(hop) => Self::of_cancel(&hop.as_cancel(node)),
+            Reason::Hop(hop) => Self::of_cancel(&own_cancel(hop, node)),
         }
     }
 
@@ -74,7 +74,7 @@ impl Face {
     }
 
     fn of_cancel(cancel: &Cancel) -> Self {
-        if let (How::Status, Some(status)) = (cancel.how, &cancel.status) {
+        if let (CancelSignal::STATUS, Some(status)) = (cancel.signal, &cancel.status) {
             return Self::plain(Status::clone(status));
         }
         let code = match &cancel.status {

@@ -27,7 +27,7 @@ fn rst(text: &str, path: &str) -> End {
             },
             path: Path::parse(path),
             class: Class::ByCallee,
-            how: How::Rst,
+            signal: CARRIED_RST,
             status: None,
         },
     )
@@ -112,9 +112,9 @@ fn a_half_written_message_ends_in_a_reset() {
         (&hop(HopKind::SlowReceiver), 11, 11),
         (&hop(HopKind::BackendLost), 2, 12013),
     ] {
-        assert_eq!(reset_to_caller(end, "hop", false), plain);
-        assert_eq!(reset_to_caller(end, "hop", true), to_ripcord);
-        let read = from_ripcord_reset(to_ripcord);
+        assert_eq!(reset_to_caller(end, "hop", false).0, plain);
+        assert_eq!(reset_to_caller(end, "hop", true).0, to_ripcord);
+        let read = from_ripcord_reset(ResetCode(to_ripcord));
         assert_eq!(read.is_some(), to_ripcord > 12_000);
         if let Some(Reason::Canceled(cancel)) = read.map(|end| end.reason) {
             let face = Face::of(&end.reason, "hop").status.code;
@@ -130,7 +130,7 @@ fn what_stands_beside_a_reset_counts_only_if_it_agrees() {
             code,
             text: "why".into(),
         };
-        from_noted_reset(reason, cause, Path::parse("a,b"))
+        from_noted_reset(ResetCode(reason), cause, Path::parse("a,b"))
     };
     let Some(End {
         reason: Reason::Canceled(cancel),
@@ -158,8 +158,8 @@ fn what_stands_beside_a_reset_counts_only_if_it_agrees() {
 fn a_hops_status_is_kept_beside_its_cause_only_where_the_table_differs() {
     for kind in HopKind::ALL {
         if !kind.before_backend() {
-            let same = status_of_cause(kind.code()) == kind.status();
-            assert_eq!(kind.status_beside().is_none(), same, "{kind:?}");
+            let same = status_of_cause(kind.cause()) == status_of_own(kind);
+            assert_eq!(own_status_beside(kind).is_none(), same, "{kind:?}");
         }
     }
 }

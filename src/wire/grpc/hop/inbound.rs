@@ -6,14 +6,12 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
-use h2::RecvStream;
-use h2::server::SendResponse;
+use bytes::BytesMut;
 use tokio::task::spawn_local;
 
 use super::{MAX_NOTE, Note, answer};
 use crate::net::held::Held;
-use crate::net::http2::Control;
+use crate::net::http2::{Control, RecvBody, Respond};
 use crate::stream::{Message, PREFIX, Run};
 use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::status::Code;
@@ -89,8 +87,8 @@ impl Notes {
     /// other stream.
     pub(in crate::wire::grpc) fn serve(
         self: &Rc<Self>,
-        body: RecvStream,
-        mut respond: SendResponse<Bytes>,
+        body: RecvBody,
+        mut respond: Respond,
         held: &Rc<Held>,
         stream_window: u32,
     ) {

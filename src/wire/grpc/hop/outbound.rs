@@ -12,19 +12,17 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
-use h2::client::{ResponseFuture, SendRequest};
 use http::Request;
 use tokio::time::Sleep;
 
 use super::{CONTROL, Note};
-use crate::net::http2::Control;
+use crate::net::http2::{Control, ResetCode, ResponseFuture, SendBody, SendRequest};
 use crate::stream::{Cancel, RequestHead};
 use crate::wire::grpc::metadata;
 use crate::wire::grpc::send::Sender;
 
-/// Bytes of notes that are given to `h2` before the control stream has capacity: it has none before
-/// it is written for the first time, and a storm begins with many cancels.
+/// Bytes of notes that are given to the connection before the control stream has capacity: it has
+/// none before it is written for the first time, and a storm begins with many cancels.
 const UNASSIGNED: usize = 256 * 1024;
 
 /// One connection's way to say more of a cancel than its number. No task of its own: it does
@@ -32,7 +30,7 @@ const UNASSIGNED: usize = 256 * 1024;
 /// does not keep an idle one open.
 #[derive(Debug)]
 pub(in crate::wire::grpc) struct Hop {
-    requests: SendRequest<Bytes>,
+    requests: SendRequest,
     /// The next stream's name: begins anywhere, so that no two connections have the same.
     next: Cell<u64>,
     control: RefCell<ControlStream>,
@@ -51,13 +49,13 @@ enum ControlStream {
 #[derive(Debug)]
 struct Open {
     answer: ResponseFuture,
-    body: SendStream<Bytes>,
+    body: SendBody,
     /// What is left of [`UNASSIGNED`].
     unassigned: usize,
 }
 
 impl Hop {
-    pub(in crate::wire::grpc) fn new(requests: SendRequest<Bytes>) -> Rc<Self> {
+    pub(in crate::wire::grpc) fn new(requests: SendRequest) -> Rc<Self> {
         Rc::new(Self {
             requests,
             next: Cell::new(RandomState::new().build_hasher().finish()),
@@ -103,9 +101,9 @@ impl Hop {
         }
     }
 
-    /// Resets a stream, behind all that was noted and in the same flush. `h2` writes one frame of
-    /// each stream in turn: a reset given to it now would come before the notes that wait.
-    pub(in crate::wire::grpc) fn reset(&self, stream: Sender, code: h2::Reason) {
+    /// Resets a stream, behind all that was noted and in the same flush. The connection writes one
+    /// frame of each stream in turn: a reset given to it now would come before the notes that wait.
+    pub(in crate::wire::grpc) fn reset(&self, stream: Sender, code: ResetCode) {
         let waiting = &mut *self.parting.0.borrow_mut();
         let behind = waiting.noted;
         waiting.resets.push_back(Reset {
@@ -180,9 +178,9 @@ pub(in crate::wire::grpc) struct Parting(Rc<RefCell<Waiting>>);
 struct Waiting {
     /// Streams that are to be reset, in order.
     resets: VecDeque<Reset>,
-    /// Notes that were given to `h2`.
+    /// Notes that were given to the connection.
     noted: u64,
-    /// How many of them `h2` is done with: wrote them, in their order, or dropped all.
+    /// How many of them it is done with: wrote them, in their order, or dropped all.
     done: Arc<AtomicU64>,
     /// A control stream that is over: dropping its handles would take back what is not yet written.
     open: Option<Open>,
@@ -194,12 +192,13 @@ struct Waiting {
 #[derive(Debug)]
 struct Reset {
     stream: Sender,
-    code: h2::Reason,
-    /// How many notes `h2` had been given: its own, if there is one, is among them.
+    code: ResetCode,
+    /// How many notes the connection had been given: its own, if there is one, is among them.
     behind: u64,
 }
 
-/// A note that says when `h2` is done with it.
+/// A note that says when the connection is done with it: when this is dropped
+/// ([`SendBody::send_data`]).
 struct Counted {
     note: Bytes,
     done: Arc<AtomicU64>,
@@ -285,8 +284,8 @@ impl Waiting {
         }
     }
 
-    /// The streams whose reset can be written now. While the socket is full, `h2` wrote less than it
-    /// could: a reset waits for its note then, or it would take the place of what its stream had
+    /// The streams whose reset can be written now. While the socket is full, less was written than
+    /// could be: a reset waits for its note then, or it would take the place of what its stream had
     /// queued, and leave long before. Once the socket takes all, which is never behind more than the
     /// connection may queue ([`Desk`](crate::net::outbox::Desk)), a note that the peer's windows keep back
     /// delays none.

@@ -12,7 +12,7 @@ use super::*;
 use crate::net::budget::Budget;
 use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
 use crate::stream::{
-    Class, End, Half, HopKind, Hops, How, Inbound, MARK, Outbound, Reason, Received, RequestHead,
+    Class, End, Half, HopKind, Hops, Inbound, MARK, Outbound, Reason, Received, RequestHead,
     ResponseHead, Run,
 };
 use crate::testing;
@@ -70,7 +70,7 @@ impl Pair {
                     .borrow_mut()
                     .extend(connection.accept(request, respond));
             };
-            http2::serve(theirs, BytesMut::new(), &http2, remote, on_request).await
+            http2::serve(theirs, &http2, remote, on_request).await
         });
         let (client, driven) = connect(ours, to_ripcord).await;
         Self {
@@ -121,7 +121,7 @@ fn cancel(code: i32, text: &str) -> Cancel {
         },
         path: Path::parse("origin,b,a"),
         class: Class::ByCaller,
-        how: How::Rst,
+        signal: crate::stream::CancelSignal::named("rst"),
         status: None,
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use h2::SendStream;
 use http::Request;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::net::budget::Budget;
 use crate::net::held::Held;
+use crate::net::http2::{Control, Http2Config, SendBody};
 use crate::stream::Message;
 use crate::testing::local;
 
@@ -18,23 +19,29 @@ const WINDOW: usize = 64 * 1024;
 const MESSAGE: usize = 100 * 1024;
 
 /// A receiver whose body the test writes; both connections are driven.
-async fn body() -> (SendStream<Bytes>, Receiver) {
+async fn body() -> (SendBody, Receiver) {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
-    let client = h2::client::handshake(theirs);
-    let mut builder = h2::server::Builder::new();
-    builder
-        .initial_window_size(WINDOW as u32)
-        .initial_connection_window_size(16 * WINDOW as u32);
-    let server = builder.handshake::<_, Bytes>(ours);
-    let (client, server) = tokio::join!(client, server);
-    let ((mut requests, client), mut server) = (client.unwrap(), server.unwrap());
-    tokio::task::spawn_local(client);
-    let request = Request::new(());
-    let (_response, send) = requests.send_request(request, false).unwrap();
-    let (request, respond) = server.accept().await.unwrap().unwrap();
+    let config = Http2Config {
+        stream_window: WINDOW as u32,
+        connection_window: 16 * WINDOW as u32,
+        ..Http2Config::default()
+    };
+    let connecting = http2::connect(theirs, &config, Control::default());
+    let (mut requests, driver) = connecting.await.unwrap();
+    tokio::task::spawn_local(driver);
+    let (accept, accepted) = oneshot::channel();
     tokio::task::spawn_local(async move {
-        let _open = (_response, respond, requests);
-        while server.accept().await.is_some() {}
+        let mut accept = Some(accept);
+        let on_request = |request, respond| {
+            let _ = accept.take().unwrap().send((request, respond));
+        };
+        http2::serve(ours, &config, Control::default(), on_request).await
+    });
+    let (response, send) = requests.send_request(Request::new(()), false).unwrap();
+    let (request, respond) = accepted.await.unwrap();
+    tokio::task::spawn_local(async move {
+        let _open = (response, respond, requests);
+        std::future::pending::<()>().await;
     });
     let held = Held::new(
         16 * WINDOW,
@@ -48,7 +55,7 @@ async fn body() -> (SendStream<Bytes>, Receiver) {
 }
 
 /// Sends messages of [`MESSAGE`] bytes for as long as it is let.
-async fn send_all(mut send: SendStream<Bytes>) {
+async fn send_all(mut send: SendBody) {
     let mut one = Run::new();
     loop {
         one.push_message(false, vec![7; MESSAGE].into());

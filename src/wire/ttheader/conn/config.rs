@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::net::budget::Budget;
+use crate::net::connection::CounterRow;
 use crate::wire::ttheader::frame::Limits;
 
 /// The settings of a connection, in either role.
@@ -107,22 +108,32 @@ impl Counters {
         Arc::new(Self::default())
     }
 
-    /// Every counter with its name, for telemetry.
+    /// Each counter, as `/metrics` shows it.
     #[must_use]
-    pub fn snapshot(&self) -> [(&'static str, u64); 10] {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        [
-            ("late_frames", read(&self.late_frames)),
-            ("bad_frames", read(&self.bad_frames)),
-            ("lost_framing", read(&self.lost_framing)),
-            ("oversized_messages", read(&self.oversized_messages)),
-            ("paused_reads", read(&self.paused_reads)),
-            ("slow_streams", read(&self.slow_streams)),
-            ("grace_closes", read(&self.grace_closes)),
-            ("over_limit", read(&self.over_limit)),
-            ("drained", read(&self.drained)),
-            ("lost_connections", read(&self.lost_connections)),
-        ]
+    pub fn rows(self: &Arc<Self>) -> Vec<CounterRow> {
+        type Of = fn(&Counters) -> &AtomicU64;
+        let read: [(&'static str, Of); 10] = [
+            ("late_frames", |c| &c.late_frames),
+            ("bad_frames", |c| &c.bad_frames),
+            ("lost_framing", |c| &c.lost_framing),
+            ("oversized_messages", |c| &c.oversized_messages),
+            ("paused_reads", |c| &c.paused_reads),
+            ("slow_streams", |c| &c.slow_streams),
+            ("grace_closes", |c| &c.grace_closes),
+            ("over_limit", |c| &c.over_limit),
+            ("drained", |c| &c.drained),
+            ("lost_connections", |c| &c.lost_connections),
+        ];
+        let row = |(event, of): (&'static str, Of)| {
+            let counters = Arc::clone(self);
+            CounterRow {
+                name: "ripcord_ttheader_events_total",
+                help: "What happened on TTHeader connections",
+                label: Some(("event", event)),
+                read: Box::new(move || of(&counters).load(Ordering::Relaxed)),
+            }
+        };
+        read.into_iter().map(row).collect()
     }
 }
 

@@ -13,9 +13,7 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use crate::stream::{
-    Cancel, Cause, Class, End, HopKind, How, Party, Path, Received, ResponseHead, Run, code,
-};
+use crate::stream::{Cancel, End, HopEnd, HopKind, Party, Received, ResponseHead, Run, code};
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
 use crate::wire::ttheader::conn::out::Out;
 use crate::wire::ttheader::conn::slot::{Inner, Slot};
@@ -161,33 +159,42 @@ impl Shared {
         self.forget(slot);
     }
 
-    /// This hop ends the stream by itself. A callee is told at once with `cause`; a caller by the
-    /// half's `finish`.
-    pub(crate) fn break_off(&self, slot: &Rc<Slot>, kind: HopKind, cause: i32, text: &str) {
+    /// This hop ends the stream by itself. A callee is told at once; a caller by the half's
+    /// `finish`.
+    pub(crate) fn break_off(&self, slot: &Rc<Slot>, kind: HopKind, text: &str) {
+        let hop = HopEnd {
+            kind,
+            text: text.to_owned(),
+        };
+        let cancel = hop.to_callee(&self.config.node);
+        self.end_own(slot, hop, cancel);
+    }
+
+    /// The same for a second Header: the callee is told Kitex's own code for it, which says more
+    /// than the cause that the caller hears.
+    pub(crate) fn second_header(&self, slot: &Rc<Slot>, kind: HopKind, text: &str) {
+        let hop = HopEnd {
+            kind,
+            text: text.to_owned(),
+        };
+        let mut cancel = hop.to_callee(&self.config.node);
+        if let Some(cancel) = &mut cancel {
+            cancel.cause.code = code::UNEXPECTED_HEADER;
+        }
+        self.end_own(slot, hop, cancel);
+    }
+
+    fn end_own(&self, slot: &Rc<Slot>, hop: HopEnd, to_callee: Option<Cancel>) {
         {
             let mut inner = slot.inner.borrow_mut();
             if !inner.state.break_off() {
                 return;
             }
-            let dropped = inner.set_end(End::hop(kind, text), true);
+            let dropped = inner.set_end(End::hop(hop.kind, hop.text), true);
             self.credit(&mut inner, dropped);
         }
-        if self.role == Role::Client {
-            self.cancel(slot, &self.own_cancel(cause, text));
-        }
-    }
-
-    /// The cancel of a stream that this hop gave up.
-    pub(crate) fn own_cancel(&self, cause: i32, text: &str) -> Cancel {
-        Cancel {
-            cause: Cause {
-                code: cause,
-                text: text.to_owned(),
-            },
-            path: Path::from_origin(&self.config.node),
-            class: Class::ByCaller,
-            how: How::Rst,
-            status: None,
+        if let (Role::Client, Some(cancel)) = (self.role, to_callee) {
+            self.cancel(slot, &cancel);
         }
     }
 
@@ -459,5 +466,9 @@ impl Drop for Shared {
 }
 
 /// What this hop tells of a stream whose half was dropped before its end.
-pub(crate) const DROPPED: (HopKind, i32, &str) =
-    (HopKind::Panic, code::FOREIGN, "the stream's task is gone");
+pub(crate) fn dropped() -> HopEnd {
+    HopEnd {
+        kind: HopKind::Panic,
+        text: "the stream's task is gone".to_owned(),
+    }
+}

@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 
-use super::{status_exception, status_prefix};
+use super::{own_status_beside, status_exception, status_of_own, status_prefix};
 use crate::stream::{
-    Business, Cancel, Class, Code, Cut, End, Entry, Exception, Failure, HopEnd, HopKind, How, Part,
-    Processed, Reason, Status, UNKNOWN_METHOD, code,
+    Business, Cancel, CancelSignal, Class, Code, Cut, End, Entry, Exception, Failure, HopEnd,
+    HopKind, Part, Processed, Reason, Status, UNKNOWN_METHOD, code,
 };
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{keys, metadata};
@@ -60,8 +60,10 @@ impl Carried {
     pub(super) fn exception(&self, exception: Exception) -> (Reason, Processed) {
         if let Some(kind) = self.end
             && kind.before_backend()
-            && kind.code() == exception.type_id
-            && let Some(text) = exception.text.strip_prefix(&status_prefix(kind.status()))
+            && kind.cause() == exception.type_id
+            && let Some(text) = exception
+                .text
+                .strip_prefix(&status_prefix(status_of_own(kind)))
         {
             let hop = HopEnd {
                 kind,
@@ -98,7 +100,7 @@ impl Carried {
             return cancel;
         };
         if Code::from_number(code) == Code::Cancelled && cancel.cause.code == code::FOREIGN {
-            cancel.how = How::Status;
+            cancel.signal = CancelSignal::STATUS;
             cancel.class = Class::Foreign;
             cancel.status = Some(Box::new(Status {
                 code,
@@ -106,21 +108,23 @@ impl Carried {
                 details: self.details.clone(),
             }));
         } else {
-            cancel.status = HopKind::status_of_pair(cancel.cause.code, code).map(Box::new);
+            cancel.status = own_status(cancel.cause.code, code).map(Box::new);
         }
         cancel
     }
 }
 
+/// The status number `code` beside `cause`, if an own end of another hop has both.
+fn own_status(cause: i32, code: u32) -> Option<Status> {
+    HopKind::ALL
+        .into_iter()
+        .filter(|kind| kind.cause() == cause)
+        .find_map(|kind| own_status_beside(kind).filter(|status| status.code == code))
+}
+
 /// Adds what the frame of `end` does not say; `exact` if that is not its trailers. What is too long
 /// for a string is cut.
-pub(super) fn write(
-    end: &End,
-    node: &str,
-    exact: bool,
-    cut: &mut Cut,
-    out: &mut Vec<(Bytes, Bytes)>,
-) {
+pub(super) fn write(end: &End, exact: bool, cut: &mut Cut, out: &mut Vec<(Bytes, Bytes)>) {
     let mut usual = Processed::Yes;
     match &end.reason {
         Reason::Complete | Reason::Failed(Failure::Exception(_)) => {}
@@ -140,7 +144,9 @@ pub(super) fn write(
         }
         Reason::Hop(hop) => {
             usual = Processed::Maybe;
-            write_cancel(&hop.as_cancel(node), cut, out);
+            if let Some(status) = own_status_beside(hop.kind) {
+                write_status(&status, cut, out);
+            }
         }
     }
     if end.processed != usual {

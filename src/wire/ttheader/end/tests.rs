@@ -88,7 +88,7 @@ fn a_callers_trailer_is_a_half_close_or_a_cancel() {
     let Reason::Canceled(cancel) = end.reason else {
         panic!("{end:?}")
     };
-    assert_eq!((cancel.cause.code, cancel.how), (6, How::Trailer));
+    assert_eq!((cancel.cause.code, cancel.signal), (6, TRAILER));
     let end = from_caller_trailer(&info(&[("biz-status", "9")]), &Bytes::new()).unwrap();
     assert!(matches!(end.reason, Reason::Canceled(c) if c.cause.code == 9));
 }
@@ -108,7 +108,10 @@ fn the_hops_own_ends_cross_to_another_ripcord() {
             let Reason::Hop(hop) = &end.reason else {
                 panic!()
             };
-            assert_eq!(crossed.reason, Reason::Canceled(hop.as_cancel("hop")));
+            let mut cancel = hop.to_caller("hop");
+            cancel.signal = RST;
+            cancel.status = own_status_beside(kind).map(Box::new);
+            assert_eq!(crossed.reason, Reason::Canceled(cancel));
         }
     }
 }

@@ -64,7 +64,7 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
                     .extend(connection.accept(request, respond));
             };
             let http2 = Http2Config::default();
-            http2::serve(theirs, BytesMut::new(), &http2, control, on_request).await
+            http2::serve(theirs, &http2, control, on_request).await
         });
         let (requests, driver) = h2::client::handshake(ours).await.unwrap();
         spawn_local(async move { driver.await.unwrap() });

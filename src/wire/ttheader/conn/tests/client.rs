@@ -1,7 +1,7 @@
 //! The client role of a connection against scripted frames, in memory. Knows no bridge.
 
 use super::*;
-use crate::stream::{Cancel, Cause, Class, How, Outbound, Party, Path};
+use crate::stream::{Cancel, Cause, Class, Outbound, Party, Path};
 
 fn cancel() -> Cancel {
     let mut path = Path::from_origin("A");
@@ -13,7 +13,7 @@ fn cancel() -> Cancel {
         },
         path,
         class: Class::ByCaller,
-        how: How::Rst,
+        signal: crate::wire::ttheader::end::RST,
         status: None,
     }
 }

@@ -202,7 +202,6 @@ impl Server {
         let budget = Arc::clone(&config.budget);
         let done = spawn_local(serve(
             ours,
-            BytesMut::new(),
             Rc::new(config),
             handle.clone(),
             move |head, stream| {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::stream::{Cancel, Cause, Class, How, Inbound, Metadata, Outbound, Path};
+use crate::stream::{Cancel, Cause, Class, Inbound, Metadata, Outbound, Path};
 
 #[derive(Clone, Copy, Debug)]
 enum Leave {
@@ -89,7 +89,7 @@ async fn call(
             },
             path: Path::from_origin("A"),
             class: Class::ByCaller,
-            how: How::Rst,
+            signal: crate::wire::ttheader::end::RST,
             status: None,
         });
     }
@@ -149,7 +149,6 @@ async fn storm(scripts: Vec<Script>, pipe: usize, stream_budget: usize) {
     let handle = ServerHandle::new();
     let served = spawn_local(serve(
         callee,
-        BytesMut::new(),
         Rc::clone(&config),
         handle.clone(),
         move |head, stream| {
@@ -188,7 +187,8 @@ async fn storm(scripts: Vec<Script>, pipe: usize, stream_budget: usize) {
     }
     assert_eq!(client.active() + handle.streams(), 0);
     assert_eq!(config.budget.used(), 0);
-    for (name, count) in config.counters.snapshot() {
+    for row in config.counters.rows() {
+        let (name, count) = (row.label.unwrap().1, (row.read)());
         if !matches!(name, "late_frames" | "paused_reads") {
             assert_eq!(count, 0, "{name}");
         }

@@ -1,0 +1,209 @@
+//! One address of a backend: its health, and who uses it now.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backend::cluster::mix;
+use crate::config::Backoff;
+use crate::stream::{End, Party};
+
+/// One address that streams may be sent to.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: SocketAddr,
+    backoff: Backoff,
+    seed: u64,
+    /// What `retry_at` counts from.
+    born: Instant,
+    /// Failures without a success in between.
+    failures: AtomicU32,
+    /// Microseconds after `born` until which it is left alone; 0 when it is well.
+    retry_at: AtomicU64,
+    removed: AtomicBool,
+    /// Guards that live.
+    open: AtomicUsize,
+    /// Streams and calls that are over, by who ended them: caller, callee, hop.
+    ended: [AtomicU64; 3],
+}
+
+impl Endpoint {
+    pub(super) fn new(address: SocketAddr, backoff: Backoff, seed: u64) -> Self {
+        Self {
+            address,
+            backoff,
+            seed,
+            born: Instant::now(),
+            failures: AtomicU32::new(0),
+            retry_at: AtomicU64::new(0),
+            removed: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+            ended: Default::default(),
+        }
+    }
+
+    /// Failures without a success in between.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// For how long it is still to be left alone.
+    #[must_use]
+    pub fn backoff_left(&self) -> Option<Duration> {
+        let until = self.retry_at.load(Ordering::Relaxed);
+        let left = until.checked_sub(self.now())?;
+        (left > 0).then(|| Duration::from_micros(left))
+    }
+
+    /// Whether it is no longer one of its backend's: connections to it take no new streams.
+    #[must_use]
+    pub fn removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Streams and calls that use it now, on all workers, those included that are being opened.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many streams and calls are over that `by` ended.
+    #[must_use]
+    pub fn ended(&self, by: Party) -> u64 {
+        self.ended_by(by).load(Ordering::Relaxed)
+    }
+
+    pub(super) fn remove(&self) {
+        self.removed.store(true, Ordering::Relaxed);
+    }
+
+    /// A connection could not be opened. While the endpoint is already left alone this changes
+    /// nothing: the many streams that one lost connection ends are one failure.
+    pub(super) fn report_failure(&self) {
+        let now = self.now();
+        let until = self.retry_at.load(Ordering::Relaxed);
+        if until > now {
+            return;
+        }
+        let failures = self.failures.load(Ordering::Relaxed).saturating_add(1);
+        let next = now.saturating_add(self.delay(failures)).max(1);
+        let swapped =
+            self.retry_at
+                .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
+        if swapped.is_ok() {
+            self.failures.store(failures, Ordering::Relaxed);
+        }
+    }
+
+    /// A stream was opened.
+    pub(super) fn report_success(&self) {
+        // Read first: this is called for each stream, and a store would take the cache line.
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+            self.retry_at.store(0, Ordering::Relaxed);
+        }
+    }
+
+    const fn ended_by(&self, by: Party) -> &AtomicU64 {
+        let [caller, callee, hop] = &self.ended;
+        match by {
+            Party::Caller => caller,
+            Party::Callee => callee,
+            Party::Hop => hop,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        let elapsed = Instant::now().saturating_duration_since(self.born);
+        u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Doubled with each failure up to the maximum, less up to a quarter, so that hops that lost
+    /// the same callee do not come back at once.
+    fn delay(&self, failures: u32) -> u64 {
+        let doubled = 1_u32.checked_shl(failures.saturating_sub(1).min(31));
+        let initial = self.backoff.initial;
+        let full = initial.saturating_mul(doubled.unwrap_or(u32::MAX));
+        let full = u64::try_from(full.min(self.backoff.max).as_micros()).unwrap_or(u64::MAX);
+        let quarter = full / 4;
+        let jitter = mix(self.seed.wrapping_add(u64::from(failures)));
+        full - jitter.checked_rem(quarter + 1).unwrap_or(0)
+    }
+}
+
+/// One stream or call that an endpoint was picked for. It lives as long as that does and hears how
+/// it went, so that whoever picks the next endpoint can know.
+#[derive(Debug)]
+pub struct EndpointGuard {
+    address: SocketAddr,
+    /// None where the address is the caller's choice, not one of a backend's endpoints.
+    endpoint: Option<Arc<Endpoint>>,
+}
+
+impl EndpointGuard {
+    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
+        endpoint.open.fetch_add(1, Ordering::Relaxed);
+        Self {
+            address: endpoint.address,
+            endpoint: Some(endpoint),
+        }
+    }
+
+    /// For an address that no backend lists.
+    pub(super) const fn unlisted(address: SocketAddr) -> Self {
+        Self {
+            address,
+            endpoint: None,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    #[cfg(test)]
+    pub(super) const fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.endpoint.as_ref()
+    }
+
+    /// Nothing could be opened there.
+    pub fn failed(self) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.report_failure();
+        }
+    }
+
+    /// The stream or the call was opened.
+    pub fn opened(&self) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.report_success();
+        }
+    }
+
+    /// It is over, with the end that won.
+    pub fn ended(self, end: &End) {
+        self.ended_by(end.by);
+    }
+
+    /// It is over, and all that is known of its end is who brought it about.
+    pub fn ended_by(self, by: Party) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.ended_by(by).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for EndpointGuard {
+    fn drop(&mut self) {
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The wires, by their words in the file.
+
+use std::fmt;
+
+use super::walk::{Spot, Walk};
+
+/// A wire, by its word in the file. `crate::wire` has one of that name for each; a test holds it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Protocol(&'static str);
+
+impl Protocol {
+    /// gRPC over HTTP/2 without TLS.
+    pub const GRPC: Self = Self("grpc");
+    /// Kitex TTHeader streaming.
+    pub const TTHEADER: Self = Self("ttheader");
+    /// The wire of `crate::testing`. No message offers it.
+    #[cfg(feature = "memory-wire")]
+    pub const MEMORY: Self = Self("memory");
+
+    /// Those that a message offers.
+    const OFFERED: [Self; 2] = [Self::GRPC, Self::TTHEADER];
+
+    /// Every one.
+    pub const ALL: &[Self] = &[
+        Self::GRPC,
+        Self::TTHEADER,
+        #[cfg(feature = "memory-wire")]
+        Self::MEMORY,
+    ];
+
+    /// Its word, which is its wire's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+
+    /// Reads one, or one of `more` words before them.
+    pub(super) fn read<T: Copy>(
+        walk: &mut Walk,
+        spot: &Spot<'_>,
+        more: &[(&'static str, T)],
+        wrap: impl Fn(Self) -> T,
+    ) -> Option<T> {
+        if let Some(known) = Self::ALL.iter().find(|known| walk.is(spot, known.0)) {
+            return Some(wrap(*known));
+        }
+        let offered = Self::OFFERED.map(|protocol| (protocol.0, wrap(protocol)));
+        walk.choice(spot, "protocol", &[more, &offered].concat())
+    }
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self::GRPC
+    }
+}
+
+impl fmt::Debug for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}

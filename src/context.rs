@@ -1,0 +1,101 @@
+//! What a stream's task needs of its process and of its worker. Stands below `listen`, `proxy` and
+//! `relay`, which use it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_local;
+
+use crate::Routes;
+use crate::backend::pool::Pool;
+use crate::config::Limits;
+use crate::drain::Drain;
+use crate::net::bounds::Bounds;
+use crate::net::redirect::Own;
+use crate::telemetry::{Tap, Telemetry};
+use crate::trim::{self, IdleTrim};
+use crate::wire::{Counters, Dialers};
+
+/// How often connections to endpoints that are gone, and what a storm left, are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What all workers share; nothing in it is behind a lock on the data path.
+pub(crate) struct Process {
+    /// This hop's name.
+    pub(crate) node: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) telemetry: Telemetry,
+    /// What the wires count.
+    pub(crate) counters: Counters,
+    /// The bounds of connections to backends.
+    pub(crate) bounds: Bounds,
+    /// The connections to backends, should one be redirected back to a listener.
+    pub(crate) own: Arc<Own>,
+    /// Where ends are told to an embedder.
+    pub(crate) tap: Option<Tap>,
+}
+
+/// A worker's share; never leaves its thread.
+pub(crate) struct Context {
+    /// Which worker.
+    pub(crate) worker: usize,
+    pub(crate) process: Arc<Process>,
+    pub(crate) pool: Pool,
+    pub(crate) drain: Rc<Drain>,
+    trim: IdleTrim,
+}
+
+impl Context {
+    /// The context of worker number `worker`.
+    pub(crate) fn new(worker: usize, process: Arc<Process>) -> Rc<Self> {
+        let dialers = Dialers::new(&process.bounds, &process.counters);
+        let metrics = Arc::clone(&process.telemetry.metrics);
+        Rc::new(Self {
+            worker,
+            pool: Pool::new(dialers, metrics, Arc::clone(&process.own)),
+            drain: Rc::default(),
+            trim: IdleTrim::default(),
+            process,
+        })
+    }
+
+    /// Looks now and then for what can be given back, for as long as the context lives.
+    pub(crate) fn sweep(self: &Rc<Self>) {
+        let context = Rc::downgrade(self);
+        spawn_local(async move {
+            let mut look = tokio::time::interval(SWEEP);
+            loop {
+                look.tick().await;
+                let Some(context) = context.upgrade() else {
+                    return;
+                };
+                context.pool.sweep();
+                if context.trim.is_due(context.drain.take_gone()) {
+                    context.drain.shrink();
+                    context.process.telemetry.live.shrink(context.worker);
+                    trim::tidy();
+                }
+            }
+        });
+    }
+
+    /// Ends every stream and connection, and waits until what they said is written, but no longer
+    /// than `cancel_grace`.
+    pub(crate) async fn close(&self) {
+        self.drain.end();
+        let grace = self.process.limits.cancel_grace;
+        let flushed = async {
+            self.drain.empty().await;
+            self.pool.close().await;
+        };
+        if tokio::time::timeout(grace, flushed).await.is_err() {
+            tracing::warn!(
+                worker = self.worker,
+                ?grace,
+                "peers did not take their ends in time; closing"
+            );
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What the connections of one listener, or to all backends, may hold and take: plain numbers,
+//! which each wire turns into settings of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::net::budget::Budget;
+
+/// The bounds of connections, whatever their wire. Sizes are in bytes.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// This hop's name in canceled paths.
+    pub node: Arc<str>,
+    /// What all connections of the process may hold together.
+    pub budget: Arc<Budget>,
+    /// The largest message.
+    pub max_message: usize,
+    /// Names and values of a request's metadata.
+    pub metadata_size: usize,
+    /// What one stream may hold.
+    pub stream_buffer: usize,
+    /// What all streams of one connection may hold.
+    pub connection_buffer: usize,
+    /// Streams at a time on one inbound connection.
+    pub max_streams: usize,
+    /// Streams of one connection that were reset before they were looked at.
+    pub max_resets: usize,
+    /// How long a stream whose receiver does not read may hold up its connection.
+    pub slow_grace: Duration,
+    /// How long a peer may take nothing while a cancel or an end waits for it.
+    pub cancel_grace: Duration,
+    /// How long a new connection may take to say what it speaks and to finish its handshake.
+    pub handshake_timeout: Duration,
+    /// How a silent connection is asked whether it lives, on wires that can ask.
+    pub ping: Option<Ping>,
+    /// Whether the fields that only another ripcord reads are believed and written.
+    pub carried: bool,
+}
+
+/// Asking a silent peer whether it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// Silence after which it is asked.
+    pub interval: Duration,
+    /// How long its answer may take.
+    pub timeout: Duration,
+}
+
+impl Bounds {
+    /// Wide bounds, for peers in tests and the demo.
+    #[must_use]
+    pub fn wide(node: &str) -> Self {
+        Self {
+            node: node.into(),
+            budget: Budget::new(1 << 30),
+            max_message: 4 << 20,
+            metadata_size: 64 << 10,
+            stream_buffer: 256 << 10,
+            connection_buffer: 16 << 20,
+            max_streams: 10_000,
+            max_resets: 10_000,
+            slow_grace: Duration::from_secs(5),
+            cancel_grace: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
+            ping: None,
+            carried: true,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What drives one connection beside its frames: keepalive pings, the flush of what was gathered,
+//! the grace of a peer that does not read, and the wait for its close at the end.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use h2::{Ping, PingPong};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+
+use super::{ConnectionEnd, Control, Http2Config};
+use crate::net::gather::GatherHandle;
+use crate::net::held::Held;
+
+/// How long a peer has to close its side after this one did: closing a socket with bytes unread
+/// resets the connection, and could take the ends of its last streams with it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What both roles do after the connection itself was polled: pings, the flush, the grace.
+pub(super) struct Driver<IO> {
+    handle: GatherHandle<IO>,
+    control: Control,
+    keepalive: Option<Keepalive>,
+    cancel_grace: Duration,
+    grace: Option<(Pin<Box<Sleep>>, u64)>,
+    account: Option<Rc<Held>>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
+    pub(super) fn new(
+        handle: GatherHandle<IO>,
+        config: &Http2Config,
+        control: Control,
+        ping: Option<PingPong>,
+    ) -> Self {
+        let keepalive = match (config.ping_interval, ping) {
+            (Some(interval), Some(ping)) => Some(Keepalive {
+                ping,
+                interval,
+                timeout: config.ping_timeout,
+                waiting: false,
+                timer: Box::pin(tokio::time::sleep(interval)),
+            }),
+            _ => None,
+        };
+        let account = control.0.account.take();
+        if let Some(held) = &account {
+            handle.set_gate(Rc::clone(held));
+        }
+        Self {
+            handle,
+            control,
+            keepalive,
+            cancel_grace: config.cancel_grace,
+            grace: None,
+            account,
+        }
+    }
+
+    /// Before the connection itself is polled.
+    pub(super) fn begin(&self, cx: &Context<'_>) {
+        self.control.register(cx);
+        if let Some(held) = &self.account {
+            held.begin_poll();
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        if self.account.as_ref().is_some_and(|held| held.is_lagging()) {
+            cx.waker().wake_by_ref();
+        }
+        if let Some(keepalive) = &mut self.keepalive
+            && keepalive.poll(cx, &self.handle).is_ready()
+        {
+            return Poll::Ready(ConnectionEnd::Keepalive);
+        }
+        let refused = self.handle.take_refused();
+        self.control.0.blocked.set(refused);
+        if self.control.0.hold.get() {
+            return Poll::Pending;
+        }
+        let flushed = self.handle.poll_flush(cx);
+        self.control.0.blocked.set(refused || flushed.is_pending());
+        match flushed {
+            Poll::Ready(Err(e)) => Poll::Ready(ConnectionEnd::Failed(e.to_string())),
+            Poll::Ready(Ok(())) if !refused => {
+                if self.control.0.outbox.get().is_some_and(|o| o.written()) {
+                    cx.waker().wake_by_ref();
+                }
+                self.grace = None;
+                self.control.0.urgent.set(false);
+                Poll::Pending
+            }
+            // What was gathered may be out while `h2` holds the rest of a long frame, and the end
+            // behind it.
+            _ if self.control.0.urgent.get() => self.poll_grace(cx),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// After everything was written and this side is closed: until the peer has closed its own.
+    pub(super) async fn linger(&self) {
+        let gone = poll_fn(|cx| self.handle.poll_discard(cx));
+        let _ = tokio::time::timeout(LINGER, gone).await;
+    }
+
+    fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        let written = self.handle.written();
+        let (timer, mark) = self
+            .grace
+            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(self.cancel_grace)), written));
+        while timer.as_mut().poll(cx).is_ready() {
+            if *mark == written {
+                return Poll::Ready(ConnectionEnd::Grace);
+            }
+            *mark = written;
+            timer.as_mut().reset(Instant::now() + self.cancel_grace);
+        }
+        Poll::Pending
+    }
+}
+
+struct Keepalive {
+    ping: PingPong,
+    interval: Duration,
+    timeout: Duration,
+    waiting: bool,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Keepalive {
+    /// Ready when the peer is taken for dead.
+    fn poll<IO>(&mut self, cx: &mut Context<'_>, handle: &GatherHandle<IO>) -> Poll<()> {
+        if self.waiting && self.ping.poll_pong(cx).is_ready() {
+            self.waiting = false;
+            self.timer.as_mut().reset(Instant::now() + self.interval);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if handle.take_read() > 0 {
+                // Anything read is as good as a pong; an outstanding one is still awaited above.
+                self.timer.as_mut().reset(Instant::now() + self.interval);
+            } else if self.waiting {
+                return Poll::Ready(());
+            } else if self.ping.send_ping(Ping::opaque()).is_ok() {
+                self.waiting = true;
+                self.timer.as_mut().reset(Instant::now() + self.timeout);
+            } else {
+                self.timer.as_mut().reset(Instant::now() + self.interval);
+            }
+        }
+        Poll::Pending
+    }
+}

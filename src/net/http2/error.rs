@@ -1,0 +1,106 @@
+//! Why a stream or its connection failed, and HTTP/2's error codes.
+
+use std::fmt;
+
+/// Why a call on a stream failed: the stream was reset, its connection is going away or lost, or
+/// the call is not allowed in the stream's state.
+///
+/// Its text is for people. The connection layer chooses the words, and may quote the peer's.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(pub(super) h2::Error);
+
+impl Error {
+    /// The code of the RST_STREAM that ended the stream, sent by either side; `None` for any other
+    /// failure.
+    #[inline]
+    #[must_use]
+    pub fn reset_code(&self) -> Option<ResetCode> {
+        match self.0.reason() {
+            Some(reason) if self.0.is_reset() => Some(ResetCode(reason.into())),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Whether a GOAWAY ended the stream or kept it from being opened, sent by either side.
+    #[inline]
+    #[must_use]
+    pub fn is_go_away(&self) -> bool {
+        self.0.is_go_away()
+    }
+
+    /// Whether the peer sent the RST_STREAM or GOAWAY, not this side.
+    #[inline]
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.0.is_remote()
+    }
+
+    /// Whether the transport failed under the connection.
+    #[inline]
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        self.0.is_io()
+    }
+}
+
+/// An HTTP/2 error code, as RST_STREAM carries it (RFC 9113, section 7).
+///
+/// Every 32-bit number is one: a peer may send a number that the RFC does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetCode(pub u32);
+
+impl ResetCode {
+    /// Not an error. A server sends it after a complete response whose request it does not need to
+    /// the end.
+    pub const NO_ERROR: Self = Self(0x0);
+    /// The peer broke the protocol in a way that has no code of its own.
+    pub const PROTOCOL_ERROR: Self = Self(0x1);
+    /// The sender failed.
+    pub const INTERNAL_ERROR: Self = Self(0x2);
+    /// The peer sent more than its window allowed, or raised a window over 2^31-1.
+    pub const FLOW_CONTROL_ERROR: Self = Self(0x3);
+    /// The peer did not acknowledge SETTINGS in time.
+    pub const SETTINGS_TIMEOUT: Self = Self(0x4);
+    /// The peer sent a frame on a stream that it had closed.
+    pub const STREAM_CLOSED: Self = Self(0x5);
+    /// A frame's length is not one that its type allows.
+    pub const FRAME_SIZE_ERROR: Self = Self(0x6);
+    /// The server did not look at the request. The only code after which a retry is always safe.
+    pub const REFUSED_STREAM: Self = Self(0x7);
+    /// The sender does not need the stream any more.
+    pub const CANCEL: Self = Self(0x8);
+    /// HPACK's state is lost, and the connection with it.
+    pub const COMPRESSION_ERROR: Self = Self(0x9);
+    /// A tunnel's TCP connection failed.
+    pub const CONNECT_ERROR: Self = Self(0xa);
+    /// The peer may cause too much load.
+    pub const ENHANCE_YOUR_CALM: Self = Self(0xb);
+    /// The connection's TLS is too weak (RFC 9113, section 9.2).
+    pub const INADEQUATE_SECURITY: Self = Self(0xc);
+    /// The server wants HTTP/1.1.
+    pub const HTTP_1_1_REQUIRED: Self = Self(0xd);
+}
+
+/// The RFC's name, or the number where it has none.
+impl fmt::Display for ResetCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::NO_ERROR => "NO_ERROR",
+            Self::PROTOCOL_ERROR => "PROTOCOL_ERROR",
+            Self::INTERNAL_ERROR => "INTERNAL_ERROR",
+            Self::FLOW_CONTROL_ERROR => "FLOW_CONTROL_ERROR",
+            Self::SETTINGS_TIMEOUT => "SETTINGS_TIMEOUT",
+            Self::STREAM_CLOSED => "STREAM_CLOSED",
+            Self::FRAME_SIZE_ERROR => "FRAME_SIZE_ERROR",
+            Self::REFUSED_STREAM => "REFUSED_STREAM",
+            Self::CANCEL => "CANCEL",
+            Self::COMPRESSION_ERROR => "COMPRESSION_ERROR",
+            Self::CONNECT_ERROR => "CONNECT_ERROR",
+            Self::ENHANCE_YOUR_CALM => "ENHANCE_YOUR_CALM",
+            Self::INADEQUATE_SECURITY => "INADEQUATE_SECURITY",
+            Self::HTTP_1_1_REQUIRED => "HTTP_1_1_REQUIRED",
+            Self(other) => return write!(f, "{other}"),
+        })
+    }
+}

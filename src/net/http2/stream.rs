@@ -1,0 +1,232 @@
+//! A connection's streams, as a wire sees them: the handle that opens them, and the two halves of
+//! each. Thin names for the types of the `h2` crate, by the rules that `net::http2` gives.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+
+use super::error::{Error, ResetCode};
+
+/// Opens the streams of a client connection. The clones share the connection, which closes when all
+/// of them and its streams are dropped.
+#[derive(Clone, Debug)]
+pub struct SendRequest(pub(super) h2::client::SendRequest<Bytes>);
+
+impl SendRequest {
+    /// Waits until this clone may open a stream. It has to wait only while a stream that it opened
+    /// before is over the peer's limit.
+    ///
+    /// # Errors
+    /// The connection takes no new stream any more: it failed, the peer sent GOAWAY, or the stream
+    /// ids are used up.
+    #[inline]
+    pub async fn ready(self) -> Result<Self, Error> {
+        self.0.ready().await.map(Self).map_err(Error)
+    }
+
+    /// Opens a stream with `request` as its HEADERS; `end_of_stream` says that no body follows. A
+    /// stream over the peer's limit is queued, and its HEADERS are written when another one ends.
+    ///
+    /// # Errors
+    /// As [`SendRequest::ready`]; also a request that HTTP/2 cannot say, and a queue that is full.
+    /// Nothing was sent then.
+    #[inline]
+    pub fn send_request(
+        &mut self,
+        request: Request<()>,
+        end_of_stream: bool,
+    ) -> Result<(ResponseFuture, SendBody), Error> {
+        match self.0.send_request(request, end_of_stream) {
+            Ok((response, body)) => Ok((ResponseFuture(response), SendBody(body))),
+            Err(error) => Err(Error(error)),
+        }
+    }
+
+    /// How many streams the peer allows at once (`SETTINGS_MAX_CONCURRENT_STREAMS`). It is a guess
+    /// until the peer's SETTINGS are read.
+    #[inline]
+    #[must_use]
+    pub fn current_max_send_streams(&self) -> usize {
+        self.0.current_max_send_streams()
+    }
+}
+
+/// The response to a request: its HEADERS, with the body that follows. Informational responses
+/// (1xx) are passed over.
+///
+/// The error is the stream's or the connection's ([`Error`]).
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture(h2::client::ResponseFuture);
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<RecvBody>, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = Pin::new(&mut self.0).poll(cx);
+        response.map(|response| match response {
+            Ok(response) => Ok(response.map(RecvBody)),
+            Err(error) => Err(Error(error)),
+        })
+    }
+}
+
+/// The receiving half of a stream: DATA, then trailers.
+///
+/// Each byte of DATA takes a byte of the stream's window and of the connection's, until
+/// [`RecvBody::release_capacity`] gives it back.
+#[derive(Debug)]
+#[must_use = "a body that is dropped loses what the peer sent"]
+pub struct RecvBody(pub(super) h2::RecvStream);
+
+impl RecvBody {
+    /// The payload of the next DATA frame, without its padding; `None` after the last one.
+    ///
+    /// # Errors
+    /// The stream was reset or its connection lost. DATA that came before is returned first.
+    #[inline]
+    pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        self.0.poll_data(cx).map_err(Error)
+    }
+
+    /// The trailers, if the peer sent any. Ask when [`RecvBody::poll_data`] has returned `None`.
+    ///
+    /// # Errors
+    /// As [`RecvBody::poll_data`].
+    #[inline]
+    pub fn poll_trailers(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<HeaderMap>, Error>> {
+        self.0.poll_trailers(cx).map_err(Error)
+    }
+
+    /// Gives `bytes` bytes of DATA back to the stream's window and to the connection's; the layer
+    /// sends WINDOW_UPDATE when enough has come together. More than is taken is a mistake, and
+    /// changes nothing. The last handle of the stream that is dropped gives the rest back.
+    #[inline]
+    pub fn release_capacity(&mut self, bytes: usize) {
+        let _ = self.0.flow_control().release_capacity(bytes);
+    }
+
+    /// Whether the peer has ended the stream and neither DATA nor trailers are left to read.
+    #[inline]
+    #[must_use]
+    pub fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+}
+
+/// The sending half of a stream: DATA, then trailers, or a reset in place of the rest.
+#[derive(Debug)]
+pub struct SendBody(h2::SendStream<Bytes>);
+
+impl SendBody {
+    /// Asks for capacity to send `bytes` bytes beyond what is queued. A second call replaces the
+    /// first, and asking for less gives the rest to the other streams. The layer grants it bit by
+    /// bit, from the peer's windows and from its own send buffer
+    /// ([`Http2Config::send_buffer`](super::Http2Config::send_buffer)).
+    #[inline]
+    pub fn reserve_capacity(&mut self, bytes: usize) {
+        self.0.reserve_capacity(bytes);
+    }
+
+    /// How many bytes can be sent now: those that were asked for and granted.
+    #[inline]
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Ready when [`SendBody::capacity`] has grown, with what it is now; `None` when nothing can be
+    /// sent any more.
+    ///
+    /// # Errors
+    /// The stream was reset or its connection lost.
+    #[inline]
+    pub fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<usize, Error>>> {
+        self.0.poll_capacity(cx).map_err(Error)
+    }
+
+    /// Queues `data` as DATA, in as many frames as the peer's frame size and windows need;
+    /// `end_of_stream` ends the stream with them. What is over the capacity waits in the layer
+    /// without a bound, so ask for capacity first.
+    ///
+    /// The layer drops `data` when it has written all of it, or when it gave the stream up.
+    ///
+    /// # Errors
+    /// The sending half is closed. Nothing was queued.
+    #[inline]
+    pub fn send_data(&mut self, data: Bytes, end_of_stream: bool) -> Result<(), Error> {
+        self.0.send_data(data, end_of_stream).map_err(Error)
+    }
+
+    /// Ends the stream with `trailers`, behind the DATA that is queued.
+    ///
+    /// # Errors
+    /// As [`SendBody::send_data`].
+    #[inline]
+    pub fn send_trailers(&mut self, trailers: HeaderMap) -> Result<(), Error> {
+        self.0.send_trailers(trailers).map_err(Error)
+    }
+
+    /// Ends the whole stream with RST_STREAM; DATA that is queued is dropped. Of a stream that is
+    /// over, nothing is sent.
+    #[inline]
+    pub fn send_reset(&mut self, code: ResetCode) {
+        self.0.send_reset(code.0.into());
+    }
+
+    /// Ready when the stream was reset or ended by GOAWAY, with the code.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    #[inline]
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResetCode, Error>> {
+        reset(self.0.poll_reset(cx))
+    }
+}
+
+/// A server's way to answer one request.
+#[derive(Debug)]
+pub struct Respond(pub(super) h2::server::SendResponse<Bytes>);
+
+impl Respond {
+    /// Sends `response` as HEADERS and returns the half that sends its body; `end_of_stream` says
+    /// that none follows. A stream has one response.
+    ///
+    /// # Errors
+    /// The stream is over, or has its response. Nothing was sent.
+    #[inline]
+    pub fn send_response(
+        &mut self,
+        response: Response<()>,
+        end_of_stream: bool,
+    ) -> Result<SendBody, Error> {
+        match self.0.send_response(response, end_of_stream) {
+            Ok(body) => Ok(SendBody(body)),
+            Err(error) => Err(Error(error)),
+        }
+    }
+
+    /// Ready when the stream was reset or ended by GOAWAY, with the code. It is for the time before
+    /// the response; then [`SendBody::poll_reset`] takes over.
+    ///
+    /// # Errors
+    /// The connection was lost, or the response was sent.
+    #[inline]
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResetCode, Error>> {
+        reset(self.0.poll_reset(cx))
+    }
+}
+
+#[inline]
+fn reset(polled: Poll<Result<h2::Reason, h2::Error>>) -> Poll<Result<ResetCode, Error>> {
+    polled.map(|reset| match reset {
+        Ok(reason) => Ok(ResetCode(reason.into())),
+        Err(error) => Err(Error(error)),
+    })
+}

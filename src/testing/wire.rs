@@ -1,0 +1,226 @@
+//! A third wire, made of memory: what proves that the rest knows no wire by name.
+//!
+//! A connection begins on a real socket, with [`MAGIC`] and a number. By that number both sides find
+//! each other in this process, and the values of the neutral model go between them as they are. The
+//! socket stays open and silent. Registered with the feature `memory-wire` only.
+//!
+//! It has no heads, no codes of its own and no compression, so that each is tried without.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::net::bounds::Bounds;
+use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
+use crate::net::socket::Socket;
+use crate::stream::{Acceptor, Cancel, End, OpenError, Party, Propagation, RequestHead, Wire};
+use connection::Connection;
+
+pub use connection::{ClientStream, PANICS_INBOUND, PANICS_OUTBOUND, ServerStream};
+
+mod connection;
+
+/// How a connection begins.
+pub const MAGIC: &[u8; 8] = b"RIPCMEM1";
+
+/// The label of a frame that must not be.
+const GARBAGE: &str = "garbage";
+
+/// The wire.
+pub static WIRE: Wire = Wire {
+    name: "memory",
+    spoken: "memory",
+    takes_compressed: false,
+    heads: false,
+    propagation: Propagation::Plain,
+    codes: None,
+    rpc_system: "memory",
+    network_protocol: ("memory", None),
+    violations: (&[GARBAGE], &[]),
+};
+
+/// It counts nothing of its own.
+#[derive(Debug, Default)]
+pub struct Counters;
+
+impl Counters {
+    /// None.
+    #[must_use]
+    pub fn rows(self: &Arc<Self>) -> Vec<CounterRow> {
+        Vec::new()
+    }
+}
+
+/// Whether a connection that begins with `first` is one of this wire's.
+#[must_use]
+pub fn speaks(first: &[u8]) -> bool {
+    first.starts_with(MAGIC)
+}
+
+/// What goes over a connection.
+#[derive(Debug)]
+enum Frame {
+    Open(u64, RequestHead),
+    /// Pieces of messages, with their prefixes.
+    Messages(u64, Bytes),
+    /// The receiver took so many bytes.
+    Taken(u64, usize),
+    HalfClose(u64),
+    /// The callee's last word.
+    End(u64, Box<End>),
+    /// The caller's.
+    Cancel(u64, Box<Cancel>),
+}
+
+/// One side of a connection.
+type Side = (UnboundedSender<Frame>, UnboundedReceiver<Frame>);
+
+/// Sides whose other end was dialed and not yet served.
+static WAITING: Mutex<Option<HashMap<u64, Side>>> = Mutex::new(None);
+
+fn waiting<T>(with: impl FnOnce(&mut HashMap<u64, Side>) -> T) -> T {
+    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    with(waiting.get_or_insert_default())
+}
+
+/// The connections of a listener, on one worker.
+#[derive(Debug)]
+pub struct Server(Bounds);
+
+impl Server {
+    /// For connections within `bounds`.
+    #[must_use]
+    pub fn new(bounds: &Bounds, _counters: &Arc<Counters>) -> Self {
+        Self(bounds.clone())
+    }
+
+    /// Serves one connection until it is over.
+    pub async fn serve<A: Acceptor>(&self, mut socket: Socket, acceptor: A) -> ConnectionEnd {
+        let mut begin = [0; 16];
+        if let Err(error) = socket.read_exact(&mut begin).await {
+            return ConnectionEnd::Failed(error.to_string());
+        }
+        let [.., a, b, c, d, e, f, g, h] = begin;
+        let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let Some((sender, receiver)) = waiting(|all| all.remove(&number)) else {
+            acceptor.violation(GARBAGE);
+            return ConnectionEnd::Failed(format!("nobody dialed {number}"));
+        };
+        let connection = Connection::new(sender, &self.0, Party::Caller);
+        let remote = Rc::clone(&connection);
+        let _drain = acceptor.on_drain(move || remote.retire());
+        let accept = |head, stream| acceptor.open(head, Box::new(stream));
+        connection.run(receiver, accept).await
+    }
+}
+
+/// How one worker opens connections to callees.
+#[derive(Debug)]
+pub struct Dialer(Bounds);
+
+impl Dialer {
+    /// For connections within `bounds`.
+    #[must_use]
+    pub fn new(bounds: &Bounds, _counters: &Arc<Counters>) -> Self {
+        Self(bounds.clone())
+    }
+
+    /// Opens a connection on `socket`.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn connect(
+        &self,
+        mut socket: Socket,
+        _options: &DialOptions,
+        drive: impl Drive,
+    ) -> Result<Client, String> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (to_callee, at_callee) = unbounded_channel();
+        let (to_caller, at_caller) = unbounded_channel();
+        waiting(|all| all.insert(number, (to_caller, at_callee)));
+        let begin = [*MAGIC, number.to_be_bytes()].concat();
+        socket.write_all(&begin).await.map_err(|e| e.to_string())?;
+        let connection = Connection::new(to_callee, &self.0, Party::Callee);
+        let driven = Rc::clone(&connection);
+        drive.drive(async move {
+            let _open = socket;
+            driven.run(at_caller, |_, _| {}).await
+        });
+        Ok(Client(Rc::new(Dialed {
+            connection,
+            next: Cell::new(1),
+        })))
+    }
+}
+
+struct Dialed {
+    connection: Rc<Connection>,
+    next: Cell<u64>,
+}
+
+impl Drop for Dialed {
+    fn drop(&mut self) {
+        self.connection.retire();
+    }
+}
+
+/// A connection to a callee; clones are the same one.
+#[derive(Clone)]
+pub struct Client(Rc<Dialed>);
+
+impl Client {
+    /// Whether new streams can be opened on it.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        !self.0.connection.retired.get()
+    }
+
+    /// Streams that live on it.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.0.connection.slots.borrow().len()
+    }
+
+    /// Whether the callee allows no more streams at once.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Whether it idles and keeps the tables of a storm in memory.
+    #[must_use]
+    pub fn is_swollen(&self) -> bool {
+        false
+    }
+
+    /// Takes no new streams; it is closed when the last one is over.
+    pub fn retire(&self) {
+        self.0.connection.retire();
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
+        let connection = &self.0.connection;
+        let id = self.0.next.replace(self.0.next.get() + 1);
+        if !self.is_usable() || !connection.send(Frame::Open(id, head.clone())) {
+            let text = "the connection is closed".to_owned();
+            return Err(OpenError::Connection(text));
+        }
+        Ok(ClientStream {
+            stream: connection.stream(id),
+            // A caller that is no hop has come by no way.
+            panics: head.method == PANICS_OUTBOUND && head.hops.is_some(),
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! What the registry (`crate::wire`) needs of this wire: its description, and how its connections
+//! are told, served and opened.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::net::bounds::Bounds;
+use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
+use crate::net::http2::{self, Http2Config};
+use crate::net::socket::Socket;
+use crate::stream::{Acceptor, Codes, OpenError, Propagation, RequestHead, Wire};
+use crate::wire::grpc::{StreamConfig, client, server};
+
+pub use crate::wire::grpc::client::ClientStream;
+
+/// A request that is not gRPC: method, content type, `te`, path, timeout.
+pub const NOT_GRPC: &str = "not_grpc";
+
+/// gRPC over HTTP/2.
+pub static WIRE: Wire = Wire {
+    name: "grpc",
+    spoken: "HTTP/2",
+    takes_compressed: true,
+    heads: true,
+    propagation: Propagation::Plain,
+    codes: Some(Codes {
+        log_key: "grpc_status",
+        attribute: "rpc.grpc.status_code",
+        statuses: true,
+    }),
+    rpc_system: "grpc",
+    network_protocol: ("http", Some("2")),
+    violations: (
+        &[
+            "handshake_timeout",
+            NOT_GRPC,
+            "protocol",
+            "flow_control",
+            "frame_size",
+            "compression",
+            "flood",
+            "keepalive",
+            "unread",
+        ],
+        &[
+            "protocol",
+            "flow_control",
+            "frame_size",
+            "compression",
+            "flood",
+            "keepalive",
+            "unread",
+        ],
+    ),
+};
+
+/// What happened on gRPC connections that no stream's end says, since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    slow_streams: Arc<AtomicU64>,
+}
+
+impl Counters {
+    /// Each counter, as `/metrics` shows it.
+    pub fn rows(self: &Arc<Self>) -> Vec<CounterRow> {
+        let slow = Arc::clone(&self.slow_streams);
+        vec![CounterRow {
+            name: "ripcord_grpc_slow_streams_total",
+            help: "gRPC streams ended because their receiver held up a crowded connection",
+            label: None,
+            read: Box::new(move || slow.load(Ordering::Relaxed)),
+        }]
+    }
+}
+
+/// Whether a connection that begins with `first` speaks HTTP/2 (RFC 9113, 3.4).
+#[must_use]
+pub fn speaks(first: &[u8]) -> bool {
+    first.starts_with(b"PRI * HT")
+}
+
+/// The connections of a listener, on one worker.
+#[derive(Debug)]
+pub struct Server {
+    http2: Http2Config,
+    streams: Rc<StreamConfig>,
+}
+
+impl Server {
+    /// For connections within `bounds`.
+    #[must_use]
+    pub fn new(bounds: &Bounds, counters: &Arc<Counters>) -> Self {
+        Self {
+            http2: http2_config(bounds),
+            streams: Rc::new(stream_config(bounds, counters)),
+        }
+    }
+
+    /// Serves one connection until it is over.
+    pub async fn serve<A: Acceptor>(&self, socket: Socket, acceptor: A) -> ConnectionEnd {
+        let connection = server::Connection::new(Rc::clone(&self.streams));
+        let (control, remote) = (connection.control(), connection.control());
+        let _drain = acceptor.on_drain(move || remote.drain());
+        let on_request = |request, respond| {
+            if let Some((head, stream)) = connection.accept(request, respond) {
+                acceptor.open(head, Box::new(stream));
+            }
+            for _ in 0..connection.take_not_grpc() {
+                acceptor.violation(NOT_GRPC);
+            }
+        };
+        http2::serve(socket, &self.http2, control, on_request).await
+    }
+}
+
+/// How one worker opens connections to callees.
+#[derive(Debug)]
+pub struct Dialer {
+    http2: Http2Config,
+    streams: Rc<StreamConfig>,
+    /// The same, toward another ripcord.
+    to_ripcord: Rc<StreamConfig>,
+}
+
+impl Dialer {
+    /// For connections within `bounds`.
+    #[must_use]
+    pub fn new(bounds: &Bounds, counters: &Arc<Counters>) -> Self {
+        let streams = stream_config(bounds, counters);
+        Self {
+            http2: Http2Config {
+                header_list: CALLEE_SAYS,
+                ..http2_config(bounds)
+            },
+            to_ripcord: Rc::new(StreamConfig {
+                to_ripcord: true,
+                ..streams.clone()
+            }),
+            streams: Rc::new(streams),
+        }
+    }
+
+    /// Opens a connection on `socket`.
+    ///
+    /// # Errors
+    /// The transport's or the protocol's.
+    pub async fn connect(
+        &self,
+        socket: Socket,
+        options: &DialOptions,
+        drive: impl Drive,
+    ) -> Result<Client, String> {
+        let mut http2 = self.http2.clone();
+        if let Some(ping) = options.ping {
+            http2.ping_interval = Some(ping.interval);
+            http2.ping_timeout = ping.timeout;
+        }
+        let streams = match options.to_ripcord {
+            true => Rc::clone(&self.to_ripcord),
+            false => Rc::clone(&self.streams),
+        };
+        let connected = client::Client::connect(socket, &http2, streams).await;
+        let (client, driver) = connected.map_err(|end| end.to_string())?;
+        drive.drive(driver);
+        Ok(Client(client))
+    }
+}
+
+/// Streams after which a connection is closed once it idles: if they came at once, some 300 bytes of
+/// each stay in `h2`'s tables.
+const SWOLLEN: u64 = 1024;
+
+/// A connection to a callee; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Client(client::Client);
+
+impl Client {
+    /// Whether new streams can be opened on it, now or when others end.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.0.is_usable()
+    }
+
+    /// Streams that live on it.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.0.active()
+    }
+
+    /// Whether the callee allows no more streams at once.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.active() >= self.0.capacity()
+    }
+
+    /// Looks whether it idles and may keep the tables of a storm in memory.
+    #[must_use]
+    pub fn is_swollen(&self) -> bool {
+        self.0.idle_after().is_some_and(|n| n >= SWOLLEN)
+    }
+
+    /// Takes no new streams; it is closed when the last one is over. That needs no word here: it
+    /// closes by itself when the last handle and the last stream are gone.
+    pub fn retire(&self) {}
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
+        let opened = self.0.open(head).await;
+        opened.map_err(|error| match self.0.is_usable() {
+            true => OpenError::Head(error.to_string()),
+            false => OpenError::Connection(error.to_string()),
+        })
+    }
+}
+
+/// The most that `h2` holds of one stream for sending. It comes on top of the stream's window, and
+/// only within the window that the peer granted.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// How many times `metadata_size` of a request's headers is read, so that a caller with too many is
+/// told so: what `h2` does not read it answers with HTTP status 431, and a caller that sends even
+/// more, as grpcio does whatever it is told, loses its connection.
+const HEADER_LIST: usize = 4;
+
+/// Bytes of a callee's head or end that are read, whatever `metadata_size` says: about as many
+/// as a TTHeader block can have. An end that is longer than its caller takes is cut here, in its
+/// order; a callee that were told less would reset the stream instead of saying its status
+/// (grpc-go, Kitex), or would not care (grpcio), for which `h2` gives up the whole connection.
+const CALLEE_SAYS: u32 = 256 * 1024;
+
+/// A buffer size as an HTTP/2 window (at most 2^31 - 1 bytes).
+fn window(bytes: usize) -> u32 {
+    u32::try_from(bytes)
+        .unwrap_or(u32::MAX)
+        .min(i32::MAX as u32)
+}
+
+fn http2_config(bounds: &Bounds) -> Http2Config {
+    let default = Http2Config::default();
+    Http2Config {
+        stream_window: window(bounds.stream_buffer),
+        connection_window: window(bounds.connection_buffer),
+        send_buffer: bounds.stream_buffer.min(SEND_BUFFER),
+        max_streams: u32::try_from(bounds.max_streams).unwrap_or(u32::MAX),
+        header_list: window(bounds.metadata_size.saturating_mul(HEADER_LIST)),
+        pending_resets: bounds.max_resets,
+        ping_interval: bounds.ping.map(|ping| ping.interval),
+        ping_timeout: bounds
+            .ping
+            .map_or(default.ping_timeout, |ping| ping.timeout),
+        cancel_grace: bounds.cancel_grace,
+        handshake_timeout: bounds.handshake_timeout,
+    }
+}
+
+fn stream_config(bounds: &Bounds, counters: &Counters) -> StreamConfig {
+    StreamConfig {
+        node: Rc::from(&*bounds.node),
+        max_message: bounds.max_message,
+        max_metadata: bounds.metadata_size,
+        stream_window: window(bounds.stream_buffer),
+        connection_window: window(bounds.connection_buffer),
+        slow_grace: bounds.slow_grace,
+        budget: Arc::clone(&bounds.budget),
+        slow_streams: Arc::clone(&counters.slow_streams),
+        to_ripcord: false,
+        carried: bounds.carried,
+    }
+}

@@ -1,0 +1,161 @@
+//! What the registry (`crate::wire`) needs of this wire: its description, and how its connections
+//! are told, served and opened.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::net::bounds::Bounds;
+use crate::net::connection::{ConnectionEnd, DialOptions, Drive};
+use crate::net::socket::Socket;
+use crate::stream::{Acceptor, OpenError, Propagation, RequestHead, Wire};
+use crate::wire::ttheader::{ConnConfig, client, header, server};
+
+pub use crate::wire::ttheader::client::ClientStream;
+pub use crate::wire::ttheader::conn::config::Counters;
+
+/// Kitex TTHeader streaming. What happens on its connections has a family of its own
+/// ([`Counters`]), so it names no violations.
+pub static WIRE: Wire = Wire {
+    name: "ttheader",
+    spoken: "TTHeader",
+    takes_compressed: false,
+    heads: true,
+    propagation: Propagation::Transit,
+    codes: None,
+    rpc_system: "kitex",
+    network_protocol: ("ttheader", None),
+    violations: (&[], &[]),
+};
+
+/// Whether a connection that begins with `first` speaks TTHeader streaming: the frame's magic, and
+/// the streaming flag (Kitex `remote/trans/ttstream/server_provider.go`).
+#[must_use]
+pub fn speaks(first: &[u8]) -> bool {
+    matches!(first, [_, _, _, _, 0x10, 0x00, _, flags, ..] if flags & 0x02 != 0)
+}
+
+/// The connections of a listener, on one worker.
+#[derive(Debug)]
+pub struct Server(Rc<ConnConfig>);
+
+impl Server {
+    /// For connections within `bounds`.
+    #[must_use]
+    pub fn new(bounds: &Bounds, counters: &Arc<Counters>) -> Self {
+        Self(Rc::new(config(bounds, counters)))
+    }
+
+    /// Serves one connection until it is over.
+    pub async fn serve<A: Acceptor>(&self, socket: Socket, acceptor: A) -> ConnectionEnd {
+        let handle = server::ServerHandle::default();
+        let remote = handle.clone();
+        let _drain = acceptor.on_drain(move || remote.drain());
+        let on_stream = move |head, stream| acceptor.open(head, Box::new(stream));
+        server::serve(socket, Rc::clone(&self.0), handle, on_stream).await;
+        ConnectionEnd::Closed
+    }
+}
+
+/// How one worker opens connections to callees.
+#[derive(Debug)]
+pub struct Dialer(Rc<ConnConfig>);
+
+impl Dialer {
+    /// For connections within `bounds`. Every legal header block is read, whatever
+    /// `metadata_size` says.
+    #[must_use]
+    pub fn new(bounds: &Bounds, counters: &Arc<Counters>) -> Self {
+        Self(Rc::new(ConnConfig {
+            max_header: header::MAX_BLOCK,
+            ..config(bounds, counters)
+        }))
+    }
+
+    /// Opens a connection on `socket`. The wire has no handshake and no ping.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn connect(
+        &self,
+        socket: Socket,
+        _options: &DialOptions,
+        drive: impl Drive,
+    ) -> Result<Client, String> {
+        let (client, driver) = client::Client::new(socket, Rc::clone(&self.0));
+        drive.drive(async move {
+            driver.await;
+            ConnectionEnd::Closed
+        });
+        Ok(Client(Rc::new(client)))
+    }
+}
+
+/// A connection to a callee; clones are the same one.
+#[derive(Clone)]
+pub struct Client(Rc<client::Client>);
+
+impl Client {
+    /// Whether new streams can be opened on it.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        !self.0.is_closed()
+    }
+
+    /// Streams that live on it.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.0.active()
+    }
+
+    /// Whether the callee allows no more streams at once: the wire has no such limit.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Whether it idles and keeps the tables of a storm in memory: they are ours, and shrink.
+    #[must_use]
+    pub fn is_swollen(&self) -> bool {
+        false
+    }
+
+    /// Takes no new streams; it is closed when the last one is over.
+    pub fn retire(&self) {
+        self.0.close_when_idle();
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
+        self.0.open(head).map_err(|error| match error {
+            client::OpenError::Head(_) => OpenError::Head(error.to_string()),
+            client::OpenError::Closed | client::OpenError::NoId => {
+                OpenError::Connection(error.to_string())
+            }
+        })
+    }
+}
+
+/// How many times `slow_grace` a stream may stop a connection that has no other stream. Its
+/// caller's death is not seen before.
+const LONE: u32 = 10;
+
+fn config(bounds: &Bounds, counters: &Arc<Counters>) -> ConnConfig {
+    let mut config = ConnConfig::new(
+        &bounds.node,
+        Arc::clone(&bounds.budget),
+        Arc::clone(counters),
+    );
+    config.carried = bounds.carried;
+    config.max_header = config.max_header.max(bounds.metadata_size);
+    config.max_message = bounds.max_message;
+    config.stream_budget = bounds.stream_buffer;
+    config.connection_budget = bounds.connection_buffer;
+    config.max_streams = bounds.max_streams;
+    config.slow_grace = bounds.slow_grace;
+    config.lone_grace = bounds.slow_grace * LONE;
+    config.cancel_grace = bounds.cancel_grace;
+    config
+}

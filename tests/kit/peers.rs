@@ -1,0 +1,205 @@
+//! The peers that are not ours: which of them this machine has, and those that are built or
+//! started.
+//!
+//! A peer that is missing is the machine's business: [`super::trial`] ignores the cases that need
+//! it, or fails them. A peer that is there and cannot be built is a failure.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use super::process::Process;
+
+/// What a case may need that a machine may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    /// Builds Kitex, grpc-go, grpc-go's own interop suite, h2spec and the collector.
+    Go,
+    /// A Python with grpcio.
+    Grpcio,
+    Nginx,
+    Haproxy,
+    Envoy,
+    Nghttpx,
+    /// Network namespaces with TUN devices.
+    Namespaces,
+    /// Redirection of IPv4 in a namespace.
+    Iptables,
+    /// Redirection of IPv6 in a namespace.
+    Ip6tables,
+    /// Root, and the program that gives its rights away.
+    Setpriv,
+}
+
+impl Peer {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Go,
+        Self::Grpcio,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::Envoy,
+        Self::Nghttpx,
+        Self::Namespaces,
+        Self::Iptables,
+        Self::Ip6tables,
+        Self::Setpriv,
+    ];
+
+    /// Its name in `RIPCORD_MAY_BE_MISSING`; of a program also its name on the PATH.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Go => "go",
+            Self::Grpcio => "grpcio",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Envoy => "envoy",
+            Self::Nghttpx => "nghttpx",
+            Self::Namespaces => "namespaces",
+            Self::Iptables => "iptables",
+            Self::Ip6tables => "ip6tables",
+            Self::Setpriv => "setpriv",
+        }
+    }
+
+    /// Why it is missing; `None` when it is there. Looks once in a process.
+    pub(crate) fn missing(self) -> Option<String> {
+        static KNOWN: Mutex<Option<HashMap<Peer, Option<String>>>> = Mutex::new(None);
+        let mut known = KNOWN.lock().unwrap();
+        let known = known.get_or_insert_default();
+        let look = || self.look().err();
+        known.entry(self).or_insert_with(look).clone()
+    }
+
+    fn look(self) -> Result<(), String> {
+        match self {
+            Self::Go | Self::Nginx | Self::Haproxy | Self::Envoy | Self::Nghttpx => {
+                on_the_path(self.name())
+            }
+            Self::Grpcio => {
+                let python = python();
+                run(&python, &["-c", "import grpc"]).map_err(|_| {
+                    let how = "pip install -r tests/interop/python/requirements.txt, or PYTHON=...";
+                    format!("{python} has no grpcio ({how})")
+                })?;
+                Ok(())
+            }
+            Self::Namespaces => Probe::make("namespaces").map(drop),
+            Self::Iptables | Self::Ip6tables => {
+                // A kernel may have it for IPv4 only.
+                let probe = Probe::make(self.name())?;
+                let inside = ["netns", "exec", &probe.0, self.name(), "-t", "nat", "-S"];
+                run("ip", &inside).map(drop)
+            }
+            Self::Setpriv => {
+                if run("id", &["-u"])?.trim() != "0" {
+                    return Err("not root".to_owned());
+                }
+                on_the_path("setpriv")
+            }
+        }
+    }
+}
+
+/// A namespace that shows that namespaces can be made; unmade when it is dropped.
+struct Probe(String);
+
+impl Probe {
+    fn make(what: &str) -> Result<Self, String> {
+        run("python3", &["--version"])?;
+        let name = format!("ripcord-{}-{what}", std::process::id());
+        ip(&format!("netns add {name}"))?;
+        let probe = Self(name);
+        ip(&format!("-n {} tuntap add dev probe mode tun", probe.0))?;
+        Ok(probe)
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        let _ = ip(&format!("netns del {}", self.0));
+    }
+}
+
+fn on_the_path(program: &str) -> Result<(), String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let missing = || format!("no `{program}` on the PATH");
+    found.then_some(()).ok_or_else(missing)
+}
+
+/// Runs a program to its end; its output, or what went wrong.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let what = format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map_err(|error| format!("{what}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let error = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{what}: {}", error.trim()))
+}
+
+/// Runs `ip` with arguments that have no spaces.
+pub(crate) fn ip(arguments: &str) -> Result<String, String> {
+    run("ip", &arguments.split(' ').collect::<Vec<_>>())
+}
+
+fn python() -> String {
+    std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Go peer's program.
+pub(crate) fn go_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| build("go", "peer", "."))
+}
+
+/// Builds a package as `target/interop/NAME`, with the module in that folder of `tests/interop`.
+pub(crate) fn build(folder: &str, name: &str, package: &str) -> PathBuf {
+    let out = root().join("target/interop");
+    std::fs::create_dir_all(&out).unwrap();
+    let program = out.join(name);
+    // Several test processes may come at once; the second finds all of it in Go's cache.
+    let built = Command::new("flock")
+        .arg(out.join(format!("{name}.lock")))
+        .args(["go", "build", "-o"])
+        .arg(&program)
+        .arg(package)
+        .current_dir(root().join("tests/interop").join(folder))
+        .output()
+        .unwrap_or_else(|error| panic!("flock (util-linux): {error}"));
+    let text = String::from_utf8_lossy(&built.stderr);
+    assert!(
+        built.status.success(),
+        "{name} does not build (offline?):\n{text}"
+    );
+    program
+}
+
+/// Starts a Go peer.
+pub(crate) fn go(arguments: &[&str]) -> Process {
+    let mut command = Command::new(go_program());
+    command.args(arguments);
+    Process::start(arguments[0], command)
+}
+
+/// Starts the Python peer.
+pub(crate) fn grpcio(arguments: &[&str]) -> Process {
+    let mut command = Command::new(python());
+    command.arg(root().join("tests/interop/python/peer.py"));
+    command.args(arguments);
+    Process::start(&format!("python {}", arguments[0]), command)
+}
+
+/// The address in a peer's `listening` line.
+pub(crate) fn address(process: &Process) -> String {
+    process.event("listening", "")["addr"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
