@@ -188,6 +188,7 @@ where
     while let Ok((socket, _)) = socket.accept().await {
         let mut stream = stream.clone();
         tokio::spawn(async move {
+            let _ = socket.set_nodelay(true);
             let mut builder = h2::server::Builder::new();
             builder.max_concurrent_streams(100_000);
             let Ok(mut connection) = builder.handshake::<_, Bytes>(socket).await else {
@@ -304,6 +305,7 @@ pub(crate) struct Call {
 impl Caller {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
         let (requests, connection) = h2::client::handshake(socket).await.unwrap();
         tokio::spawn(connection);
         Self(requests)

@@ -82,6 +82,14 @@ impl Ripcord {
         self.address.parse().unwrap()
     }
 
+    /// Where one of its listeners is.
+    pub(crate) fn address_of(&self, listener: &str) -> SocketAddr {
+        let line = self.process.line(&format!("listening {listener}"), |line| {
+            line["message"] == "listening" && line["listener"] == *listener
+        });
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
     /// Replaces its table and sends SIGHUP.
     pub(crate) fn reload(&self, table: &Table) {
         self.put(table);

@@ -105,7 +105,9 @@ impl Connection {
     }
 
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let (read, write) = TcpStream::connect(address).await.unwrap().into_split();
+        let socket = TcpStream::connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let (read, write) = socket.into_split();
         let wire = Self::new(write);
         let streams = Arc::clone(&wire.streams);
         tokio::spawn(async move {
@@ -202,6 +204,7 @@ pub(crate) async fn callee(scripts: Scripts<Script, Heard>) -> SocketAddr {
 }
 
 async fn serve(socket: TcpStream, scripts: Scripts<Script, Heard>) {
+    let _ = socket.set_nodelay(true);
     let (mut read, write) = socket.into_split();
     let wire = Connection::new(write);
     while let Some(frame) = next(&mut read).await {

@@ -1,4 +1,4 @@
-//! Two ripcords in this process and the raw peers around them:
+//! Two ripcords and the raw peers around them:
 //!
 //! ```text
 //! gRPC caller     -- gRPC -->     [one] -- TTHeader --> [two] -- gRPC -->     gRPC callee
@@ -7,13 +7,19 @@
 //!
 //! and, for single hops, routes from [one] right to the callees.
 
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use ripcord::App;
 use tokio::task::JoinSet;
 
 use super::{Scripts, grpc, tt};
 use crate::kit::ripcord::Ripcord;
+use crate::kit::spec::Spec;
 
 /// One listener of a ripcord, and a caller of each wire connected to it.
 pub(crate) struct Entry {
@@ -29,11 +35,43 @@ pub(crate) struct World {
     pub(crate) grpc: Scripts<grpc::Script, grpc::Asked>,
     pub(crate) tt: Scripts<tt::Script, tt::Heard>,
     next: AtomicU64,
-    _apps: [App; 2],
+    _hops: [Box<dyn Hop>; 2],
+}
+
+/// A running ripcord. Dropping it ends it.
+pub(crate) trait Hop: Send + Sync {
+    /// Where one of its listeners is.
+    fn address(&self, listener: &str) -> SocketAddr;
+}
+
+/// In this process.
+impl Hop for App {
+    fn address(&self, listener: &str) -> SocketAddr {
+        self.address(listener).unwrap()
+    }
+}
+
+/// A process of its own.
+impl Hop for Ripcord {
+    fn address(&self, listener: &str) -> SocketAddr {
+        self.address_of(listener)
+    }
+}
+
+/// A ripcord that is being started.
+pub(crate) type Starting = Pin<Box<dyn Future<Output = Box<dyn Hop>>>>;
+
+/// In this process.
+fn in_process(_node: &str, spec: Spec) -> Starting {
+    Box::pin(async move {
+        let hop: Box<dyn Hop> = Box::new(spec.start_here().await);
+        hop
+    })
 }
 
 impl World {
-    pub(crate) async fn start() -> Self {
+    /// `start` gets the name of the node too.
+    async fn start(start: impl Fn(&str, Spec) -> Starting) -> Self {
         let (grpc, tt) = (Scripts::default(), Scripts::default());
         let grpc_callee = self::grpc::callee(grpc.clone()).await;
         let tt_callee = self::tt::callee(tt.clone()).await;
@@ -42,10 +80,9 @@ impl World {
             .backend("grpc", "protocol: grpc", grpc_callee)
             .backend("tt", "protocol: ttheader", tt_callee)
             .route("grpc", "match: { service: test.Grpc }, backend: grpc")
-            .route("tt", "match: { service: Tt }, backend: tt")
-            .start_here()
-            .await;
-        let next = two.address("in").unwrap();
+            .route("tt", "match: { service: Tt }, backend: tt");
+        let two = start("two", two).await;
+        let next = two.address("in");
         let anywhere = "127.0.0.1:0";
         let one = Ripcord::named("one")
             .quiet()
@@ -66,11 +103,10 @@ impl World {
             .route(
                 "checked-tt",
                 "match: { service: CheckedTt }, backend: tt, validate: thrift",
-            )
-            .start_here()
-            .await;
+            );
+        let one = start("one", one).await;
         let entry = async |name| {
-            let address = one.address(name).unwrap();
+            let address = one.address(name);
             Entry {
                 grpc: grpc::Caller::connect(address).await,
                 tt: tt::Connection::connect(address).await,
@@ -82,7 +118,7 @@ impl World {
             grpc,
             tt,
             next: AtomicU64::new(0),
-            _apps: [one, two],
+            _hops: [one, two],
         }
     }
 
@@ -104,12 +140,17 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
+    /// With ripcords in this process.
     pub(crate) fn start() -> Self {
+        Self::with(in_process)
+    }
+
+    pub(crate) fn with(start: impl Fn(&str, Spec) -> Starting) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let world = runtime.block_on(World::start());
+        let world = runtime.block_on(World::start(start));
         Self {
             runtime,
             world: world.into(),
@@ -136,4 +177,36 @@ impl Runner {
             Ok(())
         })
     }
+
+    /// Runs batches of streams until one has a complaint. They are the same in every run.
+    pub(crate) fn check<S: Strategy>(
+        &self,
+        one: S,
+        run: impl Fn(&Self, Vec<S::Value>) -> Result<(), String>,
+    ) where
+        S::Value: Clone,
+    {
+        let config = Config {
+            cases: batches(),
+            failure_persistence: None,
+            max_shrink_iters: 400,
+            ..Config::default()
+        };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let batches = vec(one, 1..=2 * TOGETHER);
+        let result = TestRunner::new_with_rng(config, rng).run(&batches, |batch| {
+            run(self, batch).map_err(TestCaseError::fail)
+        });
+        if let Err(error) = result {
+            panic!("{error}");
+        }
+    }
+}
+
+/// Batches, and streams in each on the average. `RIPCORD_BATCHES` asks for more of them.
+const BATCHES: u32 = 8;
+const TOGETHER: usize = 64;
+
+fn batches() -> u32 {
+    std::env::var("RIPCORD_BATCHES").map_or(BATCHES, |n| n.parse().expect("a number"))
 }
