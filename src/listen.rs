@@ -288,9 +288,10 @@ async fn streams(
     if let Some(kind) = end.violation() {
         metrics.violation(Side::Inbound, Some(wire), kind);
     }
-    match end {
-        ConnectionEnd::Closed => debug!(peer = %info.peer, %wire, "connection closed"),
-        end => debug!(peer = %info.peer, %wire, reason = %end, "connection lost"),
+    if end == ConnectionEnd::Closed {
+        debug!(peer = %info.peer, %wire, "connection closed");
+    } else {
+        debug!(peer = %info.peer, %wire, reason = %end, "connection lost");
     }
 }
 

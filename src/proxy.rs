@@ -85,14 +85,7 @@ struct Stream<I> {
 impl<I> Stream<I> {
     fn finish(self, outcome: Outcome) {
         let process = &self.entry.context.process;
-        if let Some(tap) = &process.tap {
-            // Nobody listens any more: then nobody misses it.
-            let _ = tap.send(Observed {
-                node: Arc::clone(&process.node),
-                at: std::time::Instant::now(),
-                end: outcome.end.clone(),
-            });
-        }
+        let at = process.tap.as_ref().map(|_| std::time::Instant::now());
         if let Some(endpoint) = self.endpoint {
             endpoint.ended(&outcome.end);
         }
@@ -102,6 +95,15 @@ impl<I> Stream<I> {
             traffic,
             told: outcome.told,
         });
+        // Last, so that whoever hears of it finds it counted.
+        if let (Some(tap), Some(at)) = (&process.tap, at) {
+            // Nobody listens any more: then nobody misses it.
+            let _ = tap.send(Observed {
+                node: Arc::clone(&process.node),
+                at,
+                end: outcome.end,
+            });
+        }
     }
 }
 

@@ -62,6 +62,7 @@ const BORNE: &str = "";
 /// one is a question to each place.
 const CLOSED: &[&str] = &[
     "Class",
+    "ConnectionEnd",
     "Detected",
     "Failure",
     "HopKind",

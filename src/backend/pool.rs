@@ -359,15 +359,10 @@ impl Drive for Driver<'_> {
             if let Some(kind) = end.violation() {
                 metrics.violation(Side::Outbound, Some(wire), kind);
             }
-            match end {
-                ConnectionEnd::Closed => {
-                    debug!(%backend, endpoint = %address, "backend connection closed")
-                }
-                end => {
-                    if flood::admits("backend connection lost", &backend, "") {
-                        warn!(%backend, endpoint = %address, reason = %end, "backend connection lost");
-                    }
-                }
+            if end == ConnectionEnd::Closed {
+                debug!(%backend, endpoint = %address, "backend connection closed");
+            } else if flood::admits("backend connection lost", &backend, "") {
+                warn!(%backend, endpoint = %address, reason = %end, "backend connection lost");
             }
         });
     }
