@@ -250,10 +250,25 @@ test_totals() {
          END { printf "total: %d passed, %d failed, %d skipped\n", passed, failed, ignored; exit passed == 0 }' "$1"
 }
 
+# Without its registration the wire of src/testing compiles, and the program knows nothing of it.
+unregistered() {
+    cargo check --locked --features testing
+    local file=target/ci-tools/memory.yaml
+    mkdir -p target/ci-tools
+    sed 's/protocol: grpc/protocol: memory/' config/grpc-to-grpc.yaml >"$file"
+    if target/release/ripcord check "$file" 2>&1 | tee "$file.log"; then
+        echo "the release build takes protocol: memory" >&2
+        return 1
+    fi
+    grep -q 'unknown protocol "memory"' "$file.log"
+}
+
 tests() {
     local log=target/ci-tools/tests.log
     mkdir -p target/ci-tools
-    cargo test 2>&1 | tee "$log"
+    # Registers one more wire, so it is built apart.
+    cargo test --features memory-wire --test wires 2>&1 | tee "$log"
+    cargo test 2>&1 | tee -a "$log"
     echo
     test_totals "$log"
     print_missing

@@ -72,7 +72,7 @@ impl Context {
                     return;
                 };
                 context.pool.sweep();
-                if context.trim.is_due(context.drain.take_gone()) {
+                if context.trim.is_due(context.drain.take_done()) {
                     context.drain.shrink();
                     context.process.telemetry.live.shrink(context.worker);
                     trim::tidy();

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::sync::mpsc;
 
 use crate::app::App;
-use crate::config::{self, Config, Protocol};
+use crate::config::{self, Config};
 use crate::explain;
 use crate::stream::{
     Cancel, CancelSignal, Cause, Class, End, Party, Path, Payload, Reason, RequestHead, Status,
@@ -65,18 +65,20 @@ struct World {
     ttheader_callee: Callee,
 }
 
-fn hop(node: &str, to_ttheader: &str, to_grpc: &str) -> anyhow::Result<Config> {
+/// A hop whose backends are described by these keys, `over_ttheader` for the stream that leaves the
+/// first hop over TTHeader.
+fn hop(node: &str, over_ttheader: &str, over_grpc: &str) -> anyhow::Result<Config> {
     let text = format!(
         "
 node: {node}
 workers: 1
 listeners: [{{ name: in, address: '127.0.0.1:0' }}]
 backends:
-  ttheader: {{ protocol: ttheader, endpoints: ['{to_ttheader}'] }}
-  grpc: {{ protocol: grpc, endpoints: ['{to_grpc}'], hop: ripcord }}
+  over-ttheader: {{ {over_ttheader} }}
+  over-grpc: {{ {over_grpc} }}
 routes:
-  - {{ name: over-ttheader, match: {{ service: demo.OverTTHeader }}, backend: ttheader }}
-  - {{ name: over-grpc, match: {{ service: OverGrpc }}, backend: grpc }}
+  - {{ name: over-ttheader, match: {{ service: demo.OverTTHeader }}, backend: over-ttheader }}
+  - {{ name: over-grpc, match: {{ service: OverGrpc }}, backend: over-grpc }}
 telemetry: {{ access_log: off }}
 "
     );
@@ -88,21 +90,24 @@ impl World {
         let grpc_callee = Callee::grpc().await?;
         let ttheader_callee = Callee::ttheader().await?;
         let (tap, observed) = mpsc::unbounded_channel();
-        let (to_grpc, to_ttheader) = (
-            grpc_callee.address.to_string(),
-            ttheader_callee.address.to_string(),
-        );
         // The last hop sends the stream that came over TTHeader on to the gRPC callee and the other
         // way round, so that each stream changes its protocol at every hop.
-        let last = hop("ingress", &to_grpc, &to_ttheader)?;
-        let last = swap_protocols(last);
+        let last = hop(
+            "ingress",
+            &format!("protocol: grpc, endpoints: ['{}']", grpc_callee.address),
+            &format!(
+                "protocol: ttheader, endpoints: ['{}']",
+                ttheader_callee.address
+            ),
+        )?;
         let ingress = App::start(last, None, Some(tap.clone())).await?;
-        let hop_address = ingress
-            .address("in")
-            .context("ingress does not listen")?
-            .to_string();
-        let egress =
-            App::start(hop("egress", &hop_address, &hop_address)?, None, Some(tap)).await?;
+        let next = ingress.address("in").context("ingress does not listen")?;
+        let first = hop(
+            "egress",
+            &format!("protocol: ttheader, endpoints: ['{next}']"),
+            &format!("protocol: grpc, endpoints: ['{next}'], hop: ripcord"),
+        )?;
+        let egress = App::start(first, None, Some(tap)).await?;
         Ok(Self {
             egress,
             ingress,
@@ -300,18 +305,6 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// The last hop's backends speak the other protocol than the one that the stream came by.
-fn swap_protocols(mut config: Config) -> Config {
-    for backend in config.backends.values_mut() {
-        backend.protocol = if backend.protocol == Protocol::GRPC {
-            Protocol::TTHEADER
-        } else {
-            Protocol::GRPC
-        };
-    }
-    config
 }
 
 fn show(began: Instant, who: &str, seen: &Seen, saw: &str) {

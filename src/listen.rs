@@ -1,5 +1,6 @@
 //! Listeners: accept, tell the protocols apart, hand sockets to workers and streams to the proxy.
 
+use std::borrow::Cow;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,11 +71,11 @@ impl Listener {
 /// The listeners, as one worker sees them.
 pub(crate) struct Local {
     pub(crate) context: Rc<Context>,
-    entrances: Box<[Rc<Entrance>]>,
+    listeners: Box<[Rc<LocalListener>]>,
 }
 
 /// A listener, as one worker sees it.
-struct Entrance {
+struct LocalListener {
     listener: Arc<Listener>,
     entry: Rc<Entry>,
     servers: Servers,
@@ -88,8 +89,8 @@ impl Local {
         listeners: &[Arc<Listener>],
     ) -> Rc<Self> {
         let context = Context::new(worker, process);
-        let entrance = |listener: &Arc<Listener>| {
-            Rc::new(Entrance {
+        let local = |listener: &Arc<Listener>| {
+            Rc::new(LocalListener {
                 servers: Servers::new(&listener.bounds, &context.process.counters),
                 entry: Rc::new(Entry {
                     context: Rc::clone(&context),
@@ -98,15 +99,15 @@ impl Local {
                 listener: Arc::clone(listener),
             })
         };
-        let entrances = listeners.iter().map(entrance).collect();
-        Rc::new(Self { context, entrances })
+        let listeners = listeners.iter().map(local).collect();
+        Rc::new(Self { context, listeners })
     }
 }
 
 /// Counts a listener's connection until dropped.
-struct Entered(Arc<Listener>);
+struct Connected(Arc<Listener>);
 
-impl Drop for Entered {
+impl Drop for Connected {
     fn drop(&mut self) {
         self.0.leave();
     }
@@ -140,16 +141,16 @@ pub(crate) async fn accept(
             }
             continue;
         }
-        let entered = Entered(Arc::clone(&listener));
+        let connected = Connected(Arc::clone(&listener));
         let least = workers.iter().min_by_key(|w| w.load());
         if let (Ok(connection), Some(worker)) = (connection.into_std(), least) {
             worker.give(async move |local: Rc<Local>| {
-                let _entered = entered;
-                if let (Some(entrance), Ok(socket)) = (
-                    local.entrances.get(index).map(Rc::clone),
+                let _connected = connected;
+                if let (Some(listener), Ok(socket)) = (
+                    local.listeners.get(index).map(Rc::clone),
                     TcpStream::from_std(connection),
                 ) {
-                    serve(entrance, socket, peer).await;
+                    serve(listener, socket, peer).await;
                 }
             });
         }
@@ -157,9 +158,9 @@ pub(crate) async fn accept(
 }
 
 /// Serves one connection until it is over.
-async fn serve(entrance: Rc<Entrance>, socket: TcpStream, peer: std::net::SocketAddr) {
-    let listener = &*entrance.listener;
-    let context = &entrance.entry.context;
+async fn serve(local: Rc<LocalListener>, socket: TcpStream, peer: std::net::SocketAddr) {
+    let listener = &*local.listener;
+    let context = &local.entry.context;
     let _present = context.drain.watch(Rc::new(Present));
     tcp::tune(&socket, &listener.tcp);
     let redirected = listener.redirected;
@@ -185,30 +186,25 @@ async fn serve(entrance: Rc<Entrance>, socket: TcpStream, peer: std::net::Socket
     let going = info.original_destination.or(info.local);
     if redirected && going.is_some_and(|to| context.process.own.has(peer, to)) {
         let what = "a connection of this process itself, redirected back to it; except ripcord's user from the redirection";
-        return refuse(&entrance, &mut socket, peer, None, what).await;
+        return refuse(&local, &mut socket, peer, None, what).await;
     }
     match detected {
         Detected::Streams(wire) | Detected::Calls(wire) if !takes(listener.protocol, wire) => {
             let what = format!("{} on a {:?} listener", wire.spoken, listener.protocol);
-            refuse(
-                &entrance,
-                &mut socket,
-                peer,
-                Some(Violation::OTHER_WIRE),
-                &what,
-            )
-            .await;
+            let kind = Some(Violation::OTHER_WIRE);
+            refuse(&local, &mut socket, peer, kind, what).await;
         }
-        Detected::Streams(wire) => streams(&entrance, wire, socket, info).await,
+        // Boxed: until here, and for as long as a relay lives, this takes little.
+        Detected::Streams(wire) => Box::pin(streams(&local, wire, socket, info)).await,
         Detected::Calls(wire) => {
             let limit = listener.bounds.handshake_timeout;
-            let relayed = relay::calls(context, &listener.name, limit, wire, socket, info).await;
-            if let Err(relay::Refused) = relayed {
+            let relayed = relay::calls(context, &listener.name, limit, wire, socket, info);
+            if let Err(relay::Refused) = Box::pin(relayed).await {
                 listener.count_refused();
             }
         }
         Detected::Unknown(kind, what) => {
-            refuse(&entrance, &mut socket, peer, Some(kind), what).await;
+            refuse(&local, &mut socket, peer, Some(kind), what).await;
         }
     }
 }
@@ -244,47 +240,42 @@ fn takes(wanted: Sniff, wire: &Wire) -> bool {
 }
 
 async fn refuse(
-    entrance: &Entrance,
+    local: &LocalListener,
     socket: &mut Socket,
     peer: std::net::SocketAddr,
     kind: Option<Violation>,
-    what: &str,
+    what: impl Into<Cow<'static, str>>,
 ) {
-    let name = &entrance.listener.name;
-    let label = kind.map_or("own", Violation::name);
-    if flood::admits("connection refused", name, label) {
-        warn!(listener = %name, %peer, what, "connection refused");
+    let name = &local.listener.name;
+    let what = what.into();
+    if flood::admits("connection refused", name, what.clone()) {
+        warn!(listener = %name, %peer, what = &*what, "connection refused");
     }
-    entrance.listener.count_refused();
-    let metrics = &entrance.entry.context.process.telemetry.metrics;
+    local.listener.count_refused();
+    let metrics = &local.entry.context.process.telemetry.metrics;
     if let Some(kind) = kind {
         metrics.violation(Side::Inbound, None, kind);
     }
     if kind == Some(Violation::HTTP1) {
-        let text = "this port speaks gRPC (HTTP/2 with prior knowledge) and TTHeader, not HTTP/1\n";
-        let answer = format!(
-            "HTTP/1.1 426 Upgrade Required\r\nconnection: close\r\nupgrade: h2c\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{text}",
-            text.len()
-        );
-        let _ = socket.write_all(answer.as_bytes()).await;
+        let _ = socket.write_all(wire::http1_answer().as_bytes()).await;
     }
 }
 
 /// Serves a connection that carries streams.
 async fn streams(
-    entrance: &Rc<Entrance>,
+    local: &Rc<LocalListener>,
     wire: &'static Wire,
     socket: Socket,
     info: ConnectionInfo,
 ) {
-    let metrics = &entrance.entry.context.process.telemetry.metrics;
+    let metrics = &local.entry.context.process.telemetry.metrics;
     let _counted = metrics.connection(Side::Inbound, wire);
     let acceptor = Streams {
-        entry: Rc::clone(&entrance.entry),
+        entry: Rc::clone(&local.entry),
         wire,
         info,
     };
-    let end = entrance.servers.serve(wire, socket, acceptor).await;
+    let end = local.servers.serve(wire, socket, acceptor).await;
     if let Some(kind) = end.violation() {
         metrics.violation(Side::Inbound, Some(wire), kind);
     }

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::drain::{Watch, Watcher};
 use crate::stream::{End, HopKind, Inbound, Payload, Received, RequestHead, Wire};
 use crate::telemetry::{self, Observed, SeriesCache, StreamInfo, StreamRecord, Traffic};
-use crate::wire::OutboundStream;
+use crate::wire::{self, OutboundStream};
 
 /// What streams are told that the drain ended.
 const OVER: &str = "the proxy is shutting down";
@@ -37,6 +37,10 @@ struct DrainSwitch(Switch);
 impl Watch for DrainSwitch {
     fn ending(&self) {
         self.0.end(HopKind::DrainOver, OVER);
+    }
+
+    fn is_work(&self) -> bool {
+        true
     }
 }
 
@@ -283,7 +287,7 @@ impl Opening<'_> {
         let checked = check.is_some();
         if checked {
             head.metadata
-                .retain(|entry| *entry.key != *b"grpc-accept-encoding");
+                .retain(|entry| !wire::accept_encodings().any(|key| *entry.key == *key.as_bytes()));
         }
         let request = match &head.encoding {
             Some(encoding) if checked || !outbound_takes_compressed => inflate(Some(encoding))?,
@@ -332,4 +336,28 @@ async fn listen_while<I: Inbound, T>(
         switch.poll_end(cx).map(Err)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Drain;
+    use crate::stream::Reason;
+
+    #[tokio::test]
+    async fn a_stream_that_comes_while_the_worker_closes_is_ended_too() {
+        let drain = Rc::<Drain>::default();
+        let before = Rc::<DrainSwitch>::default();
+        let watching = drain.watch(before.clone());
+        drain.end();
+        let late = Rc::<DrainSwitch>::default();
+        let late_watching = drain.watch(late.clone());
+        for switch in [before, late] {
+            let end = poll_fn(|cx| switch.0.poll_end(cx)).await;
+            assert!(matches!(end.reason, Reason::Hop(hop) if hop.kind == HopKind::DrainOver));
+        }
+        drop((watching, late_watching));
+        drain.empty().await;
+        assert_eq!(drain.take_done(), 2);
+    }
 }

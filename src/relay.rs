@@ -5,10 +5,14 @@
 //! request on it goes where the first one went. Kitex keeps a connection to one service, so that
 //! is what its callers expect.
 
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tracing::{debug, warn};
 
 use crate::Route;
@@ -63,12 +67,15 @@ pub(crate) async fn calls(
         Ok(mut backend) => {
             let endpoint = backend.endpoint.address();
             debug!(%peer, %endpoint, method = %request.head.method, "relaying a ping-pong connection");
+            let first = Cell::new(None);
+            let mut caller = Noted::new(&mut socket, Party::Caller, &first);
+            let mut callee = Noted::new(&mut backend.socket, Party::Callee, &first);
             tokio::select! {
-                relayed = copy_bidirectional(&mut socket, &mut backend.socket) => {
+                relayed = copy_bidirectional(&mut caller, &mut callee) => {
                     if let Err(error) = relayed {
                         debug!(%peer, %endpoint, %error, "ping-pong connection lost");
                     }
-                    backend.endpoint.ended_by(Party::Caller);
+                    backend.endpoint.ended_by(first.get().unwrap_or(Party::Caller));
                 },
                 () = context.drain.ending() => {
                     debug!(%peer, %endpoint, "ping-pong connection closed by the drain");
@@ -119,4 +126,70 @@ async fn connect(
         ));
     }
     context.pool.dial(backend, head).await
+}
+
+/// A socket that notes whose side was the first to end or to fail.
+struct Noted<'a> {
+    socket: &'a mut Socket,
+    side: Party,
+    first: &'a Cell<Option<Party>>,
+}
+
+impl<'a> Noted<'a> {
+    fn new(socket: &'a mut Socket, side: Party, first: &'a Cell<Option<Party>>) -> Self {
+        Self {
+            socket,
+            side,
+            first,
+        }
+    }
+
+    fn note(&self) {
+        self.first.set(self.first.get().or(Some(self.side)));
+    }
+}
+
+impl AsyncRead for Noted<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut *self.socket).poll_read(cx, buf);
+        match &polled {
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {}
+            Poll::Ready(_) => self.note(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Noted<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut *self.socket).poll_write(cx, buf);
+        if let Poll::Ready(Err(_)) = &polled {
+            self.note();
+        }
+        polled
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket).poll_shutdown(cx)
+    }
 }

@@ -12,7 +12,7 @@ use crate::backend::{self, Cluster, dns};
 use crate::config::{self, Config, Limits, watch};
 use crate::context::Process;
 use crate::listen::Listener;
-use crate::net::bounds::{Bounds, Ping};
+use crate::net::bounds::Bounds;
 use crate::net::budget::Budget;
 use crate::telemetry::{
     self, AccessTarget, OtlpProtocol, Reload, Settings, Tap, Telemetry, TraceSettings,
@@ -148,10 +148,7 @@ pub(crate) fn listeners(config: &Config, process: &Process) -> Vec<Arc<Listener>
                     config::Carried::Keep => true,
                     config::Carried::Strip => false,
                 },
-                ping: ping.map(|ping| Ping {
-                    interval: ping.interval,
-                    timeout: ping.timeout,
-                }),
+                ping: ping.map(backend::ping),
                 ..bounds(&config.node, &listener.limits, &process.bounds.budget)
             },
             max_connections: listener.limits.max_connections,

@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::hint::black_box;
 
-/// Streams and connections that end between two looks (5 s) in a worker that is busy. Low: a storm on a slow machine,
+/// Streams that end between two looks (5 s) in a worker that is busy. Low: a storm on a slow machine,
 /// or the smaller share of it that a second worker had, leaves as much behind as a quick one.
 const BUSY: usize = 100;
 

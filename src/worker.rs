@@ -75,10 +75,10 @@ impl<C: 'static> Handle<C> {
         // Counted at once, so that the next job's giver sees it.
         let counted = Counted::new(&self.running);
         let job: Job<C> = Box::new(move |value| {
-            let task = job(value);
+            // Called inside of the task, which then keeps what the job makes only once.
             Box::pin(async move {
                 let _counted = counted;
-                task.await;
+                job(value).await;
             })
         });
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,10 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::backend::endpoint::{Endpoint, EndpointGuard};
-use crate::config::{Backend, Target};
+use crate::config::{self, Backend, Hop, Keepalive, Target};
+use crate::net::bounds::Ping;
+use crate::net::connection::DialOptions;
+use crate::net::tcp::TcpOptions;
 use crate::stream::{RequestHead, Wire};
 use crate::wire;
 
@@ -45,6 +48,10 @@ pub struct Cluster {
     pub config: Backend,
     /// What its endpoints speak.
     pub wire: &'static Wire,
+    /// The options of sockets to them.
+    pub tcp: TcpOptions,
+    /// What is said of connections to them.
+    pub dial: DialOptions,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     changed: Notify,
     seed: u64,
@@ -61,6 +68,14 @@ impl Cluster {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             config: config.clone(),
             wire: wire_of(config),
+            tcp: tcp_options(&config.keepalive),
+            dial: DialOptions {
+                to_ripcord: match config.hop {
+                    Hop::None => false,
+                    Hop::Ripcord => true,
+                },
+                ping: config.keepalive.http2.as_ref().map(ping),
+            },
             endpoints: ArcSwap::default(),
             changed: Notify::new(),
             seed: name.bytes().fold(seed, |s, b| mix(s ^ u64::from(b))),
@@ -140,6 +155,25 @@ impl Cluster {
             }
         };
         ip ^ (u64::from(address.port()) << 40)
+    }
+}
+
+/// The socket options that `keepalive` means, of a backend or of a listener.
+pub(crate) fn tcp_options(keepalive: &Keepalive) -> TcpOptions {
+    TcpOptions {
+        keepalive: keepalive
+            .tcp
+            .as_ref()
+            .map(|tcp| (tcp.idle, tcp.interval, tcp.count)),
+        user_timeout: keepalive.user_timeout,
+    }
+}
+
+/// The same for pings.
+pub(crate) fn ping(ping: &config::Ping) -> Ping {
+    Ping {
+        interval: ping.interval,
+        timeout: ping.timeout,
     }
 }
 

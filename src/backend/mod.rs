@@ -11,16 +11,4 @@ pub(crate) mod pool;
 pub use cluster::{Cluster, PickHint};
 pub use endpoint::{Endpoint, EndpointGuard};
 
-use crate::config::Keepalive;
-use crate::net::tcp::TcpOptions;
-
-/// The socket options that `keepalive` means, of a backend or of a listener.
-pub(crate) fn tcp_options(keepalive: &Keepalive) -> TcpOptions {
-    TcpOptions {
-        keepalive: keepalive
-            .tcp
-            .as_ref()
-            .map(|tcp| (tcp.idle, tcp.interval, tcp.count)),
-        user_timeout: keepalive.user_timeout,
-    }
-}
+pub(crate) use cluster::{ping, tcp_options};

@@ -11,10 +11,9 @@ use rustc_hash::FxHashMap;
 use tokio::task::spawn_local;
 use tracing::{debug, warn};
 
-use crate::backend::{Cluster, EndpointGuard, PickHint, tcp_options};
-use crate::config::{Connections, Hop};
-use crate::net::bounds::Ping;
-use crate::net::connection::{ConnectionEnd, DialOptions, Drive};
+use crate::backend::{Cluster, EndpointGuard, PickHint};
+use crate::config::Connections;
+use crate::net::connection::{ConnectionEnd, Drive};
 use crate::net::redirect::{Own, OwnGuard};
 use crate::net::socket::Socket;
 use crate::net::tcp;
@@ -255,26 +254,15 @@ impl Pool {
 
     /// Rare, and its state is large: callers box it, so that not every stream's task carries it.
     async fn connect(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Result<Client, String> {
-        let config = &cluster.config;
         let (socket, own) = self.socket(cluster, address).await?;
-        let options = DialOptions {
-            to_ripcord: match config.hop {
-                Hop::None => false,
-                Hop::Ripcord => true,
-            },
-            ping: config.keepalive.http2.as_ref().map(|ping| Ping {
-                interval: ping.interval,
-                timeout: ping.timeout,
-            }),
-        };
-        let driver = Driver {
+        let driver = SpawnDriver {
             pool: self,
             cluster,
             address,
             own,
         };
         self.dialers
-            .connect(cluster.wire, socket, &options, driver)
+            .connect(cluster.wire, socket, &cluster.dial, driver)
             .await
     }
 
@@ -283,8 +271,7 @@ impl Pool {
         cluster: &Cluster,
         address: SocketAddr,
     ) -> Result<(Socket, OwnGuard), String> {
-        let options = tcp_options(&cluster.config.keepalive);
-        let socket = tcp::connect(address, cluster.config.connect_timeout, &options);
+        let socket = tcp::connect(address, cluster.config.connect_timeout, &cluster.tcp);
         let socket = socket.await.map_err(|e| e.to_string())?;
         let own = self.own.enter(&socket);
         Ok((Socket::new(socket), own))
@@ -339,14 +326,14 @@ fn unreachable(cluster: &Cluster, why: &str) -> End {
 }
 
 /// Has a new connection's task run, counted while it does.
-struct Driver<'a> {
+struct SpawnDriver<'a> {
     pool: &'a Pool,
     cluster: &'a Cluster,
     address: SocketAddr,
     own: OwnGuard,
 }
 
-impl Drive for Driver<'_> {
+impl Drive for SpawnDriver<'_> {
     fn drive(self, driver: impl Future<Output = ConnectionEnd> + 'static) {
         let (wire, address) = (self.cluster.wire, self.address);
         let metrics = Arc::clone(&self.pool.metrics);

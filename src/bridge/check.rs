@@ -18,17 +18,20 @@ pub enum Check {
 #[derive(Debug)]
 pub(super) struct Checker {
     walker: Walker,
-    /// The end that a bad message means: it says whose it was.
+    /// The end that a bad message means.
     kind: HopKind,
+    /// Whose messages they are, in that end's text.
+    whose: &'static str,
     messages: u64,
 }
 
 impl Checker {
-    pub(super) fn new(check: Check, kind: HopKind) -> Self {
+    pub(super) fn new(check: Check, kind: HopKind, whose: &'static str) -> Self {
         let Check::ThriftStruct = check;
         Self {
             walker: Walker::default(),
             kind,
+            whose,
             messages: 0,
         }
     }
@@ -38,11 +41,7 @@ impl Checker {
         let mut pieces = Pieces::new(run.pieces());
         while let Some([flag, length @ ..]) = pieces.take::<PREFIX>() {
             self.messages += 1;
-            let whose = if self.kind == HopKind::InvalidResponse {
-                "the callee's"
-            } else {
-                "the caller's"
-            };
+            let whose = self.whose;
             let refuse = |why: &dyn std::fmt::Display| StageError {
                 kind: self.kind,
                 text: format!(

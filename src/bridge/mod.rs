@@ -188,12 +188,18 @@ impl Start {
     /// What `early` already moved is refused or passed on when the stream is carried.
     #[must_use]
     pub fn new(early: Early, stages: Stages, limits: &Limits) -> Self {
-        let checker = |kind| stages.check.map(|check| Checker::new(check, kind));
-        let mut request = Pump::new(stages.request, checker(HopKind::InvalidRequest));
+        let checker = |kind, whose| stages.check.map(|check| Checker::new(check, kind, whose));
+        let mut request = Pump::new(
+            stages.request,
+            checker(HopKind::InvalidRequest, "the caller's"),
+        );
         let refused = request.push(early.messages).err().map(Box::new);
         Self(Box::new(Carry {
             request,
-            response: Pump::new(stages.response, checker(HopKind::InvalidResponse)),
+            response: Pump::new(
+                stages.response,
+                checker(HopKind::InvalidResponse, "the callee's"),
+            ),
             half_close: if early.half_closed {
                 HalfClose::Seen
             } else {

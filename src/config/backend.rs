@@ -204,7 +204,7 @@ pub(super) const DNS_KEYS: &[&str] = &["refresh"];
 pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
     let s = walk.section(spot, KEYS)?;
     Some(Backend {
-        protocol: walk.need(&s, "protocol", "grpc or ttheader", |w, at| {
+        protocol: walk.need(&s, "protocol", Protocol::WORDS, |w, at| {
             Protocol::read(w, at, &[], |protocol| protocol)
         }),
         service: walk.or(&s, "service", None, |w, at| w.label(at, 256).map(Some)),

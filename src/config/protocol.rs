@@ -17,6 +17,9 @@ impl Protocol {
     #[cfg(feature = "memory-wire")]
     pub const MEMORY: Self = Self("memory");
 
+    /// The same in words, for a missing key.
+    pub(super) const WORDS: &str = "grpc or ttheader";
+
     /// Those that a message offers.
     const OFFERED: [Self; 2] = [Self::GRPC, Self::TTHEADER];
 

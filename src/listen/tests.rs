@@ -38,7 +38,7 @@ fn local(test: impl AsyncFnOnce(Rc<Local>)) {
 #[test]
 fn the_counters_of_a_route_do_not_keep_its_backend() {
     local(async |local| {
-        let entry = &local.entrances[0].entry;
+        let entry = &local.listeners[0].entry;
         let process = &local.context.process;
         let head = RequestHead::default();
         let route = process.routes.snapshot().table.find(&head).unwrap();
@@ -65,7 +65,7 @@ fn a_connection_that_says_nothing_holds_no_drain_up() {
         let (socket, peer) = acceptor.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
         let socket = TcpStream::from_std(socket).unwrap();
-        spawn_local(serve(Rc::clone(&local.entrances[0]), socket, peer));
+        spawn_local(serve(Rc::clone(&local.listeners[0]), socket, peer));
         tokio::task::yield_now().await;
         let start = Instant::now();
         local.context.close().await;

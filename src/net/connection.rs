@@ -46,9 +46,9 @@ pub enum ConnectionEnd {
     /// The peer took nothing for `cancel_grace` while an end waited to be written.
     #[error("the peer did not read")]
     Grace,
-    /// The peer broke the protocol: the error code (RFC 9113, 7) that it was told, and a text.
+    /// The peer broke the protocol: what it is counted for, and a text.
     #[error("{1}")]
-    Violation(u32, String),
+    Violation(Violation, String),
     /// The transport failed, or the peer gave the connection up.
     #[error("{0}")]
     Failed(String),
@@ -63,7 +63,7 @@ impl ConnectionEnd {
             Self::Handshake => Some(Violation::HANDSHAKE_TIMEOUT),
             Self::Keepalive => Some(Violation::KEEPALIVE),
             Self::Grace => Some(Violation::UNREAD),
-            Self::Violation(code, _) => Some(Violation::of_http2(*code)),
+            Self::Violation(kind, _) => Some(*kind),
         }
     }
 }

@@ -52,7 +52,9 @@ impl Socket {
     /// # Errors
     /// The system's.
     pub async fn read_first(&mut self) -> io::Result<usize> {
-        self.first.reserve(FIRST);
+        if self.first.len() == self.first.capacity() {
+            self.first.reserve(FIRST);
+        }
         self.io.read_buf(&mut self.first).await
     }
 

@@ -19,15 +19,15 @@ impl Violation {
     pub const OTHER_WIRE: Self = Self("other_wire");
     /// The handshake was not over in time.
     pub const HANDSHAKE_TIMEOUT: Self = Self("handshake_timeout");
-    /// HTTP/2 PROTOCOL_ERROR, and any other error code that has no kind of its own.
+    /// Its protocol was broken in a way that has no kind of its own.
     pub const PROTOCOL: Self = Self("protocol");
-    /// HTTP/2 FLOW_CONTROL_ERROR.
+    /// It sent more than it was allowed to.
     pub const FLOW_CONTROL: Self = Self("flow_control");
-    /// HTTP/2 FRAME_SIZE_ERROR.
+    /// A frame of a wrong length.
     pub const FRAME_SIZE: Self = Self("frame_size");
-    /// HTTP/2 COMPRESSION_ERROR.
+    /// Header compression that cannot be undone.
     pub const COMPRESSION: Self = Self("compression");
-    /// HTTP/2 ENHANCE_YOUR_CALM: rapid resets, CONTINUATION frames without end.
+    /// Too much of what costs this side work: rapid resets, CONTINUATION frames without end.
     pub const FLOOD: Self = Self("flood");
     /// A PING was not answered.
     pub const KEEPALIVE: Self = Self("keepalive");
@@ -54,17 +54,5 @@ impl Violation {
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.0
-    }
-
-    /// The kind of an HTTP/2 error code (RFC 9113, 7).
-    #[must_use]
-    pub const fn of_http2(code: u32) -> Self {
-        match code {
-            0x3 => Self::FLOW_CONTROL,
-            0x6 => Self::FRAME_SIZE,
-            0x9 => Self::COMPRESSION,
-            0xb => Self::FLOOD,
-            _ => Self::PROTOCOL,
-        }
     }
 }

@@ -13,6 +13,8 @@ pub struct Wire {
     pub spoken: &'static str,
     /// Whether a message whose compressed flag is set can be written on it.
     pub takes_compressed: bool,
+    /// The metadata key by which its callers say which compressions they take.
+    pub accept_encoding: Option<&'static str>,
     /// Whether the callee's answer begins with a head, before its first message.
     pub heads: bool,
     /// The format of the trace context that its peers read.
@@ -21,11 +23,14 @@ pub struct Wire {
     pub codes: Option<Codes>,
     /// `rpc.system` of its spans (OpenTelemetry semantic conventions, RPC).
     pub rpc_system: &'static str,
-    /// `network.protocol.name` and `network.protocol.version` of its spans.
-    pub network_protocol: (&'static str, Option<&'static str>),
-    /// What is counted as a violation on its connections, by label: from callers, and from
-    /// callees.
-    pub violations: (&'static [&'static str], &'static [&'static str]),
+    /// `network.protocol.name` of its spans.
+    pub protocol_name: &'static str,
+    /// `network.protocol.version` of its spans.
+    pub protocol_version: Option<&'static str>,
+    /// What callers are counted for on its connections, by label (`ripcord_violations_total`).
+    pub caller_violations: &'static [&'static str],
+    /// What callees are counted for.
+    pub callee_violations: &'static [&'static str],
 }
 
 /// How trace context is written for the peers of a wire.

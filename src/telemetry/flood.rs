@@ -4,6 +4,7 @@
 //! Owns only whether a line is written; who asks still counts what happened in its metrics.
 //! Nothing here is asked per message.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ struct Kind {
     message: &'static str,
     /// The listener or backend, by its configured name: not what a peer says.
     of: Arc<str>,
-    what: &'static str,
+    what: Cow<'static, str>,
 }
 
 /// The lines of one kind since its first one.
@@ -101,11 +102,15 @@ fn floods() -> std::sync::MutexGuard<'static, Floods> {
 /// Whether a line may be written. `of` is the configured name of what it happened to, `what` tells
 /// further kinds apart.
 #[must_use]
-pub(crate) fn admits(message: &'static str, of: &Arc<str>, what: &'static str) -> bool {
+pub(crate) fn admits(
+    message: &'static str,
+    of: &Arc<str>,
+    what: impl Into<Cow<'static, str>>,
+) -> bool {
     let kind = Kind {
         message,
         of: Arc::clone(of),
-        what,
+        what: what.into(),
     };
     let line = floods().line(&kind, Instant::now());
     match line {
@@ -144,7 +149,7 @@ pub(crate) fn tell_rest() {
 fn tell(kind: &Kind, more: u64) {
     let Kind { message, of, what } = kind;
     if more > 0 {
-        warn!(%of, what, more, "{message}: and {more} more like it in the last second");
+        warn!(%of, what = &**what, more, "{message}: and {more} more like it in the last second");
     }
 }
 
@@ -156,7 +161,7 @@ mod tests {
         Kind {
             message: "connection refused",
             of: of.into(),
-            what,
+            what: what.into(),
         }
     }
 

@@ -37,12 +37,15 @@ pub static WIRE: Wire = Wire {
     name: "memory",
     spoken: "memory",
     takes_compressed: false,
+    accept_encoding: None,
     heads: false,
     propagation: Propagation::Plain,
     codes: None,
     rpc_system: "memory",
-    network_protocol: ("memory", None),
-    violations: (&[GARBAGE], &[]),
+    protocol_name: "memory",
+    protocol_version: None,
+    caller_violations: &[GARBAGE],
+    callee_violations: &[],
 };
 
 /// It counts nothing of its own.

@@ -79,7 +79,8 @@ macro_rules! wires {
                 $(
                     $(#[$only])*
                     if *wire == $($module)::+::WIRE {
-                        return self.$field.serve(socket, acceptor).await;
+                        // Boxed: a connection takes what its own wire needs, not what the largest does.
+                        return Box::pin(self.$field.serve(socket, acceptor)).await;
                     }
                 )+
                 ConnectionEnd::Failed(format!("{wire} is not registered"))
@@ -285,4 +286,20 @@ pub fn detect(first: &[u8]) -> Option<Detected> {
         (Violation::FOREIGN, "neither HTTP/2 nor TTHeader")
     };
     Some(Detected::Unknown(kind, what))
+}
+
+/// What a caller of HTTP/1 is told.
+#[must_use]
+pub fn http1_answer() -> String {
+    let text = "this port speaks gRPC (HTTP/2 with prior knowledge) and TTHeader, not HTTP/1\n";
+    format!(
+        "HTTP/1.1 426 Upgrade Required\r\nconnection: close\r\nupgrade: h2c\r\n\
+         content-type: text/plain\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len()
+    )
+}
+
+/// The metadata keys by which callers say which compressions they take.
+pub fn accept_encodings() -> impl Iterator<Item = &'static str> {
+    ALL.iter().filter_map(|wire| wire.accept_encoding)
 }

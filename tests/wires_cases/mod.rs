@@ -8,6 +8,7 @@ use ripcord::stream::{
     Cancel, CancelSignal, Cause, Class, End, HopKind, Path, Payload, RequestHead, Wire, code,
 };
 use ripcord::{App, Observed, config, wire};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 pub(crate) use peers::{Call, Callee};
@@ -47,10 +48,10 @@ pub(crate) struct World {
     observed: mpsc::UnboundedReceiver<Observed>,
     callees: Vec<Callee>,
     heard: mpsc::UnboundedReceiver<End>,
-    /// For the ends of streams whose task cannot say them.
-    pretend: (mpsc::UnboundedSender<Observed>, mpsc::UnboundedSender<End>),
     /// The call that a case is about.
     pub(crate) ended: Option<Call>,
+    /// Whether that call's callee was certainly asked.
+    pub(crate) reached: bool,
     /// Calls that stay open beside it.
     pub(crate) held: Vec<Call>,
 }
@@ -92,7 +93,9 @@ impl World {
             "
 node: hop
 workers: 1
-listeners: [{{ name: in, address: '127.0.0.1:0' }}]
+listeners:
+  - {{ name: in, address: '127.0.0.1:0' }}
+  - {{ name: memory-only, address: '127.0.0.1:0', protocol: memory }}
 telemetry: {{ access_log: off }}
 {more}
 backends:{backends}
@@ -101,14 +104,14 @@ routes:{routes}
         );
         let config = config::parse("test", &text).unwrap_or_else(|faults| panic!("{faults}"));
         let (tap, observed) = mpsc::unbounded_channel();
-        let app = App::start(config, None, Some(tap.clone())).await.unwrap();
+        let app = App::start(config, None, Some(tap)).await.unwrap();
         Self {
             entry: app.address("in").unwrap(),
             app: Some(app),
             observed,
             callees,
             heard,
-            pretend: (tap, tell),
+            reached: true,
             ended: None,
             held: Vec::new(),
         }
@@ -154,27 +157,20 @@ routes:{routes}
         pair: Pair,
         method: &str,
         change: impl FnOnce(&mut RequestHead),
-    ) -> bool {
+    ) {
         self.ended = Some(self.call(pair, method, change).await);
-        true
     }
 
     /// The same on the connection of another call.
-    pub(crate) async fn start_call_on(&mut self, other: &Call, pair: Pair, method: &str) -> bool {
+    pub(crate) async fn start_call_on(&mut self, other: &Call, pair: Pair, method: &str) {
         self.ended = Some(other.another(&Self::head(pair, method, |_| {})).await);
-        true
     }
 
     /// The same, once the callee has sent a message.
-    pub(crate) async fn start_held(
-        &mut self,
-        pair: Pair,
-        change: impl FnOnce(&mut RequestHead),
-    ) -> bool {
+    pub(crate) async fn start_held(&mut self, pair: Pair, change: impl FnOnce(&mut RequestHead)) {
         let mut call = self.call(pair, "Hold", change).await;
         call.first_message().await;
         self.ended = Some(call);
-        true
     }
 
     /// Closes every connection to the pair's callee.
@@ -193,17 +189,46 @@ routes:{routes}
         self.heard.recv().await.unwrap()
     }
 
-    /// Stands in for what the task of a stream observes that panicked.
-    pub(crate) fn pretend(&self, kind: HopKind) {
-        let end = End::hop(kind, "");
-        let (node, at) = ("hop".into(), std::time::Instant::now());
-        self.pretend.0.send(Observed { node, at, end }).unwrap();
+    /// One echoed message by another listener, if it takes the pair's caller.
+    pub(crate) async fn call_at(&self, listener: &str, pair: Pair) -> (Vec<Vec<u8>>, End) {
+        let address = self.app.as_ref().unwrap().address(listener).unwrap();
+        let mut call = Call::open(pair.0, address, &Self::head(pair, "Echo", |_| {})).await;
+        call.send(b"one").await;
+        call.half_close();
+        call.finish().await
     }
 
-    /// Stands in for a callee that was not reached.
-    pub(crate) fn pretend_heard(&self) {
-        let end = End::canceled(ripcord::stream::Party::Caller, canceled("hop"));
-        self.pretend.1.send(end).unwrap();
+    /// Says this on a connection of a listener, and waits until that is closed.
+    pub(crate) async fn says(&self, listener: &str, bytes: &[u8]) {
+        let address = self.app.as_ref().unwrap().address(listener).unwrap();
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        socket.write_all(bytes).await.unwrap();
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    }
+
+    /// Asserts that so many streams of the pair ended so.
+    pub(crate) fn has_line(&self, (inbound, outbound): Pair, end: &str, count: u32) {
+        let metrics = self.metrics();
+        let line = format!(
+            r#"ripcord_streams_total{{listener="in",route="to-{outbound}",inbound="{inbound}",outbound="{outbound}",end="{end}"}} {count}"#
+        );
+        assert!(
+            metrics.lines().any(|l| l == line),
+            "no {line} in\n{metrics}"
+        );
+    }
+
+    /// Asserts that the hop's own end is counted with the pair's wires.
+    pub(crate) fn counted_own_end(&self, kind: HopKind, (inbound, outbound): Pair) {
+        let outbound = if kind == HopKind::NoRoute {
+            "none"
+        } else {
+            outbound.name
+        };
+        let wires = format!(r#"inbound="{inbound}",outbound="{outbound}",end="hop"}} "#);
+        let metrics = self.metrics();
+        let mut counts = metrics.lines().filter_map(|l| l.split_once(&wires));
+        assert!(counts.any(|(_, n)| n != "0"), "no {wires}in\n{metrics}");
     }
 
     /// `/metrics`.

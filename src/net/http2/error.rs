@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::net::violation::Violation;
+
 /// Why a call on a stream failed: the stream was reset, its connection is going away or lost, or
 /// the call is not allowed in the stream's state.
 ///
@@ -80,6 +82,20 @@ impl ResetCode {
     pub const INADEQUATE_SECURITY: Self = Self(0xc);
     /// The server wants HTTP/1.1.
     pub const HTTP_1_1_REQUIRED: Self = Self(0xd);
+}
+
+impl ResetCode {
+    /// What a peer is counted for that was told this code.
+    #[must_use]
+    pub const fn violation(self) -> Violation {
+        match self {
+            Self::FLOW_CONTROL_ERROR => Violation::FLOW_CONTROL,
+            Self::FRAME_SIZE_ERROR => Violation::FRAME_SIZE,
+            Self::COMPRESSION_ERROR => Violation::COMPRESSION,
+            Self::ENHANCE_YOUR_CALM => Violation::FLOOD,
+            Self(_) => Violation::PROTOCOL,
+        }
+    }
 }
 
 /// The RFC's name, or the number where it has none.

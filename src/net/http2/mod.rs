@@ -252,6 +252,8 @@ where
         Ok(Err(end)) => return end,
         Ok(Ok(connection)) => connection,
     };
+    // The handshake is no sign of life: silence is counted from here.
+    handle.take_read();
     let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
     let mut goaway = false;
     let end = poll_fn(|cx| {
@@ -335,7 +337,8 @@ fn failed(error: &h2::Error) -> ConnectionEnd {
     if let Some(reason) = error.reason()
         && error.is_library()
     {
-        return ConnectionEnd::Violation(reason.into(), error.to_string());
+        let kind = ResetCode(reason.into()).violation();
+        return ConnectionEnd::Violation(kind, error.to_string());
     }
     ConnectionEnd::Failed(error.to_string())
 }

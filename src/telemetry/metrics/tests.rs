@@ -186,12 +186,12 @@ fn violations_are_counted_where_they_can_happen() {
     metrics.violation(
         Side::Inbound,
         Some(&crate::wire::grpc::WIRE),
-        Violation::of_http2(0xb),
+        Violation::FLOOD,
     );
     metrics.violation(
         Side::Outbound,
         Some(&crate::wire::grpc::WIRE),
-        Violation::of_http2(0x2),
+        Violation::PROTOCOL,
     );
     assert_eq!(
         lines(&metrics, "ripcord_violations"),

@@ -26,14 +26,13 @@ impl Violations {
             Violation::BEFORE_DETECTION.map(|kind| [Side::Inbound.name(), NONE, kind.name()]);
         let mut labels = Vec::from(before);
         for wire in wires {
-            let (inbound, outbound) = wire.violations;
             let of = |side: Side, kinds: &'static [&'static str]| {
                 kinds
                     .iter()
                     .map(move |kind| [side.name(), wire.name, *kind])
             };
-            labels.extend(of(Side::Inbound, inbound));
-            labels.extend(of(Side::Outbound, outbound));
+            labels.extend(of(Side::Inbound, wire.caller_violations));
+            labels.extend(of(Side::Outbound, wire.callee_violations));
         }
         Self {
             rows: labels

@@ -50,14 +50,13 @@ impl Inner {
     fn attributes(&self, finished: &Finished<'_>, wire: &Wire) -> Vec<KeyValue> {
         let info = &finished.stream.info;
         let series = &info.series;
-        let (protocol, version) = wire.network_protocol;
         let mut all = Vec::with_capacity(20);
         all.extend([
             KeyValue::new("rpc.system", wire.rpc_system),
             text("rpc.service", &info.service),
             text("rpc.method", &info.method),
             KeyValue::new("network.transport", "tcp"),
-            KeyValue::new("network.protocol.name", protocol),
+            KeyValue::new("network.protocol.name", wire.protocol_name),
             text("ripcord.node", &self.node),
             text("ripcord.listener", &series.listener),
             text("ripcord.route", &series.route),
@@ -66,7 +65,7 @@ impl Inner {
             KeyValue::new("ripcord.outbound", series.outbound_name()),
             KeyValue::new("ripcord.end", names::end_name(finished.outcome.end)),
         ]);
-        if let Some(version) = version {
+        if let Some(version) = wire.protocol_version {
             all.push(KeyValue::new("network.protocol.version", version));
         }
         let traffic = &finished.outcome.traffic;
@@ -181,7 +180,7 @@ fn cancel_attributes(cancel: &Cancel, end: &End) -> Vec<KeyValue> {
         text("ripcord.cancel.origin", cancel.path.origin().unwrap_or("")),
         KeyValue::new("ripcord.cancel.path", Value::Array(Array::String(path))),
         KeyValue::new("ripcord.cancel.by", names::party_name(end.by)),
-        KeyValue::new("ripcord.cancel.signal", cancel.signal.name()),
+        KeyValue::new("ripcord.cancel.how", cancel.signal.name()),
     ]
 }
 

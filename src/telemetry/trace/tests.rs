@@ -226,7 +226,7 @@ fn a_cancel_is_an_event_on_both_spans_and_no_error() {
             ("ripcord.cancel.class_code", 12010.into()),
             ("ripcord.cancel.origin", "a".into()),
             ("ripcord.cancel.path", path),
-            ("ripcord.cancel.signal", "rst".into()),
+            ("ripcord.cancel.how", "rst".into()),
         ] {
             assert_eq!(attribute(&event.attributes, key), Some(value), "{key}");
         }

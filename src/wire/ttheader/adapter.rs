@@ -19,12 +19,15 @@ pub static WIRE: Wire = Wire {
     name: "ttheader",
     spoken: "TTHeader",
     takes_compressed: false,
+    accept_encoding: None,
     heads: true,
     propagation: Propagation::Transit,
     codes: None,
     rpc_system: "kitex",
-    network_protocol: ("ttheader", None),
-    violations: (&[], &[]),
+    protocol_name: "ttheader",
+    protocol_version: None,
+    caller_violations: &[],
+    callee_violations: &[],
 };
 
 /// Whether a connection that begins with `first` speaks TTHeader streaming: the frame's magic, and

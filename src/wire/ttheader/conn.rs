@@ -32,6 +32,9 @@ use crate::wire::ttheader::state::Role;
 
 pub(crate) use slot::Slot;
 
+/// Room for the first read of a caller's connection, in bytes.
+const FIRST_READ: usize = 4096;
+
 /// Reads per poll, so that one connection cannot keep the others of its thread from theirs.
 const READS: usize = 4;
 
@@ -90,7 +93,12 @@ where
     D: Dispatch + Unpin,
 {
     pub(crate) fn new(io: IO, shared: Rc<Shared>, dispatch: D) -> Self {
-        let decoder = Decoder::new(shared.config.limits(), BytesMut::new());
+        // What a caller sends first is small: an idle stream keeps the buffer that it came in.
+        let first = match shared.role {
+            Role::Server => BytesMut::with_capacity(FIRST_READ),
+            Role::Client => BytesMut::new(),
+        };
+        let decoder = Decoder::new(shared.config.limits(), first);
         Self {
             io,
             shared,
