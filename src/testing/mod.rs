@@ -1,6 +1,5 @@
 //! In-memory halves for tests of everything that knows no wire, and a clock that is paused.
 
-#[cfg(feature = "memory-wire")]
 pub mod wire;
 
 use std::cell::RefCell;

@@ -2,7 +2,8 @@
 //!
 //! A connection begins on a real socket, with [`MAGIC`] and a number. By that number both sides find
 //! each other in this process, and the values of the neutral model go between them as they are. The
-//! socket stays open and silent. Registered with the feature `memory-wire` only.
+//! socket stays open and silent. It is registered with the feature `memory-wire` only; without that it
+//! compiles, and nothing reaches it.
 //!
 //! It has no heads, no codes of its own and no compression, so that each is tried without.
 
