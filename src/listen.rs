@@ -158,10 +158,44 @@ pub(crate) async fn accept(
 }
 
 /// Serves one connection until it is over.
+///
+/// What a connection needs at one time only is in a box of its own: an idle one keeps little.
 async fn serve(local: Rc<LocalListener>, socket: TcpStream, peer: std::net::SocketAddr) {
-    let listener = &*local.listener;
     let context = &local.entry.context;
     let _present = context.drain.watch(Rc::new(Present));
+    let begun = Box::pin(begin(&local, socket, peer)).await;
+    let Some((mut socket, info, detected)) = begun else {
+        return;
+    };
+    let listener = &*local.listener;
+    match detected {
+        Detected::Streams(wire) | Detected::Calls(wire) if !takes(listener.protocol, wire) => {
+            let what = format!("{} on a {:?} listener", wire.spoken, listener.protocol);
+            let kind = Some(Violation::OTHER_WIRE);
+            Box::pin(refuse(&local, &mut socket, peer, kind, what)).await;
+        }
+        Detected::Streams(wire) => Box::pin(streams(&local, wire, socket, info)).await,
+        Detected::Calls(wire) => {
+            let limit = listener.bounds.handshake_timeout;
+            let relayed = relay::calls(context, &listener.name, limit, wire, socket, info);
+            if let Err(relay::Refused) = Box::pin(relayed).await {
+                listener.count_refused();
+            }
+        }
+        Detected::Unknown(kind, what) => {
+            Box::pin(refuse(&local, &mut socket, peer, Some(kind), what)).await;
+        }
+    }
+}
+
+/// Finds out what the connection speaks; `None` where nobody is to be served.
+async fn begin(
+    local: &LocalListener,
+    socket: TcpStream,
+    peer: std::net::SocketAddr,
+) -> Option<(Socket, ConnectionInfo, Detected)> {
+    let listener = &*local.listener;
+    let context = &local.entry.context;
     tcp::tune(&socket, &listener.tcp);
     let redirected = listener.redirected;
     let info = ConnectionInfo {
@@ -175,38 +209,23 @@ async fn serve(local: Rc<LocalListener>, socket: TcpStream, peer: std::net::Sock
     let detected = tokio::select! {
         biased;
         detected = detect(&mut socket, listener.bounds.handshake_timeout) => detected,
-        () = context.drain.ending() => return,
+        () = context.drain.ending() => return None,
     };
     let detected = match detected {
-        Ok(Some(detected)) => detected,
-        // It closed without saying anything: a health check.
-        Ok(None) => return,
-        Err(error) => return debug!(%peer, %error, "connection lost before it said anything"),
+        // `None`: it closed without saying anything, a health check.
+        Ok(detected) => detected?,
+        Err(error) => {
+            debug!(%peer, %error, "connection lost before it said anything");
+            return None;
+        }
     };
     let going = info.original_destination.or(info.local);
     if redirected && going.is_some_and(|to| context.process.own.has(peer, to)) {
         let what = "a connection of this process itself, redirected back to it; except ripcord's user from the redirection";
-        return refuse(&local, &mut socket, peer, None, what).await;
+        refuse(local, &mut socket, peer, None, what).await;
+        return None;
     }
-    match detected {
-        Detected::Streams(wire) | Detected::Calls(wire) if !takes(listener.protocol, wire) => {
-            let what = format!("{} on a {:?} listener", wire.spoken, listener.protocol);
-            let kind = Some(Violation::OTHER_WIRE);
-            refuse(&local, &mut socket, peer, kind, what).await;
-        }
-        // Boxed: until here, and for as long as a relay lives, this takes little.
-        Detected::Streams(wire) => Box::pin(streams(&local, wire, socket, info)).await,
-        Detected::Calls(wire) => {
-            let limit = listener.bounds.handshake_timeout;
-            let relayed = relay::calls(context, &listener.name, limit, wire, socket, info);
-            if let Err(relay::Refused) = Box::pin(relayed).await {
-                listener.count_refused();
-            }
-        }
-        Detected::Unknown(kind, what) => {
-            refuse(&local, &mut socket, peer, Some(kind), what).await;
-        }
-    }
+    Some((socket, info, detected))
 }
 
 /// Reads until it can be told what the connection speaks; `None` when it closed without a byte.
