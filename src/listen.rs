@@ -236,9 +236,8 @@ async fn detect(socket: &mut Socket, limit: Duration) -> io::Result<Option<Detec
                 return Ok(Some(detected));
             }
             if socket.read_first().await? == 0 {
-                let truncated = (Violation::TRUNCATED, "closed after a few bytes");
-                let some = !socket.first().is_empty();
-                return Ok(some.then_some(Detected::Unknown(truncated.0, truncated.1)));
+                let truncated = Detected::Unknown(Violation::TRUNCATED, "closed after a few bytes");
+                return Ok((!socket.first().is_empty()).then_some(truncated));
             }
         }
     };

@@ -74,10 +74,10 @@ impl Dialer {
         }))
     }
 
-    /// Opens a connection on `socket`. The wire has no handshake and no ping.
+    /// Opens a connection on `socket`. The wire has no handshake and no ping, so this never fails.
     ///
     /// # Errors
-    /// None.
+    /// The signature is that of every wire.
     pub async fn connect(
         &self,
         socket: Socket,
