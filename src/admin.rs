@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::telemetry::{LiveStreams, Metrics, flood, metrics};
+use crate::telemetry::{LiveStreams, Metrics, log_limit, metrics};
 
 /// Connections served at a time; further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -93,7 +93,7 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
             }
             Err(error) => {
                 // Out of descriptors, or a peer that left in the queue: go on, but not in a spin.
-                if flood::admits("admin: accept failed", &Arc::from("admin"), "") {
+                if log_limit::admits("admin: accept failed", &Arc::from("admin"), "") {
                     tracing::warn!(%error, "admin: accept failed");
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -15,7 +15,7 @@ use crate::config::{Config, watch};
 use crate::context::Process;
 use crate::listen::{self, Local};
 use crate::net::tcp;
-use crate::telemetry::{Metrics, Tap, Telemetry, TelemetryGuard, flood};
+use crate::telemetry::{Metrics, Tap, Telemetry, TelemetryGuard, log_limit};
 use crate::worker::Handle;
 use crate::{admin, setup};
 
@@ -198,7 +198,7 @@ impl App {
             worker.join();
         }
         self.pages.shutdown().await;
-        flood::tell_rest();
+        log_limit::flush();
         info!("drained");
     }
 }

@@ -12,7 +12,7 @@ use crate::backend::pool::Pool;
 use crate::config::Limits;
 use crate::drain::Drain;
 use crate::net::bounds::Bounds;
-use crate::net::redirect::Own;
+use crate::net::redirect::LoopGuard;
 use crate::telemetry::{Tap, Telemetry};
 use crate::trim::{self, IdleTrim};
 use crate::wire::{Counters, Dialers};
@@ -32,7 +32,7 @@ pub(crate) struct Process {
     /// The bounds of connections to backends.
     pub(crate) bounds: Bounds,
     /// The connections to backends, should one be redirected back to a listener.
-    pub(crate) own: Arc<Own>,
+    pub(crate) loop_guard: Arc<LoopGuard>,
     /// Where ends are told to an embedder.
     pub(crate) tap: Option<Tap>,
 }
@@ -54,7 +54,7 @@ impl Context {
         let metrics = Arc::clone(&process.telemetry.metrics);
         Rc::new(Self {
             worker,
-            pool: Pool::new(dialers, metrics, Arc::clone(&process.own)),
+            pool: Pool::new(dialers, metrics, Arc::clone(&process.loop_guard)),
             drain: Rc::default(),
             trim: IdleTrim::default(),
             process,
@@ -75,7 +75,7 @@ impl Context {
                 if context.trim.is_due(context.drain.take_done()) {
                     context.drain.shrink();
                     context.process.telemetry.live.shrink(context.worker);
-                    trim::tidy();
+                    trim::trim_thread();
                 }
             }
         });

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::config::{self, Config};
 use crate::explain;
 use crate::stream::{
-    Cancel, CancelSignal, Cause, Class, End, Party, Path, Payload, Reason, RequestHead, Status,
+    Cancel, CancelSignal, Cause, Class, End, Initiator, Path, Payload, Reason, RequestHead, Status,
     code,
 };
 use crate::telemetry::Observed;
@@ -363,7 +363,7 @@ fn own_cancel(name: &str) -> Cancel {
 /// The end with which the callee "model" lets go.
 fn model_end() -> End {
     End::canceled(
-        Party::Callee,
+        Initiator::Callee,
         Cancel {
             class: Class::ByCallee,
             ..own_cancel("model")

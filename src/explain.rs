@@ -10,7 +10,7 @@ mod show;
 
 pub use rows::{Row, rows};
 
-use crate::stream::{HopKind, TtCode, TypeId};
+use crate::stream::{LocalEndKind, TtCode, TypeId};
 use crate::wire::grpc::status::{Code, ResetCode, reset_name};
 
 /// What may be asked for, for messages.
@@ -24,7 +24,7 @@ enum Subject {
     Grpc(Code),
     Exception(i32),
     Reset(u32),
-    Hop(HopKind),
+    Hop(LocalEndKind),
 }
 
 /// Explains a code: what it means, who emits it, and its rows of the end table.
@@ -76,7 +76,7 @@ fn parse(code: &str) -> Option<Subject> {
             "exception" => number.parse().ok().map(Subject::Exception),
             "reset" => number.parse().ok().map(Subject::Reset),
             "ttstream" | "rst" => number.parse().ok().map(Subject::Ttstream),
-            "hop" => HopKind::from_name(number).map(Subject::Hop),
+            "hop" => LocalEndKind::from_name(number).map(Subject::Hop),
             _ => None,
         };
     }
@@ -86,7 +86,7 @@ fn parse(code: &str) -> Option<Subject> {
             known => Some(Subject::Ttstream(known.number())),
         };
     }
-    HopKind::from_name(code)
+    LocalEndKind::from_name(code)
         .map(Subject::Hop)
         .or_else(|| grpc_name(code).map(Subject::Grpc))
 }
@@ -201,7 +201,7 @@ mod tests {
         for known in Code::KNOWN {
             assert!(explain(known.text().unwrap()).unwrap().contains("becomes:"));
         }
-        for kind in HopKind::ALL {
+        for kind in LocalEndKind::ALL {
             assert!(explain(kind.name()).unwrap().contains("becomes:"));
         }
     }

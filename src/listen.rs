@@ -22,7 +22,7 @@ use crate::net::{connection::ConnectionEnd, redirect, tcp};
 use crate::proxy::{self, Entry};
 use crate::relay;
 use crate::stream::{Acceptor, Inbound, RequestHead, Wire};
-use crate::telemetry::{SeriesCache, Side, flood};
+use crate::telemetry::{SeriesCache, Side, log_limit};
 use crate::wire::{self, Detected, Servers};
 use crate::worker::Handle;
 
@@ -128,7 +128,7 @@ pub(crate) async fn accept(
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
                 // Out of descriptors or memory.
-                if flood::admits("accept failed", &listener.name, "") {
+                if log_limit::admits("accept failed", &listener.name, "") {
                     warn!(listener = %listener.name, %error, "accept failed");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -136,7 +136,7 @@ pub(crate) async fn accept(
             }
         };
         if !listener.enter() {
-            if flood::admits("too many connections; closed", &listener.name, "") {
+            if log_limit::admits("too many connections; closed", &listener.name, "") {
                 warn!(listener = %listener.name, %peer, "too many connections; closed");
             }
             continue;
@@ -220,7 +220,7 @@ async fn begin(
         }
     };
     let going = info.original_destination.or(info.local);
-    if redirected && going.is_some_and(|to| context.process.own.has(peer, to)) {
+    if redirected && going.is_some_and(|to| context.process.loop_guard.has(peer, to)) {
         let what = "a connection of this process itself, redirected back to it; except ripcord's user from the redirection";
         refuse(local, &mut socket, peer, None, what).await;
         return None;
@@ -266,7 +266,7 @@ async fn refuse(
 ) {
     let name = &local.listener.name;
     let what = what.into();
-    if flood::admits("connection refused", name, what.clone()) {
+    if log_limit::admits("connection refused", name, what.clone()) {
         warn!(listener = %name, %peer, what = &*what, "connection refused");
     }
     local.listener.count_refused();

@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use crate::Route;
 use crate::backend::EndpointGuard;
 use crate::bridge::{
-    self, Check, Decompress, Early, Limits, Moved, Outcome, Stage, Stages, Start, Switch,
+    self, Check, Decompress, Early, Outcome, PreparedStream, Stage, Stages, StreamTimeouts, Switch,
+    Transferred,
 };
 use crate::config::{PayloadKind, Validate};
 use crate::context::Context;
 use crate::drain::{Watch, Watcher};
-use crate::stream::{End, HopKind, Inbound, Payload, Received, RequestHead, Wire};
+use crate::stream::{End, Inbound, LocalEndKind, Payload, Received, RequestHead, Wire};
 use crate::telemetry::{self, Observed, SeriesCache, StreamInfo, StreamRecord, Traffic};
 use crate::wire::{self, OutboundStream};
 
@@ -36,7 +37,7 @@ struct DrainSwitch(Switch);
 
 impl Watch for DrainSwitch {
     fn ending(&self) {
-        self.0.end(HopKind::DrainOver, OVER);
+        self.0.end(LocalEndKind::DrainOver, OVER);
     }
 
     fn is_work(&self) -> bool {
@@ -97,7 +98,7 @@ impl<I> Stream<I> {
         self.record.finish(telemetry::Outcome {
             end: &outcome.end,
             traffic,
-            told: outcome.told,
+            native_code: outcome.native_code,
         });
         // Last, so that whoever hears of it finds it counted.
         if let (Some(tap), Some(at)) = (&process.tap, at) {
@@ -118,7 +119,10 @@ async fn open<I: Inbound>(
     peer: SocketAddr,
     mut head: RequestHead,
     inbound: Box<I>,
-) -> (Stream<I>, Result<(OutboundStream, Start), Box<End>>) {
+) -> (
+    Stream<I>,
+    Result<(OutboundStream, PreparedStream), Box<End>>,
+) {
     let received = Instant::now();
     let context = Rc::clone(&entry.context);
     let process = &context.process;
@@ -162,13 +166,13 @@ async fn open<I: Inbound>(
                 "no route for service {:?}, method {:?}",
                 head.service, head.method
             );
-            Err(End::hop(HopKind::NoRoute, text))
+            Err(End::hop(LocalEndKind::NoRoute, text))
         }
     };
     (stream, opened.map_err(Box::new))
 }
 
-fn traffic(request: Moved, response: Moved) -> Traffic {
+fn traffic(request: Transferred, response: Transferred) -> Traffic {
     Traffic {
         request_messages: request.messages,
         request_bytes: request.payload_bytes(),
@@ -190,7 +194,7 @@ impl Opening<'_> {
         &self,
         head: &mut RequestHead,
         stream: &mut Stream<I>,
-    ) -> Result<(OutboundStream, Start), End> {
+    ) -> Result<(OutboundStream, PreparedStream), End> {
         let limits = self.limits(head);
         self.prepare(head)?;
         let stages = self.stages(head)?;
@@ -199,14 +203,14 @@ impl Opening<'_> {
         let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
         let (outbound, endpoint) = listen_while(inbound, &mut early, switch, opening).await?;
         stream.endpoint = Some(endpoint);
-        Ok((outbound, Start::new(early, stages, &limits)))
+        Ok((outbound, PreparedStream::new(early, stages, &limits)))
     }
 
     /// The earlier of the caller's deadline and the route's, and the route's other limits.
-    fn limits(&self, head: &RequestHead) -> Limits {
+    fn limits(&self, head: &RequestHead) -> StreamTimeouts {
         let timeouts = &self.route.timeouts;
         let stream = [head.timeout, timeouts.stream].into_iter().flatten().min();
-        Limits {
+        StreamTimeouts {
             deadline: stream.map(|t| self.received + t),
             idle: timeouts.idle,
             first_response: timeouts.first_response,
@@ -226,14 +230,14 @@ impl Opening<'_> {
                 "backend {} takes other payloads than {:?}",
                 backend.name, head.payload
             );
-            return Err(End::hop(HopKind::PayloadMismatch, text));
+            return Err(End::hop(LocalEndKind::PayloadMismatch, text));
         }
         if self.route.validate == Validate::Thrift && head.payload != Payload::Thrift {
             let text = format!(
                 "route {} takes thrift structs, not {:?}",
                 self.route.name, head.payload
             );
-            return Err(End::hop(HopKind::PayloadMismatch, text));
+            return Err(End::hop(LocalEndKind::PayloadMismatch, text));
         }
         self.route.apply(head);
         if let Some(hops) = &mut head.hops {
@@ -260,7 +264,7 @@ impl Opening<'_> {
                 .await
                 .unwrap_or_else(|_| {
                     Err(End::hop(
-                        HopKind::Deadline,
+                        LocalEndKind::Deadline,
                         "stream timeout while connecting",
                     ))
                 })?,
@@ -354,7 +358,7 @@ mod tests {
         let late_watching = drain.watch(late.clone());
         for switch in [before, late] {
             let end = poll_fn(|cx| switch.0.poll_end(cx)).await;
-            assert!(matches!(end.reason, Reason::Hop(hop) if hop.kind == HopKind::DrainOver));
+            assert!(matches!(end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::DrainOver));
         }
         drop((watching, late_watching));
         drain.empty().await;

@@ -20,8 +20,8 @@ use crate::backend::pool::Dialed;
 use crate::context::Context;
 use crate::net::socket::{ConnectionInfo, Socket};
 use crate::net::violation::Violation;
-use crate::stream::{Party, RequestHead, Wire};
-use crate::telemetry::{Side, flood};
+use crate::stream::{Initiator, RequestHead, Wire};
+use crate::telemetry::{Side, log_limit};
 use crate::wire::calls::{self, Request};
 
 /// A connection that is not relayed, since its first call could not be read.
@@ -49,7 +49,7 @@ pub(crate) async fn calls(
             request
         }
         Ok(Err(error)) => {
-            if flood::admits("no ping-pong request could be read", listener, "") {
+            if log_limit::admits("no ping-pong request could be read", listener, "") {
                 warn!(%peer, listener = %listener, %error, "no ping-pong request could be read");
             }
             return Err(Refused);
@@ -57,7 +57,7 @@ pub(crate) async fn calls(
         Err(_) => {
             metrics.violation(Side::Inbound, None, Violation::HANDSHAKE_TIMEOUT);
             let line = "no whole ping-pong request within the handshake timeout";
-            if flood::admits(line, listener, "") {
+            if log_limit::admits(line, listener, "") {
                 warn!(%peer, listener = %listener, "{line}");
             }
             return Err(Refused);
@@ -68,23 +68,23 @@ pub(crate) async fn calls(
             let endpoint = backend.endpoint.address();
             debug!(%peer, %endpoint, method = %request.head.method, "relaying a ping-pong connection");
             let first = Cell::new(None);
-            let mut caller = Noted::new(&mut socket, Party::Caller, &first);
-            let mut callee = Noted::new(&mut backend.socket, Party::Callee, &first);
+            let mut caller = Noted::new(&mut socket, Initiator::Caller, &first);
+            let mut callee = Noted::new(&mut backend.socket, Initiator::Callee, &first);
             tokio::select! {
                 relayed = copy_bidirectional(&mut caller, &mut callee) => {
                     if let Err(error) = relayed {
                         debug!(%peer, %endpoint, %error, "ping-pong connection lost");
                     }
-                    backend.endpoint.ended_by(first.get().unwrap_or(Party::Caller));
+                    backend.endpoint.ended_by(first.get().unwrap_or(Initiator::Caller));
                 },
                 () = context.drain.ending() => {
                     debug!(%peer, %endpoint, "ping-pong connection closed by the drain");
-                    backend.endpoint.ended_by(Party::Hop);
+                    backend.endpoint.ended_by(Initiator::Hop);
                 }
             }
         }
         Err(text) => {
-            if flood::admits("ping-pong request refused", listener, "") {
+            if log_limit::admits("ping-pong request refused", listener, "") {
                 warn!(%peer, listener = %listener, reason = %text, "ping-pong request refused");
             }
             let _ = socket.write_all(&request.refusal(&text)).await;
@@ -131,12 +131,12 @@ async fn connect(
 /// A socket that notes whose side was the first to end or to fail.
 struct Noted<'a> {
     socket: &'a mut Socket,
-    side: Party,
-    first: &'a Cell<Option<Party>>,
+    side: Initiator,
+    first: &'a Cell<Option<Initiator>>,
 }
 
 impl<'a> Noted<'a> {
-    fn new(socket: &'a mut Socket, side: Party, first: &'a Cell<Option<Party>>) -> Self {
+    fn new(socket: &'a mut Socket, side: Initiator, first: &'a Cell<Option<Initiator>>) -> Self {
         Self {
             socket,
             side,

@@ -131,7 +131,7 @@ pub(crate) fn process(
         telemetry,
         counters: Counters::default(),
         bounds: bounds(&config.node, &config.limits, &budget),
-        own: Arc::default(),
+        loop_guard: Arc::default(),
         tap,
     })
 }

@@ -4,7 +4,7 @@
 //! fast path cannot serve it frees what a thread keeps for sizes that nobody wants any more (a page of
 //! each, up to megabytes), every 10,000 it returns to the system what was free for a second. A thread
 //! that a storm left idle makes none: tens of MiB stay for ever. The call for it, `mi_collect`, needs
-//! `unsafe`, which this crate forbids; so [`tidy`] makes those allocations, when nobody waits for the
+//! `unsafe`, which this crate forbids; so [`trim_thread`] makes those allocations, when nobody waits for the
 //! worker. With another allocator it costs its time, about 0.7 ms, and does nothing else.
 
 use std::cell::Cell;
@@ -44,8 +44,8 @@ impl IdleTrim {
     }
 }
 
-/// Has the allocator tidy up what this thread freed.
-pub(crate) fn tidy() {
+/// Has the allocator trim_thread up what this thread freed.
+pub(crate) fn trim_thread() {
     for _ in 0..ALLOCATIONS {
         drop(black_box(Vec::<u8>::with_capacity(LARGE)));
     }

@@ -7,9 +7,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use ripcord::stream::{
-    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Metadata,
-    NON_TTSTREAM, Party, Path, Processed, Reason, RequestHead, ResponseHead, Scope, Status, TtCode,
-    TypeId,
+    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, Initiator, LocalEndKind,
+    Metadata, NON_TTSTREAM, Path, Processed, Reason, RequestHead, ResponseHead, Scope, Status,
+    TtCode, TypeId,
 };
 use ripcord::wire::grpc::status::ResetCode;
 use ripcord::wire::ttheader::end::{EndContext, Terminal, TerminalKind};
@@ -43,7 +43,7 @@ fn read_terminal(terminal: &Terminal) -> End {
     };
     match terminal.kind {
         TerminalKind::Trailer => ttheader::end::from_trailer(&info, &terminal.payload),
-        TerminalKind::Rst => ttheader::end::from_rst(Party::Callee, &info, &terminal.payload),
+        TerminalKind::Rst => ttheader::end::from_rst(Initiator::Callee, &info, &terminal.payload),
     }
 }
 
@@ -210,7 +210,7 @@ fn tt_end() -> impl Strategy<Value = End> {
         });
     let rst = (exception_type(), text(), path()).prop_map(|(code, text, path)| {
         End::canceled(
-            Party::Callee,
+            Initiator::Callee,
             Cancel {
                 cause: Cause { code, text },
                 path,
@@ -321,7 +321,7 @@ proptest! {
     fn forged_strings_never_change_what_a_plain_caller_sees(
         end in tt_end(),
         status in prop_oneof![(0u32..30).prop_map(|n| n.to_string()), ".{0,4}"],
-        hop in proptest::sample::select(HopKind::ALL.to_vec()),
+        hop in proptest::sample::select(LocalEndKind::ALL.to_vec()),
         pack in raw(40),
     ) {
         let honest = ttheader::end::to_caller(&end, &context(false));
@@ -347,7 +347,7 @@ proptest! {
         }
         let ends = [
             ttheader::end::from_trailer(&info, &payload),
-            ttheader::end::from_rst(Party::Callee, &info, &payload),
+            ttheader::end::from_rst(Initiator::Callee, &info, &payload),
         ];
         for end in ends {
             let _ = through_grpc(&end);
@@ -371,7 +371,7 @@ fn every_status_crosses() {
 
 #[test]
 fn every_hop_end_crosses_with_its_status_and_cause() {
-    for kind in HopKind::ALL {
+    for kind in LocalEndKind::ALL {
         let end = End::hop(kind, "why");
         let over_grpc = through_grpc(&end);
         let over_ttheader = through_ttheader(&end);

@@ -19,7 +19,7 @@ const HEAD: &str = "\
 ";
 
 #[test]
-fn sabotage_row_of_the_table_the_end_table_is_the_golden_one() {
+fn the_end_table_is_the_golden_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/end_table.golden");
     let mut table = String::from(HEAD);
     let mut group = String::new();

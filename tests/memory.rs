@@ -236,12 +236,12 @@ fn the_budget_bounds(inbound: Wire) {
 }
 
 #[test]
-fn sabotage_budget_streams_that_are_never_taken_stay_within_process_buffer_grpc() {
+fn streams_that_are_never_taken_stay_within_process_buffer_grpc() {
     the_budget_bounds(Grpc);
 }
 
 #[test]
-fn sabotage_budget_streams_that_are_never_taken_stay_within_process_buffer_ttheader() {
+fn streams_that_are_never_taken_stay_within_process_buffer_ttheader() {
     the_budget_bounds(TtHeader);
 }
 

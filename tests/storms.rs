@@ -17,7 +17,7 @@ use kit::Wire;
 use kit::halves::{CALLER, CAUSE, Callee, Callers, Heard, Storm, TEXT, Then, Traffic};
 use kit::process::alone;
 use kit::ripcord::Ripcord;
-use ripcord::stream::{CancelSignal, End, HopKind, Processed, Reason};
+use ripcord::stream::{CancelSignal, End, LocalEndKind, Processed, Reason};
 
 use Traffic::{Busy, Quiet};
 use Wire::{Grpc, TtHeader};
@@ -267,7 +267,8 @@ fn is_lost(end: &End) -> bool {
 
 /// Whether a caller heard that no callee could be reached; so its call was not processed.
 fn is_refused(end: &End) -> bool {
-    let unreachable = matches!(&end.reason, Reason::Hop(hop) if hop.kind == HopKind::Unreachable);
+    let unreachable =
+        matches!(&end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::Unreachable);
     unreachable && end.processed == Processed::No
 }
 

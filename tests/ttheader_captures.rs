@@ -7,13 +7,13 @@ use std::fs;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use ripcord::stream::Run;
-use ripcord::wire::ttheader::frame::{Decoder, Event, Frame, Limits};
+use ripcord::stream::MessageBatch;
+use ripcord::wire::ttheader::frame::{Decoder, Event, Frame, FrameLimits};
 use ripcord::wire::ttheader::header::{self, Fixed, Info, META, Prelude};
 use ripcord::wire::ttheader::pingpong;
 use serde_json::Value;
 
-const LIMITS: Limits = Limits {
+const LIMITS: FrameLimits = FrameLimits {
     header: 1 << 16,
     message: 1 << 26,
     control: 1 << 20,
@@ -158,7 +158,7 @@ fn every_captured_stream_frame_is_found_by_the_decoder() {
                 (kind, stream_id, payload.len())
             }
             Event::Data { stream_id, len } => {
-                let mut run = Run::new();
+                let mut run = MessageBatch::new();
                 decoder.take_data(&mut run);
                 assert_eq!(run.len(), len + 5, "{place}");
                 (ripcord::wire::ttheader::frame::Kind::Data, stream_id, len)

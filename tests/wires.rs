@@ -7,7 +7,7 @@
 
 mod wires_cases;
 
-use ripcord::stream::{End, HopEnd, HopKind, Reason};
+use ripcord::stream::{End, LocalEnd, LocalEndKind, Reason};
 use ripcord::testing::wire::{PANICS_INBOUND, PANICS_OUTBOUND};
 use ripcord::wire;
 
@@ -132,7 +132,7 @@ use Tried::{Ended, No, Unobserved};
 
 /// One own end in those `pairs` of the nine that can bring it about.
 fn own_end(
-    kind: HopKind,
+    kind: LocalEndKind,
     more: &str,
     pairs: usize,
     trigger: impl AsyncFn(&mut World, wires_cases::Pair) -> Tried,
@@ -166,8 +166,8 @@ fn own_end(
 }
 
 /// Whether a callee hears of it.
-fn reaches_callee(kind: HopKind) -> bool {
-    let hop = HopEnd {
+fn reaches_callee(kind: LocalEndKind) -> bool {
+    let hop = LocalEnd {
         kind,
         text: String::new(),
     };
@@ -175,7 +175,7 @@ fn reaches_callee(kind: HopKind) -> bool {
 }
 
 /// What the caller is told: the refusal, or a cancel with the cause, whose path begins at the hop.
-fn told(kind: HopKind, pair: wires_cases::Pair, end: &End) {
+fn told(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
     match &end.reason {
         Reason::Hop(hop) => {
             assert!(kind.before_backend(), "{pair:?}: {end:?}");
@@ -199,7 +199,7 @@ fn told(kind: HopKind, pair: wires_cases::Pair, end: &End) {
 }
 
 /// What the callee hears: a cancel with the cause and the hop as its origin; on gRPC a bare reset.
-fn heard(kind: HopKind, pair: wires_cases::Pair, end: &End) {
+fn heard(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
     let Reason::Canceled(cancel) = &end.reason else {
         panic!("{pair:?}: {end:?}");
     };
@@ -213,7 +213,7 @@ fn heard(kind: HopKind, pair: wires_cases::Pair, end: &End) {
 
 #[test]
 fn no_route() {
-    own_end(HopKind::NoRoute, "", 9, async |world, pair| {
+    own_end(LocalEndKind::NoRoute, "", 9, async |world, pair| {
         world
             .start_call(pair, "Echo", |head| head.service = "Nowhere".into())
             .await;
@@ -223,7 +223,7 @@ fn no_route() {
 
 #[test]
 fn payload_mismatch() {
-    own_end(HopKind::PayloadMismatch, "", 9, async |world, pair| {
+    own_end(LocalEndKind::PayloadMismatch, "", 9, async |world, pair| {
         let service = World::service("Picky", pair);
         let change = |head: &mut ripcord::stream::RequestHead| {
             head.service = service;
@@ -237,7 +237,7 @@ fn payload_mismatch() {
 #[test]
 fn over_limit() {
     let more = "limits: { metadata_size: 1KiB, max_streams_per_connection: 1 }";
-    own_end(HopKind::OverLimit, more, 9, async |world, pair| {
+    own_end(LocalEndKind::OverLimit, more, 9, async |world, pair| {
         if pair.0.name == "grpc" {
             // HTTP/2 tells its callers the limit on streams, so the other limit is tried.
             let big = |head: &mut ripcord::stream::RequestHead| {
@@ -262,7 +262,7 @@ fn over_limit() {
 
 #[test]
 fn unreachable() {
-    own_end(HopKind::Unreachable, "", 9, async |world, pair| {
+    own_end(LocalEndKind::Unreachable, "", 9, async |world, pair| {
         let service = World::service("Dead", pair);
         world
             .start_call(pair, "Echo", |head| head.service = service)
@@ -273,7 +273,7 @@ fn unreachable() {
 
 #[test]
 fn backend_lost() {
-    own_end(HopKind::BackendLost, "", 9, async |world, pair| {
+    own_end(LocalEndKind::BackendLost, "", 9, async |world, pair| {
         world.start_held(pair, |_| {}).await;
         world.lose_callees(pair);
         Ended
@@ -282,7 +282,7 @@ fn backend_lost() {
 
 #[test]
 fn deadline() {
-    own_end(HopKind::Deadline, "", 9, async |world, pair| {
+    own_end(LocalEndKind::Deadline, "", 9, async |world, pair| {
         let timeout = std::time::Duration::from_millis(300);
         world
             .start_held(pair, |head| head.timeout = Some(timeout))
@@ -293,7 +293,7 @@ fn deadline() {
 
 #[test]
 fn idle() {
-    own_end(HopKind::Idle, "", 9, async |world, pair| {
+    own_end(LocalEndKind::Idle, "", 9, async |world, pair| {
         let service = World::service("Idle", pair);
         world.start_held(pair, |head| head.service = service).await;
         Ended
@@ -302,7 +302,7 @@ fn idle() {
 
 #[test]
 fn first_response() {
-    own_end(HopKind::FirstResponse, "", 9, async |world, pair| {
+    own_end(LocalEndKind::FirstResponse, "", 9, async |world, pair| {
         let service = World::service("First", pair);
         world
             .start_call(pair, "Silent", |head| head.service = service)
@@ -314,15 +314,20 @@ fn first_response() {
 #[test]
 fn message_too_large() {
     let more = "limits: { max_message: 64KiB }";
-    own_end(HopKind::MessageTooLarge, more, 9, async |world, pair| {
-        world.start_call(pair, "Large", |_| {}).await;
-        Ended
-    });
+    own_end(
+        LocalEndKind::MessageTooLarge,
+        more,
+        9,
+        async |world, pair| {
+            world.start_call(pair, "Large", |_| {}).await;
+            Ended
+        },
+    );
 }
 
 #[test]
 fn invalid_request() {
-    own_end(HopKind::InvalidRequest, "", 9, async |world, pair| {
+    own_end(LocalEndKind::InvalidRequest, "", 9, async |world, pair| {
         let service = World::service("Checked", pair);
         world.start_held(pair, |head| head.service = service).await;
         world.ended.as_mut().unwrap().send(b"no thrift").await;
@@ -332,7 +337,7 @@ fn invalid_request() {
 
 #[test]
 fn invalid_response() {
-    own_end(HopKind::InvalidResponse, "", 9, async |world, pair| {
+    own_end(LocalEndKind::InvalidResponse, "", 9, async |world, pair| {
         let service = World::service("Checked", pair);
         world
             .start_call(pair, "Garbage", |head| head.service = service)
@@ -344,7 +349,7 @@ fn invalid_response() {
 /// A message's flag that no wire has. TTHeader has no flags: bad frames of it are tried in `abuse`.
 #[test]
 fn bad_request() {
-    own_end(HopKind::BadRequest, "", 6, async |world, pair| {
+    own_end(LocalEndKind::BadRequest, "", 6, async |world, pair| {
         if pair.0.name == "ttheader" {
             return No;
         }
@@ -361,7 +366,7 @@ fn bad_request() {
 
 #[test]
 fn undecodable() {
-    own_end(HopKind::Undecodable, "", 6, async |world, pair| {
+    own_end(LocalEndKind::Undecodable, "", 6, async |world, pair| {
         if pair.1.name == "ttheader" {
             return No;
         }
@@ -374,7 +379,7 @@ fn undecodable() {
 #[test]
 fn slow_receiver() {
     let more = "limits: { slow_grace: 200ms, stream_buffer: 64KiB, connection_buffer: 64KiB }";
-    own_end(HopKind::SlowReceiver, more, 9, async |world, pair| {
+    own_end(LocalEndKind::SlowReceiver, more, 9, async |world, pair| {
         let mut held = world.call(pair, "Hold", |_| {}).await;
         held.first_message().await;
         world.held.push(held);
@@ -385,7 +390,7 @@ fn slow_receiver() {
 
 #[test]
 fn panic() {
-    own_end(HopKind::Panic, "", 5, async |world, pair| {
+    own_end(LocalEndKind::Panic, "", 5, async |world, pair| {
         let method = match (pair.0.name, pair.1.name) {
             ("memory", _) => PANICS_INBOUND,
             (_, "memory") => PANICS_OUTBOUND,
@@ -419,7 +424,7 @@ fn drain_over() {
         for pair in World::pairs() {
             let seen = world.observed().await.end;
             assert!(
-                matches!(&seen.reason, Reason::Hop(hop) if hop.kind == HopKind::DrainOver),
+                matches!(&seen.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::DrainOver),
                 "{pair:?}: {seen:?}"
             );
             let heard = world.heard().await;

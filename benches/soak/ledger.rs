@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ripcord::stream::{End, Failure, HopKind, Reason};
+use ripcord::stream::{End, Failure, LocalEndKind, Reason};
 use tokio::sync::Notify;
 
 use crate::peers::Wire;
@@ -310,7 +310,7 @@ pub(crate) fn canceled<S: AsRef<str>>(code: i32, path: &[S]) -> String {
 pub(crate) fn is_slow(end: &End) -> bool {
     match &end.reason {
         Reason::Canceled(cancel) => cancel.cause.text == "the receiver did not keep up",
-        Reason::Hop(hop) => hop.kind == HopKind::SlowReceiver,
+        Reason::Hop(hop) => hop.kind == LocalEndKind::SlowReceiver,
         // Where a message was half written: nothing else can be said on HTTP/2.
         Reason::Failed(Failure::Status(s)) => {
             s.code == 8 && s.message.contains("ENHANCE_YOUR_CALM")
@@ -328,7 +328,10 @@ pub(crate) fn is_lost(end: &End, hops: &[&str]) -> bool {
                 && !names.is_empty()
                 && names.iter().all(|name| hops.contains(&name.as_str()))
         }
-        Reason::Hop(hop) => matches!(hop.kind, HopKind::Unreachable | HopKind::BackendLost),
+        Reason::Hop(hop) => matches!(
+            hop.kind,
+            LocalEndKind::Unreachable | LocalEndKind::BackendLost
+        ),
         Reason::Complete | Reason::Failed(_) => false,
     }
 }

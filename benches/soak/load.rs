@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ripcord::stream::{CancelSignal, End, HopKind, NON_TTSTREAM, Reason};
+use ripcord::stream::{CancelSignal, End, LocalEndKind, NON_TTSTREAM, Reason};
 use tokio::task::spawn_local;
 
 use crate::faults::Size;
@@ -359,7 +359,7 @@ impl<'a> Caller<'a> {
         let mut call = self.call("Hold", false, Some(timeout)).await?;
         call.send(message(self.order.seed, 0, REQUEST)).await;
         self.place.set("the deadline");
-        self.timed_out(&mut call, None, 12015, HopKind::Deadline)
+        self.timed_out(&mut call, None, 12015, LocalEndKind::Deadline)
             .await
     }
 
@@ -372,9 +372,9 @@ impl<'a> Caller<'a> {
         call.send(sent.clone()).await;
         self.place.set(method);
         let (code, kind) = match method {
-            "Idle" => (12014, HopKind::Idle),
-            "Silent" => (12014, HopKind::FirstResponse),
-            _ => (12015, HopKind::Deadline),
+            "Idle" => (12014, LocalEndKind::Idle),
+            "Silent" => (12014, LocalEndKind::FirstResponse),
+            _ => (12015, LocalEndKind::Deadline),
         };
         let before = (method != "Silent").then_some(&sent[..]);
         self.timed_out(&mut call, before, code, kind).await
@@ -387,7 +387,7 @@ impl<'a> Caller<'a> {
         call: &mut Call,
         before: Option<&[u8]>,
         code: i32,
-        kind: HopKind,
+        kind: LocalEndKind,
     ) -> Checked {
         let hops = self.way.hops();
         let by_hops = |names: &[String]| {
@@ -426,8 +426,7 @@ impl<'a> Caller<'a> {
     async fn no_route(&mut self) -> Checked {
         self.way.service = "Nowhere";
         let mut call = self.call("Echo", false, None).await?;
-        let expected =
-            |end: &End| matches!(&end.reason, Reason::Hop(hop) if hop.kind == HopKind::NoRoute);
+        let expected = |end: &End| matches!(&end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::NoRoute);
         let ended = self
             .world
             .end(&mut call, &self.way, None, expected, "no route");

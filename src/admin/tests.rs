@@ -135,7 +135,7 @@ async fn live_streams_are_listed_while_they_live() {
     first.finish(Outcome {
         end: &End::complete(Metadata::new()),
         traffic: Traffic::default(),
-        told: None,
+        native_code: None,
     });
     // As in a panic of the stream's task.
     drop(second);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::backend::cluster::mix;
 use crate::config::Backoff;
-use crate::stream::{End, Party};
+use crate::stream::{End, Initiator};
 
 /// One address that streams may be sent to.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Endpoint {
 
     /// How many streams and calls are over that `by` ended.
     #[must_use]
-    pub fn ended(&self, by: Party) -> u64 {
+    pub fn ended(&self, by: Initiator) -> u64 {
         self.ended_by(by).load(Ordering::Relaxed)
     }
 
@@ -97,12 +97,12 @@ impl Endpoint {
         }
     }
 
-    const fn ended_by(&self, by: Party) -> &AtomicU64 {
+    const fn ended_by(&self, by: Initiator) -> &AtomicU64 {
         let [caller, callee, hop] = &self.ended;
         match by {
-            Party::Caller => caller,
-            Party::Callee => callee,
-            Party::Hop => hop,
+            Initiator::Caller => caller,
+            Initiator::Callee => callee,
+            Initiator::Hop => hop,
         }
     }
 
@@ -169,7 +169,7 @@ impl EndpointGuard {
     }
 
     /// It is over, and all that is known of its end is who brought it about.
-    pub fn ended_by(self, by: Party) {
+    pub fn ended_by(self, by: Initiator) {
         self.0.ended_by(by).fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -14,28 +14,28 @@ use tracing::{debug, warn};
 use crate::backend::{Cluster, EndpointGuard, PickHint};
 use crate::config::Connections;
 use crate::net::connection::{ConnectionEnd, Drive};
-use crate::net::redirect::{Own, OwnGuard};
+use crate::net::redirect::{LoopGuard, LoopGuardEntry};
 use crate::net::socket::Socket;
 use crate::net::tcp;
-use crate::stream::{End, HopKind, OpenError, RequestHead};
-use crate::telemetry::{ConnectionGuard, Metrics, Side, flood};
+use crate::stream::{End, LocalEndKind, OpenError, RequestHead};
+use crate::telemetry::{ConnectionGuard, Metrics, Side, log_limit};
 use crate::wire::{Client, Dialers, OutboundStream};
-use slot::Slot;
+use connections::EndpointConnections;
 
-mod slot;
+mod connections;
 
 /// How many endpoints are tried for one stream.
 const ATTEMPTS: usize = 3;
 
 /// A stream that was opened, and the guard of its endpoint.
-pub(crate) type Opened = (OutboundStream, EndpointGuard);
+pub(crate) type OpenedStream = (OutboundStream, EndpointGuard);
 
 /// A connection to a backend that carries calls, with all that counts it while it lives.
 pub(crate) struct Dialed {
     pub(crate) socket: Socket,
     pub(crate) endpoint: EndpointGuard,
     _counted: ConnectionGuard,
-    _own: OwnGuard,
+    _own: LoopGuardEntry,
 }
 
 /// The connections of one worker.
@@ -43,8 +43,8 @@ pub(crate) struct Pool {
     dialers: Dialers,
     metrics: Arc<Metrics>,
     /// Where every connection is made known while it lives, should one be redirected back here.
-    own: Arc<Own>,
-    slots: RefCell<FxHashMap<(u64, SocketAddr), Rc<Slot>>>,
+    loop_guard: Arc<LoopGuard>,
+    slots: RefCell<FxHashMap<(u64, SocketAddr), Rc<EndpointConnections>>>,
     drivers: Rc<Drivers>,
     /// Whose turn it is among a cluster's endpoints.
     turn: std::cell::Cell<usize>,
@@ -58,11 +58,11 @@ struct Drivers {
 }
 
 impl Pool {
-    pub(crate) fn new(dialers: Dialers, metrics: Arc<Metrics>, own: Arc<Own>) -> Self {
+    pub(crate) fn new(dialers: Dialers, metrics: Arc<Metrics>, loop_guard: Arc<LoopGuard>) -> Self {
         Self {
             dialers,
             metrics,
-            own,
+            loop_guard,
             slots: RefCell::default(),
             drivers: Rc::default(),
             turn: std::cell::Cell::default(),
@@ -77,7 +77,7 @@ impl Pool {
         &self,
         cluster: &Arc<Cluster>,
         head: &RequestHead,
-    ) -> Result<Opened, End> {
+    ) -> Result<OpenedStream, End> {
         if cluster.config.dials_original_destination() {
             return self.open_original(cluster, head).await;
         }
@@ -109,9 +109,9 @@ impl Pool {
         &self,
         cluster: &Arc<Cluster>,
         head: &RequestHead,
-    ) -> Result<Opened, End> {
+    ) -> Result<OpenedStream, End> {
         let Some(address) = head.destination else {
-            return Err(End::hop(HopKind::NoRoute, not_redirected(cluster)));
+            return Err(End::hop(LocalEndKind::NoRoute, not_redirected(cluster)));
         };
         match self.open_at(cluster, address, head).await {
             Ok(stream) => Ok((stream, EndpointGuard::unlisted(address))),
@@ -211,17 +211,21 @@ impl Pool {
         Err(OpenError::Connection(error))
     }
 
-    fn slot(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Rc<Slot> {
+    fn slot(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Rc<EndpointConnections> {
         let mut slots = self.slots.borrow_mut();
         let slot = slots
             .entry((cluster.id, address))
-            .or_insert_with(|| Rc::new(Slot::new(cluster, address)));
+            .or_insert_with(|| Rc::new(EndpointConnections::new(cluster, address)));
         slot.used();
         Rc::clone(slot)
     }
 
     /// A connection with room, opened when there is none or not yet enough of them.
-    async fn connection(&self, cluster: &Arc<Cluster>, slot: &Rc<Slot>) -> Result<Client, String> {
+    async fn connection(
+        &self,
+        cluster: &Arc<Cluster>,
+        slot: &Rc<EndpointConnections>,
+    ) -> Result<Client, String> {
         if let Some(connection) = slot.best(cluster.config.pool_size) {
             return Ok(connection);
         }
@@ -270,10 +274,10 @@ impl Pool {
         &self,
         cluster: &Cluster,
         address: SocketAddr,
-    ) -> Result<(Socket, OwnGuard), String> {
+    ) -> Result<(Socket, LoopGuardEntry), String> {
         let socket = tcp::connect(address, cluster.config.connect_timeout, &cluster.tcp);
         let socket = socket.await.map_err(|e| e.to_string())?;
-        let own = self.own.enter(&socket);
+        let own = self.loop_guard.enter(&socket);
         Ok((Socket::new(socket), own))
     }
 
@@ -317,12 +321,12 @@ fn not_redirected(cluster: &Cluster) -> String {
 
 fn unwritable(error: &str) -> End {
     let text = format!("the request cannot be written: {error}");
-    End::hop(HopKind::OverLimit, text)
+    End::hop(LocalEndKind::OverLimit, text)
 }
 
 fn unreachable(cluster: &Cluster, why: &str) -> End {
     let text = format!("backend {} cannot be reached: {why}", cluster.name);
-    End::hop(HopKind::Unreachable, text)
+    End::hop(LocalEndKind::Unreachable, text)
 }
 
 /// Has a new connection's task run, counted while it does.
@@ -330,7 +334,7 @@ struct SpawnDriver<'a> {
     pool: &'a Pool,
     cluster: &'a Cluster,
     address: SocketAddr,
-    own: OwnGuard,
+    own: LoopGuardEntry,
 }
 
 impl Drive for SpawnDriver<'_> {
@@ -348,7 +352,7 @@ impl Drive for SpawnDriver<'_> {
             }
             if end == ConnectionEnd::Closed {
                 debug!(%backend, endpoint = %address, "backend connection closed");
-            } else if flood::admits("backend connection lost", &backend, "") {
+            } else if log_limit::admits("backend connection lost", &backend, "") {
                 warn!(%backend, endpoint = %address, reason = %end, "backend connection lost");
             }
         });
@@ -358,11 +362,11 @@ impl Drive for SpawnDriver<'_> {
 struct Running {
     drivers: RcWeak<Drivers>,
     _counted: ConnectionGuard,
-    _own: OwnGuard,
+    _own: LoopGuardEntry,
 }
 
 impl Running {
-    fn new(drivers: &Rc<Drivers>, counted: ConnectionGuard, own: OwnGuard) -> Self {
+    fn new(drivers: &Rc<Drivers>, counted: ConnectionGuard, own: LoopGuardEntry) -> Self {
         drivers.running.set(drivers.running.get() + 1);
         Self {
             drivers: Rc::downgrade(drivers),

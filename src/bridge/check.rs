@@ -5,7 +5,7 @@
 
 use crate::bridge::StageError;
 use crate::bridge::thrift::{Pieces, Walker};
-use crate::stream::{HopKind, PREFIX, Run};
+use crate::stream::{LocalEndKind, MessageBatch, PREFIX};
 
 /// What messages must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +19,14 @@ pub enum Check {
 pub(super) struct Checker {
     walker: Walker,
     /// The end that a bad message means.
-    kind: HopKind,
+    kind: LocalEndKind,
     /// Whose messages they are, in that end's text.
     whose: &'static str,
     messages: u64,
 }
 
 impl Checker {
-    pub(super) fn new(check: Check, kind: HopKind, whose: &'static str) -> Self {
+    pub(super) fn new(check: Check, kind: LocalEndKind, whose: &'static str) -> Self {
         let Check::ThriftStruct = check;
         Self {
             walker: Walker::default(),
@@ -37,7 +37,7 @@ impl Checker {
     }
 
     /// Looks at every message of `run`.
-    pub(super) fn look(&mut self, run: &Run) -> Result<(), StageError> {
+    pub(super) fn look(&mut self, run: &MessageBatch) -> Result<(), StageError> {
         let mut pieces = Pieces::new(run.pieces());
         while let Some([flag, length @ ..]) = pieces.take::<PREFIX>() {
             self.messages += 1;

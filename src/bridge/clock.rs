@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::stream::{End, HopKind};
+use crate::stream::{End, LocalEndKind};
 
 /// How long a stream and its parts may take. `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct StreamTimeouts {
     /// When the whole stream has to be over: the earlier of the caller's deadline and the route's.
     pub deadline: Option<Instant>,
     /// The longest time in which no byte of a message moves in either direction. Noticed at most a quarter late.
@@ -42,7 +42,7 @@ struct Idle {
 }
 
 impl Clock {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &StreamTimeouts) -> Self {
         let now = Instant::now();
         let mut clock = Self {
             deadline: limits.deadline,
@@ -115,14 +115,14 @@ impl Clock {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
             if this.deadline.is_some_and(|at| at <= now) {
-                return Poll::Ready(End::hop(HopKind::Deadline, "stream timeout"));
+                return Poll::Ready(End::hop(LocalEndKind::Deadline, "stream timeout"));
             }
             if let Some((at, limit)) = this.first_response.as_deref().copied() {
                 if answered {
                     this.first_response = None;
                 } else if at <= now {
                     let text = format!("no response from the callee within {limit:?}");
-                    return Poll::Ready(End::hop(HopKind::FirstResponse, text));
+                    return Poll::Ready(End::hop(LocalEndKind::FirstResponse, text));
                 }
             }
             if let Some(idle) = &mut this.idle
@@ -133,7 +133,7 @@ impl Clock {
                     idle.quiet_since = now;
                 } else if now - idle.quiet_since >= idle.limit {
                     let text = format!("no message for {:?}", idle.limit);
-                    return Poll::Ready(End::hop(HopKind::Idle, text));
+                    return Poll::Ready(End::hop(LocalEndKind::Idle, text));
                 }
                 idle.check = (now + idle.limit / 4)
                     .min(idle.quiet_since + idle.limit)
@@ -145,7 +145,7 @@ impl Clock {
                 if waiting.1 == left {
                     let text =
                         format!("the caller took nothing for {LINGER:?} after the callee's end");
-                    return Poll::Ready(End::hop(HopKind::SlowReceiver, text));
+                    return Poll::Ready(End::hop(LocalEndKind::SlowReceiver, text));
                 }
                 **waiting = (now + LINGER, left);
             }

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use flate2::write::{GzDecoder, ZlibDecoder};
 
 use crate::bridge::{Stage, StageError};
-use crate::stream::{HopKind, Message, ResponseHead, Run};
+use crate::stream::{LocalEndKind, Message, MessageBatch, ResponseHead};
 
 /// What it can read, as `grpc-accept-encoding` says it.
 pub(super) const ACCEPTED: &str = "identity,deflate,gzip";
@@ -32,7 +32,7 @@ impl Encoding {
             Some("gzip") => Ok(Self::Gzip),
             Some("deflate") => Ok(Self::Deflate),
             Some(other) => Err(StageError {
-                kind: HopKind::PayloadMismatch,
+                kind: LocalEndKind::PayloadMismatch,
                 text: format!(
                     "messages compressed with {other:?} cannot be passed on here; accepted: {ACCEPTED}"
                 ),
@@ -68,9 +68,9 @@ impl Decompress {
         };
         inflated.map(|out| out.bytes).map_err(|e| {
             let kind = if e.kind() == std::io::ErrorKind::FileTooLarge {
-                HopKind::MessageTooLarge
+                LocalEndKind::MessageTooLarge
             } else {
-                HopKind::BadRequest
+                LocalEndKind::BadRequest
             };
             StageError {
                 kind,
@@ -101,7 +101,7 @@ impl Stage for Decompress {
         &mut self,
         message: Message,
         pieces: &mut Vec<Bytes>,
-        out: &mut Run,
+        out: &mut MessageBatch,
     ) -> Result<(), StageError> {
         if message.compressed {
             let inflated = self.inflate(pieces)?;
@@ -147,7 +147,7 @@ mod tests {
         compressed: bool,
         payload: Vec<u8>,
     ) -> Result<Vec<u8>, StageError> {
-        let mut out = Run::new();
+        let mut out = MessageBatch::new();
         let message = Message {
             compressed,
             len: payload.len(),
@@ -190,21 +190,21 @@ mod tests {
         let mut stage = Decompress::new(Some("gzip"), 1000).unwrap();
         assert_eq!(
             apply(&mut stage, true, gzip(&[0; 1001])).unwrap_err().kind,
-            HopKind::MessageTooLarge
+            LocalEndKind::MessageTooLarge
         );
         assert_eq!(
             apply(&mut stage, true, b"garbage".to_vec())
                 .unwrap_err()
                 .kind,
-            HopKind::BadRequest
+            LocalEndKind::BadRequest
         );
         assert_eq!(
             apply(&mut stage, true, vec![]).unwrap_err().kind,
-            HopKind::BadRequest
+            LocalEndKind::BadRequest
         );
         assert_eq!(
             Decompress::new(Some("snappy"), 1).unwrap_err().kind,
-            HopKind::PayloadMismatch
+            LocalEndKind::PayloadMismatch
         );
     }
 }

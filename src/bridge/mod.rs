@@ -16,12 +16,12 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
 pub use check::Check;
-pub use clock::Limits;
+pub use clock::StreamTimeouts;
 pub use decompress::Decompress;
 pub use pump::{Stage, StageError};
-pub use settle::{FirstEnd, Verdict, settle};
+pub use settle::{FirstEnd, Settlement, settle};
 
-use crate::stream::{End, HopKind, Inbound, NativeCode, Outbound, Received, Run};
+use crate::stream::{End, Inbound, LocalEndKind, MessageBatch, NativeCode, Outbound, Received};
 use check::Checker;
 use clock::Clock;
 use pump::Pump;
@@ -30,21 +30,21 @@ use pump::Pump;
 #[derive(Debug, Default)]
 pub struct Early {
     /// Messages that were received; not yet released.
-    pub messages: Run,
+    pub messages: MessageBatch,
     /// The caller has half-closed.
     pub half_closed: bool,
 }
 
 /// What moved in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
+pub struct Transferred {
     /// Messages received.
     pub messages: u64,
     /// Bytes received, prefixes included.
     pub bytes: u64,
 }
 
-impl Moved {
+impl Transferred {
     /// Bytes without the prefixes.
     #[must_use]
     pub const fn payload_bytes(&self) -> u64 {
@@ -59,23 +59,23 @@ pub struct Outcome {
     /// The first end, with this hop's name in the path of a cancel.
     pub end: End,
     /// The number that the caller was told.
-    pub told: Option<NativeCode>,
+    pub native_code: Option<NativeCode>,
     /// From the caller.
-    pub request: Moved,
+    pub request: Transferred,
     /// From the callee.
-    pub response: Moved,
+    pub response: Transferred,
 }
 
 /// Ends a stream from outside its task (drain, admin).
 #[derive(Debug, Default)]
 pub struct Switch {
-    kind: Cell<Option<(HopKind, &'static str)>>,
+    kind: Cell<Option<(LocalEndKind, &'static str)>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Switch {
     /// Ends the stream as the hop's own end `kind`, at its next poll.
-    pub fn end(&self, kind: HopKind, text: &'static str) {
+    pub fn end(&self, kind: LocalEndKind, text: &'static str) {
         self.kind.set(Some((kind, text)));
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
@@ -115,64 +115,64 @@ pub struct Stages {
 pub fn run<I: Inbound, O: Outbound>(
     inbound: &mut I,
     outbound: &mut O,
-    start: Start,
+    start: PreparedStream,
     node: &str,
     switch: &Switch,
-    seen: impl Fn(Moved, Moved),
+    seen: impl Fn(Transferred, Transferred),
 ) -> impl Future<Output = Outcome> {
-    let mut carry = start.0;
+    let mut duplex = start.0;
     async move {
         let mut said = 0;
         let end = poll_fn(|cx| {
-            if let Some(end) = carry.refused.take() {
+            if let Some(end) = duplex.refused.take() {
                 return Poll::Ready(*end);
             }
-            if let Poll::Ready(end) = carry.poll(cx, inbound, outbound) {
+            if let Poll::Ready(end) = duplex.poll(cx, inbound, outbound) {
                 return Poll::Ready(end);
             }
             if let Poll::Ready(end) = switch.poll_end(cx) {
                 return Poll::Ready(end);
             }
-            let activity = carry.activity();
+            let activity = duplex.activity();
             if activity != said {
                 said = activity;
-                seen(carry.request.moved, carry.response.moved);
+                seen(duplex.request.moved, duplex.response.moved);
             }
-            carry.poll_clock(cx)
+            duplex.poll_clock(cx)
         })
         .await;
-        let verdict = settle(end, node, carry.callee.is_open());
-        if let Some(cancel) = &verdict.to_callee {
+        let settlement = settle(end, node, duplex.callee.is_open());
+        if let Some(cancel) = &settlement.to_callee {
             outbound.cancel(cancel);
         }
         tell_caller(
             inbound,
-            verdict,
+            settlement,
             node,
-            (carry.request.moved, carry.response.moved),
+            (duplex.request.moved, duplex.response.moved),
         )
     }
 }
 
 /// Ends a stream for which no callee was opened.
 pub fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
-    let verdict = settle(end, node, false);
-    tell_caller(inbound, verdict, node, Default::default())
+    let settlement = settle(end, node, false);
+    tell_caller(inbound, settlement, node, Default::default())
 }
 
 fn tell_caller(
     inbound: &mut impl Inbound,
-    verdict: Verdict,
+    settlement: Settlement,
     node: &str,
-    (request, response): (Moved, Moved),
+    (request, response): (Transferred, Transferred),
 ) -> Outcome {
-    let told = verdict
+    let native_code = settlement
         .tell_caller
-        .then(|| inbound.finish(&verdict.end, node))
+        .then(|| inbound.finish(&settlement.end, node))
         .flatten();
     Outcome {
-        end: verdict.end,
-        told,
+        end: settlement.end,
+        native_code,
         request,
         response,
     }
@@ -182,23 +182,23 @@ fn tell_caller(
 ///
 /// In a box of its own: the task of a stream has room for everything that it holds at any time, and
 /// most of its life it holds only this.
-pub struct Start(Box<Carry>);
+pub struct PreparedStream(Box<Duplex>);
 
-impl Start {
+impl PreparedStream {
     /// What `early` already moved is refused or passed on when the stream is carried.
     #[must_use]
-    pub fn new(early: Early, stages: Stages, limits: &Limits) -> Self {
+    pub fn new(early: Early, stages: Stages, limits: &StreamTimeouts) -> Self {
         let checker = |kind, whose| stages.check.map(|check| Checker::new(check, kind, whose));
         let mut request = Pump::new(
             stages.request,
-            checker(HopKind::InvalidRequest, "the caller's"),
+            checker(LocalEndKind::InvalidRequest, "the caller's"),
         );
         let refused = request.push(early.messages).err().map(Box::new);
-        Self(Box::new(Carry {
+        Self(Box::new(Duplex {
             request,
             response: Pump::new(
                 stages.response,
-                checker(HopKind::InvalidResponse, "the callee's"),
+                checker(LocalEndKind::InvalidResponse, "the callee's"),
             ),
             half_close: if early.half_closed {
                 HalfClose::Seen
@@ -222,7 +222,7 @@ enum HalfClose {
     Passed,
 }
 
-struct Carry {
+struct Duplex {
     request: Pump,
     response: Pump,
     half_close: HalfClose,
@@ -236,7 +236,7 @@ struct Carry {
     refused: Option<Box<End>>,
 }
 
-impl Carry {
+impl Duplex {
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
     }
@@ -318,7 +318,7 @@ impl Carry {
             self.request.discard(inbound);
             if outbound.poll_slow(cx).is_ready() {
                 let text = "the caller did not take the callee's messages";
-                return Poll::Ready(End::hop(HopKind::SlowReceiver, text));
+                return Poll::Ready(End::hop(LocalEndKind::SlowReceiver, text));
             }
         }
         match self.response.poll_flush(cx, outbound, inbound) {

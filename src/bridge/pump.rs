@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::bridge::Moved;
+use crate::bridge::Transferred;
 use crate::bridge::check::Checker;
-use crate::stream::{End, Half, HopKind, Message, ResponseHead, Run};
+use crate::stream::{End, Half, LocalEndKind, Message, MessageBatch, ResponseHead};
 
 /// Looks at, or changes, every message of one direction; may refuse one. A direction without a
 /// stage passes runs on without looking at them.
@@ -30,7 +30,7 @@ pub trait Stage {
         &mut self,
         message: Message,
         pieces: &mut Vec<Bytes>,
-        out: &mut Run,
+        out: &mut MessageBatch,
     ) -> Result<(), StageError>;
 }
 
@@ -38,7 +38,7 @@ pub trait Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageError {
     /// The end that it means.
-    pub kind: HopKind,
+    pub kind: LocalEndKind,
     /// What to tell people.
     pub text: String,
 }
@@ -48,8 +48,8 @@ pub(super) struct Pump {
     staged: Option<Box<Staged>>,
     check: Option<Box<Checker>>,
     /// Ready to be taken.
-    ready: Run,
-    pub(super) moved: Moved,
+    ready: MessageBatch,
+    pub(super) moved: Transferred,
 }
 
 struct Staged {
@@ -57,7 +57,7 @@ struct Staged {
     /// Reused between messages.
     pieces: Vec<Bytes>,
     /// Received, not yet through the stage.
-    raw: Run,
+    raw: MessageBatch,
     /// Bytes received that what is ready stands for: released when it was taken.
     owed: usize,
 }
@@ -68,15 +68,15 @@ impl Pump {
             Box::new(Staged {
                 stage,
                 pieces: Vec::new(),
-                raw: Run::new(),
+                raw: MessageBatch::new(),
                 owed: 0,
             })
         };
         Self {
             staged: stage.map(staged),
             check: check.map(Box::new),
-            ready: Run::new(),
-            moved: Moved::default(),
+            ready: MessageBatch::new(),
+            moved: Transferred::default(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Pump {
     ///
     /// # Errors
     /// A message that must not pass.
-    pub(super) fn push(&mut self, mut run: Run) -> Result<(), End> {
+    pub(super) fn push(&mut self, mut run: MessageBatch) -> Result<(), End> {
         self.moved.messages += run.messages();
         self.moved.bytes += run.len() as u64;
         if let Some(staged) = &mut self.staged {

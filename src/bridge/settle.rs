@@ -1,6 +1,6 @@
 //! Pure: the first end wins, and what each side is told of it (README, "Ends and cancels").
 
-use crate::stream::{Cancel, End, Party, Reason};
+use crate::stream::{Cancel, End, Initiator, Reason};
 
 /// Holds the first end offered and ignores every later one.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl FirstEnd {
 
 /// What each side is told.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Settlement {
     /// The end, with this hop in the path of a cancel.
     pub end: End,
     /// Whether the caller is told. A caller that let go or vanished is not.
@@ -47,17 +47,19 @@ pub struct Verdict {
 /// Decides what each side is told of the stream's first end. `callee_open` says that the callee
 /// has not ended the stream.
 #[must_use]
-pub fn settle(mut end: End, node: &str, callee_open: bool) -> Verdict {
+pub fn settle(mut end: End, node: &str, callee_open: bool) -> Settlement {
     if let Reason::Canceled(cancel) = &mut end.reason {
         cancel.path.append(node);
     }
-    let tell_caller = end.by != Party::Caller;
+    let tell_caller = end.by != Initiator::Caller;
     let to_callee = match (&end.reason, end.by) {
-        (Reason::Canceled(cancel), Party::Caller | Party::Hop) => Some(cancel.clone()),
+        (Reason::Canceled(cancel), Initiator::Caller | Initiator::Hop) => Some(cancel.clone()),
         (Reason::Hop(hop), _) => hop.to_callee(node),
-        (Reason::Complete | Reason::Failed(_), _) | (Reason::Canceled(_), Party::Callee) => None,
+        (Reason::Complete | Reason::Failed(_), _) | (Reason::Canceled(_), Initiator::Callee) => {
+            None
+        }
     };
-    Verdict {
+    Settlement {
         tell_caller,
         to_callee: to_callee.filter(|_| callee_open),
         end,

@@ -13,15 +13,15 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::stream::{
-    Business, Cancel, CancelSignal, Cause, Class, Failure, Metadata, Party, Path, Reason,
+    Business, Cancel, CancelSignal, Cause, Class, Failure, Initiator, Metadata, Path, Reason,
     ResponseHead, code,
 };
 use crate::testing::{MemoryHalf, Remote, local, memory_half};
 
 const NODE: &str = "here";
 
-fn cancel(by: Party, names: &str) -> End {
-    let class = if by == Party::Caller {
+fn cancel(by: Initiator, names: &str) -> End {
+    let class = if by == Initiator::Caller {
         Class::ByCaller
     } else {
         Class::ByCallee
@@ -47,26 +47,31 @@ struct Rig {
     callee: Remote,
     switch: Rc<Switch>,
     /// What `run` said had moved.
-    seen: Rc<Cell<(Moved, Moved)>>,
+    seen: Rc<Cell<(Transferred, Transferred)>>,
     task: tokio::task::JoinHandle<(Outcome, MemoryHalf, MemoryHalf)>,
 }
 
-fn start(caller_room: usize, callee_room: usize, limits: Limits) -> Rig {
+fn start(caller_room: usize, callee_room: usize, limits: StreamTimeouts) -> Rig {
     start_with(Stages::default(), caller_room, callee_room, limits)
 }
 
-fn start_with(stages: Stages, caller_room: usize, callee_room: usize, limits: Limits) -> Rig {
+fn start_with(
+    stages: Stages,
+    caller_room: usize,
+    callee_room: usize,
+    limits: StreamTimeouts,
+) -> Rig {
     let (mut inbound, caller) = memory_half(caller_room);
     let (mut outbound, callee) = memory_half(callee_room);
     let switch = Rc::new(Switch::default());
     let shared = Rc::clone(&switch);
-    let seen = Rc::<Cell<(Moved, Moved)>>::default();
+    let seen = Rc::<Cell<(Transferred, Transferred)>>::default();
     let moved = Rc::clone(&seen);
     let task = tokio::task::spawn_local(async move {
         let outcome = run(
             &mut inbound,
             &mut outbound,
-            Start::new(Early::default(), stages, &limits),
+            PreparedStream::new(Early::default(), stages, &limits),
             NODE,
             &shared,
             |request, response| moved.set((request, response)),
@@ -101,7 +106,7 @@ impl Rig {
 #[test]
 fn a_stream_each_way_ends_once() {
     local(async || {
-        let rig = start(usize::MAX, usize::MAX, Limits::default());
+        let rig = start(usize::MAX, usize::MAX, StreamTimeouts::default());
         rig.caller.sends(b"one");
         rig.caller.sends(b"two");
         rig.caller.does(Received::HalfClose);
@@ -129,10 +134,11 @@ fn a_stream_each_way_ends_once() {
 }
 
 #[test]
-fn sabotage_path_append_a_hop_adds_its_own_name_once_in_both_directions() {
+fn a_hop_adds_its_own_name_once_in_both_directions() {
     local(async || {
-        let rig = start(usize::MAX, usize::MAX, Limits::default());
-        rig.caller.does(Received::End(cancel(Party::Caller, "A,B")));
+        let rig = start(usize::MAX, usize::MAX, StreamTimeouts::default());
+        rig.caller
+            .does(Received::End(cancel(Initiator::Caller, "A,B")));
         let callee = rig.callee.clone();
         let outcome = rig.outcome().await;
         assert_eq!(callee.heard().cancels[0].path.to_wire(), "A,B,here");
@@ -141,8 +147,9 @@ fn sabotage_path_append_a_hop_adds_its_own_name_once_in_both_directions() {
         };
         assert_eq!(cancel_seen.path.to_wire(), "A,B,here");
 
-        let rig = start(usize::MAX, usize::MAX, Limits::default());
-        rig.callee.does(Received::End(cancel(Party::Callee, "Z")));
+        let rig = start(usize::MAX, usize::MAX, StreamTimeouts::default());
+        rig.callee
+            .does(Received::End(cancel(Initiator::Callee, "Z")));
         let caller = rig.caller.clone();
         rig.outcome().await;
         let Reason::Canceled(cancel) = &caller.heard().ends[0].reason else {
@@ -153,12 +160,13 @@ fn sabotage_path_append_a_hop_adds_its_own_name_once_in_both_directions() {
 }
 
 #[test]
-fn sabotage_rst_toward_the_callee_a_callers_cancel_reaches_the_callee_and_nobody_else() {
+fn a_callers_cancel_reaches_the_callee_and_nobody_else() {
     local(async || {
-        let rig = start(usize::MAX, 0, Limits::default());
+        let rig = start(usize::MAX, 0, StreamTimeouts::default());
         rig.caller.sends(b"never taken");
         settled().await;
-        rig.caller.does(Received::End(cancel(Party::Caller, "A")));
+        rig.caller
+            .does(Received::End(cancel(Initiator::Caller, "A")));
         let (caller, callee) = (rig.caller.clone(), rig.callee.clone());
         rig.outcome().await;
         assert_eq!(callee.heard().cancels.len(), 1);
@@ -176,12 +184,12 @@ fn sabotage_rst_toward_the_callee_a_callers_cancel_reaches_the_callee_and_nobody
 }
 
 #[test]
-fn sabotage_first_end_wins_a_second_end_changes_nothing() {
+fn a_second_end_changes_nothing() {
     let mut first = FirstEnd::default();
     assert!(first.is_open());
-    assert!(first.offer(cancel(Party::Callee, "A")));
+    assert!(first.offer(cancel(Initiator::Callee, "A")));
     assert!(!first.offer(End::complete(Metadata::new())));
-    assert_eq!(first.take(), Some(cancel(Party::Callee, "A")));
+    assert_eq!(first.take(), Some(cancel(Initiator::Callee, "A")));
     assert!(
         !first.offer(End::complete(Metadata::new())),
         "it stays settled when taken"
@@ -190,15 +198,16 @@ fn sabotage_first_end_wins_a_second_end_changes_nothing() {
 
     local(async || {
         // The callee's end waits behind its data when the caller lets go: nobody hears a second end.
-        let rig = start(0, usize::MAX, Limits::default());
+        let rig = start(0, usize::MAX, StreamTimeouts::default());
         rig.callee.sends(b"data");
         rig.callee
             .does(Received::End(End::complete(Metadata::new())));
         settled().await;
-        rig.caller.does(Received::End(cancel(Party::Caller, "A")));
+        rig.caller
+            .does(Received::End(cancel(Initiator::Caller, "A")));
         let (caller, callee) = (rig.caller.clone(), rig.callee.clone());
         let outcome = rig.outcome().await;
-        assert_eq!(outcome.end.by, Party::Caller);
+        assert_eq!(outcome.end.by, Initiator::Caller);
         assert!(callee.heard().cancels.is_empty(), "the callee had ended");
         assert!(caller.heard().ends.is_empty());
     });
@@ -207,7 +216,7 @@ fn sabotage_first_end_wins_a_second_end_changes_nothing() {
 #[test]
 fn a_callees_end_never_overtakes_its_messages() {
     local(async || {
-        let rig = start(4, usize::MAX, Limits::default());
+        let rig = start(4, usize::MAX, StreamTimeouts::default());
         rig.callee.sends(b"a message");
         let failure = Failure::Business(Business {
             code: 7,
@@ -230,7 +239,7 @@ fn a_callees_end_never_overtakes_its_messages() {
 #[test]
 fn only_what_was_taken_is_released() {
     local(async || {
-        let rig = start(usize::MAX, 10, Limits::default());
+        let rig = start(usize::MAX, 10, StreamTimeouts::default());
         rig.caller.sends(&[1; 100]);
         settled().await;
         assert_eq!(rig.caller.heard().released, 10);
@@ -247,27 +256,27 @@ fn each_limit_ends_the_stream_with_its_own_code() {
         let now = Instant::now();
         let table = [
             (
-                Limits {
+                StreamTimeouts {
                     deadline: Some(now + Duration::from_secs(9)),
-                    ..Limits::default()
+                    ..StreamTimeouts::default()
                 },
-                HopKind::Deadline,
+                LocalEndKind::Deadline,
                 code::STREAM_TIMEOUT,
             ),
             (
-                Limits {
+                StreamTimeouts {
                     idle: Some(Duration::from_secs(9)),
-                    ..Limits::default()
+                    ..StreamTimeouts::default()
                 },
-                HopKind::Idle,
+                LocalEndKind::Idle,
                 code::RECV_TIMEOUT,
             ),
             (
-                Limits {
+                StreamTimeouts {
                     first_response: Some(Duration::from_secs(9)),
-                    ..Limits::default()
+                    ..StreamTimeouts::default()
                 },
-                HopKind::FirstResponse,
+                LocalEndKind::FirstResponse,
                 code::RECV_TIMEOUT,
             ),
         ];
@@ -280,7 +289,7 @@ fn each_limit_ends_the_stream_with_its_own_code() {
                 panic!("not the hop's end")
             };
             assert_eq!(hop.kind, kind);
-            if kind != HopKind::Deadline {
+            if kind != LocalEndKind::Deadline {
                 assert_eq!(began.elapsed().as_secs(), 9, "{kind:?}");
             }
             assert_eq!(callee.heard().cancels[0].cause.code, code);
@@ -297,7 +306,7 @@ fn messages_hold_the_idle_limit_off_and_an_answer_the_first_response_limit() {
         let rig = start(
             usize::MAX,
             usize::MAX,
-            Limits {
+            StreamTimeouts {
                 idle: limit,
                 first_response: limit,
                 deadline: None,
@@ -313,7 +322,7 @@ fn messages_hold_the_idle_limit_off_and_an_answer_the_first_response_limit() {
         assert!(!rig.task.is_finished());
         let began = Instant::now();
         let outcome = rig.outcome().await;
-        assert!(matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::Idle));
+        assert!(matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::Idle));
         assert!(
             began.elapsed() <= Duration::from_secs(5),
             "{:?}",
@@ -325,7 +334,7 @@ fn messages_hold_the_idle_limit_off_and_an_answer_the_first_response_limit() {
 #[test]
 fn a_caller_that_takes_nothing_after_the_callees_end_does_not_keep_the_stream() {
     local(async || {
-        let rig = start(4, usize::MAX, Limits::default());
+        let rig = start(4, usize::MAX, StreamTimeouts::default());
         rig.callee.sends(b"a message");
         rig.callee
             .does(Received::End(End::complete(Metadata::new())));
@@ -336,7 +345,7 @@ fn a_caller_that_takes_nothing_after_the_callees_end_does_not_keep_the_stream() 
         let began = Instant::now();
         let outcome = rig.outcome().await;
         assert!(
-            matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::SlowReceiver)
+            matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::SlowReceiver)
         );
         assert_eq!(
             began.elapsed().as_secs(),
@@ -349,7 +358,7 @@ fn a_caller_that_takes_nothing_after_the_callees_end_does_not_keep_the_stream() 
 #[test]
 fn a_slow_caller_of_a_finished_stream_gives_way_to_the_connections_other_streams() {
     local(async || {
-        let rig = start(4, usize::MAX, Limits::default());
+        let rig = start(4, usize::MAX, StreamTimeouts::default());
         rig.callee.sends(b"a message");
         rig.callee
             .does(Received::End(End::complete(Metadata::new())));
@@ -358,7 +367,7 @@ fn a_slow_caller_of_a_finished_stream_gives_way_to_the_connections_other_streams
         rig.caller.takes(1);
         let outcome = rig.outcome().await;
         assert!(
-            matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::SlowReceiver)
+            matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::SlowReceiver)
         );
     });
 }
@@ -366,12 +375,14 @@ fn a_slow_caller_of_a_finished_stream_gives_way_to_the_connections_other_streams
 #[test]
 fn the_switch_ends_a_stream_from_outside() {
     local(async || {
-        let rig = start(usize::MAX, usize::MAX, Limits::default());
+        let rig = start(usize::MAX, usize::MAX, StreamTimeouts::default());
         settled().await;
-        rig.switch.end(HopKind::DrainOver, "draining");
+        rig.switch.end(LocalEndKind::DrainOver, "draining");
         let callee = rig.callee.clone();
         let outcome = rig.outcome().await;
-        assert!(matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::DrainOver));
+        assert!(
+            matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::DrainOver)
+        );
         assert_eq!(
             callee.heard().cancels[0].cause.code,
             code::CONNECTION_CLOSED
@@ -390,11 +401,11 @@ fn a_stage_sees_one_message_at_a_time_and_its_refusal_ends_both_sides() {
             &mut self,
             message: crate::stream::Message,
             pieces: &mut Vec<Bytes>,
-            out: &mut Run,
+            out: &mut MessageBatch,
         ) -> Result<(), StageError> {
             if pieces.iter().any(|p| p.contains(&b'!')) {
                 return Err(StageError {
-                    kind: HopKind::Undecodable,
+                    kind: LocalEndKind::Undecodable,
                     text: "refused".to_owned(),
                 });
             }
@@ -416,13 +427,15 @@ fn a_stage_sees_one_message_at_a_time_and_its_refusal_ends_both_sides() {
         let outcome = run(
             &mut inbound,
             &mut outbound,
-            Start::new(Early::default(), stages, &Limits::default()),
+            PreparedStream::new(Early::default(), stages, &StreamTimeouts::default()),
             NODE,
             &switch,
             |_, _| {},
         )
         .await;
-        assert!(matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == HopKind::Undecodable));
+        assert!(
+            matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::Undecodable)
+        );
         assert_eq!(callee.heard().messages, [b"fine"]);
         assert_eq!(callee.heard().cancels.len(), 1);
         assert_eq!(caller.heard().ends.len(), 1);

@@ -17,7 +17,7 @@ use crate::demo::model_end;
 use crate::net::budget::Budget;
 use crate::net::http2::{self, Http2Config};
 use crate::stream::{
-    Cancel, End, Inbound, Metadata, Outbound, Received, RequestHead, ResponseHead, Run,
+    Cancel, End, Inbound, MessageBatch, Metadata, Outbound, Received, RequestHead, ResponseHead,
 };
 use crate::wire::{grpc, ttheader};
 
@@ -146,7 +146,7 @@ async fn handle<I: Inbound>(head: RequestHead, mut stream: I, heard: mpsc::Unbou
 }
 
 async fn send(half: &mut impl crate::stream::Half, texts: &[&'static str]) {
-    let mut run = Run::new();
+    let mut run = MessageBatch::new();
     for text in texts {
         run.push_message(false, Bytes::from_static(text.as_bytes()));
     }

@@ -3,7 +3,7 @@
 //! Follows PROTOCOL-HTTP2.md, statuscodes.md and Kitex v0.16.3 `ttstream`.
 
 use super::Subject;
-use crate::stream::{HopKind, TtCode, TypeId};
+use crate::stream::{LocalEndKind, TtCode, TypeId};
 use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, of_reset};
 
 /// What it means, and who emits it.
@@ -146,25 +146,25 @@ fn reset_code(code: ResetCode) -> (String, &'static str) {
     (format!("read as {name} when the callee sends it"), who)
 }
 
-const fn hop(kind: HopKind) -> (&'static str, &'static str) {
+const fn hop(kind: LocalEndKind) -> (&'static str, &'static str) {
     const RIPCORD: &str = "ripcord";
     let what = match kind {
-        HopKind::NoRoute => "no route matches the request",
-        HopKind::PayloadMismatch => "the backend takes another kind of payload",
-        HopKind::OverLimit => "over a limit, before a backend was involved",
-        HopKind::Unreachable => "the backend cannot be reached",
-        HopKind::BackendLost => "the backend's connection was lost in mid stream",
-        HopKind::DrainOver => "the stream outlived the time that draining is given",
-        HopKind::Deadline => "the stream's deadline passed",
-        HopKind::Idle => "no message for too long",
-        HopKind::FirstResponse => "the callee stayed silent for too long",
-        HopKind::SlowReceiver => "a receiver did not take its data for too long",
-        HopKind::MessageTooLarge => "a message over the limit",
-        HopKind::Undecodable => "the callee sent what cannot be decoded",
-        HopKind::BadRequest => "the caller sent what cannot be decoded",
-        HopKind::InvalidRequest => "a message of the caller's fails the route's check",
-        HopKind::InvalidResponse => "a message of the callee's fails the route's check",
-        HopKind::Panic => "the stream's task failed",
+        LocalEndKind::NoRoute => "no route matches the request",
+        LocalEndKind::PayloadMismatch => "the backend takes another kind of payload",
+        LocalEndKind::OverLimit => "over a limit, before a backend was involved",
+        LocalEndKind::Unreachable => "the backend cannot be reached",
+        LocalEndKind::BackendLost => "the backend's connection was lost in mid stream",
+        LocalEndKind::DrainOver => "the stream outlived the time that draining is given",
+        LocalEndKind::Deadline => "the stream's deadline passed",
+        LocalEndKind::Idle => "no message for too long",
+        LocalEndKind::FirstResponse => "the callee stayed silent for too long",
+        LocalEndKind::SlowReceiver => "a receiver did not take its data for too long",
+        LocalEndKind::MessageTooLarge => "a message over the limit",
+        LocalEndKind::Undecodable => "the callee sent what cannot be decoded",
+        LocalEndKind::BadRequest => "the caller sent what cannot be decoded",
+        LocalEndKind::InvalidRequest => "a message of the caller's fails the route's check",
+        LocalEndKind::InvalidResponse => "a message of the callee's fails the route's check",
+        LocalEndKind::Panic => "the stream's task failed",
     };
     (what, RIPCORD)
 }

@@ -11,7 +11,7 @@ use http::HeaderMap;
 
 use super::show::{show, show_terminal, show_trailers};
 use crate::bridge::settle;
-use crate::stream::{End, HopKind, NON_TTSTREAM, Party, Path, TtCode, TypeId};
+use crate::stream::{End, Initiator, LocalEndKind, NON_TTSTREAM, Path, TtCode, TypeId};
 use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, encode_message};
 use crate::wire::ttheader::end::EndContext;
 use crate::wire::ttheader::header::Info;
@@ -73,7 +73,7 @@ pub fn rows() -> Vec<Row> {
     callee_grpc(&mut out);
     caller_ttheader(&mut out);
     caller_grpc(&mut out);
-    for kind in HopKind::ALL {
+    for kind in LocalEndKind::ALL {
         let end = End::hop(kind, TEXT);
         out.push(to_caller(format!("hop {} to caller", kind.name()), &end));
         out.push(to_callee(format!("hop {} to callee", kind.name()), &end));
@@ -83,10 +83,10 @@ pub fn rows() -> Vec<Row> {
 
 fn callee_ttheader(out: &mut Vec<Row>) {
     for n in causes() {
-        let end = ttheader::end::from_rst(Party::Callee, &path(), &message(n));
+        let end = ttheader::end::from_rst(Initiator::Callee, &path(), &message(n));
         out.push(to_caller(format!("callee ttheader rst {n}"), &end));
     }
-    let end = ttheader::end::from_rst(Party::Callee, &Info::default(), &Bytes::new());
+    let end = ttheader::end::from_rst(Initiator::Callee, &Info::default(), &Bytes::new());
     out.push(to_caller(
         "callee ttheader rst without payload".into(),
         &end,
@@ -110,7 +110,7 @@ fn callee_ttheader(out: &mut Vec<Row>) {
         let end = ttheader::end::from_trailer(&info, &payload);
         out.push(to_caller(format!("callee ttheader {name}"), &end));
     }
-    let end = ttheader::end::connection_lost(Party::Callee, TEXT);
+    let end = ttheader::end::connection_lost(Initiator::Callee, TEXT);
     out.push(to_caller("callee ttheader connection lost".into(), &end));
 }
 
@@ -138,16 +138,16 @@ fn callee_grpc(out: &mut Vec<Row>) {
         let end = grpc::end::from_callee_reset(ResetCode(n));
         out.push(to_caller(format!("callee grpc reset={n}"), &end));
     }
-    let end = grpc::end::connection_lost(Party::Callee, Path::new(), TEXT);
+    let end = grpc::end::connection_lost(Initiator::Callee, Path::new(), TEXT);
     out.push(to_caller("callee grpc connection lost".into(), &end));
 }
 
 fn caller_ttheader(out: &mut Vec<Row>) {
     for n in causes() {
-        let end = ttheader::end::from_rst(Party::Caller, &path(), &message(n));
+        let end = ttheader::end::from_rst(Initiator::Caller, &path(), &message(n));
         out.push(to_callee(format!("caller ttheader rst {n}"), &end));
     }
-    let end = ttheader::end::from_rst(Party::Caller, &Info::default(), &Bytes::new());
+    let end = ttheader::end::from_rst(Initiator::Caller, &Info::default(), &Bytes::new());
     out.push(to_callee(
         "caller ttheader rst without payload".into(),
         &end,
@@ -168,7 +168,7 @@ fn caller_ttheader(out: &mut Vec<Row>) {
             },
         });
     }
-    let end = ttheader::end::connection_lost(Party::Caller, TEXT);
+    let end = ttheader::end::connection_lost(Initiator::Caller, TEXT);
     out.push(to_callee("caller ttheader connection lost".into(), &end));
 }
 
@@ -187,7 +187,7 @@ fn caller_grpc(out: &mut Vec<Row>) {
         "caller grpc reset=8 at its deadline".into(),
         &end,
     ));
-    let end = grpc::end::connection_lost(Party::Caller, unnamed(), TEXT);
+    let end = grpc::end::connection_lost(Initiator::Caller, unnamed(), TEXT);
     out.push(to_callee("caller grpc connection lost".into(), &end));
 }
 

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use crate::stream::{Cancel, End, Failure, Party, Reason};
+use crate::stream::{Cancel, End, Failure, Initiator, Reason};
 use crate::wire::grpc;
 use crate::wire::ttheader::end::{Terminal, TerminalKind};
 use crate::wire::ttheader::exception;
@@ -79,9 +79,9 @@ pub(super) fn show(end: &End) -> String {
         Reason::Hop(hop) => format!("hop {}", hop.kind.name()),
     };
     let by = match end.by {
-        Party::Caller => "caller",
-        Party::Callee => "callee",
-        Party::Hop => "hop",
+        Initiator::Caller => "caller",
+        Initiator::Callee => "callee",
+        Initiator::Hop => "hop",
     };
     let processed = end.processed.name();
     format!("{what}, by {by}, processed {processed}")

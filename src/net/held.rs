@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn sabotage_budget_the_process_budget_counts_what_is_held_and_gets_it_back() {
+    fn the_process_budget_counts_what_is_held_and_gets_it_back() {
         local(async || {
             let budget = Budget::new(500_000);
             let (held, ended) = account(10_000_000, &budget);

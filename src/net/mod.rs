@@ -10,7 +10,7 @@ pub mod held;
 pub mod http2;
 pub mod outbox;
 pub mod redirect;
-pub mod signal;
 pub mod socket;
 pub mod tcp;
 pub mod violation;
+pub mod wake_flag;

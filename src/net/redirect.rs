@@ -45,21 +45,21 @@ type Ends = (SocketAddr, SocketAddr);
 /// redirected back, and would be for ever. It is here before anything is written on it, so whoever
 /// has read from an accepted one need not wait for it.
 #[derive(Debug, Default)]
-pub struct Own {
+pub struct LoopGuard {
     connections: Mutex<FxHashSet<Ends>>,
 }
 
-impl Own {
+impl LoopGuard {
     /// Knows a connection that was just opened, as long as the guard lives.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, socket: &TcpStream) -> OwnGuard {
+    pub fn enter(self: &Arc<Self>, socket: &TcpStream) -> LoopGuardEntry {
         let ends = socket.local_addr().and_then(|from| {
             let to = socket.peer_addr()?;
             Ok((canonical(from), canonical(to)))
         });
         let ends = ends.ok();
         self.lock().extend(ends);
-        OwnGuard {
+        LoopGuardEntry {
             own: Arc::clone(self),
             ends,
         }
@@ -81,12 +81,12 @@ impl Own {
 
 /// A connection that is known to be this process' own, until dropped.
 #[derive(Debug)]
-pub struct OwnGuard {
-    own: Arc<Own>,
+pub struct LoopGuardEntry {
+    own: Arc<LoopGuard>,
     ends: Option<Ends>,
 }
 
-impl Drop for OwnGuard {
+impl Drop for LoopGuardEntry {
     fn drop(&mut self) {
         if let Some(ends) = &self.ends {
             self.own.lock().remove(ends);
@@ -114,7 +114,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (near, (_far, peer)) = (near.unwrap(), far.unwrap());
-        let own = Arc::new(Own::default());
+        let own = Arc::new(LoopGuard::default());
         assert!(!own.has(peer, address));
         let guard = own.enter(&near);
         assert!(own.has(peer, address));

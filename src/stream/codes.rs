@@ -4,7 +4,7 @@
 //!
 //! Follows gRPC's `statuscodes.md`, Kitex `ttstream/exception.go` and gopkg `thrift/exception.go`.
 
-use crate::stream::{HopKind, Processed, Status};
+use crate::stream::{LocalEndKind, Processed, Status};
 
 macro_rules! numbered {
     ($(#[$meta:meta])* $name:ident : $int:ty { $($(#[$vmeta:meta])* $variant:ident = $n:literal, $text:literal;)+ }) => {
@@ -203,9 +203,9 @@ pub fn default_text(type_id: i32) -> String {
     }
 }
 
-impl HopKind {
+impl LocalEndKind {
     /// Its number in the vocabulary of causes: a ttstream code, or the exception type of a refusal
-    /// (see [`HopKind::before_backend`]). What a wire calls it stands in that wire's `end.rs`.
+    /// (see [`LocalEndKind::before_backend`]). What a wire calls it stands in that wire's `end.rs`.
     #[must_use]
     pub const fn cause(self) -> i32 {
         match self {
@@ -223,7 +223,7 @@ impl HopKind {
         }
     }
 
-    /// Reads [`HopKind::name`].
+    /// Reads [`LocalEndKind::name`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

@@ -8,7 +8,7 @@ use crate::stream::{Cancel, CancelSignal, Cause, Class, Cut, Metadata, Path};
 
 /// Who brought the end about, as this hop sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Party {
+pub enum Initiator {
     /// Who opened the stream.
     Caller,
     /// Who serves it.
@@ -32,7 +32,7 @@ pub enum Processed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
     /// Who brought it about.
-    pub by: Party,
+    pub by: Initiator,
     /// Whether the callee may have processed the call.
     pub processed: Processed,
     /// What it was.
@@ -53,7 +53,7 @@ pub enum Reason {
     /// Somebody let go.
     Canceled(Cancel),
     /// This hop ended the stream itself.
-    Hop(HopEnd),
+    Hop(LocalEnd),
 }
 
 /// What a callee says of a call that failed.
@@ -102,16 +102,16 @@ pub struct Business {
 
 /// An end that this hop brought about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HopEnd {
+pub struct LocalEnd {
     /// Which.
-    pub kind: HopKind,
+    pub kind: LocalEndKind,
     /// What to tell people.
     pub text: String,
 }
 
 /// The ends that a hop brings about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HopKind {
+pub enum LocalEndKind {
     /// No route matches.
     NoRoute,
     /// The backend cannot take this kind of payload.
@@ -146,7 +146,7 @@ pub enum HopKind {
     Panic,
 }
 
-impl HopKind {
+impl LocalEndKind {
     /// Every kind, for tables.
     pub const ALL: [Self; 16] = [
         Self::NoRoute,
@@ -211,7 +211,7 @@ impl HopKind {
     }
 }
 
-impl HopEnd {
+impl LocalEnd {
     /// What the caller is told of an end in mid stream: a cancel whose path begins at `node`.
     #[must_use]
     pub fn to_caller(&self, node: &str) -> Cancel {
@@ -223,22 +223,22 @@ impl HopEnd {
     #[must_use]
     pub fn to_callee(&self, node: &str) -> Option<Cancel> {
         let heard = match self.kind {
-            HopKind::NoRoute
-            | HopKind::PayloadMismatch
-            | HopKind::OverLimit
-            | HopKind::Unreachable
-            | HopKind::BackendLost => false,
-            HopKind::DrainOver
-            | HopKind::Deadline
-            | HopKind::Idle
-            | HopKind::FirstResponse
-            | HopKind::SlowReceiver
-            | HopKind::MessageTooLarge
-            | HopKind::Undecodable
-            | HopKind::BadRequest
-            | HopKind::InvalidRequest
-            | HopKind::InvalidResponse
-            | HopKind::Panic => true,
+            LocalEndKind::NoRoute
+            | LocalEndKind::PayloadMismatch
+            | LocalEndKind::OverLimit
+            | LocalEndKind::Unreachable
+            | LocalEndKind::BackendLost => false,
+            LocalEndKind::DrainOver
+            | LocalEndKind::Deadline
+            | LocalEndKind::Idle
+            | LocalEndKind::FirstResponse
+            | LocalEndKind::SlowReceiver
+            | LocalEndKind::MessageTooLarge
+            | LocalEndKind::Undecodable
+            | LocalEndKind::BadRequest
+            | LocalEndKind::InvalidRequest
+            | LocalEndKind::InvalidResponse
+            | LocalEndKind::Panic => true,
         };
         heard.then(|| self.cancel(node, Class::ByCaller))
     }
@@ -263,7 +263,7 @@ impl End {
     #[must_use]
     pub fn complete(trailers: Metadata) -> Self {
         Self {
-            by: Party::Callee,
+            by: Initiator::Callee,
             processed: Processed::Yes,
             reason: Reason::Complete,
             trailers,
@@ -275,7 +275,7 @@ impl End {
     #[must_use]
     pub fn failed(failure: Failure, trailers: Metadata) -> Self {
         Self {
-            by: Party::Callee,
+            by: Initiator::Callee,
             processed: Processed::Yes,
             reason: Reason::Failed(failure),
             trailers,
@@ -285,7 +285,7 @@ impl End {
 
     /// A cancel, by the caller or the callee.
     #[must_use]
-    pub fn canceled(by: Party, cancel: Cancel) -> Self {
+    pub fn canceled(by: Initiator, cancel: Cancel) -> Self {
         Self {
             by,
             processed: Processed::Maybe,
@@ -299,23 +299,23 @@ impl End {
     #[must_use]
     pub fn is_own_decision(&self) -> bool {
         match &self.reason {
-            Reason::Hop(hop) => self.by == Party::Hop && hop.kind != HopKind::BackendLost,
+            Reason::Hop(hop) => self.by == Initiator::Hop && hop.kind != LocalEndKind::BackendLost,
             Reason::Complete | Reason::Failed(_) | Reason::Canceled(_) => false,
         }
     }
 
     /// This hop's own end.
     #[must_use]
-    pub fn hop(kind: HopKind, text: impl Into<String>) -> Self {
+    pub fn hop(kind: LocalEndKind, text: impl Into<String>) -> Self {
         let processed = if kind.before_backend() {
             Processed::No
         } else {
             Processed::Maybe
         };
         Self {
-            by: Party::Hop,
+            by: Initiator::Hop,
             processed,
-            reason: Reason::Hop(HopEnd {
+            reason: Reason::Hop(LocalEnd {
                 kind,
                 text: text.into(),
             }),

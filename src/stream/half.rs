@@ -6,7 +6,7 @@
 
 use std::task::{Context, Poll};
 
-use crate::stream::{Cancel, End, ResponseHead, Run};
+use crate::stream::{Cancel, End, MessageBatch, ResponseHead};
 
 /// What a peer did.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub enum Received {
     Head(ResponseHead),
     /// At least one whole message. Its bytes stay charged to the sender until
     /// [`Half::release`].
-    Messages(Run),
+    Messages(MessageBatch),
     /// The caller will send nothing more. Never from an outbound half.
     HalfClose,
     /// The stream is over, for this half. Nothing follows. Everything that the peer sent before
@@ -40,7 +40,7 @@ pub trait Half {
     /// Takes as much of `run` as there is room for. `Ready` when `run` is empty afterwards;
     /// `Pending` when something was left, with the task woken when there is room again. On a half
     /// whose peer is gone it swallows everything: the end comes by `poll_recv`.
-    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()>;
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()>;
 }
 
 /// The half that faces the caller: ripcord is the server there.

@@ -2,7 +2,7 @@
 //!
 //! Neutral form: each message is one flag byte (1 = compressed), its length as big-endian u32,
 //! and its payload. That is gRPC's own framing, chosen since one wire can then write a run as it
-//! is, and since a run of many small messages is one buffer instead of many. A [`Run`] holds whole
+//! is, and since a run of many small messages is one buffer instead of many. A [`MessageBatch`] holds whole
 //! messages only, so that a bridge can drop or hand over a run at any time.
 
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ pub const GATHER_BELOW: usize = 4096;
 /// How large a gathered buffer grows before the next one is begun.
 const GATHERED: usize = 16 * 1024;
 
-/// One message taken from a [`Run`].
+/// One message taken from a [`MessageBatch`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     /// The compressed flag.
@@ -38,7 +38,7 @@ impl Message {
 
 /// Whole messages in order, in as few pieces as their sizes allow.
 #[derive(Debug, Default)]
-pub struct Run {
+pub struct MessageBatch {
     /// The first piece: most runs have only this one, and need no allocation of their own.
     first: Bytes,
     /// What comes after it.
@@ -49,7 +49,7 @@ pub struct Run {
     messages: u64,
 }
 
-impl Run {
+impl MessageBatch {
     /// No messages; allocates nothing.
     #[must_use]
     pub fn new() -> Self {
@@ -74,7 +74,7 @@ impl Run {
         self.messages
     }
 
-    /// Says that the pieces pushed with [`Run::push_bytes`] completed `n` messages.
+    /// Says that the pieces pushed with [`MessageBatch::push_bytes`] completed `n` messages.
     pub fn note_messages(&mut self, n: usize) {
         self.messages += n as u64;
     }
@@ -86,7 +86,7 @@ impl Run {
         self.push_bytes(payload);
     }
 
-    /// Appends a prefix whose payload the caller appends next with [`Run::push_bytes`].
+    /// Appends a prefix whose payload the caller appends next with [`MessageBatch::push_bytes`].
     pub fn push_prefix(&mut self, compressed: bool, len: u32) {
         self.grow_tail(PREFIX + (len as usize).min(GATHER_BELOW));
         self.tail.put_u8(u8::from(compressed));

@@ -23,11 +23,11 @@ pub use cancel::{Cancel, CancelSignal, Cause, Class, MAX_PATH_NAMES, NON_TTSTREA
 pub use codes::{Code, TtCode, TypeId, UNKNOWN_METHOD, default_text};
 pub use cut::{Cut, MARK, Part, shorten};
 pub use end::{
-    Business, End, Exception, Failure, HopEnd, HopKind, Party, Processed, Reason, Status,
+    Business, End, Exception, Failure, Initiator, LocalEnd, LocalEndKind, Processed, Reason, Status,
 };
 pub use half::{Half, Inbound, NativeCode, Outbound, Received};
 pub use head::{Payload, RequestHead, ResponseHead};
 pub use hops::Hops;
-pub use message::{Advance, Boundary, GATHER_BELOW, Message, PREFIX, Run};
+pub use message::{Advance, Boundary, GATHER_BELOW, Message, MessageBatch, PREFIX};
 pub use metadata::{Entry, Metadata, Scope};
 pub use wire::{Codes, Propagation, Wire};

@@ -37,11 +37,11 @@ pub struct AccessLog {
 #[derive(Debug)]
 struct Inner {
     node: Arc<str>,
-    shared: Arc<Shared>,
+    shared: Arc<LineQueue>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct LineQueue {
     buffer: Mutex<Buffer>,
     /// Something for the thread to do.
     work: Condvar,
@@ -66,7 +66,7 @@ impl Buffer {
     }
 }
 
-impl Shared {
+impl LineQueue {
     fn lock(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,7 +134,7 @@ impl Shared {
 /// Ends the writing thread; dropping it flushes, for at most two seconds.
 #[derive(Debug)]
 pub struct AccessGuard {
-    shared: Arc<Shared>,
+    shared: Arc<LineQueue>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -168,7 +168,7 @@ impl AccessLog {
         node: &Arc<str>,
         to: impl Write + Send + 'static,
     ) -> std::io::Result<(Self, AccessGuard)> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(LineQueue::default());
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new()
             .name("ripcord-access".to_owned())

@@ -68,7 +68,7 @@ enum Key {
 
 /// Where a key was found. Old: `RPC_TRANSIT_UPSTREAM_K`, one hop too far; removed, never read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum FoundIn {
     Plain,
     Transit,
     Old,
@@ -102,18 +102,18 @@ fn same(key: &[u8], name: &[u8]) -> bool {
     key.len() == name.len() && key.iter().map(fold).eq(name.iter().copied())
 }
 
-fn classify(entry: &Entry) -> Option<(Place, Key)> {
+fn classify(entry: &Entry) -> Option<(FoundIn, Key)> {
     let (place, key) = match entry.scope {
         Scope::Persist => return None,
         Scope::Plain => match strip_prefix(&entry.key, b"rpc-transit-") {
-            Some(rest) => (Place::Transit, rest),
-            None => (Place::Plain, &*entry.key),
+            Some(rest) => (FoundIn::Transit, rest),
+            None => (FoundIn::Plain, &*entry.key),
         },
-        Scope::Transit => (Place::Transit, &*entry.key),
+        Scope::Transit => (FoundIn::Transit, &*entry.key),
     };
     let (place, key) = match (place, strip_prefix(key, b"upstream-")) {
-        (Place::Transit, Some(rest)) => (Place::Old, rest),
-        (Place::Plain | Place::Transit | Place::Old, _) => (place, key),
+        (FoundIn::Transit, Some(rest)) => (FoundIn::Old, rest),
+        (FoundIn::Plain | FoundIn::Transit | FoundIn::Old, _) => (place, key),
     };
     KEYS.iter()
         .find(|(name, _)| same(key, name.as_bytes()))
@@ -171,9 +171,9 @@ pub(crate) fn extract(metadata: &Metadata) -> Extracted {
     let mut ot = B3::default();
     for entry in metadata {
         let (found, key) = match classify(entry) {
-            None | Some((Place::Old, _)) => continue,
-            Some((Place::Plain, key)) => (&mut plain, key),
-            Some((Place::Transit, key)) => (&mut transit, key),
+            None | Some((FoundIn::Old, _)) => continue,
+            Some((FoundIn::Plain, key)) => (&mut plain, key),
+            Some((FoundIn::Transit, key)) => (&mut transit, key),
         };
         let value = &entry.value;
         match key {

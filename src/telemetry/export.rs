@@ -22,7 +22,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::telemetry::flood;
+use crate::telemetry::log_limit;
 use crate::telemetry::trace::{OtlpProtocol, TraceSettings};
 
 /// Spans in one request.
@@ -295,7 +295,7 @@ async fn export<E: SpanExporter>(exporter: &E, batch: &mut Vec<SpanData>, stats:
         }
         Err(error) => {
             stats.failed.fetch_add(count, Relaxed);
-            if flood::admits("spans could not be exported", &Arc::from("otlp"), "") {
+            if log_limit::admits("spans could not be exported", &Arc::from("otlp"), "") {
                 tracing::warn!(spans = count, %error, "spans could not be exported");
             }
         }

@@ -221,7 +221,7 @@ mod tests {
             record.finish(Outcome {
                 end: &End::complete(Metadata::new()),
                 traffic: Traffic::default(),
-                told: None,
+                native_code: None,
             });
             assert!(guard.flush());
         }

@@ -8,9 +8,9 @@ pub mod access;
 mod cache;
 mod context;
 mod export;
-pub(crate) mod flood;
 pub mod init;
 pub mod live;
+pub(crate) mod log_limit;
 pub mod metrics;
 mod names;
 mod process;
@@ -72,5 +72,5 @@ pub struct Outcome<'a> {
     /// What had gone over it.
     pub traffic: Traffic,
     /// The number that the caller was told, where its wire has one.
-    pub told: Option<NativeCode>,
+    pub native_code: Option<NativeCode>,
 }

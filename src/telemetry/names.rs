@@ -4,7 +4,7 @@
 //! make a new time series. Names of statuses follow grpc `doc/statuscodes.md`, exceptions thrift
 //! and Kitex (`stream/codes.rs`).
 
-use crate::stream::{Class, End, Failure, HopKind, Party, Processed, Reason};
+use crate::stream::{Class, End, Failure, Initiator, LocalEndKind, Processed, Reason};
 
 /// Names of the gRPC statuses 1 to 16, in order.
 const STATUS: [&str; 16] = [
@@ -59,7 +59,8 @@ const EXCEPTION: [(i32, &str); 28] = [
 ];
 
 /// How many values [`error_index`] has.
-pub(crate) const ERRORS: usize = STATUS.len() + 1 + EXCEPTION.len() + 1 + 1 + HopKind::ALL.len();
+pub(crate) const ERRORS: usize =
+    STATUS.len() + 1 + EXCEPTION.len() + 1 + 1 + LocalEndKind::ALL.len();
 
 /// The causes that have a label of their own; the last stands for all others.
 pub(crate) const CAUSES: [&str; 16] = [
@@ -98,11 +99,11 @@ pub(crate) const fn class_name(class: Class) -> &'static str {
 }
 
 /// Who brought an end about.
-pub(crate) const fn party_name(party: Party) -> &'static str {
+pub(crate) const fn party_name(party: Initiator) -> &'static str {
     match party {
-        Party::Caller => "caller",
-        Party::Callee => "callee",
-        Party::Hop => "hop",
+        Initiator::Caller => "caller",
+        Initiator::Callee => "callee",
+        Initiator::Hop => "hop",
     }
 }
 
@@ -159,7 +160,7 @@ pub(crate) fn error_index(end: &End) -> Option<usize> {
                     .unwrap_or(EXCEPTION.len()),
         ),
         Reason::Failed(Failure::Business(_)) => Some(BUSINESS),
-        Reason::Hop(hop) => HopKind::ALL
+        Reason::Hop(hop) => LocalEndKind::ALL
             .iter()
             .position(|kind| *kind == hop.kind)
             .map(|at| BUSINESS + 1 + at),
@@ -187,7 +188,9 @@ pub(crate) fn error_name(mut at: usize) -> &'static str {
     if at == 0 {
         return "business";
     }
-    HopKind::ALL.get(at - 1).map_or("other", |kind| kind.name())
+    LocalEndKind::ALL
+        .get(at - 1)
+        .map_or("other", |kind| kind.name())
 }
 
 /// The longest prefix of `text` of at most `max` bytes.
@@ -237,7 +240,7 @@ mod tests {
         for id in [11, 22, -1, 12000, 12016, i32::MIN, i32::MAX] {
             assert_eq!(name(&exception(id)), "exception_other");
         }
-        for kind in HopKind::ALL {
+        for kind in LocalEndKind::ALL {
             assert_eq!(name(&End::hop(kind, "")), kind.name());
         }
         assert_eq!(error_name(ERRORS - 1), "panic");

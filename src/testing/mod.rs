@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use crate::stream::{
-    Cancel, End, Half, Inbound, NativeCode, Outbound, Received, ResponseHead, Run,
+    Cancel, End, Half, Inbound, MessageBatch, NativeCode, Outbound, Received, ResponseHead,
 };
 
 /// Runs a test on one thread, as a worker runs its streams, and on a paused clock.
@@ -85,7 +85,7 @@ impl Remote {
 
     /// The peer sends one message.
     pub fn sends(&self, payload: &[u8]) {
-        let mut run = Run::new();
+        let mut run = MessageBatch::new();
         run.push_message(false, Bytes::copy_from_slice(payload));
         self.does(Received::Messages(run));
     }
@@ -147,7 +147,7 @@ impl Half for MemoryHalf {
         self.0.borrow_mut().heard.released += bytes;
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         let mut shared = self.0.borrow_mut();
         while let Some(piece) = run.take_piece(shared.room) {
             shared.room -= piece.len();

@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::net::bounds::Bounds;
 use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
 use crate::net::socket::Socket;
-use crate::stream::{Acceptor, Cancel, End, OpenError, Party, Propagation, RequestHead, Wire};
+use crate::stream::{Acceptor, Cancel, End, Initiator, OpenError, Propagation, RequestHead, Wire};
 use connection::Connection;
 
 pub use connection::{ClientStream, PANICS_INBOUND, PANICS_OUTBOUND, ServerStream};
@@ -116,7 +116,7 @@ impl Server {
             acceptor.violation(GARBAGE);
             return ConnectionEnd::Failed(format!("nobody dialed {number}"));
         };
-        let connection = Connection::new(sender, &self.0, Party::Caller);
+        let connection = Connection::new(sender, &self.0, Initiator::Caller);
         let remote = Rc::clone(&connection);
         let _drain = acceptor.on_drain(move || remote.retire());
         let accept = |head, stream| acceptor.open(head, Box::new(stream));
@@ -152,7 +152,7 @@ impl Dialer {
         waiting(|all| all.insert(number, (to_caller, at_callee)));
         let begin = [*MAGIC, number.to_be_bytes()].concat();
         socket.write_all(&begin).await.map_err(|e| e.to_string())?;
-        let connection = Connection::new(to_callee, &self.0, Party::Callee);
+        let connection = Connection::new(to_callee, &self.0, Initiator::Callee);
         let driven = Rc::clone(&connection);
         drive.drive(async move {
             let _open = socket;

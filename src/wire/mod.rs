@@ -25,7 +25,7 @@ use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
 use crate::net::socket::Socket;
 use crate::net::violation::Violation;
 use crate::stream::{
-    Acceptor, Cancel, Half, OpenError, Outbound, Received, RequestHead, Run, Wire,
+    Acceptor, Cancel, Half, MessageBatch, OpenError, Outbound, Received, RequestHead, Wire,
 };
 
 /// Calls that are no streams (Kitex ping-pong): they pass through untouched.
@@ -197,7 +197,7 @@ macro_rules! wires {
             }
 
             #[inline]
-            fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+            fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
                 match self { $($(#[$only])* Self::$name(stream) => stream.poll_send(cx, run),)+ }
             }
         }

@@ -94,7 +94,7 @@ fn number() -> impl Strategy<Value = String> {
 }
 
 fn kind() -> impl Strategy<Value = String> {
-    let mut all: Vec<_> = ripcord::stream::HopKind::ALL
+    let mut all: Vec<_> = ripcord::stream::LocalEndKind::ALL
         .iter()
         .map(|kind| kind.name())
         .collect();

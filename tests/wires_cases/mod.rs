@@ -5,7 +5,7 @@ mod peers;
 use std::net::SocketAddr;
 
 use ripcord::stream::{
-    Cancel, CancelSignal, Cause, Class, End, HopKind, Path, Payload, RequestHead, Wire, code,
+    Cancel, CancelSignal, Cause, Class, End, LocalEndKind, Path, Payload, RequestHead, Wire, code,
 };
 use ripcord::{App, Observed, config, wire};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -219,8 +219,8 @@ routes:{routes}
     }
 
     /// Asserts that the hop's own end is counted with the pair's wires.
-    pub(crate) fn counted_own_end(&self, kind: HopKind, (inbound, outbound): Pair) {
-        let outbound = if kind == HopKind::NoRoute {
+    pub(crate) fn counted_own_end(&self, kind: LocalEndKind, (inbound, outbound): Pair) {
+        let outbound = if kind == LocalEndKind::NoRoute {
             "none"
         } else {
             outbound.name

@@ -10,8 +10,8 @@ use ripcord::net::bounds::Bounds;
 use ripcord::net::connection::{ConnectionEnd, DialOptions, Drive};
 use ripcord::net::socket::Socket;
 use ripcord::stream::{
-    Acceptor, Cancel, End, Failure, Half, Inbound, Metadata, Outbound, Party, Received,
-    RequestHead, ResponseHead, Run, Status, Wire,
+    Acceptor, Cancel, End, Failure, Half, Inbound, Initiator, MessageBatch, Metadata, Outbound,
+    Received, RequestHead, ResponseHead, Status, Wire,
 };
 use ripcord::wire::{Client, Counters, Dialers, OutboundStream, Servers};
 use tokio::net::{TcpListener, TcpStream};
@@ -54,14 +54,14 @@ impl Call {
     }
 
     pub(crate) async fn send(&mut self, message: &[u8]) {
-        let mut run = Run::new();
+        let mut run = MessageBatch::new();
         run.push_message(false, Bytes::copy_from_slice(message));
         poll_fn(|cx| self.stream.poll_send(cx, &mut run)).await;
     }
 
     /// Sends bytes as they are, in the place of messages.
     pub(crate) async fn send_raw(&mut self, bytes: &'static [u8]) {
-        let mut run = Run::new();
+        let mut run = MessageBatch::new();
         run.push_bytes(Bytes::from_static(bytes));
         poll_fn(|cx| self.stream.poll_send(cx, &mut run)).await;
     }
@@ -205,7 +205,7 @@ async fn handle(wire: &Wire, method: &str, mut stream: impl Inbound) -> Option<E
             }),
             Metadata::new(),
         ),
-        "LetGo" => End::canceled(Party::Callee, canceled("model")),
+        "LetGo" => End::canceled(Initiator::Callee, canceled("model")),
         _ => {
             let sent = match method {
                 // A thrift struct without fields.
@@ -214,7 +214,7 @@ async fn handle(wire: &Wire, method: &str, mut stream: impl Inbound) -> Option<E
                 "Garbage" => (b"no thrift".to_vec(), 1),
                 "Pour" => (vec![b'x'; 16 << 10], 1 << 20),
                 "Flag" => {
-                    let mut run = Run::new();
+                    let mut run = MessageBatch::new();
                     run.push_bytes(Bytes::from_static(&[9, 0, 0, 0, 1, b'x']));
                     poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
                     (Vec::new(), 0)
@@ -247,7 +247,7 @@ async fn echo(mut stream: impl Inbound) -> Option<End> {
 
 /// Sends `message` so often, and takes what comes until the end.
 async fn pour(mut stream: impl Inbound, message: Bytes, mut times: usize) -> End {
-    let mut run = Run::new();
+    let mut run = MessageBatch::new();
     poll_fn(|cx| {
         loop {
             match stream.poll_recv(cx) {

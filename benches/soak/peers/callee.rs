@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::BytesMut;
 use ripcord::net::{http2, tcp};
-use ripcord::stream::{End, Inbound, Received, RequestHead, ResponseHead, Run};
+use ripcord::stream::{End, Inbound, MessageBatch, Received, RequestHead, ResponseHead};
 use ripcord::wire::{grpc, ttheader};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
@@ -220,7 +220,7 @@ impl Served {
                     return Told::Ended(end);
                 }
             }
-            let mut run = Run::new();
+            let mut run = MessageBatch::new();
             run.push_message(false, message(seed, number, size));
             let ended = poll_fn(|cx| match self.poll_end(cx) {
                 Poll::Ready(end) => Poll::Ready(Some(end)),

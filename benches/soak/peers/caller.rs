@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow};
 use bytes::{Bytes, BytesMut};
 use ripcord::net::http2::ConnectionEnd;
 use ripcord::stream::{
-    Class, End, Metadata, Outbound, PREFIX, Payload, Received, RequestHead, Run,
+    Class, End, MessageBatch, Metadata, Outbound, PREFIX, Payload, Received, RequestHead,
 };
 use ripcord::wire::{grpc, ttheader};
 use tokio::net::TcpSocket;
@@ -130,7 +130,7 @@ impl Connection {
         };
         Ok(Call {
             stream,
-            inbox: Run::new(),
+            inbox: MessageBatch::new(),
             end: None,
             over: false,
             order,
@@ -180,7 +180,7 @@ pub(crate) enum Next {
 pub(crate) struct Call {
     stream: Box<dyn Outbound>,
     /// Messages that were not asked for yet, still charged to the callee.
-    inbox: Run,
+    inbox: MessageBatch,
     end: Option<End>,
     over: bool,
     pub(crate) order: Order,
@@ -207,7 +207,7 @@ impl Call {
 
     /// Sends a message; meanwhile what comes is kept. Returns early when the stream ends.
     pub(crate) async fn send(&mut self, message: Bytes) {
-        let mut run = Run::new();
+        let mut run = MessageBatch::new();
         run.push_message(false, message);
         poll_fn(|cx| {
             // At the end whatever is left is dropped.

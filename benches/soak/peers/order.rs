@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use ripcord::stream::{
-    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, Metadata, Party, Path,
-    Scope, Status,
+    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, Initiator, Metadata,
+    Path, Scope, Status,
 };
 
 use super::Wire;
@@ -73,13 +73,13 @@ impl Ending {
         let failure = match (self, wire) {
             (Self::Complete, _) => return End::complete(trailers),
             (Self::Cancel, Wire::TtHeader) => {
-                return End::canceled(Party::Callee, cancel(CALLEE, Class::ByCallee));
+                return End::canceled(Initiator::Callee, cancel(CALLEE, Class::ByCallee));
             }
             (Self::Cancel, Wire::Grpc) => {
                 let mut cancel = cancel(CALLEE, Class::Foreign);
                 cancel.signal = CancelSignal::STATUS;
                 cancel.status = Some(Box::new(status(1, TEXT)));
-                return End::canceled(Party::Callee, cancel);
+                return End::canceled(Initiator::Callee, cancel);
             }
             (Self::Failed(code), Wire::Grpc) => Failure::Status(status(code, &text)),
             (Self::Failed(code), Wire::TtHeader) => Failure::Exception(Exception {

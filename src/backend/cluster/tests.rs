@@ -4,7 +4,7 @@ use super::*;
 use std::time::Duration;
 
 use crate::config;
-use crate::stream::{End, HopKind, Metadata, Party};
+use crate::stream::{End, Initiator, LocalEndKind, Metadata};
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -129,11 +129,11 @@ async fn a_guard_counts_while_it_lives_and_hears_who_ended_its_stream() {
     let endpoint = Arc::clone(first.endpoint());
     assert_eq!(endpoint.open(), 3);
     first.ended(&End::complete(Metadata::new()));
-    second.ended(&End::hop(HopKind::Deadline, "too late"));
+    second.ended(&End::hop(LocalEndKind::Deadline, "too late"));
     assert_eq!(endpoint.open(), 1);
     third.failed();
     assert_eq!(endpoint.open(), 0);
-    let ended = [Party::Caller, Party::Callee, Party::Hop].map(|by| endpoint.ended(by));
+    let ended = [Initiator::Caller, Initiator::Callee, Initiator::Hop].map(|by| endpoint.ended(by));
     assert_eq!(ended, [0, 1, 1]);
     assert_eq!(endpoint.failures(), 1);
 }

@@ -80,7 +80,7 @@ fn a_request_that_cannot_be_written_is_no_fault_of_the_endpoint() {
         let crate::stream::Reason::Hop(hop) = end.reason else {
             panic!("{end:?}");
         };
-        assert_eq!(hop.kind, HopKind::OverLimit, "{}", hop.text);
+        assert_eq!(hop.kind, LocalEndKind::OverLimit, "{}", hop.text);
         assert_eq!(cluster.endpoints()[0].failures(), 0);
     });
 }

@@ -28,7 +28,7 @@ fn carry(early: Early, stages: Stages, does: impl Fn(&Remote, &Remote)) -> Went 
         let outcome = run(
             &mut inbound,
             &mut outbound,
-            Start::new(early, stages, &Limits::default()),
+            PreparedStream::new(early, stages, &StreamTimeouts::default()),
             NODE,
             &Switch::default(),
             |_, _| {},
@@ -50,7 +50,7 @@ fn checked() -> Stages {
     }
 }
 
-fn refused(went: &Went, kind: HopKind, text: &str) {
+fn refused(went: &Went, kind: LocalEndKind, text: &str) {
     let Reason::Hop(hop) = &went.outcome.end.reason else {
         panic!("{:?}", went.outcome.end);
     };
@@ -87,7 +87,7 @@ fn a_callers_bad_message_is_told_both_sides() {
         caller.sends(b"\x0b\0\x01\0\0\0\x09");
     });
     let text = "the caller's message 2 is not a thrift struct: it ends too early, at byte 7 of 7";
-    refused(&went, HopKind::InvalidRequest, text);
+    refused(&went, LocalEndKind::InvalidRequest, text);
 }
 
 #[test]
@@ -97,13 +97,13 @@ fn a_callees_bad_message_is_told_both_sides() {
     });
     let text =
         "the callee's message 1 is not a thrift struct: bytes follow the struct, at byte 1 of 2";
-    refused(&went, HopKind::InvalidResponse, text);
+    refused(&went, LocalEndKind::InvalidResponse, text);
 }
 
 #[test]
 fn what_the_caller_sends_after_the_callees_end_is_not_looked_at() {
     local(async || {
-        let rig = start_with(checked(), 8, usize::MAX, Limits::default());
+        let rig = start_with(checked(), 8, usize::MAX, StreamTimeouts::default());
         let answer = message(b"an answer that waits for the caller");
         rig.callee.sends(&answer);
         rig.callee
@@ -127,7 +127,7 @@ fn what_came_while_the_backend_was_opened_is_looked_at() {
         .push_message(false, Bytes::from_static(b"{}"));
     let went = carry(early, checked(), |_, _| {});
     let text = "the caller's message 1 is not a thrift struct: it ends too early, at byte 1 of 2";
-    refused(&went, HopKind::InvalidRequest, text);
+    refused(&went, LocalEndKind::InvalidRequest, text);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_compressed_message_is_inflated_first_or_refused() {
         Bytes::from(out.finish().unwrap())
     };
     let compressed = |bytes: &[u8]| {
-        let mut run = Run::new();
+        let mut run = MessageBatch::new();
         run.push_message(true, gzip(bytes));
         Received::Messages(run)
     };
@@ -158,10 +158,10 @@ fn a_compressed_message_is_inflated_first_or_refused() {
         caller.does(compressed(b"\x01"));
     });
     let text = "the caller's message 1 is not a thrift struct: it ends too early, at byte 1 of 1";
-    refused(&bad, HopKind::InvalidRequest, text);
+    refused(&bad, LocalEndKind::InvalidRequest, text);
     let unannounced = carry(Early::default(), checked(), |caller, _| {
         caller.does(compressed(&message(b"a")));
     });
     let text = "the caller's message 1 is not a thrift struct: it is compressed, and no encoding was announced";
-    refused(&unannounced, HopKind::InvalidRequest, text);
+    refused(&unannounced, LocalEndKind::InvalidRequest, text);
 }

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_the_caller_sends_after_the_callees_end_is_dropped_and_released() {
     local(async || {
-        let rig = start(8, 0, Limits::default());
+        let rig = start(8, 0, StreamTimeouts::default());
         rig.caller.sends(b"not taken");
         settled().await;
         assert_eq!(rig.caller.heard().released, 0);

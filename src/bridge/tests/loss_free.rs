@@ -37,7 +37,7 @@ proptest! {
     fn ends_are_loss_free_in_any_order(steps in steps()) {
         let steps = &steps;
         local(async || {
-            let rig = start(2000, 2000, Limits::default());
+            let rig = start(2000, 2000, StreamTimeouts::default());
             let (mut up, mut down) = (Vec::new(), Vec::new());
             let (mut caller_done, mut callee_done, mut closed) = (false, false, false);
             for (i, step) in steps.iter().enumerate() {
@@ -59,7 +59,7 @@ proptest! {
                     }
                     Step::CallerEnds if !caller_done => {
                         caller_done = true;
-                        rig.caller.does(Received::End(cancel(Party::Caller, "A")));
+                        rig.caller.does(Received::End(cancel(Initiator::Caller, "A")));
                     }
                     Step::CalleeEnds if !callee_done => {
                         callee_done = true;
@@ -79,16 +79,16 @@ proptest! {
             assert!(up.starts_with(&callee.heard().messages));
             assert!(down.starts_with(&caller.heard().messages));
             match outcome.end.by {
-                Party::Callee => {
+                Initiator::Callee => {
                     assert_eq!(caller.heard().messages, down);
                     assert_eq!(caller.heard().ends.len(), 1);
                     assert!(callee.heard().cancels.is_empty());
                 }
-                Party::Caller => {
+                Initiator::Caller => {
                     assert!(caller.heard().ends.is_empty());
                     assert!(callee.heard().cancels.len() <= 1);
                 }
-                Party::Hop => panic!("the hop had no reason to end"),
+                Initiator::Hop => panic!("the hop had no reason to end"),
             }
         });
     }

@@ -13,7 +13,7 @@ fn messages() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {
     proptest::collection::vec((any::<bool>(), payload), 0..12)
 }
 
-fn drain(run: &mut Run) -> Vec<(bool, Vec<u8>)> {
+fn drain(run: &mut MessageBatch) -> Vec<(bool, Vec<u8>)> {
     let mut out = Vec::new();
     loop {
         let mut payload = Vec::new();
@@ -28,8 +28,8 @@ fn drain(run: &mut Run) -> Vec<(bool, Vec<u8>)> {
 proptest! {
     #[test]
     fn what_goes_in_comes_out(messages in messages(), split in 0usize..12) {
-        let mut run = Run::new();
-        let mut second = Run::new();
+        let mut run = MessageBatch::new();
+        let mut second = MessageBatch::new();
         for (i, (compressed, payload)) in messages.iter().enumerate() {
             let target = if i < split { &mut run } else { &mut second };
             target.push_message(*compressed, Bytes::from(payload.clone()));
@@ -44,13 +44,13 @@ proptest! {
 
     #[test]
     fn boundaries_do_not_depend_on_the_pieces(messages in messages(), sizes in proptest::collection::vec(1usize..5000, 1..40)) {
-        let mut run = Run::new();
+        let mut run = MessageBatch::new();
         for (compressed, payload) in &messages {
             run.push_message(*compressed, Bytes::from(payload.clone()));
         }
         let mut boundary = Boundary::default();
         let (mut count, mut longest, mut i) = (0, 0, 0);
-        let mut rebuilt = Run::new();
+        let mut rebuilt = MessageBatch::new();
         while let Some(piece) = run.take_piece(sizes[i % sizes.len()]) {
             let found = boundary.advance(&piece);
             prop_assert_eq!(found.bad_flag, None);
@@ -72,7 +72,7 @@ proptest! {
 #[test]
 fn large_payloads_are_not_copied() {
     let payload = Bytes::from(vec![7u8; GATHER_BELOW]);
-    let mut run = Run::new();
+    let mut run = MessageBatch::new();
     run.push_message(false, payload.clone());
     let mut got = Vec::new();
     run.pop_message(|piece| got.push(piece));
@@ -88,15 +88,15 @@ fn a_flag_that_is_not_one_is_reported() {
 
 #[test]
 fn peeking_and_copying_agree_with_popping() {
-    let mut run = Run::new();
-    let mut again = Run::new();
+    let mut run = MessageBatch::new();
+    let mut again = MessageBatch::new();
     for len in [0usize, 3, 5000, 0, 4096, 17, 4095, 1] {
         let payload = Bytes::from(vec![len as u8; len]);
         run.push_message(len == 3, payload.clone());
         again.push_message(len == 3, payload);
     }
     // Prefixes that are cut between pieces.
-    let mut split = Run::new();
+    let mut split = MessageBatch::new();
     while let Some(piece) = again.take_piece(2) {
         split.push_bytes(piece);
     }

@@ -110,8 +110,8 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     line.raw("response_messages", traffic.response_messages);
     line.raw("response_bytes", traffic.response_bytes);
     end(&mut line, outcome.end, node);
-    if let (Some(told), Some(codes)) = (outcome.told, info.series.inbound.codes) {
-        line.raw(codes.log_key, told.0);
+    if let (Some(code), Some(codes)) = (outcome.native_code, info.series.inbound.codes) {
+        line.raw(codes.log_key, code.0);
     }
     if let Some((trace_id, span_id)) = trace.ids() {
         line.quoted("trace_id", trace_id);

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::stream::{
-    Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Metadata, NativeCode,
-    Party, Path, RequestHead, Status,
+    Cancel, CancelSignal, Cause, Class, End, Exception, Failure, Initiator, LocalEndKind, Metadata,
+    NativeCode, Path, RequestHead, Status,
 };
 use crate::telemetry::{Outcome, StreamInfo, Telemetry, Tracer, Traffic};
 
@@ -50,7 +50,7 @@ fn write(telemetry: &Telemetry, name: &str, end: &End) {
     record.finish(Outcome {
         end,
         traffic,
-        told: Some(NativeCode(1)),
+        native_code: Some(NativeCode(1)),
     });
 }
 
@@ -77,7 +77,7 @@ async fn a_cancel_is_told_with_its_path() {
         signal: CancelSignal::numbered("reset", 8),
         status: None,
     };
-    let mut line = line("s", &End::canceled(Party::Caller, cancel));
+    let mut line = line("s", &End::canceled(Initiator::Caller, cancel));
     let time = line["time"].take();
     assert!(time.as_str().unwrap().ends_with('Z'));
     assert_eq!(
@@ -96,12 +96,12 @@ async fn a_cancel_is_told_with_its_path() {
 
 #[test]
 fn what_a_hop_decided_begins_its_path() {
-    let idle = line("s", &End::hop(HopKind::Idle, "nothing moved"));
-    assert_eq!(idle["cause"], HopKind::Idle.cause());
+    let idle = line("s", &End::hop(LocalEndKind::Idle, "nothing moved"));
+    assert_eq!(idle["cause"], LocalEndKind::Idle.cause());
     assert_eq!(idle["origin"], "hop");
     assert_eq!(idle["path"], serde_json::json!(["hop"]));
-    let refused = line("s", &End::hop(HopKind::NoRoute, "no route"));
-    assert_eq!(refused["code"], HopKind::NoRoute.cause());
+    let refused = line("s", &End::hop(LocalEndKind::NoRoute, "no route"));
+    assert_eq!(refused["code"], LocalEndKind::NoRoute.cause());
     assert_eq!(refused.get("path"), None);
 }
 
@@ -129,7 +129,7 @@ fn hostile_strings_stay_inside_one_line() {
             End::complete(Metadata::new()),
             End::failed(Failure::Status(status), Metadata::new()),
             End::failed(Failure::Exception(exception), Metadata::new()),
-            End::hop(HopKind::Undecodable, name),
+            End::hop(LocalEndKind::Undecodable, name),
         ] {
             let line = line(name, &end);
             let service = line["service"].as_str().unwrap();

@@ -41,7 +41,7 @@ fn one_stream(settings: &TraceSettings) -> Arc<ExportStats> {
     record.finish(Outcome {
         end: &End::complete(Metadata::new()),
         traffic: Traffic::default(),
-        told: None,
+        native_code: None,
     });
     assert!(guard.flush());
     drop(guard);

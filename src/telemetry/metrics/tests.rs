@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::stream::{
-    Cancel, CancelSignal, Cause, Class, End, Failure, HopKind, Metadata, Party, Path, Status,
+    Cancel, CancelSignal, Cause, Class, End, Failure, Initiator, LocalEndKind, Metadata, Path,
+    Status,
 };
 use crate::telemetry::Traffic;
 
@@ -21,7 +22,7 @@ fn cancel(class: Class, code: i32) -> End {
         signal: CancelSignal::named("rst"),
         status: None,
     };
-    End::canceled(Party::Caller, cancel)
+    End::canceled(Initiator::Caller, cancel)
 }
 
 fn finish(metrics: &Metrics, series: &Series, end: &End, micros: u64) {
@@ -33,7 +34,7 @@ fn finish(metrics: &Metrics, series: &Series, end: &End, micros: u64) {
             response_messages: 1,
             response_bytes: 7,
         },
-        told: None,
+        native_code: None,
     };
     metrics.finished(series, &outcome, micros);
 }
@@ -133,7 +134,7 @@ fn cancels_and_errors_have_bounded_labels() {
         let end = End::failed(Failure::Status(status), Metadata::new());
         finish(&metrics, &series, &end, 1);
     }
-    finish(&metrics, &series, &End::hop(HopKind::Deadline, ""), 1);
+    finish(&metrics, &series, &End::hop(LocalEndKind::Deadline, ""), 1);
     assert_eq!(
         lines(&metrics, "ripcord_stream_errors_total"),
         [

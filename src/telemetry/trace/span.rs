@@ -11,7 +11,7 @@ use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::{Ids, Inner};
-use crate::stream::{Cancel, Codes, End, Failure, HopKind, NativeCode, Reason, Wire};
+use crate::stream::{Cancel, Codes, End, Failure, LocalEndKind, NativeCode, Reason, Wire};
 use crate::telemetry::names;
 use crate::telemetry::record::Finished;
 
@@ -29,7 +29,11 @@ impl Inner {
             attributes.push(text("ripcord.caller", caller));
         }
         let outcome = &finished.outcome;
-        attributes.extend(code(stream.info.series.inbound, outcome.told, outcome.end));
+        attributes.extend(code(
+            stream.info.series.inbound,
+            outcome.native_code,
+            outcome.end,
+        ));
         let status = server_status(finished.outcome.end);
         self.span(ids, finished, SpanKind::Server, attributes, status)
     }
@@ -185,14 +189,14 @@ fn cancel_attributes(cancel: &Cancel, end: &End) -> Vec<KeyValue> {
 }
 
 /// The number of this end on `wire`: what its caller was told, or what the end says by itself.
-fn code(wire: &Wire, told: Option<NativeCode>, end: &End) -> Option<KeyValue> {
+fn code(wire: &Wire, native_code: Option<NativeCode>, end: &End) -> Option<KeyValue> {
     let Codes {
         attribute,
         statuses,
         ..
     } = wire.codes?;
-    let number = match told {
-        Some(told) => told.0,
+    let number = match native_code {
+        Some(code) => code.0,
         None => native_status(end).filter(|_| statuses)?,
     };
     Some(KeyValue::new(attribute, i64::from(number)))
@@ -230,22 +234,22 @@ fn server_status(end: &End) -> Status {
         },
         Reason::Hop(hop) => match hop.kind {
             // RESOURCE_EXHAUSTED, and what the caller did wrong.
-            HopKind::OverLimit
-            | HopKind::SlowReceiver
-            | HopKind::MessageTooLarge
-            | HopKind::BadRequest
-            | HopKind::InvalidRequest => Status::Unset,
-            HopKind::NoRoute
-            | HopKind::PayloadMismatch
-            | HopKind::Unreachable
-            | HopKind::BackendLost
-            | HopKind::DrainOver
-            | HopKind::Deadline
-            | HopKind::Idle
-            | HopKind::FirstResponse
-            | HopKind::Undecodable
-            | HopKind::InvalidResponse
-            | HopKind::Panic => error(&hop.text),
+            LocalEndKind::OverLimit
+            | LocalEndKind::SlowReceiver
+            | LocalEndKind::MessageTooLarge
+            | LocalEndKind::BadRequest
+            | LocalEndKind::InvalidRequest => Status::Unset,
+            LocalEndKind::NoRoute
+            | LocalEndKind::PayloadMismatch
+            | LocalEndKind::Unreachable
+            | LocalEndKind::BackendLost
+            | LocalEndKind::DrainOver
+            | LocalEndKind::Deadline
+            | LocalEndKind::Idle
+            | LocalEndKind::FirstResponse
+            | LocalEndKind::Undecodable
+            | LocalEndKind::InvalidResponse
+            | LocalEndKind::Panic => error(&hop.text),
         },
     }
 }

@@ -10,8 +10,8 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 use super::*;
 use crate::stream::Propagation;
 use crate::stream::{
-    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, HopKind, Party, Path,
-    Scope, Status,
+    Business, Cancel, CancelSignal, Cause, Class, End, Exception, Failure, Initiator, LocalEndKind,
+    Path, Scope, Status,
 };
 use crate::telemetry::{AccessLog, Outcome, StreamInfo, StreamRecord, Telemetry, Traffic};
 
@@ -98,7 +98,7 @@ fn finish(record: StreamRecord, end: &End) {
     record.finish(Outcome {
         end,
         traffic: Traffic::default(),
-        told: None,
+        native_code: None,
     });
 }
 
@@ -139,7 +139,7 @@ fn cancel() -> End {
         signal: CancelSignal::named("rst"),
         status: None,
     };
-    End::canceled(Party::Caller, cancel)
+    End::canceled(Initiator::Caller, cancel)
 }
 
 #[test]
@@ -269,9 +269,13 @@ fn only_faults_of_the_server_are_errors_on_the_server_span() {
         (exception(6), true, Some("exception_6")),
         (exception(12007), false, Some("exception_12007")),
         (business, false, Some("business")),
-        (End::hop(HopKind::Deadline, "late"), true, Some("deadline")),
         (
-            End::hop(HopKind::OverLimit, "full"),
+            End::hop(LocalEndKind::Deadline, "late"),
+            true,
+            Some("deadline"),
+        ),
+        (
+            End::hop(LocalEndKind::OverLimit, "full"),
             false,
             Some("over_limit"),
         ),
@@ -335,7 +339,7 @@ fn a_refused_stream_has_no_client_span() {
         &RequestHead::default(),
         (&crate::wire::grpc::WIRE, &crate::wire::grpc::WIRE),
     );
-    finish(record, &End::hop(HopKind::NoRoute, "no route"));
+    finish(record, &End::hop(LocalEndKind::NoRoute, "no route"));
     let [server] = fixture.spans().try_into().unwrap();
     assert_eq!(server.status, SpanStatus::error("no route"));
 }

@@ -15,8 +15,9 @@ use super::Frame;
 use crate::net::bounds::Bounds;
 use crate::net::connection::ConnectionEnd;
 use crate::stream::{
-    Boundary, Cancel, CancelSignal, Cause, Class, End, Half, HopEnd, HopKind, Hops, Inbound,
-    NativeCode, Outbound, Party, Path, Reason, Received, RequestHead, ResponseHead, Run, code,
+    Boundary, Cancel, CancelSignal, Cause, Class, End, Half, Hops, Inbound, Initiator, LocalEnd,
+    LocalEndKind, MessageBatch, NativeCode, Outbound, Path, Reason, Received, RequestHead,
+    ResponseHead, code,
 };
 
 /// What the streams of a connection share.
@@ -25,7 +26,7 @@ pub(super) struct Connection {
     sender: RefCell<Option<UnboundedSender<Frame>>>,
     pub(super) slots: RefCell<HashMap<u64, Rc<Slot>>>,
     /// Who is at its other end.
-    peer: Party,
+    peer: Initiator,
     bounds: Bounds,
     pub(super) retired: Cell<bool>,
 }
@@ -41,7 +42,11 @@ impl Drop for Cut<'_> {
 }
 
 impl Connection {
-    pub(super) fn new(sender: UnboundedSender<Frame>, bounds: &Bounds, peer: Party) -> Rc<Self> {
+    pub(super) fn new(
+        sender: UnboundedSender<Frame>,
+        bounds: &Bounds,
+        peer: Initiator,
+    ) -> Rc<Self> {
         Rc::new(Self {
             sender: RefCell::new(Some(sender)),
             slots: RefCell::default(),
@@ -112,7 +117,7 @@ impl Connection {
                 Frame::Cancel(id, cancel) => self.with(id, |inner| {
                     // It overtakes what waits.
                     inner.incoming.clear();
-                    inner.end(End::canceled(Party::Caller, *cancel))
+                    inner.end(End::canceled(Initiator::Caller, *cancel))
                 }),
             }
         }
@@ -137,14 +142,14 @@ impl Connection {
         let found = inner.boundary.advance(&bytes);
         if found.bad_flag.is_some() {
             let kind = match self.peer {
-                Party::Caller => HopKind::BadRequest,
-                Party::Callee | Party::Hop => HopKind::Undecodable,
+                Initiator::Caller => LocalEndKind::BadRequest,
+                Initiator::Callee | Initiator::Hop => LocalEndKind::Undecodable,
             };
             return inner.end(End::hop(kind, "a message began with a flag that is none"));
         }
         if found.longest > self.bounds.max_message {
             let text = format!("a message of {} bytes is over the limit", found.longest);
-            return inner.end(End::hop(HopKind::MessageTooLarge, text));
+            return inner.end(End::hop(LocalEndKind::MessageTooLarge, text));
         }
         inner.held += bytes.len();
         let Some(end) = found.whole else {
@@ -160,8 +165,8 @@ impl Connection {
 
     fn lost(&self) -> End {
         match self.peer {
-            Party::Caller => End::canceled(
-                Party::Caller,
+            Initiator::Caller => End::canceled(
+                Initiator::Caller,
                 Cancel {
                     cause: Cause {
                         code: code::CONNECTION_CLOSED,
@@ -173,7 +178,9 @@ impl Connection {
                     status: None,
                 },
             ),
-            Party::Callee | Party::Hop => End::hop(HopKind::BackendLost, "the callee is gone"),
+            Initiator::Callee | Initiator::Hop => {
+                End::hop(LocalEndKind::BackendLost, "the callee is gone")
+            }
         }
     }
 }
@@ -187,7 +194,7 @@ pub(super) struct Inner {
     incoming: VecDeque<Received>,
     boundary: Boundary,
     /// The beginning of a message.
-    partial: Run,
+    partial: MessageBatch,
     /// Bytes received and not released.
     held: usize,
     ended: bool,
@@ -237,7 +244,7 @@ impl Stream {
             }
             true => self.poll_slow(cx).map(|()| {
                 let text = "what the peer sent is not taken";
-                Received::End(End::hop(HopKind::SlowReceiver, text))
+                Received::End(End::hop(LocalEndKind::SlowReceiver, text))
             }),
         }
     }
@@ -249,7 +256,7 @@ impl Stream {
         self.slow.get_or_insert_with(timer).as_mut().poll(cx)
     }
 
-    fn poll_send(&mut self, cx: &Context<'_>, run: &mut Run) -> Poll<()> {
+    fn poll_send(&mut self, cx: &Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         let mut inner = self.slot.inner.borrow_mut();
         while let Some(piece) = run.take_piece(inner.room) {
             inner.room -= piece.len();
@@ -296,9 +303,9 @@ impl ServerStream {
     fn new(connection: &Rc<Connection>, id: u64, head: &RequestHead) -> Self {
         let full = connection.slots.borrow().len() >= connection.bounds.max_streams;
         let refusal = if connection.retired.get() {
-            Some(End::hop(HopKind::Unreachable, "draining"))
+            Some(End::hop(LocalEndKind::Unreachable, "draining"))
         } else if full {
-            Some(End::hop(HopKind::OverLimit, "too many streams"))
+            Some(End::hop(LocalEndKind::OverLimit, "too many streams"))
         } else {
             None
         };
@@ -321,7 +328,7 @@ impl Half for ServerStream {
         self.stream.release(bytes);
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         self.stream.poll_send(cx, run)
     }
 }
@@ -353,7 +360,7 @@ impl ServerStream {
         {
             told.reason = Reason::Canceled(hop.to_caller(node));
         }
-        told.by = Party::Callee;
+        told.by = Initiator::Callee;
         told
     }
 }
@@ -362,7 +369,7 @@ impl Drop for ServerStream {
     fn drop(&mut self) {
         if !self.over {
             let node = Arc::clone(&self.stream.connection.bounds.node);
-            self.finish(&End::hop(HopKind::Panic, "the proxy failed"), &node);
+            self.finish(&End::hop(LocalEndKind::Panic, "the proxy failed"), &node);
         }
     }
 }
@@ -383,7 +390,7 @@ impl Half for ClientStream {
         self.stream.release(bytes);
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         self.stream.poll_send(cx, run)
     }
 }
@@ -412,8 +419,8 @@ impl Drop for ClientStream {
     fn drop(&mut self) {
         let ended = self.stream.slot.inner.borrow().ended;
         if !ended {
-            let hop = HopEnd {
-                kind: HopKind::Panic,
+            let hop = LocalEnd {
+                kind: LocalEndKind::Panic,
                 text: "the stream's task is gone".to_owned(),
             };
             let node = Arc::clone(&self.stream.connection.bounds.node);

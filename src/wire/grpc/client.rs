@@ -13,7 +13,8 @@ use crate::net::http2::{
     self, ConnectionEnd, Control, Http2Config, ResetCode, ResponseFuture, SendRequest,
 };
 use crate::stream::{
-    Cancel, End, Half, HopKind, Outbound, Party, Path, Processed, Received, RequestHead, Run,
+    Cancel, End, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Path, Processed, Received,
+    RequestHead,
 };
 use crate::wire::grpc::hop::outbound::Hop;
 use crate::wire::grpc::receive::{Got, Receiver};
@@ -175,7 +176,7 @@ impl ClientStream {
     fn failed(&self, error: &http2::Error) -> End {
         match error.reset_code() {
             Some(ResetCode::CANCEL) if self.deadline_near() => End::hop(
-                HopKind::Deadline,
+                LocalEndKind::Deadline,
                 "stream timeout, the callee reset the stream at its deadline",
             ),
             Some(code) => self
@@ -184,7 +185,8 @@ impl ClientStream {
                 .and_then(|_| end::from_ripcord_reset(code))
                 .unwrap_or_else(|| end::from_callee_reset(code)),
             None => {
-                let mut end = end::connection_lost(Party::Callee, Path::new(), &error.to_string());
+                let mut end =
+                    end::connection_lost(Initiator::Callee, Path::new(), &error.to_string());
                 if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
                     end.processed = Processed::No;
                 }
@@ -222,7 +224,7 @@ impl ClientStream {
     }
 
     /// The callee broke the protocol: the stream is reset by this hop.
-    fn broken(&mut self, kind: HopKind, text: String) -> Poll<Received> {
+    fn broken(&mut self, kind: LocalEndKind, text: String) -> Poll<Received> {
         Poll::Ready(Received::End(End::hop(kind, text)))
     }
 }
@@ -267,16 +269,16 @@ impl Half for ClientStream {
                     }
                     Got::Slow => {
                         let text = "the caller did not take the callee's messages".to_owned();
-                        return self.broken(HopKind::SlowReceiver, text);
+                        return self.broken(LocalEndKind::SlowReceiver, text);
                     }
                     Got::TooLarge(len) => {
                         let limit = self.config.max_message;
                         let text = format!(
                             "a response message of {len} bytes is over the limit of {limit}"
                         );
-                        return self.broken(HopKind::MessageTooLarge, text);
+                        return self.broken(LocalEndKind::MessageTooLarge, text);
                     }
-                    Got::Broken(text) => return self.broken(HopKind::Undecodable, text),
+                    Got::Broken(text) => return self.broken(LocalEndKind::Undecodable, text),
                     Got::Failed(error) => {
                         let end = self.failed(&error);
                         return self.over(end);
@@ -302,7 +304,7 @@ impl Half for ClientStream {
         }
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         match &mut self.sender {
             Some(sender) => sender.poll_send(cx, run),
             None => {
@@ -342,7 +344,7 @@ impl Outbound for ClientStream {
         // (`wire/grpc/hop.rs`).
         match &self.hop {
             Some((hop, stream)) => {
-                hop.note(*stream, cancel, self.active.get());
+                hop.detail(*stream, cancel, self.active.get());
                 hop.reset(sender, end::reset_to_callee(cancel, true));
             }
             None => sender.reset(end::reset_to_callee(cancel, false)),

@@ -6,8 +6,8 @@
 //! them.
 
 mod carried;
-mod face;
 mod render;
+mod rendered;
 
 use std::collections::HashMap;
 
@@ -15,14 +15,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::stream::{
-    Business, Cancel, CancelSignal, Cause, Class, Code, End, Failure, HopEnd, HopKind, Metadata,
-    NON_TTSTREAM, Party, Path, Processed, Reason, Scope, Status, TtCode, TypeId, UNKNOWN_METHOD,
-    code,
+    Business, Cancel, CancelSignal, Cause, Class, Code, End, Failure, Initiator, LocalEnd,
+    LocalEndKind, Metadata, NON_TTSTREAM, Path, Processed, Reason, Scope, Status, TtCode, TypeId,
+    UNKNOWN_METHOD, code,
 };
-use crate::wire::grpc::metadata::{self, Place};
+use crate::wire::grpc::metadata::{self, HeadersOf};
 use crate::wire::grpc::status::ResetCode;
 use crate::wire::grpc::{keys, status};
-use face::Face;
+use rendered::RenderedStatus;
 
 /// The most bytes of trailers, counted as HPACK counts them: 8 KiB, a common soft limit, less
 /// what a Trailers-Only block needs.
@@ -60,12 +60,12 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
                 extra,
                 status: None,
             };
-            let face = Face::of_business(&found);
-            let seen = Face {
+            let rendered = RenderedStatus::of_business(&found);
+            let seen = RenderedStatus {
                 status: seen.clone(),
-                biz: face.biz.clone(),
+                biz: rendered.biz.clone(),
             };
-            if !face.matches(&seen, trailers) {
+            if !rendered.matches(&seen, trailers) {
                 found.status = Some(seen.status);
             }
             (Reason::Failed(Failure::Business(found)), Processed::Yes)
@@ -82,16 +82,16 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     let claimed = trailers
         .get(keys::PROCESSED)
         .and_then(|raw| Processed::from_name(raw.to_str().ok()?));
-    let mut rest = metadata::exact(trailers, Place::Response);
+    let mut rest = metadata::exact(trailers, HeadersOf::Response);
     if reason == Reason::Complete {
         keep_text_beside_ok(trailers, &mut rest);
     }
     End {
-        by: Party::Callee,
+        by: Initiator::Callee,
         processed: claimed.unwrap_or(processed),
         reason,
         trailers: rest,
-        cut: face::cut(trailers),
+        cut: rendered::cut(trailers),
     }
 }
 
@@ -132,7 +132,7 @@ pub fn from_callee_reset(reason: ResetCode) -> End {
     let code = status::of_reset(reason);
     if code == Code::Cancelled {
         return End::canceled(
-            Party::Callee,
+            Initiator::Callee,
             Cancel {
                 cause: Cause {
                     code: code::FOREIGN,
@@ -176,7 +176,7 @@ pub fn from_ripcord_reset(reason: ResetCode) -> Option<End> {
         signal: reset_signal(reason.0),
         status: None,
     };
-    Some(End::canceled(Party::Callee, cancel))
+    Some(End::canceled(Initiator::Callee, cancel))
 }
 
 /// A caller's RST_STREAM. A ripcord that knows it talks to another one resets with the cause's
@@ -205,7 +205,7 @@ pub fn from_caller_reset(reason: ResetCode, path: Path, deadline_near: bool) -> 
 /// A caller's RST_STREAM beside which another ripcord said more. It counts only if that ripcord would
 /// have sent this code.
 #[must_use]
-pub fn from_noted_reset(reason: ResetCode, cause: Cause, path: Path) -> Option<End> {
+pub fn from_detailed_reset(reason: ResetCode, cause: Cause, path: Path) -> Option<End> {
     (reset_of_cause(cause.code) == reason).then(|| by_caller(cause, path, reset_signal(reason.0)))
 }
 
@@ -221,16 +221,16 @@ pub fn reset_of_cause(cause: i32) -> ResetCode {
 
 /// A peer's connection is gone; `path` is the way by which a caller's stream came.
 #[must_use]
-pub fn connection_lost(by: Party, path: Path, text: &str) -> End {
+pub fn connection_lost(by: Initiator, path: Path, text: &str) -> End {
     match by {
-        Party::Caller => {
+        Initiator::Caller => {
             let cause = Cause {
                 code: code::FOREIGN,
                 text: text.to_owned(),
             };
             by_caller(cause, path, CancelSignal::CONNECTION_LOST)
         }
-        Party::Callee | Party::Hop => End::hop(HopKind::BackendLost, text),
+        Initiator::Callee | Initiator::Hop => End::hop(LocalEndKind::BackendLost, text),
     }
 }
 
@@ -245,7 +245,7 @@ pub fn to_caller(end: &End, node: &str, carried: bool) -> HeaderMap {
 /// only honest end. Another ripcord is told the cause, where that says no less than the status.
 #[must_use]
 pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> ResetCode {
-    let code = Code::from_number(Face::of(&end.reason, node).status.code);
+    let code = Code::from_number(RenderedStatus::of(&end.reason, node).status.code);
     let cause = match &end.reason {
         Reason::Canceled(cancel) => Some(cancel.cause.code),
         Reason::Hop(hop) => Some(hop.kind.cause()),
@@ -267,31 +267,35 @@ pub fn reset_to_callee(cancel: &Cancel, to_ripcord: bool) -> ResetCode {
 }
 
 /// Table: a hop's own end to gRPC status.
-const fn status_of_own(kind: HopKind) -> Code {
+const fn status_of_own(kind: LocalEndKind) -> Code {
     match kind {
-        HopKind::NoRoute | HopKind::PayloadMismatch => Code::Unimplemented,
-        HopKind::OverLimit | HopKind::SlowReceiver | HopKind::MessageTooLarge => {
+        LocalEndKind::NoRoute | LocalEndKind::PayloadMismatch => Code::Unimplemented,
+        LocalEndKind::OverLimit | LocalEndKind::SlowReceiver | LocalEndKind::MessageTooLarge => {
             Code::ResourceExhausted
         }
-        HopKind::Unreachable | HopKind::BackendLost | HopKind::DrainOver => Code::Unavailable,
-        HopKind::Deadline | HopKind::Idle | HopKind::FirstResponse => Code::DeadlineExceeded,
-        HopKind::Undecodable
-        | HopKind::BadRequest
-        | HopKind::InvalidRequest
-        | HopKind::InvalidResponse
-        | HopKind::Panic => Code::Internal,
+        LocalEndKind::Unreachable | LocalEndKind::BackendLost | LocalEndKind::DrainOver => {
+            Code::Unavailable
+        }
+        LocalEndKind::Deadline | LocalEndKind::Idle | LocalEndKind::FirstResponse => {
+            Code::DeadlineExceeded
+        }
+        LocalEndKind::Undecodable
+        | LocalEndKind::BadRequest
+        | LocalEndKind::InvalidRequest
+        | LocalEndKind::InvalidResponse
+        | LocalEndKind::Panic => Code::Internal,
     }
 }
 
 /// An own end in mid stream, as the cancel that the caller is told. Its status stands beside the
 /// cause where the cause alone reads as another.
-fn own_cancel(hop: &HopEnd, node: &str) -> Cancel {
+fn own_cancel(hop: &LocalEnd, node: &str) -> Cancel {
     let mut cancel = hop.to_caller(node);
     cancel.status = own_status_beside(hop.kind).map(Box::new);
     cancel
 }
 
-fn own_status_beside(kind: HopKind) -> Option<Status> {
+fn own_status_beside(kind: LocalEndKind) -> Option<Status> {
     let code = status_of_own(kind);
     (code != status_of_cause(kind.cause())).then(|| Status {
         code: code.number(),
@@ -451,7 +455,7 @@ fn business(trailers: &HeaderMap) -> Option<(i32, Option<Bytes>)> {
 
 fn by_caller(cause: Cause, path: Path, signal: CancelSignal) -> End {
     End::canceled(
-        Party::Caller,
+        Initiator::Caller,
         Cancel {
             cause,
             path,

@@ -1,16 +1,16 @@
 //! What two ripcords with a gRPC connection between them say beside the streams (README, "Ends and cancels").
 //!
 //! HTTP/2 has only a number for a cancel. Toward a backend marked `hop: ripcord` that number is the
-//! cause; the text and the exact path ride in a [`Note`] on one more stream of the same connection, the
-//! control stream, written before the RST_STREAM and in the same flush. The reset never waits for the note, nor
-//! does who receives the reset: without a note it has the number, and the names in `ripcord-hops`.
+//! cause; the text and the exact path ride in a [`CancelDetail`] on one more stream of the same connection, the
+//! control stream, written before the RST_STREAM and in the same flush. The reset never waits for the detail, nor
+//! does who receives the reset: without a detail it has the number, and the names in `ripcord-hops`.
 //!
 //! The control stream is opened with the first cancel of a connection ([`outbound`]), so that a connection
 //! without one costs nothing and, since it is opened in that same flush, no round trip is lost. It is
 //! served by a listener that keeps carried fields ([`inbound`]). Its messages have gRPC's framing; each is
 //! a `Metadata::pack` of the entries named here, in any order, others ignored.
 //!
-//! A stream's name in notes is not its HTTP/2 id but the number in its own `ripcord-stream` header: a
+//! A stream's name in details is not its HTTP/2 id but the number in its own `ripcord-stream` header: a
 //! proxy in between has other ids, and may mix streams of many connections into one.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -26,8 +26,8 @@ pub(super) mod outbound;
 /// `:path` of the control stream.
 pub(super) const CONTROL: &str = "/ripcord.v1.Hop/Control";
 
-/// The longest note, in bytes.
-const MAX_NOTE: usize = 32 * 1024;
+/// The longest detail, in bytes.
+const MAX_DETAIL: usize = 32 * 1024;
 
 /// The longest text in one, in bytes: as long as trailers can be.
 const MAX_TEXT: usize = 8 * 1024;
@@ -43,13 +43,13 @@ const PATH: &str = "path";
 
 /// What a cancel was, beyond its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Note {
+pub(super) struct CancelDetail {
     pub(super) stream: u64,
     pub(super) cause: Cause,
     pub(super) path: Path,
 }
 
-impl Note {
+impl CancelDetail {
     fn new(stream: u64, cancel: &Cancel) -> Self {
         Self {
             stream,
@@ -92,7 +92,7 @@ impl Note {
     }
 }
 
-/// As much of `text` as a note holds.
+/// As much of `text` as a detail holds.
 fn cut(text: &str) -> String {
     shorten(text, MAX_TEXT).into_owned()
 }

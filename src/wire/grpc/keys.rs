@@ -25,7 +25,7 @@ pub const SOURCE_SERVICE: &str = "source-service";
 /// what carries none: RST_STREAM, and proxies that are not ripcord.
 pub const HOPS: &str = "ripcord-hops";
 
-/// The stream's name in the notes of the control stream (`wire/grpc/hop.rs`), 16 hex digits: on requests
+/// The stream's name in the cancel details of the control stream (`wire/grpc/hop.rs`), 16 hex digits: on requests
 /// to a backend that is marked `hop: ripcord` only.
 pub const STREAM: &str = "ripcord-stream";
 

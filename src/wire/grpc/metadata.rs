@@ -18,7 +18,7 @@ pub use refusal::Refusal;
 
 mod entries;
 use entries::write_exact;
-pub(crate) use entries::{Place, exact, write};
+pub(crate) use entries::{HeadersOf, exact, write};
 
 /// What a path cannot hold as it is. `/` is kept: a service's name may have some.
 const PATH: &AsciiSet = &CONTROLS
@@ -133,7 +133,7 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
         encoding: fields.encoding.and_then(encoding_of),
         timeout,
         destination: None,
-        metadata: exact(&parts.headers, Place::Request),
+        metadata: exact(&parts.headers, HeadersOf::Request),
     })
 }
 
@@ -170,7 +170,7 @@ pub fn request(head: &RequestHead) -> Request<()> {
         let hops = status::encode_message(hops.as_wire());
         put(headers, keys::names::HOPS, &hops);
     }
-    write_exact(&head.metadata, Place::Request, headers);
+    write_exact(&head.metadata, HeadersOf::Request, headers);
     let carry = |headers: &mut HeaderMap, name, text: &str| {
         put(
             headers,
@@ -196,7 +196,7 @@ pub fn request(head: &RequestHead) -> Request<()> {
 pub fn response_head(headers: &HeaderMap) -> ResponseHead {
     ResponseHead {
         encoding: encoding(headers),
-        metadata: exact(headers, Place::Response),
+        metadata: exact(headers, HeadersOf::Response),
         explicit: true,
     }
 }
@@ -212,7 +212,7 @@ pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
     if let Some(encoding) = &head.encoding {
         put(headers, keys::names::ENCODING, encoding);
     }
-    write_exact(&head.metadata, Place::Response, headers);
+    write_exact(&head.metadata, HeadersOf::Response, headers);
     response
 }
 

@@ -10,14 +10,14 @@ use http::HeaderMap;
 
 use crate::net::held::Share;
 use crate::net::http2::{self, RecvBody};
-use crate::net::signal::Signal;
-use crate::stream::{Boundary, PREFIX, Run};
+use crate::net::wake_flag::WakeFlag;
+use crate::stream::{Boundary, MessageBatch, PREFIX};
 
 /// What was found in a body.
 #[derive(Debug)]
 pub(super) enum Got {
     /// One or more whole messages.
-    Messages(Run),
+    Messages(MessageBatch),
     /// The body ended at a message boundary.
     Eof,
     /// A message announced more than the limit.
@@ -56,11 +56,11 @@ impl From<Last> for Got {
 pub(super) struct Receiver {
     body: RecvBody,
     /// Whether `body` has anything new.
-    signal: Signal,
+    wake_flag: WakeFlag,
     share: Share,
     boundary: Boundary,
     /// Pieces of a message that is not complete.
-    partial: Run,
+    partial: MessageBatch,
     /// Bytes of whole messages whose capacity was given back before they were complete.
     prepaid: usize,
     /// The same of `partial`.
@@ -82,10 +82,10 @@ impl Receiver {
     ) -> Self {
         Self {
             body,
-            signal: Signal::default(),
+            wake_flag: WakeFlag::default(),
             share,
             boundary: Boundary::default(),
-            partial: Run::new(),
+            partial: MessageBatch::new(),
             prepaid: 0,
             prepaid_partial: 0,
             max_message: u32::try_from(max_message).unwrap_or(u32::MAX),
@@ -96,7 +96,7 @@ impl Receiver {
 
     /// Reads all that is there. After anything but [`Got::Messages`] it must not be polled again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
-        let mut whole = Run::new();
+        let mut whole = MessageBatch::new();
         self.read(cx, &mut whole);
         if !whole.is_empty() {
             return Poll::Ready(Got::Messages(whole));
@@ -107,15 +107,15 @@ impl Receiver {
         }
     }
 
-    fn read(&mut self, cx: &Context<'_>, whole: &mut Run) {
-        let mut signal = std::mem::take(&mut self.signal);
-        if let Some(waker) = signal.take(cx) {
+    fn read(&mut self, cx: &Context<'_>, whole: &mut MessageBatch) {
+        let mut wake_flag = std::mem::take(&mut self.wake_flag);
+        if let Some(waker) = wake_flag.take(cx) {
             self.read_all(&mut Context::from_waker(waker), whole);
         }
-        self.signal = signal;
+        self.wake_flag = wake_flag;
     }
 
-    fn read_all(&mut self, cx: &mut Context<'_>, whole: &mut Run) {
+    fn read_all(&mut self, cx: &mut Context<'_>, whole: &mut MessageBatch) {
         while self.last.is_none() {
             match self.body.poll_data(cx) {
                 Poll::Ready(Some(Ok(piece))) => self.feed(piece, whole),
@@ -167,7 +167,7 @@ impl Receiver {
         }
     }
 
-    fn feed(&mut self, mut piece: Bytes, whole: &mut Run) {
+    fn feed(&mut self, mut piece: Bytes, whole: &mut MessageBatch) {
         self.share.charge(piece.len());
         let found = self.boundary.advance(&piece);
         if let Some(flag) = found.bad_flag {

@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use crate::net::http2::{self, ResetCode, SendBody};
 use crate::net::outbox::Desk;
-use crate::stream::{Boundary, Run};
+use crate::stream::{Boundary, MessageBatch};
 
 /// The most capacity asked for at once.
 const RESERVE: usize = 64 * 1024;
@@ -31,7 +31,7 @@ impl Sender {
     }
 
     /// See [`crate::stream::Half::poll_send`].
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         while !run.is_empty() {
             if self.desk.poll_room(cx).is_pending() {
                 return Poll::Pending;

@@ -9,10 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use crate::net::held::Held;
 use crate::net::http2::{self, Control, RecvBody, ResetCode, Respond};
 use crate::stream::{
-    End, Half, HopKind, Hops, Inbound, NON_TTSTREAM, NativeCode, Party, Payload, Received,
-    RequestHead, ResponseHead, Run,
+    End, Half, Hops, Inbound, Initiator, LocalEndKind, MessageBatch, NON_TTSTREAM, NativeCode,
+    Payload, Received, RequestHead, ResponseHead,
 };
-use crate::wire::grpc::hop::inbound::Notes;
+use crate::wire::grpc::hop::inbound::CancelDetails;
 use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::send::Sender;
 use crate::wire::grpc::status::Code;
@@ -30,8 +30,8 @@ pub struct ServerStream {
     /// By which way it came, for a cancel that does not say.
     hops: Hops,
     /// Its name on the control stream, if another ripcord sent it.
-    noted: Option<u64>,
-    notes: Rc<Notes>,
+    detail_of: Option<u64>,
+    details: Rc<CancelDetails>,
     deadline: Option<Deadline>,
     request_over: bool,
     /// Nothing more may be said: the end was told, or the caller is gone.
@@ -48,7 +48,7 @@ pub struct Connection {
     config: Rc<StreamConfig>,
     control: Control,
     held: Rc<Held>,
-    notes: Rc<Notes>,
+    details: Rc<CancelDetails>,
     not_grpc: Cell<u64>,
 }
 
@@ -59,7 +59,7 @@ impl Connection {
         let (control, held) = (Control::default(), config.held());
         control.account(Rc::clone(&held));
         Self {
-            notes: Notes::new(control.clone()),
+            details: CancelDetails::new(control.clone()),
             config,
             control,
             held,
@@ -91,7 +91,7 @@ impl Connection {
         if parts.uri.path() == hop::CONTROL {
             // Never a backend's: it is about this connection.
             if config.carried {
-                self.notes
+                self.details
                     .serve(body, respond, &self.held, config.stream_window);
             } else {
                 let _ = respond.send_response(hop::answer(Code::Unimplemented), true);
@@ -115,8 +115,8 @@ impl Connection {
         // The copy stays: it has no room for more.
         let hops = passed.clone();
         head.hops = Some(passed);
-        let noted = hop::named(&parts.headers);
-        self.notes.enter(noted);
+        let detail_of = hop::named(&parts.headers);
+        self.details.enter(detail_of);
         let mut stream = ServerStream {
             receiver: Receiver::new(
                 body,
@@ -129,8 +129,8 @@ impl Connection {
             held: None,
             payload: head.payload.clone(),
             hops,
-            noted,
-            notes: Rc::clone(&self.notes),
+            detail_of,
+            details: Rc::clone(&self.details),
             deadline: head.timeout.map(Deadline::after),
             request_over: false,
             over: false,
@@ -141,7 +141,7 @@ impl Connection {
         let (size, limit) = (size(&parts.headers), config.max_metadata);
         if size > limit {
             let text = format!("request metadata of {size} bytes is over the limit of {limit}");
-            stream.refusal = Some(Box::new(End::hop(HopKind::OverLimit, text)));
+            stream.refusal = Some(Box::new(End::hop(LocalEndKind::OverLimit, text)));
         }
         Some((head, stream))
     }
@@ -158,14 +158,14 @@ impl ServerStream {
         self.over = true;
         match error.reset_code() {
             Some(code) => self.reset_by_caller(code),
-            None => end::connection_lost(Party::Caller, self.hops.path(), &error.to_string()),
+            None => end::connection_lost(Initiator::Caller, self.hops.path(), &error.to_string()),
         }
     }
 
     fn reset_by_caller(&mut self, reason: ResetCode) -> End {
         self.over = true;
-        let note = self.noted.and_then(|stream| self.notes.take(stream));
-        if let Some(end) = note.and_then(|n| end::from_noted_reset(reason, n.cause, n.path)) {
+        let detail = self.detail_of.and_then(|stream| self.details.take(stream));
+        if let Some(end) = detail.and_then(|n| end::from_detailed_reset(reason, n.cause, n.path)) {
             return end;
         }
         let near = self.deadline.is_some_and(Deadline::is_near);
@@ -173,8 +173,8 @@ impl ServerStream {
     }
 
     #[cfg(test)]
-    pub(in crate::wire::grpc) fn notes(&self) -> &Notes {
-        &self.notes
+    pub(in crate::wire::grpc) fn details(&self) -> &CancelDetails {
+        &self.details
     }
 
     /// The sending side, with the head written before it.
@@ -197,7 +197,7 @@ impl ServerStream {
 
 fn slow() -> End {
     End::hop(
-        HopKind::SlowReceiver,
+        LocalEndKind::SlowReceiver,
         "the callee did not take the caller's messages",
     )
 }
@@ -214,13 +214,13 @@ impl Half for ServerStream {
                 }
                 Got::Slow => Received::End(slow()),
                 Got::TooLarge(len) => Received::End(End::hop(
-                    HopKind::MessageTooLarge,
+                    LocalEndKind::MessageTooLarge,
                     format!(
                         "a request message of {len} bytes is over the limit of {}",
                         self.config.max_message
                     ),
                 )),
-                Got::Broken(text) => Received::End(End::hop(HopKind::BadRequest, text)),
+                Got::Broken(text) => Received::End(End::hop(LocalEndKind::BadRequest, text)),
                 Got::Failed(error) => Received::End(self.gone(&error)),
             });
         }
@@ -243,7 +243,7 @@ impl Half for ServerStream {
         self.receiver.release(bytes);
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         if run.is_empty() {
             return Poll::Ready(());
         }
@@ -276,7 +276,7 @@ impl Inbound for ServerStream {
         }
         self.control.urgent();
         if let Some(sender) = self.sender.as_mut().filter(|s| !s.at_boundary()) {
-            let code = end::reset_to_caller(end, node, self.noted.is_some());
+            let code = end::reset_to_caller(end, node, self.detail_of.is_some());
             sender.reset(code);
             return None;
         }
@@ -305,8 +305,11 @@ impl Drop for ServerStream {
     fn drop(&mut self) {
         if !self.over {
             let node = Rc::clone(&self.config);
-            self.finish(&End::hop(HopKind::Panic, "the proxy failed"), &node.node);
+            self.finish(
+                &End::hop(LocalEndKind::Panic, "the proxy failed"),
+                &node.node,
+            );
         }
-        self.notes.leave(self.noted);
+        self.details.leave(self.detail_of);
     }
 }

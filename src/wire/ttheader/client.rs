@@ -14,16 +14,17 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
-    Cancel, Half, HopKind, Outbound, Party, Received, RequestHead, ResponseHead, Run,
+    Cancel, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Received, RequestHead,
+    ResponseHead,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
-use crate::wire::ttheader::conn::shared::{Shared, dropped};
-use crate::wire::ttheader::conn::{Conn, Dispatch, Slot};
+use crate::wire::ttheader::conn::shared::{SharedConnection, dropped};
+use crate::wire::ttheader::conn::{Conn, Dispatch, StreamSlot};
 use crate::wire::ttheader::end;
 use crate::wire::ttheader::frame::{Frame, Kind};
 use crate::wire::ttheader::header::{EncodeError, Info};
 use crate::wire::ttheader::metadata;
-use crate::wire::ttheader::state::{Role, State, Verdict};
+use crate::wire::ttheader::state::{FrameAction, Role, State};
 
 /// Why a stream cannot be opened here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -41,7 +42,7 @@ pub enum OpenError {
 
 /// A connection to a callee. When it is dropped the connection ends once it is idle.
 pub struct Client {
-    shared: Rc<Shared>,
+    shared: Rc<SharedConnection>,
     last_id: Cell<i32>,
 }
 
@@ -51,7 +52,7 @@ impl Client {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let shared = Shared::new(config, Role::Client);
+        let shared = SharedConnection::new(config, Role::Client);
         let driver = Conn::new(io, Rc::clone(&shared), Caller);
         let client = Self {
             shared,
@@ -83,7 +84,7 @@ impl Client {
         shared.out.borrow_mut().frame(&frame)?;
         let state = State::new(Role::Client);
         let method = head.method.as_str().into();
-        let slot = Rc::new(Slot::new(id, protocol, method, template, state));
+        let slot = Rc::new(StreamSlot::new(id, protocol, method, template, state));
         shared.add(&slot);
         shared.notify();
         Ok(ClientStream {
@@ -138,7 +139,7 @@ impl Drop for Client {
 struct Caller;
 
 impl Dispatch for Caller {
-    fn frame(&mut self, shared: &Rc<Shared>, frame: Frame) {
+    fn frame(&mut self, shared: &Rc<SharedConnection>, frame: Frame) {
         let counters = &shared.config.counters;
         let Some(slot) = shared.find(frame.stream_id) else {
             count(&counters.late_frames);
@@ -149,7 +150,7 @@ impl Dispatch for Caller {
             Kind::Header => header(shared, &slot, &frame.info),
             Kind::Trailer => trailer(shared, &slot, &frame),
             Kind::Rst => {
-                let end = end::from_rst(Party::Callee, &frame.info, &frame.payload);
+                let end = end::from_rst(Initiator::Callee, &frame.info, &frame.payload);
                 shared.peer_end(&slot, end, false);
             }
             // The decoder does not report Data this way.
@@ -157,39 +158,39 @@ impl Dispatch for Caller {
         }
     }
 
-    fn unreadable(&mut self, shared: &Rc<Shared>, stream_id: i32, text: &str) {
+    fn unreadable(&mut self, shared: &Rc<SharedConnection>, stream_id: i32, text: &str) {
         match shared.find(stream_id) {
             Some(slot) => {
-                shared.break_off(&slot, HopKind::Undecodable, text);
+                shared.reset_local(&slot, LocalEndKind::Undecodable, text);
             }
             None => count(&shared.config.counters.late_frames),
         }
     }
 }
 
-fn header(shared: &Rc<Shared>, slot: &Rc<Slot>, info: &Info) {
+fn header(shared: &Rc<SharedConnection>, slot: &Rc<StreamSlot>, info: &Info) {
     let mut inner = slot.inner.borrow_mut();
     match inner.state.recv_head() {
-        Verdict::Accept => {
+        FrameAction::Accept => {
             let mut head = metadata::response_head(info);
             head.explicit = true;
             inner.head = Some(Box::new(head));
             inner.wake_recv();
         }
-        Verdict::Late => count(&shared.config.counters.late_frames),
-        Verdict::Violation(text) => {
+        FrameAction::Late => count(&shared.config.counters.late_frames),
+        FrameAction::Violation(text) => {
             count(&shared.config.counters.bad_frames);
             drop(inner);
-            shared.second_header(slot, HopKind::Undecodable, text);
+            shared.second_header(slot, LocalEndKind::Undecodable, text);
         }
     }
 }
 
-fn trailer(shared: &Rc<Shared>, slot: &Rc<Slot>, frame: &Frame) {
+fn trailer(shared: &Rc<SharedConnection>, slot: &Rc<StreamSlot>, frame: &Frame) {
     let (headless, owes) = {
         let state = &mut slot.inner.borrow_mut().state;
         let owes = state.owes_half_close();
-        (state.recv_head() == Verdict::Accept, owes)
+        (state.recv_head() == FrameAction::Accept, owes)
     };
     if headless {
         // Kitex callees did so up to late 2025.
@@ -205,8 +206,8 @@ fn trailer(shared: &Rc<Shared>, slot: &Rc<Slot>, frame: &Frame) {
 
 /// One stream opened on a TTHeader callee. Dropped before its end, it cancels it.
 pub struct ClientStream {
-    shared: Rc<Shared>,
-    slot: Rc<Slot>,
+    shared: Rc<SharedConnection>,
+    slot: Rc<StreamSlot>,
 }
 
 impl ClientStream {
@@ -226,7 +227,7 @@ impl Half for ClientStream {
         self.shared.release(&self.slot, bytes);
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         self.shared.poll_send(&self.slot, cx, run)
     }
 }

@@ -23,14 +23,14 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::stream::HopKind;
+use crate::stream::LocalEndKind;
 use crate::wire::ttheader::conn::config::count;
 use crate::wire::ttheader::conn::pause::Pause;
-use crate::wire::ttheader::conn::shared::Shared;
+use crate::wire::ttheader::conn::shared::SharedConnection;
 use crate::wire::ttheader::frame::{Decoder, Event, Frame, Kind};
 use crate::wire::ttheader::state::Role;
 
-pub(crate) use slot::Slot;
+pub(crate) use slot::StreamSlot;
 
 /// Room for the first read of a caller's connection, in bytes.
 const FIRST_READ: usize = 4096;
@@ -49,10 +49,10 @@ const PARTING: Duration = Duration::from_millis(500);
 /// What a role does with what was decoded.
 pub(crate) trait Dispatch {
     /// A frame other than Data.
-    fn frame(&mut self, shared: &Rc<Shared>, frame: Frame);
+    fn frame(&mut self, shared: &Rc<SharedConnection>, frame: Frame);
 
     /// A frame of which only the stream id is known.
-    fn unreadable(&mut self, shared: &Rc<Shared>, stream_id: i32, text: &str);
+    fn unreadable(&mut self, shared: &Rc<SharedConnection>, stream_id: i32, text: &str);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ enum Step {
 
 pub(crate) struct Conn<IO, D> {
     io: IO,
-    shared: Rc<Shared>,
+    shared: Rc<SharedConnection>,
     dispatch: D,
     decoder: Decoder,
     phase: Phase,
@@ -92,7 +92,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
     D: Dispatch + Unpin,
 {
-    pub(crate) fn new(io: IO, shared: Rc<Shared>, dispatch: D) -> Self {
+    pub(crate) fn new(io: IO, shared: Rc<SharedConnection>, dispatch: D) -> Self {
         // What a caller sends first is small: an idle stream keeps the buffer that it came in.
         let first = match shared.role {
             Role::Server => BytesMut::with_capacity(FIRST_READ),
@@ -210,7 +210,7 @@ where
                 );
                 match shared.find(stream_id) {
                     Some(slot) => {
-                        shared.break_off(&slot, HopKind::MessageTooLarge, &text);
+                        shared.reset_local(&slot, LocalEndKind::MessageTooLarge, &text);
                     }
                     None if kind == Kind::Header => {
                         self.dispatch.unreadable(shared, stream_id, &text);
@@ -252,15 +252,18 @@ where
             };
             if let Some(slot) = slot {
                 count(&self.shared.config.counters.slow_streams);
-                self.shared.condemn(&slot);
-                self.shared
-                    .break_off(&slot, HopKind::SlowReceiver, "the receiver did not keep up");
+                self.shared.mark_for_eviction(&slot);
+                self.shared.reset_local(
+                    &slot,
+                    LocalEndKind::SlowReceiver,
+                    "the receiver did not keep up",
+                );
             }
             if abandoned.is_some() {
                 let now = self.decoder.assembling();
                 self.shared.owe(now as isize - self.assembling as isize);
                 self.assembling = now;
-                self.shared.settle();
+                self.shared.settle_budget();
             }
             // Another stream may be the next; without one, others have to give room.
             pause.restart();
@@ -291,12 +294,12 @@ where
     fn end_all(&mut self, text: &str) {
         self.shared.closing.set(true);
         let kind = match self.shared.role {
-            Role::Server => HopKind::BadRequest,
-            Role::Client => HopKind::Undecodable,
+            Role::Server => LocalEndKind::BadRequest,
+            Role::Client => LocalEndKind::Undecodable,
         };
         let slots: Vec<_> = self.shared.slots.borrow().values().cloned().collect();
         for slot in slots {
-            self.shared.break_off(&slot, kind, text);
+            self.shared.reset_local(&slot, kind, text);
         }
         self.phase = Phase::Ending(Instant::now() + self.shared.config.cancel_grace);
     }
@@ -467,7 +470,7 @@ impl<IO, D> Drop for Conn<IO, D> {
         self.shared.dead.set(true);
         self.shared.lose_all("the connection's task ended");
         self.shared.owe(-(self.assembling as isize));
-        self.shared.settle();
+        self.shared.settle_budget();
     }
 }
 

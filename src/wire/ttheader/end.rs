@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::stream::{
-    Business, Cancel, CancelSignal, Cause, Class, Code, Cut, End, Exception, Failure, HopKind,
-    Part, Party, Path, Processed, Reason, Status, code, shorten,
+    Business, Cancel, CancelSignal, Cause, Class, Code, Cut, End, Exception, Failure, Initiator,
+    LocalEndKind, Part, Path, Processed, Reason, Status, code, shorten,
 };
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{exception, keys, metadata};
@@ -94,7 +94,7 @@ pub fn from_trailer(info: &Info, payload: &Bytes) -> End {
         }
     };
     End {
-        by: Party::Callee,
+        by: Initiator::Callee,
         processed: carried.processed.unwrap_or(processed),
         reason,
         trailers,
@@ -130,7 +130,7 @@ pub fn from_caller_trailer(info: &Info, payload: &Bytes) -> Option<End> {
         }
     };
     Some(End::canceled(
-        Party::Caller,
+        Initiator::Caller,
         Cancel {
             cause,
             path: Path::new(),
@@ -143,7 +143,7 @@ pub fn from_caller_trailer(info: &Info, payload: &Bytes) -> Option<End> {
 
 /// A Rst, from either side.
 #[must_use]
-pub fn from_rst(by: Party, info: &Info, payload: &Bytes) -> End {
+pub fn from_rst(by: Initiator, info: &Info, payload: &Bytes) -> End {
     let cause = match exception::decode(payload) {
         Ok(message) => Cause {
             code: message.exception.type_id,
@@ -158,8 +158,8 @@ pub fn from_rst(by: Party, info: &Info, payload: &Bytes) -> End {
         .string(keys::CANCELED_PATH)
         .map_or_else(Path::new, |raw| Path::parse(&String::from_utf8_lossy(raw)));
     let class = match by {
-        Party::Caller => Class::ByCaller,
-        Party::Callee | Party::Hop => Class::ByCallee,
+        Initiator::Caller => Class::ByCaller,
+        Initiator::Callee | Initiator::Hop => Class::ByCallee,
     };
     let cancel = Cancel {
         cause,
@@ -169,8 +169,8 @@ pub fn from_rst(by: Party, info: &Info, payload: &Bytes) -> End {
         status: None,
     };
     match by {
-        Party::Caller => End::canceled(by, cancel),
-        Party::Callee | Party::Hop => {
+        Initiator::Caller => End::canceled(by, cancel),
+        Initiator::Callee | Initiator::Hop => {
             let carried = Carried::read(info);
             let mut end = End::canceled(by, carried.cancel(cancel));
             end.trailers = metadata::unpacked(info).unwrap_or_default();
@@ -183,9 +183,9 @@ pub fn from_rst(by: Party, info: &Info, payload: &Bytes) -> End {
 
 /// A peer's connection is gone.
 #[must_use]
-pub fn connection_lost(by: Party, text: &str) -> End {
+pub fn connection_lost(by: Initiator, text: &str) -> End {
     match by {
-        Party::Caller => End::canceled(
+        Initiator::Caller => End::canceled(
             by,
             Cancel {
                 cause: Cause {
@@ -198,7 +198,7 @@ pub fn connection_lost(by: Party, text: &str) -> End {
                 status: None,
             },
         ),
-        Party::Callee | Party::Hop => End::hop(HopKind::BackendLost, text),
+        Initiator::Callee | Initiator::Hop => End::hop(LocalEndKind::BackendLost, text),
     }
 }
 
@@ -228,9 +228,11 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
         Reason::Hop(hop) => rst(&hop.to_caller(ctx.node), ctx, &mut cut),
     };
     let exact = match out.kind {
-        TerminalKind::Trailer => {
-            metadata::write(&end.trailers, metadata::Place::Response, &mut out.strings)
-        }
+        TerminalKind::Trailer => metadata::write(
+            &end.trailers,
+            metadata::HeadersOf::Response,
+            &mut out.strings,
+        ),
         TerminalKind::Rst => end.trailers.is_empty(),
     };
     if ctx.carried {
@@ -251,47 +253,51 @@ pub fn to_callee(cancel: &Cancel, ctx: &EndContext<'_>) -> Terminal {
 
 /// Table: the status of a hop's own end. A refusal's text names it; of an end in mid stream it is
 /// carried where its cause alone would read as another ([`own_status_beside`]).
-const fn status_of_own(kind: HopKind) -> Code {
+const fn status_of_own(kind: LocalEndKind) -> Code {
     match kind {
-        HopKind::NoRoute | HopKind::PayloadMismatch => Code::Unimplemented,
-        HopKind::OverLimit | HopKind::SlowReceiver | HopKind::MessageTooLarge => {
+        LocalEndKind::NoRoute | LocalEndKind::PayloadMismatch => Code::Unimplemented,
+        LocalEndKind::OverLimit | LocalEndKind::SlowReceiver | LocalEndKind::MessageTooLarge => {
             Code::ResourceExhausted
         }
-        HopKind::Unreachable | HopKind::BackendLost | HopKind::DrainOver => Code::Unavailable,
-        HopKind::Deadline | HopKind::Idle | HopKind::FirstResponse => Code::DeadlineExceeded,
-        HopKind::Undecodable
-        | HopKind::BadRequest
-        | HopKind::InvalidRequest
-        | HopKind::InvalidResponse
-        | HopKind::Panic => Code::Internal,
+        LocalEndKind::Unreachable | LocalEndKind::BackendLost | LocalEndKind::DrainOver => {
+            Code::Unavailable
+        }
+        LocalEndKind::Deadline | LocalEndKind::Idle | LocalEndKind::FirstResponse => {
+            Code::DeadlineExceeded
+        }
+        LocalEndKind::Undecodable
+        | LocalEndKind::BadRequest
+        | LocalEndKind::InvalidRequest
+        | LocalEndKind::InvalidResponse
+        | LocalEndKind::Panic => Code::Internal,
     }
 }
 
 /// Whether an own end's status is carried beside its cause. The causes of the others read as
 /// their status on every wire.
-const fn own_status_is_carried(kind: HopKind) -> bool {
+const fn own_status_is_carried(kind: LocalEndKind) -> bool {
     match kind {
-        HopKind::SlowReceiver
-        | HopKind::MessageTooLarge
-        | HopKind::Undecodable
-        | HopKind::BadRequest
-        | HopKind::InvalidRequest
-        | HopKind::InvalidResponse
-        | HopKind::Panic => true,
-        HopKind::NoRoute
-        | HopKind::PayloadMismatch
-        | HopKind::OverLimit
-        | HopKind::Unreachable
-        | HopKind::BackendLost
-        | HopKind::DrainOver
-        | HopKind::Deadline
-        | HopKind::Idle
-        | HopKind::FirstResponse => false,
+        LocalEndKind::SlowReceiver
+        | LocalEndKind::MessageTooLarge
+        | LocalEndKind::Undecodable
+        | LocalEndKind::BadRequest
+        | LocalEndKind::InvalidRequest
+        | LocalEndKind::InvalidResponse
+        | LocalEndKind::Panic => true,
+        LocalEndKind::NoRoute
+        | LocalEndKind::PayloadMismatch
+        | LocalEndKind::OverLimit
+        | LocalEndKind::Unreachable
+        | LocalEndKind::BackendLost
+        | LocalEndKind::DrainOver
+        | LocalEndKind::Deadline
+        | LocalEndKind::Idle
+        | LocalEndKind::FirstResponse => false,
     }
 }
 
 /// The status that is carried beside the cause of an own end.
-fn own_status_beside(kind: HopKind) -> Option<Status> {
+fn own_status_beside(kind: LocalEndKind) -> Option<Status> {
     own_status_is_carried(kind).then(|| Status {
         code: status_of_own(kind).number(),
         message: String::new(),

@@ -7,7 +7,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::stream::{GATHER_BELOW, Run};
+use crate::stream::{GATHER_BELOW, MessageBatch};
 use crate::wire::ttheader::header::{
     self, BlockError, EncodeError, FLAG_STREAMING, Fixed, FramingError, Info, META, Prelude,
 };
@@ -145,7 +145,7 @@ impl Frame {
 
 /// What the decoder accepts.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct FrameLimits {
     /// The longest header block.
     pub header: usize,
     /// The longest payload of a Data frame.
@@ -154,7 +154,7 @@ pub struct Limits {
     pub control: usize,
 }
 
-impl Limits {
+impl FrameLimits {
     /// The longest payload of such a frame.
     #[must_use]
     pub const fn of(&self, kind: Kind) -> usize {
@@ -198,7 +198,7 @@ pub enum Event {
 /// Finds frames in a byte stream that arrives in any pieces.
 #[derive(Debug)]
 pub struct Decoder {
-    limits: Limits,
+    limits: FrameLimits,
     buf: BytesMut,
     /// The allocation that `buf` is in: what a slice of it keeps in memory.
     chunk: usize,
@@ -211,7 +211,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that begins with bytes which were read already.
     #[must_use]
-    pub fn new(limits: Limits, first: BytesMut) -> Self {
+    pub fn new(limits: FrameLimits, first: BytesMut) -> Self {
         Self {
             limits,
             chunk: first.capacity(),
@@ -258,7 +258,7 @@ impl Decoder {
     /// Returns whose it is.
     pub fn abandon(&mut self) -> Option<i32> {
         let fixed = Fixed::parse(self.buf.first_chunk::<META>()?).ok()?;
-        self.pass_over(&fixed);
+        self.skip_frame(&fixed);
         let now = self.skip.min(self.buf.len());
         self.skip -= now;
         // Nothing behind the frame has arrived, or it would be whole.
@@ -310,7 +310,7 @@ impl Decoder {
         };
         let len = fixed.payload;
         if len > self.limits.of(kind) {
-            self.pass_over(&fixed);
+            self.skip_frame(&fixed);
             return Ok(Some(Event::Oversized {
                 stream_id,
                 kind,
@@ -345,7 +345,7 @@ impl Decoder {
 
     /// Takes the payload that [`Event::Data`] announced to the end of `run`, without copying it if
     /// it is large. Returns the memory that it keeps there.
-    pub fn take_data(&mut self, run: &mut Run) -> usize {
+    pub fn take_data(&mut self, run: &mut MessageBatch) -> usize {
         let len = std::mem::take(&mut self.skip).min(self.buf.len());
         if len < GATHER_BELOW {
             run.push_prefix(false, u32::try_from(len).unwrap_or(u32::MAX));
@@ -360,14 +360,14 @@ impl Decoder {
     }
 
     fn bad(&mut self, fixed: &Fixed, error: BlockError) -> Event {
-        self.pass_over(fixed);
+        self.skip_frame(fixed);
         Event::Bad {
             stream_id: fixed.seq,
             error,
         }
     }
 
-    fn pass_over(&mut self, fixed: &Fixed) {
+    fn skip_frame(&mut self, fixed: &Fixed) {
         self.need = META;
         self.skip = fixed.total();
     }

@@ -12,7 +12,7 @@ use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::keys;
 
 mod entries;
-pub(crate) use entries::{MAX_VALUE, Place, pack, push, unpacked, write};
+pub(crate) use entries::{HeadersOf, MAX_VALUE, pack, push, unpacked, write};
 use entries::{bounded, exact, int_key, read, write_exact};
 
 /// Why a Header frame does not open a stream.
@@ -63,7 +63,7 @@ pub fn request_head(info: &Info, protocol: u8) -> Result<RequestHead, HeadError>
             );
         }
     }
-    read(&info.strings, Place::Request, &mut native);
+    read(&info.strings, HeadersOf::Request, &mut native);
     Ok(RequestHead {
         service,
         method,
@@ -76,7 +76,7 @@ pub fn request_head(info: &Info, protocol: u8) -> Result<RequestHead, HeadError>
         encoding: None,
         timeout: info.int(keys::RPC_TIMEOUT).and_then(timeout),
         destination: None,
-        metadata: exact(info, native, Place::Request),
+        metadata: exact(info, native, HeadersOf::Request),
     })
 }
 
@@ -113,7 +113,7 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
     if !service.is_empty() {
         push(&mut info.strings, keys::IDL_SERVICE, service);
     }
-    write_exact(&head.metadata, Place::Request, &mut info.strings);
+    write_exact(&head.metadata, HeadersOf::Request, &mut info.strings);
     if service != head.service {
         push(&mut info.strings, keys::CARRIED_SERVICE, &head.service);
     }
@@ -154,15 +154,15 @@ pub fn response_info(head: &ResponseHead, method: &str) -> Info {
         ],
         strings: Vec::with_capacity(head.metadata.len()),
     };
-    write_exact(&head.metadata, Place::Response, &mut info.strings);
+    write_exact(&head.metadata, HeadersOf::Response, &mut info.strings);
     info
 }
 
 /// The entries of a callee's Header or Trailer.
 pub(crate) fn response_metadata(info: &Info) -> Metadata {
     let mut native = Metadata::with_capacity(info.strings.len());
-    read(&info.strings, Place::Response, &mut native);
-    exact(info, native, Place::Response)
+    read(&info.strings, HeadersOf::Response, &mut native);
+    exact(info, native, HeadersOf::Response)
 }
 
 /// Removes every field that only ripcord knows.

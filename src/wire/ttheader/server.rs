@@ -12,16 +12,17 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
-    End, Half, HopKind, Hops, Inbound, NativeCode, Party, Received, RequestHead, ResponseHead, Run,
+    End, Half, Hops, Inbound, Initiator, LocalEndKind, MessageBatch, NativeCode, Received,
+    RequestHead, ResponseHead,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
-use crate::wire::ttheader::conn::shared::{Shared, dropped};
-use crate::wire::ttheader::conn::{Conn, Dispatch, Slot};
+use crate::wire::ttheader::conn::shared::{SharedConnection, dropped};
+use crate::wire::ttheader::conn::{Conn, Dispatch, StreamSlot};
 use crate::wire::ttheader::end;
 use crate::wire::ttheader::frame::{Frame, Kind};
 use crate::wire::ttheader::header::PROTOCOL_THRIFT_STRUCT;
 use crate::wire::ttheader::metadata;
-use crate::wire::ttheader::state::{Role, State, Verdict};
+use crate::wire::ttheader::state::{FrameAction, Role, State};
 
 /// Every frame of a stream repeats its method, and each stream keeps it.
 const MAX_METHOD: usize = 1024;
@@ -32,7 +33,7 @@ pub struct ServerHandle(Rc<RefCell<Link>>);
 
 #[derive(Default)]
 struct Link {
-    shared: Option<Rc<Shared>>,
+    shared: Option<Rc<SharedConnection>>,
     draining: bool,
 }
 
@@ -72,7 +73,7 @@ pub async fn serve<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let shared = Shared::new(config, Role::Server);
+    let shared = SharedConnection::new(config, Role::Server);
     {
         let mut link = handle.0.borrow_mut();
         shared.closing.set(link.draining);
@@ -87,7 +88,7 @@ struct Callee<F> {
 }
 
 impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
-    fn frame(&mut self, shared: &Rc<Shared>, mut frame: Frame) {
+    fn frame(&mut self, shared: &Rc<SharedConnection>, mut frame: Frame) {
         if !shared.config.carried {
             metadata::strip(&mut frame.info);
         }
@@ -98,7 +99,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
             (Kind::Header, None) => self.open(shared, &frame),
             (Kind::Trailer, Some(slot)) => trailer(shared, &slot, &frame),
             (Kind::Rst, Some(slot)) => {
-                let end = end::from_rst(Party::Caller, &frame.info, &frame.payload);
+                let end = end::from_rst(Initiator::Caller, &frame.info, &frame.payload);
                 shared.peer_end(&slot, end, true);
             }
             (Kind::Trailer | Kind::Rst, None) => count(&counters.late_frames),
@@ -107,10 +108,10 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
         }
     }
 
-    fn unreadable(&mut self, shared: &Rc<Shared>, stream_id: i32, text: &str) {
+    fn unreadable(&mut self, shared: &Rc<SharedConnection>, stream_id: i32, text: &str) {
         match shared.find(stream_id) {
             Some(slot) => {
-                shared.break_off(&slot, HopKind::BadRequest, text);
+                shared.reset_local(&slot, LocalEndKind::BadRequest, text);
             }
             // It may have been the Header: a caller must not wait for ever. Any other caller
             // drops the answer, since it knows no such stream.
@@ -121,23 +122,26 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
                     PROTOCOL_THRIFT_STRUCT,
                     Default::default(),
                 );
-                refuse(shared, &frame, &End::hop(HopKind::BadRequest, text));
+                refuse(shared, &frame, &End::hop(LocalEndKind::BadRequest, text));
             }
         }
     }
 }
 
 impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
-    fn open(&mut self, shared: &Rc<Shared>, frame: &Frame) {
+    fn open(&mut self, shared: &Rc<SharedConnection>, frame: &Frame) {
         let config = &shared.config;
         let refusal = |kind, text: &str| refuse(shared, frame, &End::hop(kind, text));
         if shared.closing.get() {
             count(&config.counters.drained);
-            return refusal(HopKind::Unreachable, "draining");
+            return refusal(LocalEndKind::Unreachable, "draining");
         }
         if shared.halves.get() >= config.max_streams {
             count(&config.counters.over_limit);
-            return refusal(HopKind::OverLimit, "too many streams on this connection");
+            return refusal(
+                LocalEndKind::OverLimit,
+                "too many streams on this connection",
+            );
         }
         let head = match metadata::request_head(&frame.info, frame.protocol) {
             Ok(mut head) if head.method.len() <= MAX_METHOD => {
@@ -149,11 +153,11 @@ impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
             }
             Ok(_) => {
                 count(&config.counters.bad_frames);
-                return refusal(HopKind::BadRequest, "the method's name is too long");
+                return refusal(LocalEndKind::BadRequest, "the method's name is too long");
             }
             Err(error) => {
                 count(&config.counters.bad_frames);
-                return refusal(HopKind::BadRequest, &error.to_string());
+                return refusal(LocalEndKind::BadRequest, &error.to_string());
             }
         };
         let Some(slot) = slot(frame, &head.method) else {
@@ -168,9 +172,9 @@ impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
     }
 }
 
-fn slot(frame: &Frame, method: &str) -> Option<Rc<Slot>> {
+fn slot(frame: &Frame, method: &str) -> Option<Rc<StreamSlot>> {
     let template = Frame::data_template(frame.stream_id, frame.protocol, frame.method()).ok()?;
-    Some(Rc::new(Slot::new(
+    Some(Rc::new(StreamSlot::new(
         frame.stream_id,
         frame.protocol,
         method.into(),
@@ -180,7 +184,7 @@ fn slot(frame: &Frame, method: &str) -> Option<Rc<Slot>> {
 }
 
 /// Answers a stream that is not opened.
-fn refuse(shared: &Rc<Shared>, frame: &Frame, end: &End) {
+fn refuse(shared: &Rc<SharedConnection>, frame: &Frame, end: &End) {
     let method = frame.method();
     let method = std::str::from_utf8(&method)
         .ok()
@@ -198,35 +202,35 @@ fn refuse(shared: &Rc<Shared>, frame: &Frame, end: &End) {
     }
 }
 
-fn second_header(shared: &Rc<Shared>, slot: &Rc<Slot>) {
+fn second_header(shared: &Rc<SharedConnection>, slot: &Rc<StreamSlot>) {
     let verdict = slot.inner.borrow_mut().state.recv_head();
     match verdict {
-        Verdict::Violation(text) => {
+        FrameAction::Violation(text) => {
             count(&shared.config.counters.bad_frames);
-            shared.second_header(slot, HopKind::BadRequest, text);
+            shared.second_header(slot, LocalEndKind::BadRequest, text);
         }
-        Verdict::Late | Verdict::Accept => count(&shared.config.counters.late_frames),
+        FrameAction::Late | FrameAction::Accept => count(&shared.config.counters.late_frames),
     }
 }
 
-fn trailer(shared: &Rc<Shared>, slot: &Rc<Slot>, frame: &Frame) {
+fn trailer(shared: &Rc<SharedConnection>, slot: &Rc<StreamSlot>, frame: &Frame) {
     if let Some(end) = end::from_caller_trailer(&frame.info, &frame.payload) {
         return shared.peer_end(slot, end, true);
     }
     let mut inner = slot.inner.borrow_mut();
     match inner.state.recv_half_close() {
-        Verdict::Accept => {
+        FrameAction::Accept => {
             inner.half_close = true;
             inner.wake_recv();
         }
-        Verdict::Late | Verdict::Violation(_) => count(&shared.config.counters.late_frames),
+        FrameAction::Late | FrameAction::Violation(_) => count(&shared.config.counters.late_frames),
     }
 }
 
 /// One stream that a TTHeader caller opened. Dropped before its end, it tells the caller so.
 pub struct ServerStream {
-    shared: Rc<Shared>,
-    slot: Rc<Slot>,
+    shared: Rc<SharedConnection>,
+    slot: Rc<StreamSlot>,
 }
 
 impl Half for ServerStream {
@@ -238,7 +242,7 @@ impl Half for ServerStream {
         self.shared.release(&self.slot, bytes);
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut Run) -> Poll<()> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         self.shared.poll_send(&self.slot, cx, run)
     }
 }

@@ -52,7 +52,7 @@ pub(crate) enum ClosedBy {
 
 /// What to do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum FrameAction {
     /// It counts.
     Accept,
     /// The stream is past it: drop and count.
@@ -91,61 +91,61 @@ impl State {
     }
 
     /// A Header came for a stream that exists.
-    pub(crate) const fn recv_head(&mut self) -> Verdict {
+    pub(crate) const fn recv_head(&mut self) -> FrameAction {
         if !self.is_live() {
-            return Verdict::Late;
+            return FrameAction::Late;
         }
         match self.role {
-            Role::Server => Verdict::Violation("unexpected header frame: the stream is open"),
-            Role::Client if self.head => Verdict::Violation("unexpected second header frame"),
+            Role::Server => FrameAction::Violation("unexpected header frame: the stream is open"),
+            Role::Client if self.head => FrameAction::Violation("unexpected second header frame"),
             Role::Client => {
                 self.head = true;
-                Verdict::Accept
+                FrameAction::Accept
             }
         }
     }
 
     /// A Data frame came. A callee that never sent a Header has sent one by this.
-    pub(crate) const fn recv_data(&mut self) -> Verdict {
+    pub(crate) const fn recv_data(&mut self) -> FrameAction {
         match (self.role, self.phase) {
-            (Role::Server, Phase::Open) => Verdict::Accept,
+            (Role::Server, Phase::Open) => FrameAction::Accept,
             (Role::Client, Phase::Open | Phase::HalfClosed) => {
                 self.head = true;
-                Verdict::Accept
+                FrameAction::Accept
             }
             (Role::Server, Phase::HalfClosed) | (_, Phase::Broken | Phase::Closed(_)) => {
-                Verdict::Late
+                FrameAction::Late
             }
         }
     }
 
     /// The caller half-closed (server only; a callee's Trailer is its end).
-    pub(crate) const fn recv_half_close(&mut self) -> Verdict {
+    pub(crate) const fn recv_half_close(&mut self) -> FrameAction {
         match self.phase {
             Phase::Open => {
                 self.phase = Phase::HalfClosed;
-                Verdict::Accept
+                FrameAction::Accept
             }
-            Phase::HalfClosed | Phase::Broken | Phase::Closed(_) => Verdict::Late,
+            Phase::HalfClosed | Phase::Broken | Phase::Closed(_) => FrameAction::Late,
         }
     }
 
     /// The peer ended the stream or is gone. `Accept` when that is the end; `Late` when another
     /// end was first, though the peer need not be told of that any more.
-    pub(crate) const fn recv_end(&mut self) -> Verdict {
+    pub(crate) const fn recv_end(&mut self) -> FrameAction {
         let first = self.is_live();
         if !self.is_closed() {
             self.phase = Phase::Closed(ClosedBy::Peer);
         }
         if first {
-            Verdict::Accept
+            FrameAction::Accept
         } else {
-            Verdict::Late
+            FrameAction::Late
         }
     }
 
     /// This hop ends the stream by itself. Whether that is the end.
-    pub(crate) const fn break_off(&mut self) -> bool {
+    pub(crate) const fn reset_local(&mut self) -> bool {
         let first = self.is_live();
         if first {
             self.phase = Phase::Broken;
@@ -199,20 +199,20 @@ mod tests {
     #[test]
     fn the_first_end_wins() {
         let mut state = State::new(Role::Server);
-        assert!(state.break_off());
-        assert_eq!(state.recv_end(), Verdict::Late);
+        assert!(state.reset_local());
+        assert_eq!(state.recv_end(), FrameAction::Late);
         // The caller let go meanwhile: it is told nothing.
         assert!(!state.send_terminal());
 
         let mut state = State::new(Role::Server);
-        assert_eq!(state.recv_end(), Verdict::Accept);
-        assert!(!state.break_off() && !state.send_terminal() && !state.send_head());
+        assert_eq!(state.recv_end(), FrameAction::Accept);
+        assert!(!state.reset_local() && !state.send_terminal() && !state.send_head());
         assert!(state.is_closed());
 
         let mut state = State::new(Role::Client);
         assert!(state.send_terminal());
         assert!(!state.send_terminal());
-        assert_eq!(state.recv_end(), Verdict::Late);
+        assert_eq!(state.recv_end(), FrameAction::Late);
     }
 
     #[test]
@@ -221,31 +221,31 @@ mod tests {
         assert!(state.send_head());
         assert!(!state.send_head());
         assert!(state.may_send_data());
-        assert_eq!(state.recv_data(), Verdict::Accept);
-        assert_eq!(state.recv_half_close(), Verdict::Accept);
-        assert_eq!(state.recv_half_close(), Verdict::Late);
-        assert_eq!(state.recv_data(), Verdict::Late);
-        assert!(matches!(state.recv_head(), Verdict::Violation(_)));
+        assert_eq!(state.recv_data(), FrameAction::Accept);
+        assert_eq!(state.recv_half_close(), FrameAction::Accept);
+        assert_eq!(state.recv_half_close(), FrameAction::Late);
+        assert_eq!(state.recv_data(), FrameAction::Late);
+        assert!(matches!(state.recv_head(), FrameAction::Violation(_)));
         assert!(state.may_send_data());
         assert!(state.send_terminal());
         assert!(!state.may_send_data());
-        assert_eq!(state.recv_head(), Verdict::Late);
+        assert_eq!(state.recv_head(), FrameAction::Late);
     }
 
     #[test]
     fn a_client_takes_one_header() {
         let mut state = State::new(Role::Client);
         assert!(!state.send_head());
-        assert_eq!(state.recv_head(), Verdict::Accept);
-        assert!(matches!(state.recv_head(), Verdict::Violation(_)));
+        assert_eq!(state.recv_head(), FrameAction::Accept);
+        assert!(matches!(state.recv_head(), FrameAction::Violation(_)));
         assert!(state.owes_half_close());
         assert!(state.send_half_close());
         assert!(!state.send_half_close() && !state.may_send_data());
         assert!(!state.owes_half_close());
-        assert_eq!(state.recv_data(), Verdict::Accept);
+        assert_eq!(state.recv_data(), FrameAction::Accept);
 
         let mut state = State::new(Role::Client);
-        assert_eq!(state.recv_data(), Verdict::Accept);
-        assert!(matches!(state.recv_head(), Verdict::Violation(_)));
+        assert_eq!(state.recv_data(), FrameAction::Accept);
+        assert!(matches!(state.recv_head(), FrameAction::Violation(_)));
     }
 }

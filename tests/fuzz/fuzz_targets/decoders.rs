@@ -9,7 +9,7 @@ use ripcord::wire::grpc::status::{
     decode_bin, decode_details, decode_message, encode_bin, encode_message, format_timeout,
     parse_timeout,
 };
-use ripcord::stream::{End, Hops, Metadata, Party, Path, Reason, RequestHead};
+use ripcord::stream::{End, Hops, Metadata, Initiator, Path, Reason, RequestHead};
 use ripcord::wire::ttheader::end::EndContext;
 use ripcord::wire::ttheader::header::{self, Info, Prelude};
 use ripcord::wire::{grpc, ttheader};
@@ -46,7 +46,7 @@ fn tell(end: &End) {
         };
         write_info(&info);
         let _ = ttheader::end::from_trailer(&info, &terminal.payload);
-        let _ = ttheader::end::from_rst(Party::Callee, &info, &terminal.payload);
+        let _ = ttheader::end::from_rst(Initiator::Callee, &info, &terminal.payload);
         let _ = grpc::end::reset_to_caller(end, "node", carried);
     }
     if let Reason::Canceled(cancel) = &end.reason {
@@ -55,7 +55,7 @@ fn tell(end: &End) {
             strings: terminal.strings,
             ..Info::default()
         };
-        let _ = ttheader::end::from_rst(Party::Caller, &info, &terminal.payload);
+        let _ = ttheader::end::from_rst(Initiator::Caller, &info, &terminal.payload);
     }
 }
 
@@ -135,7 +135,7 @@ fn ttheader_block(bytes: &[u8]) {
     let head = ttheader::metadata::response_head(&info);
     drop(grpc::metadata::response(&head, &Default::default()));
     tell(&ttheader::end::from_trailer(&info, &payload));
-    for by in [Party::Caller, Party::Callee] {
+    for by in [Initiator::Caller, Initiator::Callee] {
         tell(&ttheader::end::from_rst(by, &info, &payload));
     }
     if let Some(end) = ttheader::end::from_caller_trailer(&info, &payload) {

@@ -5,12 +5,12 @@
 
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
-use ripcord::stream::Run;
-use ripcord::wire::ttheader::frame::{Decoder, Event, Limits};
+use ripcord::stream::MessageBatch;
+use ripcord::wire::ttheader::frame::{Decoder, Event, FrameLimits};
 use ripcord::wire::ttheader::header::FramingError;
 use ripcord::wire::ttheader::pingpong;
 
-const LIMITS: Limits = Limits {
+const LIMITS: FrameLimits = FrameLimits {
     header: 4096,
     message: 32 * 1024,
     control: 8192,
@@ -25,7 +25,7 @@ fn drain(decoder: &mut Decoder, found: &mut Found) {
             Err(error) => found.1 = Some(error),
             Ok(Some(event)) => {
                 let payload = matches!(event, Event::Data { .. }).then(|| {
-                    let mut run = Run::new();
+                    let mut run = MessageBatch::new();
                     decoder.take_data(&mut run);
                     let mut all = BytesMut::new();
                     run.pop_message(|piece| all.extend_from_slice(&piece));

@@ -14,8 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ripcord::net::budget::Budget;
 use ripcord::stream::{
-    Cancel, Cause, Class, End, HopKind, CancelSignal, Inbound, Metadata, Outbound, Path, Payload,
-    Received, RequestHead, ResponseHead, Run, Scope, code,
+    Cancel, Cause, Class, End, LocalEndKind, CancelSignal, Inbound, Metadata, Outbound, Path, Payload,
+    Received, RequestHead, ResponseHead, MessageBatch, Scope, code,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{sleep, timeout};
@@ -178,8 +178,8 @@ async fn bounded<F: Future>(future: F) -> F::Output {
 }
 
 /// A message of `len` bytes.
-fn message(len: usize) -> Run {
-    let mut run = Run::new();
+fn message(len: usize) -> MessageBatch {
+    let mut run = MessageBatch::new();
     run.push_message(false, Bytes::from(vec![7; len]));
     run
 }
@@ -278,7 +278,7 @@ async fn serve(mode: u8, mut stream: impl Inbound) {
             Received::Head(_) => panic!("no head comes from a caller"),
         }
         if mode == 2 {
-            let end = End::hop(HopKind::Deadline, "enough");
+            let end = End::hop(LocalEndKind::Deadline, "enough");
             stream.finish(&end, "fuzz");
             return;
         }

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ripcord::stream::{Cancel, CancelSignal, Cause, Class, End, Outbound, Path, Received, Run};
+use ripcord::stream::{
+    Cancel, CancelSignal, Cause, Class, End, MessageBatch, Outbound, Path, Received,
+};
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
@@ -133,8 +135,8 @@ async fn dropped(mut told: watch::Receiver<Option<Storm>>) {
     }
 }
 
-fn message() -> Run {
-    let mut run = Run::new();
+fn message() -> MessageBatch {
+    let mut run = MessageBatch::new();
     run.push_message(false, Bytes::from_static(&[1; 100]));
     run
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ripcord::stream::{
-    End, Half, Inbound, Outbound, Reason, Received, RequestHead, ResponseHead, Run,
+    End, Half, Inbound, MessageBatch, Outbound, Reason, Received, RequestHead, ResponseHead,
 };
 use ripcord::wire::ttheader::frame::{Frame, Kind};
 use ripcord::wire::ttheader::metadata;
@@ -82,7 +82,7 @@ impl Serve for Asked {
 async fn flood(half: &mut impl Half) -> End {
     let bytes = Bytes::from(vec![7; 64 << 10]);
     let mut sizes = [1 << 10, 4 << 10, 16 << 10, 64 << 10].into_iter().cycle();
-    let mut run = Run::new();
+    let mut run = MessageBatch::new();
     poll_fn(|cx| {
         loop {
             match half.poll_recv(cx) {
@@ -138,7 +138,7 @@ impl Call for Echo {
     type Output = ();
     async fn stream(self, mut stream: impl Outbound) {
         for _ in 0..10 {
-            let mut run = Run::new();
+            let mut run = MessageBatch::new();
             run.push_message(false, Bytes::from_static(&[1; 1000]));
             poll_fn(|cx| stream.poll_send(cx, &mut run)).await;
             loop {

@@ -6,11 +6,11 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
-use super::face::{Face, ascii_extra, prefix};
+use super::rendered::{RenderedStatus, ascii_extra, prefix};
 use super::{CARRIED_RST, own_cancel, own_status_beside, status_of_cause};
 use crate::stream::{
-    Cancel, CancelSignal, Cause, Class, Code, Exception, Failure, HopEnd, HopKind, Path, Processed,
-    Reason, Status, code, default_text,
+    Cancel, CancelSignal, Cause, Class, Code, Exception, Failure, LocalEnd, LocalEndKind, Path,
+    Processed, Reason, Status, code, default_text,
 };
 use crate::wire::grpc::metadata::put;
 use crate::wire::grpc::{keys, status};
@@ -18,11 +18,11 @@ use crate::wire::grpc::{keys, status};
 /// The reason that the trailers carry, if it renders to the status that was seen beside it.
 pub(super) fn exact(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
     let (reason, processed) = claimed(trailers, seen)?;
-    let seen = Face {
+    let seen = RenderedStatus {
         status: seen.clone(),
         biz: None,
     };
-    Face::of(&reason, "")
+    RenderedStatus::of(&reason, "")
         .matches(&seen, trailers)
         .then_some((reason, processed))
 }
@@ -93,8 +93,8 @@ fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
             ))
         }
         name => {
-            let kind = HopKind::from_name(name).filter(|kind| kind.before_backend())?;
-            let hop = HopEnd {
+            let kind = LocalEndKind::from_name(name).filter(|kind| kind.before_backend())?;
+            let hop = LocalEnd {
                 kind,
                 text: seen.message.clone(),
             };
@@ -105,7 +105,7 @@ fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
 
 /// The status number `code` beside `cause`, if an own end of another hop has both.
 fn own_status(cause: i32, code: u32) -> Option<Status> {
-    HopKind::ALL
+    LocalEndKind::ALL
         .into_iter()
         .filter(|kind| !kind.before_backend() && kind.cause() == cause)
         .find_map(|kind| own_status_beside(kind).filter(|status| status.code == code))

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::carried;
-use super::face::Face;
+use super::rendered::RenderedStatus;
 use crate::stream::{Cancel, Cut, End, Failure, MARK, Metadata, Part, Reason, Scope, shorten};
 use crate::wire::grpc::keys;
-use crate::wire::grpc::metadata::{self, Place, put};
+use crate::wire::grpc::metadata::{self, HeadersOf, put};
 use crate::wire::grpc::status::{encode_bin, encode_message};
 
 /// Bytes of a path that is cut.
@@ -64,22 +64,26 @@ pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> He
 }
 
 fn render(end: &End, node: &str, carried: bool, cut: Cut) -> HeaderMap {
-    let face = Face::of(&end.reason, node);
+    let rendered = RenderedStatus::of(&end.reason, node);
     let mut out = HeaderMap::new();
-    put(&mut out, keys::names::STATUS, &face.status.code.to_string());
-    if !face.status.message.is_empty() {
+    put(
+        &mut out,
+        keys::names::STATUS,
+        &rendered.status.code.to_string(),
+    );
+    if !rendered.status.message.is_empty() {
         say(
             &mut out,
             keys::MESSAGE,
-            &encode_message(&face.status.message),
+            &encode_message(&rendered.status.message),
         );
     }
-    if let Some(details) = &face.status.details
+    if let Some(details) = &rendered.status.details
         && !cut.contains(Part::Details)
     {
         say(&mut out, keys::DETAILS, &encode_bin(details));
     }
-    if let Some((code, extra)) = &face.biz {
+    if let Some((code, extra)) = &rendered.biz {
         say(&mut out, keys::BIZ_STATUS, &code.to_string());
         if let Some(extra) = extra
             && !cut.contains(Part::Extra)
@@ -93,7 +97,7 @@ fn render(end: &End, node: &str, carried: bool, cut: Cut) -> HeaderMap {
     {
         let _ = out.try_insert(keys::names::MESSAGE, value);
     }
-    let plain = metadata::write(&end.trailers, Place::Response, &mut out);
+    let plain = metadata::write(&end.trailers, HeadersOf::Response, &mut out);
     if carried {
         let exact = !cut.contains(Part::Exact);
         carried::write(&end.reason, end.processed, node, exact, &mut out);
@@ -132,7 +136,7 @@ fn shorten_trailers(end: &mut Cow<'_, End>, over: usize) -> bool {
         let mut alone = Metadata::new();
         alone.push(entry.scope, entry.key, entry.value);
         let mut headers = HeaderMap::new();
-        metadata::write(&alone, Place::Response, &mut headers);
+        metadata::write(&alone, HeadersOf::Response, &mut headers);
         gone += size(&headers);
         kept -= 1;
     }
@@ -159,7 +163,7 @@ fn shorten_path(end: &mut Cow<'_, End>) -> bool {
 }
 
 fn shorten_text(end: &mut Cow<'_, End>, node: &str, over: usize) -> bool {
-    let written = encode_message(&Face::of(&end.reason, node).status.message).len();
+    let written = encode_message(&RenderedStatus::of(&end.reason, node).status.message).len();
     let whole = text(&end.reason).to_owned();
     let others = written - encode_message(&whole).len().min(written);
     let room = written.saturating_sub(over + others + encode_message(MARK).len());

@@ -19,7 +19,7 @@ fn size(trailers: &HeaderMap) -> usize {
 
 fn rst(text: &str, path: &str) -> End {
     End::canceled(
-        Party::Callee,
+        Initiator::Callee,
         Cancel {
             cause: Cause {
                 code: 12007,
@@ -107,18 +107,18 @@ fn a_half_written_message_ends_in_a_reset() {
     let hop = |kind| End::hop(kind, "");
     for (end, plain, to_ripcord) in [
         (&let_go, 8, 12007),
-        (&hop(HopKind::Deadline), 8, 12015),
+        (&hop(LocalEndKind::Deadline), 8, 12015),
         // Its cause, 12011, would be CANCELLED.
-        (&hop(HopKind::SlowReceiver), 11, 11),
-        (&hop(HopKind::BackendLost), 2, 12013),
+        (&hop(LocalEndKind::SlowReceiver), 11, 11),
+        (&hop(LocalEndKind::BackendLost), 2, 12013),
     ] {
         assert_eq!(reset_to_caller(end, "hop", false).0, plain);
         assert_eq!(reset_to_caller(end, "hop", true).0, to_ripcord);
         let read = from_ripcord_reset(ResetCode(to_ripcord));
         assert_eq!(read.is_some(), to_ripcord > 12_000);
         if let Some(Reason::Canceled(cancel)) = read.map(|end| end.reason) {
-            let face = Face::of(&end.reason, "hop").status.code;
-            assert_eq!(status_of_cause(cancel.cause.code).number(), face);
+            let rendered = RenderedStatus::of(&end.reason, "hop").status.code;
+            assert_eq!(status_of_cause(cancel.cause.code).number(), rendered);
         }
     }
 }
@@ -130,11 +130,11 @@ fn what_stands_beside_a_reset_counts_only_if_it_agrees() {
             code,
             text: "why".into(),
         };
-        from_noted_reset(ResetCode(reason), cause, Path::parse("a,b"))
+        from_detailed_reset(ResetCode(reason), cause, Path::parse("a,b"))
     };
     let Some(End {
         reason: Reason::Canceled(cancel),
-        by: Party::Caller,
+        by: Initiator::Caller,
         ..
     }) = noted(12007, 12007)
     else {
@@ -156,20 +156,20 @@ fn what_stands_beside_a_reset_counts_only_if_it_agrees() {
 
 #[test]
 fn a_hops_status_is_kept_beside_its_cause_only_where_the_table_differs() {
-    let beside: Vec<_> = HopKind::ALL
+    let beside: Vec<_> = LocalEndKind::ALL
         .into_iter()
         .filter(|kind| !kind.before_backend() && own_status_beside(*kind).is_some())
         .collect();
     assert_eq!(
         beside,
         [
-            HopKind::SlowReceiver,
-            HopKind::MessageTooLarge,
-            HopKind::Undecodable,
-            HopKind::BadRequest,
-            HopKind::InvalidRequest,
-            HopKind::InvalidResponse,
-            HopKind::Panic,
+            LocalEndKind::SlowReceiver,
+            LocalEndKind::MessageTooLarge,
+            LocalEndKind::Undecodable,
+            LocalEndKind::BadRequest,
+            LocalEndKind::InvalidRequest,
+            LocalEndKind::InvalidResponse,
+            LocalEndKind::Panic,
         ]
     );
 }
@@ -209,7 +209,7 @@ fn text_details_and_path_are_cut_to_what_a_peer_takes() {
         for end in [
             rst(&text, &names.join(",")),
             rst(&text, "A"),
-            End::hop(HopKind::NoRoute, text.clone()),
+            End::hop(LocalEndKind::NoRoute, text.clone()),
             End::failed(
                 Failure::Exception(Exception {
                     type_id: 6,

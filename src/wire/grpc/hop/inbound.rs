@@ -9,16 +9,16 @@ use std::task::{Context, Poll, Waker};
 use bytes::BytesMut;
 use tokio::task::spawn_local;
 
-use super::{MAX_NOTE, Note, answer};
+use super::{CancelDetail, MAX_DETAIL, answer};
 use crate::net::held::Held;
 use crate::net::http2::{Control, RecvBody, Respond};
-use crate::stream::{Message, PREFIX, Run};
+use crate::stream::{Message, MessageBatch, PREFIX};
 use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::status::Code;
 
 /// What the callers of one connection said of their cancels.
 #[derive(Debug)]
-pub(in crate::wire::grpc) struct Notes {
+pub(in crate::wire::grpc) struct CancelDetails {
     control: Control,
     /// Streams of the connection, the control stream aside.
     streams: Cell<usize>,
@@ -36,8 +36,8 @@ struct Inner {
     /// The task that waits for it.
     task: Option<Waker>,
     /// The live streams that can be spoken of, and what was said before its reset was seen.
-    notes: HashMap<u64, Option<Noted>>,
-    /// Bytes of all notes as they were received. Their window capacity is withheld, so that they are
+    details: HashMap<u64, Option<ReceivedDetail>>,
+    /// Bytes of all details as they were received. Their window capacity is withheld, so that they are
     /// charged to the connection and to the process.
     bytes: usize,
     /// The most of them.
@@ -45,15 +45,15 @@ struct Inner {
 }
 
 #[derive(Debug)]
-struct Noted {
-    note: Note,
+struct ReceivedDetail {
+    detail: CancelDetail,
     /// The control stream that it came by.
     serial: u64,
     /// As it was received.
     bytes: usize,
 }
 
-impl Notes {
+impl CancelDetails {
     pub(in crate::wire::grpc) fn new(control: Control) -> Rc<Self> {
         Rc::new(Self {
             control,
@@ -66,7 +66,7 @@ impl Notes {
     pub(in crate::wire::grpc) fn enter(&self, stream: Option<u64>) {
         self.streams.set(self.streams.get() + 1);
         if let Some(stream) = stream {
-            self.inner.borrow_mut().notes.entry(stream).or_default();
+            self.inner.borrow_mut().details.entry(stream).or_default();
         }
     }
 
@@ -98,22 +98,22 @@ impl Notes {
             return;
         }
         inner.serial += 1;
-        inner.input = Some(Receiver::new(body, held.share(), MAX_NOTE, stream_window));
+        inner.input = Some(Receiver::new(body, held.share(), MAX_DETAIL, stream_window));
         inner.limit = stream_window as usize;
-        let notes = Rc::clone(self);
+        let details = Rc::clone(self);
         spawn_local(async move {
-            poll_fn(|cx| notes.poll(cx)).await;
+            poll_fn(|cx| details.poll(cx)).await;
             let _ = respond.send_response(answer(Code::Ok), true);
-            let inner = &mut *notes.inner.borrow_mut();
+            let inner = &mut *details.inner.borrow_mut();
             (inner.serving, inner.input) = (false, None);
         });
     }
 
-    /// What was said of a stream that was reset. The reset may stand before its note: all that was
+    /// What was said of a stream that was reset. The reset may stand before its detail: all that was
     /// received is looked at.
-    pub(in crate::wire::grpc) fn take(&self, stream: u64) -> Option<Note> {
+    pub(in crate::wire::grpc) fn take(&self, stream: u64) -> Option<CancelDetail> {
         let inner = &mut *self.inner.borrow_mut();
-        if let Some(None) = inner.notes.get(&stream) {
+        if let Some(None) = inner.details.get(&stream) {
             let task = inner.task.clone();
             let mut cx = Context::from_waker(task.as_ref().unwrap_or(Waker::noop()));
             // The control stream's task finds its end for itself.
@@ -122,11 +122,11 @@ impl Notes {
         inner.remove(stream)
     }
 
-    /// How many notes wait, and bytes of them.
+    /// How many details wait, and bytes of them.
     #[cfg(test)]
     pub(super) fn held(&self) -> (usize, usize) {
         let inner = self.inner.borrow();
-        (inner.notes.values().flatten().count(), inner.bytes)
+        (inner.details.values().flatten().count(), inner.bytes)
     }
 
     fn is_done(&self) -> bool {
@@ -167,18 +167,20 @@ impl Inner {
         }
     }
 
-    fn read(&mut self, mut run: Run) {
+    fn read(&mut self, mut run: MessageBatch) {
         let (mut message, mut unused) = (BytesMut::new(), 0);
         while let Some(Message { len, .. }) = run.pop_message_into(&mut message) {
             let bytes = PREFIX + len;
-            let note = Note::decode(message.split().freeze());
+            let detail = CancelDetail::decode(message.split().freeze());
             // Of a stream that lives, the first one, if there is room.
-            let place = note.as_ref().and_then(|n| self.notes.get_mut(&n.stream));
-            match (place, note) {
-                (Some(place @ None), Some(note)) if self.bytes + bytes <= self.limit => {
+            let place = detail
+                .as_ref()
+                .and_then(|n| self.details.get_mut(&n.stream));
+            match (place, detail) {
+                (Some(place @ None), Some(detail)) if self.bytes + bytes <= self.limit => {
                     let serial = self.serial;
-                    *place = Some(Noted {
-                        note,
+                    *place = Some(ReceivedDetail {
+                        detail,
                         serial,
                         bytes,
                     });
@@ -192,12 +194,12 @@ impl Inner {
         }
     }
 
-    fn remove(&mut self, stream: u64) -> Option<Note> {
-        let Noted {
-            note,
+    fn remove(&mut self, stream: u64) -> Option<CancelDetail> {
+        let ReceivedDetail {
+            detail,
             serial,
             bytes,
-        } = self.notes.remove(&stream)??;
+        } = self.details.remove(&stream)??;
         self.bytes -= bytes;
         // What an ended control stream held was given back with it.
         if let Some(input) = &mut self.input
@@ -205,6 +207,6 @@ impl Inner {
         {
             input.release(bytes);
         }
-        Some(note)
+        Some(detail)
     }
 }

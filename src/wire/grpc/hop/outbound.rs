@@ -15,13 +15,13 @@ use bytes::Bytes;
 use http::Request;
 use tokio::time::Sleep;
 
-use super::{CONTROL, Note};
+use super::{CONTROL, CancelDetail};
 use crate::net::http2::{Control, ResetCode, ResponseFuture, SendBody, SendRequest};
 use crate::stream::{Cancel, RequestHead};
 use crate::wire::grpc::metadata;
 use crate::wire::grpc::send::Sender;
 
-/// Bytes of notes that are given to the connection before the control stream has capacity: it has
+/// Bytes of details that are given to the connection before the control stream has capacity: it has
 /// none before it is written for the first time, and a storm begins with many cancels.
 const UNASSIGNED: usize = 256 * 1024;
 
@@ -84,7 +84,7 @@ impl Hop {
 
     /// Says what the reset of a stream is about that is given to [`Hop::reset`] next, if it can be
     /// said at once. `active` streams live on the connection.
-    pub(in crate::wire::grpc) fn note(&self, stream: u64, cancel: &Cancel, active: usize) {
+    pub(in crate::wire::grpc) fn detail(&self, stream: u64, cancel: &Cancel, active: usize) {
         let control = &mut *self.control.borrow_mut();
         if let ControlStream::None = control {
             // Not in the place of a stream.
@@ -93,16 +93,16 @@ impl Hop {
             }
             *control = self.open().map_or(ControlStream::Over, ControlStream::Open);
         }
-        let note = Note::new(stream, cancel);
+        let detail = CancelDetail::new(stream, cancel);
         if let ControlStream::Open(open) = control
-            && open.send(&note, &self.parting).is_err()
+            && open.send(&detail, &self.parting).is_err()
         {
             *control = ControlStream::Over;
         }
     }
 
     /// Resets a stream, behind all that was noted and in the same flush. The connection writes one
-    /// frame of each stream in turn: a reset given to it now would come before the notes that wait.
+    /// frame of each stream in turn: a reset given to it now would come before the details that wait.
     pub(in crate::wire::grpc) fn reset(&self, stream: Sender, code: ResetCode) {
         let waiting = &mut *self.parting.0.borrow_mut();
         let behind = waiting.noted;
@@ -133,23 +133,23 @@ impl Hop {
 struct Ended;
 
 impl Open {
-    fn send(&mut self, note: &Note, parting: &Parting) -> Result<(), Ended> {
-        let note = note.encode();
+    fn send(&mut self, detail: &CancelDetail, parting: &Parting) -> Result<(), Ended> {
+        let detail = detail.encode();
         // There is no answer before the end: whatever it is, it is over.
         let mut nobody = Context::from_waker(Waker::noop());
         if Pin::new(&mut self.answer).poll(&mut nobody).is_ready() {
             return Err(Ended);
         }
-        self.body.reserve_capacity(note.len());
-        if self.body.capacity() < note.len() {
-            if self.unassigned < note.len() {
+        self.body.reserve_capacity(detail.len());
+        if self.body.capacity() < detail.len() {
+            if self.unassigned < detail.len() {
                 // Blocked. What comes behind the reset is of no use.
                 self.body.reserve_capacity(0);
                 return Ok(());
             }
-            self.unassigned -= note.len();
+            self.unassigned -= detail.len();
         }
-        let counted = parting.count(note);
+        let counted = parting.count(detail);
         self.body.send_data(counted, false).map_err(|_| Ended)
     }
 }
@@ -178,7 +178,7 @@ pub(in crate::wire::grpc) struct Parting(Rc<RefCell<Waiting>>);
 struct Waiting {
     /// Streams that are to be reset, in order.
     resets: VecDeque<Reset>,
-    /// Notes that were given to the connection.
+    /// CancelDetails that were given to the connection.
     noted: u64,
     /// How many of them it is done with: wrote them, in their order, or dropped all.
     done: Arc<AtomicU64>,
@@ -193,20 +193,20 @@ struct Waiting {
 struct Reset {
     stream: Sender,
     code: ResetCode,
-    /// How many notes the connection had been given: its own, if there is one, is among them.
+    /// How many details the connection had been given: its own, if there is one, is among them.
     behind: u64,
 }
 
-/// A note that says when the connection is done with it: when this is dropped
+/// A detail that says when the connection is done with it: when this is dropped
 /// ([`SendBody::send_data`]).
 struct Counted {
-    note: Bytes,
+    detail: Bytes,
     done: Arc<AtomicU64>,
 }
 
 impl AsRef<[u8]> for Counted {
     fn as_ref(&self) -> &[u8] {
-        &self.note
+        &self.detail
     }
 }
 
@@ -217,12 +217,12 @@ impl Drop for Counted {
 }
 
 impl Parting {
-    /// The note as it is sent.
-    fn count(&self, note: Bytes) -> Bytes {
+    /// The detail as it is sent.
+    fn count(&self, detail: Bytes) -> Bytes {
         let waiting = &mut *self.0.borrow_mut();
         waiting.noted += 1;
         Bytes::from_owner(Counted {
-            note,
+            detail,
             done: Arc::clone(&waiting.done),
         })
     }
@@ -285,9 +285,9 @@ impl Waiting {
     }
 
     /// The streams whose reset can be written now. While the socket is full, less was written than
-    /// could be: a reset waits for its note then, or it would take the place of what its stream had
+    /// could be: a reset waits for its detail then, or it would take the place of what its stream had
     /// queued, and leave long before. Once the socket takes all, which is never behind more than the
-    /// connection may queue ([`Desk`](crate::net::outbox::Desk)), a note that the peer's windows keep back
+    /// connection may queue ([`Desk`](crate::net::outbox::Desk)), a detail that the peer's windows keep back
     /// delays none.
     fn due(&mut self, blocked: bool) -> VecDeque<Reset> {
         let done = self.done.load(Ordering::Relaxed);

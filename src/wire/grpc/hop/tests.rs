@@ -12,8 +12,8 @@ use super::*;
 use crate::net::budget::Budget;
 use crate::net::http2::{self, ConnectionEnd, Control, Http2Config};
 use crate::stream::{
-    Class, End, Half, HopKind, Hops, Inbound, MARK, Outbound, Reason, Received, RequestHead,
-    ResponseHead, Run,
+    Class, End, Half, Hops, Inbound, LocalEndKind, MARK, MessageBatch, Outbound, Reason, Received,
+    RequestHead, ResponseHead,
 };
 use crate::testing;
 use crate::wire::grpc::StreamConfig;
@@ -174,7 +174,7 @@ fn cause_text_and_path_arrive_in_every_phase() {
                 explicit: true,
                 ..ResponseHead::default()
             });
-            let mut run = Run::new();
+            let mut run = MessageBatch::new();
             run.push_message(false, Bytes::from_static(b"message"));
             std::future::poll_fn(|cx| ours.poll_send(cx, &mut run)).await;
             if half_close {
@@ -186,8 +186,8 @@ fn cause_text_and_path_arrive_in_every_phase() {
                 let second = std::future::poll_fn(|cx| theirs.poll_recv(cx)).await;
                 assert!(matches!(second, Received::HalfClose));
             } else {
-                // Queued data makes the reset stand before the note.
-                let mut run = Run::new();
+                // Queued data makes the reset stand before the detail.
+                let mut run = MessageBatch::new();
                 run.push_message(false, Bytes::from(vec![1; 9000]));
                 std::future::poll_fn(|cx| ours.poll_send(cx, &mut run)).await;
             }
@@ -211,7 +211,7 @@ fn a_reset_waits_for_its_note_while_the_socket_is_full() {
             ours.cancel(&cancel(1203, "the first"));
             assert_eq!(heard(&mut theirs).await, exact(1203, "the first"));
             for (ours, _) in &mut streams {
-                let mut run = Run::new();
+                let mut run = MessageBatch::new();
                 run.push_message(false, Bytes::from(vec![1; 50_000]));
                 std::future::poll_fn(|cx| ours.poll_send(cx, &mut run)).await;
             }
@@ -324,7 +324,7 @@ fn a_control_stream_holds_neither_a_drain_nor_an_idle_connection() {
 
 #[test]
 fn notes_are_read_as_they_were_written_and_nothing_else_is_one() {
-    let note = |text: &str, path: &str| Note {
+    let detail = |text: &str, path: &str| CancelDetail {
         stream: 0x0123_4567_89ab_cdef,
         cause: Cause {
             code: -7,
@@ -332,22 +332,25 @@ fn notes_are_read_as_they_were_written_and_nothing_else_is_one() {
         },
         path: Path::parse(path),
     };
-    for note in [
-        note("", ""),
-        note("why ü\n", "a,,b"),
-        note("t", &"n,".repeat(64)),
+    for detail in [
+        detail("", ""),
+        detail("why ü\n", "a,,b"),
+        detail("t", &"n,".repeat(64)),
     ] {
-        let bytes = note.encode();
-        assert_eq!(Note::decode(bytes.slice(PREFIX..)), Some(note.clone()));
+        let bytes = detail.encode();
+        assert_eq!(
+            CancelDetail::decode(bytes.slice(PREFIX..)),
+            Some(detail.clone())
+        );
         for end in 0..bytes.len() - PREFIX {
-            let cut = Note::decode(bytes.slice(PREFIX..PREFIX + end));
-            assert!(cut.is_none_or(|read| read == note));
+            let cut = CancelDetail::decode(bytes.slice(PREFIX..PREFIX + end));
+            assert!(cut.is_none_or(|read| read == detail));
         }
     }
-    let long = note(&"é".repeat(20_000), &vec!["x".repeat(128); 64].join(","));
+    let long = detail(&"é".repeat(20_000), &vec!["x".repeat(128); 64].join(","));
     let bytes = long.encode();
-    assert!(bytes.len() < MAX_NOTE, "{}", bytes.len());
-    let read = Note::decode(bytes.slice(PREFIX..)).unwrap();
+    assert!(bytes.len() < MAX_DETAIL, "{}", bytes.len());
+    let read = CancelDetail::decode(bytes.slice(PREFIX..)).unwrap();
     assert!(read.cause.text.len() <= MAX_TEXT && read.cause.text.ends_with(MARK));
     assert_eq!(read.path, long.path);
 }
@@ -378,18 +381,18 @@ fn notes_of_living_streams_are_bounded_by_a_window() {
         // Said, but never followed by a reset.
         let text = "x".repeat(2000);
         for (ours, _) in &streams {
-            hop.note(ours.name().unwrap(), &cancel(12007, &text), 1);
+            hop.detail(ours.name().unwrap(), &cancel(12007, &text), 1);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let (count, bytes) = streams[0].1.notes().held();
+        let (count, bytes) = streams[0].1.details().held();
         assert!(bytes <= 1 << 16, "{bytes}");
         assert!((10..40).contains(&count), "{count}");
         streams.truncate(1);
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(streams[0].1.notes().held().0, 1);
+        assert_eq!(streams[0].1.details().held().0, 1);
         drop(streams);
         let (mut ours, mut theirs) = pair.open().await;
-        assert_eq!(theirs.notes().held(), (0, 0));
+        assert_eq!(theirs.details().held(), (0, 0));
         ours.cancel(&cancel(12007, "there is room"));
         assert_eq!(heard(&mut theirs).await, exact(12007, "there is room"));
     });
@@ -399,15 +402,15 @@ fn notes_of_living_streams_are_bounded_by_a_window() {
 #[test]
 fn a_reset_toward_the_caller_says_its_cause() {
     for (to_ripcord, kind, code) in [
-        (true, HopKind::Deadline, 12015),
-        (true, HopKind::Idle, 12014),
-        (true, HopKind::DrainOver, 12013),
-        (false, HopKind::Deadline, 12011),
+        (true, LocalEndKind::Deadline, 12015),
+        (true, LocalEndKind::Idle, 12014),
+        (true, LocalEndKind::DrainOver, 12013),
+        (false, LocalEndKind::Deadline, 12011),
     ] {
         local(async {
             let pair = Pair::new(to_ripcord, true, 100).await;
             let (mut ours, mut theirs) = pair.open().await;
-            let mut run = Run::new();
+            let mut run = MessageBatch::new();
             // More than the window of a stream that nobody reads.
             run.push_message(false, Bytes::from(vec![0; 900_000]));
             let sent = std::future::poll_fn(|cx| Poll::Ready(theirs.poll_send(cx, &mut run))).await;

@@ -21,14 +21,14 @@ const MAX_UPSTREAM: usize = 256;
 
 /// Which headers: only a request's have metainfo in them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum HeadersOf {
     /// A request's.
     Request,
     /// A response's headers or trailers.
     Response,
 }
 
-impl Place {
+impl HeadersOf {
     /// Headers of this wire, and what the head has a field for.
     fn is_reserved(self, name: &str) -> bool {
         keys::is_reserved(name)
@@ -40,7 +40,7 @@ impl Place {
 }
 
 /// Headers to entries, the carried ones where they count.
-pub(crate) fn exact(headers: &HeaderMap, place: Place) -> Metadata {
+pub(crate) fn exact(headers: &HeaderMap, place: HeadersOf) -> Metadata {
     let native = read(headers, place);
     let packed = headers
         .get(keys::META)
@@ -56,14 +56,14 @@ pub(crate) fn exact(headers: &HeaderMap, place: Place) -> Metadata {
 }
 
 /// What a peer reads of `metadata` when it has only the headers.
-pub(crate) fn rendered(metadata: &Metadata, place: Place) -> Metadata {
+pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     let mut headers = HeaderMap::with_capacity(metadata.len());
     write(metadata, place, &mut headers);
     read(&headers, place)
 }
 
 /// Writes the entries, and their pack where the headers do not say all of it.
-pub(super) fn write_exact(metadata: &Metadata, place: Place, headers: &mut HeaderMap) {
+pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderMap) {
     if !write(metadata, place, headers) {
         let pack = status::encode_bin(&metadata.pack());
         if pack.len() <= MAX_PACK {
@@ -72,7 +72,7 @@ pub(super) fn write_exact(metadata: &Metadata, place: Place, headers: &mut Heade
     }
 }
 
-fn read(headers: &HeaderMap, place: Place) -> Metadata {
+fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
     let mut out = Metadata::with_capacity(headers.len());
     for (name, value) in headers {
         let name = name.as_str();
@@ -81,8 +81,8 @@ fn read(headers: &HeaderMap, place: Place) -> Metadata {
             continue;
         }
         let metainfo = match place {
-            Place::Request => metainfo(name),
-            Place::Response => None,
+            HeadersOf::Request => metainfo(name),
+            HeadersOf::Response => None,
         };
         if let Some((scope, rest)) = metainfo {
             if !rest.is_empty() && !value.is_empty() {
@@ -103,7 +103,7 @@ fn read(headers: &HeaderMap, place: Place) -> Metadata {
 }
 
 /// Entries to headers; drops what HTTP/2 has no form for. Whether the headers say all of it.
-pub(crate) fn write(metadata: &Metadata, place: Place, headers: &mut HeaderMap) -> bool {
+pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderMap) -> bool {
     let mut exact = true;
     let mut last: Option<HeaderName> = None;
     for entry in metadata {
@@ -138,7 +138,7 @@ pub(crate) fn write(metadata: &Metadata, place: Place, headers: &mut HeaderMap) 
 }
 
 /// The header under which an entry is written, if it can be.
-fn name_of(entry: &Entry, place: Place, among: &Metadata) -> Option<HeaderName> {
+fn name_of(entry: &Entry, place: HeadersOf, among: &Metadata) -> Option<HeaderName> {
     let metainfo = |prefix: &str, key: &[u8]| {
         if key.is_empty() || entry.value.is_empty() {
             return None;
@@ -167,20 +167,20 @@ fn name_of(entry: &Entry, place: Place, among: &Metadata) -> Option<HeaderName> 
 }
 
 /// Whether [`read`] makes the same key of the header.
-fn is_exact(entry: &Entry, name: &HeaderName, place: Place) -> bool {
+fn is_exact(entry: &Entry, name: &HeaderName, place: HeadersOf) -> bool {
     match (entry.scope, place) {
-        (Scope::Plain, Place::Request) => {
+        (Scope::Plain, HeadersOf::Request) => {
             name.as_str().as_bytes() == entry.key && metainfo(name.as_str()).is_none()
         }
-        (Scope::Plain, Place::Response) => name.as_str().as_bytes() == entry.key,
-        (Scope::Transit | Scope::Persist, Place::Request) => {
+        (Scope::Plain, HeadersOf::Response) => name.as_str().as_bytes() == entry.key,
+        (Scope::Transit | Scope::Persist, HeadersOf::Request) => {
             !entry.key.starts_with(UPSTREAM)
                 && !entry
                     .key
                     .iter()
                     .any(|b| *b == b'-' || b.is_ascii_lowercase())
         }
-        (Scope::Transit | Scope::Persist, Place::Response) => false,
+        (Scope::Transit | Scope::Persist, HeadersOf::Response) => false,
     }
 }
 

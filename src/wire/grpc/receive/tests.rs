@@ -56,7 +56,7 @@ async fn body() -> (SendBody, Receiver) {
 
 /// Sends messages of [`MESSAGE`] bytes for as long as it is let.
 async fn send_all(mut send: SendBody) {
-    let mut one = Run::new();
+    let mut one = MessageBatch::new();
     loop {
         one.push_message(false, vec![7; MESSAGE].into());
         while !one.is_empty() {

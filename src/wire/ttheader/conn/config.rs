@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::net::budget::Budget;
 use crate::net::connection::CounterRow;
-use crate::wire::ttheader::frame::Limits;
+use crate::wire::ttheader::frame::FrameLimits;
 
 /// The settings of a connection, in either role.
 #[derive(Clone, Debug)]
@@ -67,8 +67,8 @@ impl ConnConfig {
         }
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
+    pub(crate) fn limits(&self) -> FrameLimits {
+        FrameLimits {
             header: self.max_header,
             message: self.max_message,
             control: MAX_CONTROL,
@@ -76,7 +76,7 @@ impl ConnConfig {
     }
 }
 
-/// What was unusual, counted since the start. Shared by all threads.
+/// What was unusual, counted since the start. SharedConnection by all threads.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Frames for a stream that is finished or was never opened; dropped.

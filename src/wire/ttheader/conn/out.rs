@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-use crate::stream::{GATHER_BELOW, Run};
+use crate::stream::{GATHER_BELOW, MessageBatch};
 use crate::wire::ttheader::frame::Frame;
 use crate::wire::ttheader::header::EncodeError;
 
@@ -91,7 +91,12 @@ impl Out {
 
     /// Queues the first message of `run` as a Data frame that begins as `template` does. Returns
     /// the frame's length, `None` when the run is empty.
-    pub(crate) fn data(&mut self, stream_id: i32, template: &[u8], run: &mut Run) -> Option<usize> {
+    pub(crate) fn data(
+        &mut self,
+        stream_id: i32,
+        template: &[u8],
+        run: &mut MessageBatch,
+    ) -> Option<usize> {
         let len = run.peek_message()?.len;
         self.marks.push_back(Mark {
             stream_id,
@@ -288,11 +293,11 @@ fn move_bytes(from: &mut VecDeque<Bytes>, mut n: usize, mut to: Option<&mut VecD
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ttheader::frame::{Decoder, Event, Kind, Limits};
+    use crate::wire::ttheader::frame::{Decoder, Event, FrameLimits, Kind};
 
     fn queue(out: &mut Out, id: i32, payload: usize) {
         let template = Frame::data_template(id, 0x10, "M".into()).unwrap();
-        let mut run = Run::new();
+        let mut run = MessageBatch::new();
         run.push_message(false, vec![id as u8; payload].into());
         out.data(id, &template, &mut run).unwrap();
     }
@@ -305,7 +310,7 @@ mod tests {
         }
         wire.extend_from_slice(&out.tail);
         assert_eq!(wire.len(), out.len);
-        let limits = Limits {
+        let limits = FrameLimits {
             header: 100,
             message: 1 << 20,
             control: 100,

@@ -8,8 +8,8 @@ use std::task::Context;
 use tokio::time::Instant;
 
 use crate::wire::ttheader::conn::config::count;
-use crate::wire::ttheader::conn::shared::Shared;
-use crate::wire::ttheader::conn::slot::Slot;
+use crate::wire::ttheader::conn::shared::SharedConnection;
+use crate::wire::ttheader::conn::slot::StreamSlot;
 use crate::wire::ttheader::state::Role;
 
 /// What a connection may hold however full the process is.
@@ -18,7 +18,7 @@ const SMALL: usize = 16 * 1024;
 #[derive(Debug)]
 enum Cause {
     /// One stream holds too much.
-    Stream(Rc<Slot>),
+    Stream(Rc<StreamSlot>),
     /// The streams of this connection do.
     Connection,
     /// The process does.
@@ -37,7 +37,10 @@ pub(crate) struct Pause {
 
 impl Pause {
     /// Whether the message just taken was one too many.
-    pub(crate) fn when_over(shared: &Shared, over: Option<Rc<Slot>>) -> Option<Self> {
+    pub(crate) fn when_over(
+        shared: &SharedConnection,
+        over: Option<Rc<StreamSlot>>,
+    ) -> Option<Self> {
         let cause = if let Some(slot) = over {
             Cause::Stream(slot)
         } else if shared.held() >= shared.config.connection_budget {
@@ -51,18 +54,18 @@ impl Pause {
     }
 
     /// Whether a half-received frame has to wait for room in the process.
-    pub(crate) fn when_assembling(shared: &Shared) -> Option<Self> {
-        shared.settle();
+    pub(crate) fn when_assembling(shared: &SharedConnection) -> Option<Self> {
+        shared.settle_budget();
         let over = shared.config.budget.is_over();
         over.then(|| Self::new(shared, Cause::Assembling))
     }
 
-    fn new(shared: &Shared, cause: Cause) -> Self {
+    fn new(shared: &SharedConnection, cause: Cause) -> Self {
         count(&shared.config.counters.paused_reads);
         shared.progress.set(false);
         shared.paused.set(true);
         // What was taken so far is not to be kept back from others that wait.
-        shared.settle();
+        shared.settle_budget();
         Self {
             cause,
             since: Instant::now(),
@@ -71,7 +74,7 @@ impl Pause {
     }
 
     /// Whether there is room again: half of what is allowed, so that a pause is not per message.
-    pub(crate) fn is_over(&self, shared: &Shared, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn is_over(&self, shared: &SharedConnection, cx: &mut Context<'_>) -> bool {
         match &self.cause {
             Cause::Stream(slot) => {
                 let inner = slot.inner.borrow();
@@ -81,7 +84,7 @@ impl Pause {
             // What holds little of it does not have to wait for those that hold more.
             Cause::Process if shared.held() <= SMALL => true,
             Cause::Process | Cause::Assembling => {
-                shared.settle();
+                shared.settle_budget();
                 shared.config.budget.poll_room(cx).is_ready()
             }
         }
@@ -89,7 +92,7 @@ impl Pause {
 
     /// When the grace is over; `None` while nobody is known to suffer. That the process' budget is
     /// used up may be learned later, so a deadline that is far is to be asked for again.
-    pub(crate) fn deadline(&mut self, shared: &Shared) -> Option<Instant> {
+    pub(crate) fn deadline(&mut self, shared: &SharedConnection) -> Option<Instant> {
         let others = is_shared(shared);
         let one_stream = matches!(self.cause, Cause::Stream(_));
         let progress = shared.progress.take() && !(one_stream && others);
@@ -114,7 +117,7 @@ impl Pause {
     }
 
     /// Whether others of the process are being ended already, and that is enough.
-    pub(crate) fn is_helped(&self, shared: &Shared) -> bool {
+    pub(crate) fn is_helped(&self, shared: &SharedConnection) -> bool {
         let config = &shared.config;
         let for_process = match &self.cause {
             Cause::Process | Cause::Assembling => true,
@@ -130,7 +133,7 @@ impl Pause {
     }
 
     /// The stream that is to be ended.
-    pub(crate) fn slowest(&self, shared: &Shared) -> Option<Rc<Slot>> {
+    pub(crate) fn slowest(&self, shared: &SharedConnection) -> Option<Rc<StreamSlot>> {
         match &self.cause {
             Cause::Stream(slot) => Some(Rc::clone(slot)),
             Cause::Connection | Cause::Process | Cause::Assembling => shared
@@ -144,6 +147,6 @@ impl Pause {
     }
 }
 
-fn is_shared(shared: &Shared) -> bool {
+fn is_shared(shared: &SharedConnection) -> bool {
     shared.slots.borrow().len() > 1
 }

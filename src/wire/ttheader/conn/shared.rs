@@ -13,14 +13,16 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use crate::stream::{Cancel, End, HopEnd, HopKind, Party, Received, ResponseHead, Run, code};
+use crate::stream::{
+    Cancel, End, Initiator, LocalEnd, LocalEndKind, MessageBatch, Received, ResponseHead, code,
+};
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
 use crate::wire::ttheader::conn::out::Out;
-use crate::wire::ttheader::conn::slot::{Inner, Slot};
+use crate::wire::ttheader::conn::slot::{Inner, StreamSlot};
 use crate::wire::ttheader::end::{self, EndContext, Terminal, TerminalKind};
 use crate::wire::ttheader::frame::{Decoder, Frame, Kind};
 use crate::wire::ttheader::metadata;
-use crate::wire::ttheader::state::{Role, Verdict};
+use crate::wire::ttheader::state::{FrameAction, Role};
 
 /// How much a stream that had to wait may write before the next one that waits.
 const TURN: usize = 16 * 1024;
@@ -28,12 +30,12 @@ const TURN: usize = 16 * 1024;
 /// Entries for which a table without any keeps its room.
 const KEPT: usize = 1024;
 
-pub(crate) struct Shared {
+pub(crate) struct SharedConnection {
     pub(crate) config: Rc<ConnConfig>,
     pub(crate) role: Role,
     pub(crate) out: RefCell<Out>,
-    pub(crate) slots: RefCell<FxHashMap<i32, Rc<Slot>>>,
-    waiters: RefCell<VecDeque<Rc<Slot>>>,
+    pub(crate) slots: RefCell<FxHashMap<i32, Rc<StreamSlot>>>,
+    waiters: RefCell<VecDeque<Rc<StreamSlot>>>,
     task: RefCell<Option<Waker>>,
     notified: Cell<bool>,
     /// Bytes that all streams hold.
@@ -54,7 +56,7 @@ pub(crate) struct Shared {
     pub(crate) progress: Cell<bool>,
 }
 
-impl Shared {
+impl SharedConnection {
     pub(crate) fn new(config: Rc<ConnConfig>, role: Role) -> Rc<Self> {
         Rc::new(Self {
             config,
@@ -93,19 +95,19 @@ impl Shared {
         }
     }
 
-    pub(crate) fn find(&self, id: i32) -> Option<Rc<Slot>> {
+    pub(crate) fn find(&self, id: i32) -> Option<Rc<StreamSlot>> {
         self.slots.borrow().get(&id).cloned()
     }
 
     /// Puts a new stream in the table.
-    pub(crate) fn add(&self, slot: &Rc<Slot>) {
+    pub(crate) fn add(&self, slot: &Rc<StreamSlot>) {
         self.slots.borrow_mut().insert(slot.id, Rc::clone(slot));
         self.halves.set(self.halves.get() + 1);
         self.owe(slot.cost() as isize);
     }
 
     /// Removes a closed stream from the table; its half may live on.
-    pub(crate) fn forget(&self, slot: &Rc<Slot>) {
+    pub(crate) fn forget(&self, slot: &Rc<StreamSlot>) {
         let mut slots = self.slots.borrow_mut();
         // The caller may have used the id again.
         if slots.get(&slot.id).is_some_and(|s| Rc::ptr_eq(s, slot)) {
@@ -122,14 +124,14 @@ impl Shared {
     // -- What comes in ---------------------------------------------------------------------
 
     /// Takes a message. Returns the stream when it is over its budget now.
-    pub(crate) fn data(&self, id: i32, decoder: &mut Decoder) -> Option<Rc<Slot>> {
+    pub(crate) fn data(&self, id: i32, decoder: &mut Decoder) -> Option<Rc<StreamSlot>> {
         let slots = self.slots.borrow();
         let Some(slot) = slots.get(&id) else {
             count(&self.config.counters.late_frames);
             return None;
         };
         let mut inner = slot.inner.borrow_mut();
-        if inner.state.recv_data() != Verdict::Accept {
+        if inner.state.recv_data() != FrameAction::Accept {
             count(&self.config.counters.late_frames);
             return None;
         }
@@ -145,15 +147,17 @@ impl Shared {
     }
 
     /// The peer ended the stream.
-    pub(crate) fn peer_end(&self, slot: &Rc<Slot>, end: End, overtakes: bool) {
+    pub(crate) fn peer_end(&self, slot: &Rc<StreamSlot>, end: End, overtakes: bool) {
         {
             let mut inner = slot.inner.borrow_mut();
             match inner.state.recv_end() {
-                Verdict::Accept => {
+                FrameAction::Accept => {
                     let dropped = inner.set_end(end, overtakes);
                     self.credit(&mut inner, dropped);
                 }
-                Verdict::Late | Verdict::Violation(_) => count(&self.config.counters.late_frames),
+                FrameAction::Late | FrameAction::Violation(_) => {
+                    count(&self.config.counters.late_frames)
+                }
             }
         }
         self.forget(slot);
@@ -161,8 +165,8 @@ impl Shared {
 
     /// This hop ends the stream by itself. A callee is told at once; a caller by the half's
     /// `finish`.
-    pub(crate) fn break_off(&self, slot: &Rc<Slot>, kind: HopKind, text: &str) {
-        let hop = HopEnd {
+    pub(crate) fn reset_local(&self, slot: &Rc<StreamSlot>, kind: LocalEndKind, text: &str) {
+        let hop = LocalEnd {
             kind,
             text: text.to_owned(),
         };
@@ -172,8 +176,8 @@ impl Shared {
 
     /// The same for a second Header: the callee is told Kitex's own code for it, which says more
     /// than the cause that the caller hears.
-    pub(crate) fn second_header(&self, slot: &Rc<Slot>, kind: HopKind, text: &str) {
-        let hop = HopEnd {
+    pub(crate) fn second_header(&self, slot: &Rc<StreamSlot>, kind: LocalEndKind, text: &str) {
+        let hop = LocalEnd {
             kind,
             text: text.to_owned(),
         };
@@ -184,10 +188,10 @@ impl Shared {
         self.end_own(slot, hop, cancel);
     }
 
-    fn end_own(&self, slot: &Rc<Slot>, hop: HopEnd, to_callee: Option<Cancel>) {
+    fn end_own(&self, slot: &Rc<StreamSlot>, hop: LocalEnd, to_callee: Option<Cancel>) {
         {
             let mut inner = slot.inner.borrow_mut();
-            if !inner.state.break_off() {
+            if !inner.state.reset_local() {
                 return;
             }
             let dropped = inner.set_end(End::hop(hop.kind, hop.text), true);
@@ -199,7 +203,7 @@ impl Shared {
     }
 
     /// A stream is about to be ended for what it holds.
-    pub(crate) fn condemn(&self, slot: &Slot) {
+    pub(crate) fn mark_for_eviction(&self, slot: &StreamSlot) {
         let mut inner = slot.inner.borrow_mut();
         let more = inner.pinned.saturating_sub(inner.ending);
         inner.ending += more;
@@ -213,20 +217,21 @@ impl Shared {
             count(&self.config.counters.lost_connections);
         }
         let by = match self.role {
-            Role::Server => Party::Caller,
-            Role::Client => Party::Callee,
+            Role::Server => Initiator::Caller,
+            Role::Client => Initiator::Callee,
         };
         for slot in slots {
             let mut inner = slot.inner.borrow_mut();
-            if inner.state.recv_end() == Verdict::Accept {
-                let dropped = inner.set_end(end::connection_lost(by, text), by == Party::Caller);
+            if inner.state.recv_end() == FrameAction::Accept {
+                let dropped =
+                    inner.set_end(end::connection_lost(by, text), by == Initiator::Caller);
                 self.credit(&mut inner, dropped);
             }
         }
         for slot in self.waiters.borrow_mut().drain(..) {
             slot.inner.borrow_mut().wake_send();
         }
-        self.settle();
+        self.settle_budget();
     }
 
     // -- What goes out ---------------------------------------------------------------------
@@ -254,13 +259,13 @@ impl Shared {
         self.notify();
     }
 
-    pub(crate) fn frame(&self, slot: &Slot, kind: Kind) -> Frame {
+    pub(crate) fn frame(&self, slot: &StreamSlot, kind: Kind) -> Frame {
         let method = Bytes::copy_from_slice(slot.method.as_bytes());
         Frame::new(kind, slot.id, slot.protocol, method)
     }
 
     /// Writes the Header of a response, unless it was written (server).
-    pub(crate) fn head(&self, slot: &Slot, head: &ResponseHead) {
+    pub(crate) fn head(&self, slot: &StreamSlot, head: &ResponseHead) {
         if slot.inner.borrow_mut().state.send_head() {
             let mut frame = self.frame(slot, Kind::Header);
             frame.info = metadata::response_info(head, &slot.method);
@@ -272,7 +277,7 @@ impl Shared {
     }
 
     /// Tells the caller the end (server).
-    pub(crate) fn finish(&self, slot: &Rc<Slot>, end: &End, node: &str) {
+    pub(crate) fn finish(&self, slot: &Rc<StreamSlot>, end: &End, node: &str) {
         if slot.inner.borrow().state.is_closed() {
             return;
         }
@@ -284,7 +289,7 @@ impl Shared {
     }
 
     /// Tells the callee that nobody wants the stream any more (client).
-    pub(crate) fn cancel(&self, slot: &Rc<Slot>, cancel: &Cancel) {
+    pub(crate) fn cancel(&self, slot: &Rc<StreamSlot>, cancel: &Cancel) {
         if slot.inner.borrow().state.is_closed() {
             return;
         }
@@ -293,7 +298,7 @@ impl Shared {
         self.terminal(slot, terminal);
     }
 
-    fn terminal(&self, slot: &Rc<Slot>, terminal: Terminal) {
+    fn terminal(&self, slot: &Rc<StreamSlot>, terminal: Terminal) {
         if slot.inner.borrow_mut().state.send_terminal() {
             let kind = match terminal.kind {
                 TerminalKind::Trailer => Kind::Trailer,
@@ -307,7 +312,7 @@ impl Shared {
         self.forget(slot);
     }
 
-    fn context<'a>(&self, slot: &'a Slot, node: &'a str) -> EndContext<'a> {
+    fn context<'a>(&self, slot: &'a StreamSlot, node: &'a str) -> EndContext<'a> {
         EndContext {
             node,
             method: &slot.method,
@@ -318,11 +323,16 @@ impl Shared {
 
     // -- What a half does ------------------------------------------------------------------
 
-    pub(crate) fn poll_recv(&self, slot: &Slot, cx: &Context<'_>) -> Poll<Received> {
+    pub(crate) fn poll_recv(&self, slot: &StreamSlot, cx: &Context<'_>) -> Poll<Received> {
         slot.inner.borrow_mut().poll_recv(cx)
     }
 
-    pub(crate) fn poll_send(&self, slot: &Rc<Slot>, cx: &Context<'_>, run: &mut Run) -> Poll<()> {
+    pub(crate) fn poll_send(
+        &self,
+        slot: &Rc<StreamSlot>,
+        cx: &Context<'_>,
+        run: &mut MessageBatch,
+    ) -> Poll<()> {
         if run.is_empty() {
             return Poll::Ready(());
         }
@@ -398,12 +408,12 @@ impl Shared {
         }
     }
 
-    pub(crate) fn release(&self, slot: &Slot, bytes: usize) {
+    pub(crate) fn release(&self, slot: &StreamSlot, bytes: usize) {
         self.credit(&mut slot.inner.borrow_mut(), bytes);
     }
 
     /// A half is gone: nothing of it stays charged.
-    pub(crate) fn half_dropped(&self, slot: &Slot) {
+    pub(crate) fn half_dropped(&self, slot: &StreamSlot) {
         {
             let mut inner = slot.inner.borrow_mut();
             inner.run.clear();
@@ -416,7 +426,7 @@ impl Shared {
         self.owe(-(slot.cost() as isize));
         self.halves.set(self.halves.get().saturating_sub(1));
         if self.halves.get() == 0 {
-            self.settle();
+            self.settle_budget();
         }
     }
 
@@ -446,11 +456,11 @@ impl Shared {
         self.unsettled.set(owed);
         let budget = &self.config.budget;
         if owed.unsigned_abs() >= (budget.limit() / 64).min(16 * 1024) || self.paused.get() {
-            self.settle();
+            self.settle_budget();
         }
     }
 
-    pub(crate) fn settle(&self) {
+    pub(crate) fn settle_budget(&self) {
         let owed = self.unsettled.take();
         match usize::try_from(owed) {
             Ok(charge) => self.config.budget.charge(charge),
@@ -459,16 +469,16 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for SharedConnection {
     fn drop(&mut self) {
-        self.settle();
+        self.settle_budget();
     }
 }
 
 /// What this hop tells of a stream whose half was dropped before its end.
-pub(crate) fn dropped() -> HopEnd {
-    HopEnd {
-        kind: HopKind::Panic,
+pub(crate) fn dropped() -> LocalEnd {
+    LocalEnd {
+        kind: LocalEndKind::Panic,
         text: "the stream's task is gone".to_owned(),
     }
 }

@@ -4,12 +4,12 @@
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
 
-use crate::stream::{End, Received, ResponseHead, Run};
+use crate::stream::{End, MessageBatch, Received, ResponseHead};
 use crate::wire::ttheader::state::State;
 
-/// Shared by the connection's table and the stream's half.
+/// SharedConnection by the connection's table and the stream's half.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct StreamSlot {
     pub(crate) id: i32,
     /// The protocol id that its frames carry.
     pub(crate) protocol: u8,
@@ -23,7 +23,7 @@ pub(crate) struct Slot {
 pub(crate) struct Inner {
     pub(crate) state: State,
     /// Messages that wait to be taken.
-    pub(crate) run: Run,
+    pub(crate) run: MessageBatch,
     pub(crate) head: Option<Box<ResponseHead>>,
     pub(crate) half_close: bool,
     pub(crate) end: Option<Box<End>>,
@@ -43,7 +43,7 @@ pub(crate) struct Inner {
     send_waker: Option<Waker>,
 }
 
-impl Slot {
+impl StreamSlot {
     pub(crate) fn new(
         id: i32,
         protocol: u8,
@@ -58,7 +58,7 @@ impl Slot {
             template,
             inner: RefCell::new(Inner {
                 state,
-                run: Run::new(),
+                run: MessageBatch::new(),
                 head: None,
                 half_close: false,
                 end: None,
@@ -75,7 +75,7 @@ impl Slot {
     }
 }
 
-impl Slot {
+impl StreamSlot {
     /// Roughly the memory that a stream takes before any message.
     pub(crate) fn cost(&self) -> usize {
         size_of::<Self>() + self.template.len() + self.method.len()

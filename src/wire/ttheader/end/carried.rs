@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::{own_status_beside, status_exception, status_of_own, status_prefix};
 use crate::stream::{
-    Business, Cancel, CancelSignal, Class, Code, Cut, End, Entry, Exception, Failure, HopEnd,
-    HopKind, Part, Processed, Reason, Status, UNKNOWN_METHOD, code,
+    Business, Cancel, CancelSignal, Class, Code, Cut, End, Entry, Exception, Failure, LocalEnd,
+    LocalEndKind, Part, Processed, Reason, Status, UNKNOWN_METHOD, code,
 };
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{keys, metadata};
@@ -22,7 +22,7 @@ const MAX_STRINGS: usize = 192 * 1024;
 pub(super) struct Carried {
     status: Option<u32>,
     details: Option<Bytes>,
-    end: Option<HopKind>,
+    end: Option<LocalEndKind>,
     /// Whether the callee may have processed the call. Nothing native beside it can contradict.
     pub(super) processed: Option<Processed>,
     /// What a hop before has cut.
@@ -40,7 +40,7 @@ impl Carried {
                 .string(keys::CARRIED_DETAILS)
                 .and_then(|raw| STANDARD_NO_PAD.decode(raw).ok())
                 .map(Bytes::from),
-            end: text(keys::CARRIED_END).and_then(HopKind::from_name),
+            end: text(keys::CARRIED_END).and_then(LocalEndKind::from_name),
             processed: text(keys::CARRIED_PROCESSED).and_then(Processed::from_name),
             cut: text(keys::CUT).map(Cut::parse).unwrap_or_default(),
         }
@@ -65,7 +65,7 @@ impl Carried {
                 .text
                 .strip_prefix(&status_prefix(status_of_own(kind)))
         {
-            let hop = HopEnd {
+            let hop = LocalEnd {
                 kind,
                 text: text.to_owned(),
             };
@@ -116,7 +116,7 @@ impl Carried {
 
 /// The status number `code` beside `cause`, if an own end of another hop has both.
 fn own_status(cause: i32, code: u32) -> Option<Status> {
-    HopKind::ALL
+    LocalEndKind::ALL
         .into_iter()
         .filter(|kind| kind.cause() == cause)
         .find_map(|kind| own_status_beside(kind).filter(|status| status.code == code))

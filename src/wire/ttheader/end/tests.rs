@@ -35,13 +35,13 @@ fn read(terminal: &Terminal) -> End {
     };
     match terminal.kind {
         TerminalKind::Trailer => from_trailer(&info, &terminal.payload),
-        TerminalKind::Rst => from_rst(Party::Callee, &info, &terminal.payload),
+        TerminalKind::Rst => from_rst(Initiator::Callee, &info, &terminal.payload),
     }
 }
 
 #[test]
 fn a_rst_without_payload_reads_as_kitex_reads_it() {
-    let end = from_rst(Party::Callee, &Info::default(), &Bytes::new());
+    let end = from_rst(Initiator::Callee, &Info::default(), &Bytes::new());
     let Reason::Canceled(cancel) = end.reason else {
         panic!("{end:?}")
     };
@@ -95,7 +95,7 @@ fn a_callers_trailer_is_a_half_close_or_a_cancel() {
 
 #[test]
 fn the_hops_own_ends_cross_to_another_ripcord() {
-    for kind in HopKind::ALL {
+    for kind in LocalEndKind::ALL {
         let end = End::hop(kind, "why");
         let terminal = to_caller(&end, &ctx());
         let crossed = read(&terminal);
@@ -133,7 +133,7 @@ fn forged_fields_do_not_count() {
     let end = from_trailer(&info(&[("ripcord-end", "unreachable")]), &payload);
     assert!(matches!(end.reason, Reason::Failed(Failure::Exception(_))));
     let rst = exception::encode("Chat", 1, 12007, "x");
-    let end = from_rst(Party::Callee, &info(&[("ripcord-status", "1")]), &rst);
+    let end = from_rst(Initiator::Callee, &info(&[("ripcord-status", "1")]), &rst);
     assert!(matches!(end.reason, Reason::Canceled(c) if c.status.is_none()));
 }
 

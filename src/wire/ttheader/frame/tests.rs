@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: FrameLimits = FrameLimits {
     header: 4096,
     message: 100_000,
     control: 5000,
@@ -21,7 +21,7 @@ fn frame(kind: Kind, id: i32, payload: Vec<u8>) -> Frame {
 fn drain(decoder: &mut Decoder, found: &mut Vec<(Event, Option<Bytes>)>) {
     while let Some(event) = decoder.next_event().unwrap() {
         let payload = matches!(event, Event::Data { .. }).then(|| {
-            let mut run = Run::new();
+            let mut run = MessageBatch::new();
             let pinned = decoder.take_data(&mut run);
             let mut all = BytesMut::new();
             let message = run
@@ -152,7 +152,7 @@ proptest! {
             feed(&mut decoder, &[0, 0, 2, 0, 0x10, 0, 0, 2]);
         }
         feed(&mut decoder, &bytes);
-        let mut run = Run::new();
+        let mut run = MessageBatch::new();
         while let Ok(Some(event)) = decoder.next_event() {
             if let Event::Data { .. } = event {
                 decoder.take_data(&mut run);
@@ -207,7 +207,7 @@ fn data_that_is_not_taken_is_skipped() {
 
 #[test]
 fn announcing_a_large_frame_takes_little() {
-    let limits = Limits {
+    let limits = FrameLimits {
         message: 64 << 20,
         ..LIMITS
     };

@@ -19,7 +19,7 @@ pub(crate) const MAX_VALUE: usize = u16::MAX as usize;
 
 /// Which way the strings go: only a request's are metainfo, a response's are seen raw.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum HeadersOf {
     /// A request's Header.
     Request,
     /// A response's Header or Trailer.
@@ -27,10 +27,10 @@ pub(crate) enum Place {
 }
 
 /// Strings to entries, without those that mean something else.
-pub(super) fn read(strings: &[(Bytes, Bytes)], place: Place, out: &mut Metadata) {
+pub(super) fn read(strings: &[(Bytes, Bytes)], place: HeadersOf, out: &mut Metadata) {
     for (key, value) in strings {
         let scoped = |prefix: &[u8]| {
-            (place == Place::Request && key.starts_with(prefix)).then_some(prefix.len())
+            (place == HeadersOf::Request && key.starts_with(prefix)).then_some(prefix.len())
         };
         let (scope, prefix) = if let Some(n) = scoped(keys::PREFIX_PERSIST) {
             (Scope::Persist, n)
@@ -42,7 +42,7 @@ pub(super) fn read(strings: &[(Bytes, Bytes)], place: Place, out: &mut Metadata)
         if scope == Scope::Plain {
             // What only the proxy reads (`ripcord-int-N`, ...) stays in a request.
             let ours = keys::starts_with_no_case(key, keys::PREFIX_RIPCORD);
-            let kept = ours && place == Place::Request && !is_carried(key);
+            let kept = ours && place == HeadersOf::Request && !is_carried(key);
             if (!kept && keys::is_reserved(key)) || is_hop_only(key) {
                 continue;
             }
@@ -55,13 +55,16 @@ pub(super) fn read(strings: &[(Bytes, Bytes)], place: Place, out: &mut Metadata)
 
 /// Entries to strings: repeated keys joined with commas, since a Kitex peer reads a map. Whether
 /// the strings say all of it.
-pub(crate) fn write(metadata: &Metadata, place: Place, out: &mut Vec<(Bytes, Bytes)>) -> bool {
+pub(crate) fn write(metadata: &Metadata, place: HeadersOf, out: &mut Vec<(Bytes, Bytes)>) -> bool {
     let mut exact = true;
     let mut rows: Vec<(Bytes, Vec<Bytes>)> = Vec::with_capacity(metadata.len());
     // Keys come from peers, so not a hash that they can aim at; most heads need none at all.
     let mut index: HashMap<Bytes, usize> = HashMap::new();
     for entry in metadata {
-        if place == Place::Request && entry.scope == Scope::Plain && int_key(&entry.key).is_some() {
+        if place == HeadersOf::Request
+            && entry.scope == Scope::Plain
+            && int_key(&entry.key).is_some()
+        {
             // Read back before the strings.
             exact &= rows.is_empty() && entry.value.len() <= MAX_VALUE;
             continue;
@@ -128,11 +131,11 @@ fn join(values: Vec<Bytes>) -> Bytes {
 }
 
 /// The key under which an entry is written, if it may be.
-fn string_key(entry: &Entry, place: Place) -> Option<Bytes> {
+fn string_key(entry: &Entry, place: HeadersOf) -> Option<Bytes> {
     match entry.scope {
         Scope::Plain => {
             let ours = keys::starts_with_no_case(&entry.key, keys::PREFIX_RIPCORD);
-            let kept = ours && place == Place::Request && !is_carried(&entry.key);
+            let kept = ours && place == HeadersOf::Request && !is_carried(&entry.key);
             (kept || !(keys::is_reserved(&entry.key) || is_hop_only(&entry.key)))
                 .then(|| entry.key.clone())
         }
@@ -143,23 +146,24 @@ fn string_key(entry: &Entry, place: Place) -> Option<Bytes> {
 }
 
 /// Whether [`read`] makes the same entry of what [`string_key`] makes of it.
-fn keeps_its_meaning(entry: &Entry, place: Place) -> bool {
+fn keeps_its_meaning(entry: &Entry, place: HeadersOf) -> bool {
     match (entry.scope, place) {
-        (Scope::Plain, Place::Request) => {
+        (Scope::Plain, HeadersOf::Request) => {
             !entry.key.starts_with(keys::PREFIX_PERSIST)
                 && !entry.key.starts_with(keys::PREFIX_TRANSIT)
         }
-        (Scope::Plain, Place::Response) | (Scope::Transit | Scope::Persist, Place::Request) => true,
-        (Scope::Transit | Scope::Persist, Place::Response) => false,
+        (Scope::Plain, HeadersOf::Response)
+        | (Scope::Transit | Scope::Persist, HeadersOf::Request) => true,
+        (Scope::Transit | Scope::Persist, HeadersOf::Response) => false,
     }
 }
 
 /// What a peer reads of `metadata` when it has only the strings.
-pub(crate) fn rendered(metadata: &Metadata, place: Place) -> Metadata {
+pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     let mut strings = Vec::with_capacity(metadata.len());
     write(metadata, place, &mut strings);
     let mut out = Metadata::with_capacity(strings.len());
-    if place == Place::Request {
+    if place == HeadersOf::Request {
         for entry in metadata {
             if entry.scope == Scope::Plain
                 && int_key(&entry.key).is_some()
@@ -189,7 +193,7 @@ fn is_hop_only(key: &[u8]) -> bool {
 }
 
 /// Writes the entries, and their pack where the strings do not say all of it.
-pub(super) fn write_exact(metadata: &Metadata, place: Place, out: &mut Vec<(Bytes, Bytes)>) {
+pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, out: &mut Vec<(Bytes, Bytes)>) {
     if !write(metadata, place, out)
         && let Some(pack) = pack(metadata)
     {
@@ -198,7 +202,7 @@ pub(super) fn write_exact(metadata: &Metadata, place: Place, out: &mut Vec<(Byte
 }
 
 /// `native`, or the carried entries that render to it.
-pub(super) fn exact(info: &Info, native: Metadata, place: Place) -> Metadata {
+pub(super) fn exact(info: &Info, native: Metadata, place: HeadersOf) -> Metadata {
     match unpacked(info) {
         Some(packed) => {
             let beside = rendered(&packed, place);

@@ -80,11 +80,11 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
             requests.send_request(request, false).unwrap()
         };
         let (_answer, mut stream) = open("/S/M", Some(7)).await;
-        let (_, mut notes) = open(CONTROL, None).await;
+        let (_, mut details) = open(CONTROL, None).await;
         let (second, _) = open(CONTROL, None).await;
         let refused = second.await.unwrap();
         assert_eq!(refused.headers()["grpc-status"], "8");
-        let note = |stream, code, text: &str| Note {
+        let detail = |stream, code, text: &str| CancelDetail {
             stream,
             cause: Cause {
                 code,
@@ -92,38 +92,38 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
             },
             path: Path::parse("forged"),
         };
-        // Not a note; other streams; a code that is not the reset's.
-        notes
+        // Not a detail; other streams; a code that is not the reset's.
+        details
             .send_data(Bytes::from_static(b"\0\0\0\0\x03abc"), false)
             .unwrap();
         for other in 1000..9000 {
-            notes
-                .send_data(note(other, 12007, &"x".repeat(300)).encode(), false)
+            details
+                .send_data(detail(other, 12007, &"x".repeat(300)).encode(), false)
                 .unwrap();
         }
-        notes
-            .send_data(note(7, 12015, "no").encode(), false)
+        details
+            .send_data(detail(7, 12015, "no").encode(), false)
             .unwrap();
         let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
         // Of streams that do not live nothing is kept.
-        while theirs.notes().held().0 == 0 {
+        while theirs.details().held().0 == 0 {
             tokio::task::yield_now().await;
         }
-        assert!(theirs.notes().held().1 < 1024);
+        assert!(theirs.details().held().1 < 1024);
         stream.send_reset(12007.into());
         let (code, _, path) = heard(&mut theirs).await;
         assert_eq!((code, path.as_str()), (12007, "non-ttstream path"));
         // What is too large ends the control stream alone.
-        notes
+        details
             .send_data(Bytes::from_static(b"\0\xff\xff\xff\xff"), false)
             .unwrap();
         let (_answer, mut stream) = open("/S/M", Some(8)).await;
-        std::future::poll_fn(|cx| notes.poll_reset(cx))
+        std::future::poll_fn(|cx| details.poll_reset(cx))
             .await
             .unwrap();
-        let (_, mut notes) = open(CONTROL, None).await;
-        notes
-            .send_data(note(8, 12007, "honest").encode(), false)
+        let (_, mut details) = open(CONTROL, None).await;
+        details
+            .send_data(detail(8, 12007, "honest").encode(), false)
             .unwrap();
         stream.send_reset(12007.into());
         while streams.borrow().is_empty() {
@@ -134,22 +134,22 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
         assert_eq!(heard(&mut theirs).await, said);
         // What an ended control stream said holds nothing of the next one's.
         let (_answer, mut stream) = open("/S/M", Some(9)).await;
-        notes
-            .send_data(note(9, 12007, "before").encode(), true)
+        details
+            .send_data(detail(9, 12007, "before").encode(), true)
             .unwrap();
         let next = loop {
-            let (answer, mut notes) = open(CONTROL, None).await;
-            let begun = notes.send_data(Bytes::from_static(b"\0\0\0\x01\0begun"), false);
+            let (answer, mut details) = open(CONTROL, None).await;
+            let begun = details.send_data(Bytes::from_static(b"\0\0\0\x01\0begun"), false);
             let served = tokio::time::timeout(Duration::from_secs(1), answer);
             if begun.is_ok() && served.await.is_err() {
-                break notes;
+                break details;
             }
         };
         stream.send_reset(12007.into());
         let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
         let said = (12007, "before".to_owned(), "forged".to_owned());
         assert_eq!(heard(&mut theirs).await, said);
-        assert_eq!(theirs.notes().held(), (0, 0));
+        assert_eq!(theirs.details().held(), (0, 0));
         drop(next);
     });
 }

@@ -21,7 +21,7 @@ async fn slow_stream_alone_is_ended() {
         assert_eq!(got.len(), 5 + 7);
         assert_eq!(start.elapsed().as_millis() / 10, 100, "after slow_grace");
         let slow_end = end(&mut slow).await;
-        assert_eq!(hop_kind(&slow_end), HopKind::SlowReceiver);
+        assert_eq!(hop_kind(&slow_end), LocalEndKind::SlowReceiver);
         slow.finish(&slow_end, "hop");
         let told = server.peer.expect(Kind::Rst, 2).await;
         assert_eq!(type_of(&told), 12011);
@@ -76,7 +76,7 @@ async fn fill(peer: &mut Peer, id: i32, payload: &[u8], most: usize) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sabotage_budget_reading_stops_when_nobody_takes() {
+async fn reading_stops_when_nobody_takes() {
     for (payload, stream, connection, process) in [
         (1000, 64 << 10, usize::MAX, usize::MAX / 2),
         (1000, usize::MAX, 64 << 10, usize::MAX / 2),
@@ -155,7 +155,7 @@ async fn oversized_message_ends_its_stream_only() {
         let (_, got) = tokio::join!(write, messages(&mut other));
         assert_eq!(got.len(), 6);
         let own = end(&mut stream).await;
-        assert_eq!(hop_kind(&own), HopKind::MessageTooLarge);
+        assert_eq!(hop_kind(&own), LocalEndKind::MessageTooLarge);
         stream.finish(&own, "hop");
         assert_eq!(type_of(&server.peer.expect(Kind::Rst, 1).await), 12011);
         assert_eq!(read(&server.counters.oversized_messages), 1);
@@ -191,7 +191,7 @@ async fn a_peer_that_does_not_read_is_closed_after_the_grace() {
         let mut server = Server::with_pipe(config(), 1024);
         let mut one = server.open(1).await;
         let mut two = server.open(2).await;
-        let mut run = Run::new();
+        let mut run = MessageBatch::new();
         run.push_message(false, Bytes::from(vec![0; 200_000]));
         run.push_message(false, Bytes::from(vec![0; 200_000]));
         // The first message fills the queue, the second waits.
@@ -265,7 +265,7 @@ async fn a_full_process_ends_the_largest_holder() {
         assert!(filled < 300);
         tokio::time::sleep(Duration::from_secs(2)).await;
         let own = end(&mut large).await;
-        assert_eq!(hop_kind(&own), HopKind::SlowReceiver);
+        assert_eq!(hop_kind(&own), LocalEndKind::SlowReceiver);
         assert!(!server.budget.is_over());
         assert_eq!(messages(&mut small).await.len(), 1005);
         drop((small, large));

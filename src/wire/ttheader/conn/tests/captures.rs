@@ -140,7 +140,7 @@ async fn captured_callees_are_understood() {
                     Reason::Complete
                     | Reason::Failed(Failure::Exception(_) | Failure::Business(_)) => true,
                     Reason::Hop(hop) => {
-                        assert_eq!(hop.kind, HopKind::BackendLost, "{name}");
+                        assert_eq!(hop.kind, LocalEndKind::BackendLost, "{name}");
                         false
                     }
                     Reason::Canceled(_) | Reason::Failed(Failure::Status(_)) => {

@@ -1,7 +1,7 @@
 //! The client role of a connection against scripted frames, in memory. Knows no bridge.
 
 use super::*;
-use crate::stream::{Cancel, Cause, Class, Outbound, Party, Path};
+use crate::stream::{Cancel, Cause, Class, Initiator, Outbound, Path};
 
 fn cancel() -> Cancel {
     let mut path = Path::from_origin("A");
@@ -84,7 +84,7 @@ async fn a_trailer_without_a_header_is_an_end() {
             other => panic!("{other:?}"),
         }
         let end = end(&mut stream).await;
-        assert_eq!(end.by, Party::Callee);
+        assert_eq!(end.by, Initiator::Callee);
         assert!(matches!(end.reason, Reason::Failed(_)));
         // What a Kitex caller sends then.
         let owed = side.peer.expect(Kind::Trailer, 1).await;
@@ -184,7 +184,7 @@ async fn a_lost_callee_ends_every_stream() {
         side.peer.send(&[data(1, b"before")]).await;
         drop(side.peer);
         assert_eq!(all(&mut messages(&mut stream).await), ["before"]);
-        assert_eq!(hop_kind(&end(&mut stream).await), HopKind::BackendLost);
+        assert_eq!(hop_kind(&end(&mut stream).await), LocalEndKind::BackendLost);
         assert!(side.client.open(&request()).is_err());
         side.done.await.unwrap();
         drop(stream);
@@ -212,12 +212,12 @@ async fn faults_end_their_stream_and_the_callee_hears_it() {
         assert_eq!(type_of(&side.peer.expect(Kind::Rst, 1).await), 12002);
         assert_eq!(type_of(&side.peer.expect(Kind::Rst, 2).await), 12004);
         assert!(matches!(recv(&mut one).await, Received::Head(_)));
-        assert_eq!(hop_kind(&end(&mut one).await), HopKind::Undecodable);
-        assert_eq!(hop_kind(&end(&mut two).await), HopKind::Undecodable);
+        assert_eq!(hop_kind(&end(&mut one).await), LocalEndKind::Undecodable);
+        assert_eq!(hop_kind(&end(&mut two).await), LocalEndKind::Undecodable);
         assert_eq!(read(&side.counters.bad_frames), 2);
 
         side.peer.io.write_all(&[0; 100]).await.unwrap();
-        assert_eq!(hop_kind(&end(&mut three).await), HopKind::Undecodable);
+        assert_eq!(hop_kind(&end(&mut three).await), LocalEndKind::Undecodable);
         assert_eq!(type_of(&side.peer.expect(Kind::Rst, 3).await), 12004);
         assert_eq!(side.peer.recv().await, None);
         drop((one, two, three));
@@ -265,7 +265,7 @@ async fn a_stream_opened_beside_a_slow_one_starts_the_grace() {
         side.peer.send(&[data(2, b"x")]).await;
         assert_eq!(messages(&mut other).await.len(), 6);
         assert_eq!(start.elapsed().as_secs(), 1);
-        assert_eq!(hop_kind(&end(&mut slow).await), HopKind::SlowReceiver);
+        assert_eq!(hop_kind(&end(&mut slow).await), LocalEndKind::SlowReceiver);
         assert_eq!(type_of(&side.peer.expect(Kind::Rst, 1).await), 12011);
         drop((slow, other));
         side.finish().await;

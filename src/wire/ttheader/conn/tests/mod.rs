@@ -18,10 +18,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::net::budget::Budget;
-use crate::stream::{End, Half, HopKind, Reason, Received, RequestHead, Run};
+use crate::stream::{End, Half, LocalEndKind, MessageBatch, Reason, Received, RequestHead};
 use crate::wire::ttheader::client::Client;
 use crate::wire::ttheader::exception;
-use crate::wire::ttheader::frame::{Decoder, Event, Frame, Kind, Limits};
+use crate::wire::ttheader::frame::{Decoder, Event, Frame, FrameLimits, Kind};
 use crate::wire::ttheader::server::{ServerHandle, ServerStream, serve};
 use crate::wire::ttheader::{ConnConfig, Counters};
 
@@ -33,7 +33,7 @@ struct Peer {
 
 impl Peer {
     fn new(io: DuplexStream) -> Self {
-        let limits = Limits {
+        let limits = FrameLimits {
             header: 1 << 18,
             message: 1 << 26,
             control: 1 << 20,
@@ -58,7 +58,7 @@ impl Peer {
             match self.decoder.next_event().unwrap() {
                 Some(Event::Frame(frame)) => return Some(frame),
                 Some(Event::Data { stream_id, .. }) => {
-                    let mut run = Run::new();
+                    let mut run = MessageBatch::new();
                     self.decoder.take_data(&mut run);
                     return Some(data(stream_id, &all(&mut run)[0]));
                 }
@@ -116,7 +116,7 @@ fn text_of(frame: &Frame) -> String {
     exception::decode(&frame.payload).unwrap().exception.text
 }
 
-fn all(run: &mut Run) -> Vec<Bytes> {
+fn all(run: &mut MessageBatch) -> Vec<Bytes> {
     let mut messages = Vec::new();
     loop {
         let mut one = BytesMut::new();
@@ -131,7 +131,7 @@ async fn recv(half: &mut impl Half) -> Received {
     poll_fn(|cx| half.poll_recv(cx)).await
 }
 
-async fn messages(half: &mut impl Half) -> Run {
+async fn messages(half: &mut impl Half) -> MessageBatch {
     match recv(half).await {
         Received::Messages(run) => run,
         other => panic!("{other:?}"),
@@ -157,7 +157,7 @@ fn cause(end: &End) -> i32 {
     }
 }
 
-fn hop_kind(end: &End) -> HopKind {
+fn hop_kind(end: &End) -> LocalEndKind {
     match &end.reason {
         Reason::Hop(hop) => hop.kind,
         other => panic!("{other:?}"),
@@ -165,7 +165,7 @@ fn hop_kind(end: &End) -> HopKind {
 }
 
 async fn send(half: &mut impl Half, payloads: &[&[u8]]) {
-    let mut run = Run::new();
+    let mut run = MessageBatch::new();
     for payload in payloads {
         run.push_message(false, Bytes::copy_from_slice(payload));
     }

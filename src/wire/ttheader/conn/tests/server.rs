@@ -1,7 +1,7 @@
 //! The server role of a connection against scripted frames, in memory. Knows no bridge.
 
 use super::*;
-use crate::stream::{Inbound, Party, ResponseHead};
+use crate::stream::{Inbound, Initiator, ResponseHead};
 
 #[tokio::test(start_paused = true)]
 async fn one_stream_there_and_back() {
@@ -90,7 +90,7 @@ async fn a_second_header_from_the_caller_ends_its_stream_only() {
         let mut stream = server.open(1).await;
         server.peer.send(&[frame(Kind::Header, 1)]).await;
         let end = end(&mut stream).await;
-        assert_eq!(hop_kind(&end), HopKind::BadRequest);
+        assert_eq!(hop_kind(&end), LocalEndKind::BadRequest);
         stream.finish(&end, "hop");
         let told = server.peer.recv().await.unwrap();
         assert_eq!(told.stream_id, 1);
@@ -112,7 +112,7 @@ async fn rst_is_not_answered() {
             .send(&[data(1, b"lost"), with_exception(Kind::Rst, 1, 12007, "bye")])
             .await;
         let end = end(&mut stream).await;
-        assert_eq!((end.by, cause(&end)), (Party::Caller, 12007));
+        assert_eq!((end.by, cause(&end)), (Initiator::Caller, 12007));
         send(&mut stream, &[b"late"]).await;
         stream.finish(&end, "hop");
         drop(stream);
@@ -190,7 +190,7 @@ async fn a_caller_that_gives_up_by_trailer() {
             .send(&[with_exception(Kind::Trailer, 1, 6, "gave up")])
             .await;
         let end = end(&mut stream).await;
-        assert_eq!((end.by, cause(&end)), (Party::Caller, 6));
+        assert_eq!((end.by, cause(&end)), (Initiator::Caller, 6));
         drop(stream);
         assert!(server.peer.is_silent().await);
         server.finish().await;
@@ -257,7 +257,7 @@ async fn a_lost_framing_ends_every_stream_and_flushes() {
             .unwrap();
         for stream in [&mut one, &mut two] {
             let own = end(stream).await;
-            assert_eq!(hop_kind(&own), HopKind::BadRequest);
+            assert_eq!(hop_kind(&own), LocalEndKind::BadRequest);
             stream.finish(&own, "hop");
         }
         assert_eq!(type_of(&server.peer.expect(Kind::Rst, 1).await), 12004);

@@ -44,7 +44,7 @@ async fn call(
     mut stream: crate::wire::ttheader::client::ClientStream,
     script: Script,
 ) -> Option<End> {
-    let mut run = Run::new();
+    let mut run = MessageBatch::new();
     for size in &script.sizes {
         run.push_message(false, vec![7; *size].into());
     }
@@ -98,7 +98,7 @@ async fn call(
 
 /// Echoes until the half-close, or leaves after so many messages.
 async fn echo(mut stream: ServerStream, leave: Leave) {
-    let mut run = Run::new();
+    let mut run = MessageBatch::new();
     let mut half_closed = false;
     let mut seen = 0;
     let end = poll_fn(|cx| {
@@ -108,7 +108,7 @@ async fn echo(mut stream: ServerStream, leave: Leave) {
             stream.release(before - run.len());
             match leave {
                 Leave::CalleeFails(at) if seen >= at => {
-                    return Poll::Ready(Some(End::hop(HopKind::Deadline, "enough")));
+                    return Poll::Ready(Some(End::hop(LocalEndKind::Deadline, "enough")));
                 }
                 Leave::CalleeDrops(at) if seen >= at => return Poll::Ready(None),
                 _ if sent && half_closed => {

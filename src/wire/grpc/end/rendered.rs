@@ -1,4 +1,4 @@
-//! The gRPC face of a reason: its status, text, details and business fields, before they become
+//! A reason as gRPC renders it: its status, text, details and business fields, before they become
 //! headers. One function renders it, so that what was received can be compared with what would
 //! have been rendered.
 
@@ -15,14 +15,14 @@ use crate::wire::grpc::status::{ErrorInfo, encode_details};
 
 /// What of an end a gRPC peer sees, its trailers apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Face {
+pub(super) struct RenderedStatus {
     /// Status, text and details.
     pub(super) status: Status,
     /// `biz-status`, and `biz-extra` in printable ASCII.
     pub(super) biz: Option<(i32, Option<String>)>,
 }
 
-impl Face {
+impl RenderedStatus {
     pub(super) fn of(reason: &Reason, node: &str) -> Self {
         match reason {
             Reason::Complete => Self::plain(Status {
@@ -102,7 +102,7 @@ impl Face {
         Self { status, biz: None }
     }
 
-    /// Whether `seen` is this face, but for details that `trailers` say were cut.
+    /// Whether `seen` is this rendering, but for details that `trailers` say were cut.
     pub(super) fn matches(&self, seen: &Self, trailers: &HeaderMap) -> bool {
         self.biz == seen.biz
             && self.status.code == seen.status.code

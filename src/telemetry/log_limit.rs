@@ -54,9 +54,9 @@ enum Line {
 }
 
 /// The windows of all kinds that had a line lately.
-struct Floods(Vec<Window>);
+struct LogLimiter(Vec<Window>);
 
-impl Floods {
+impl LogLimiter {
     fn line(&mut self, kind: &Kind, now: Instant) -> Line {
         let Some(window) = self.0.iter_mut().find(|w| w.kind == *kind) else {
             if self.0.len() >= KEPT {
@@ -93,10 +93,10 @@ impl Floods {
     }
 }
 
-static FLOODS: Mutex<Floods> = Mutex::new(Floods(Vec::new()));
+static LIMITER: Mutex<LogLimiter> = Mutex::new(LogLimiter(Vec::new()));
 
-fn floods() -> std::sync::MutexGuard<'static, Floods> {
-    FLOODS.lock().unwrap_or_else(PoisonError::into_inner)
+fn limiter() -> std::sync::MutexGuard<'static, LogLimiter> {
+    LIMITER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a line may be written. `of` is the configured name of what it happened to, `what` tells
@@ -112,7 +112,7 @@ pub(crate) fn admits(
         of: Arc::clone(of),
         what: what.into(),
     };
-    let line = floods().line(&kind, Instant::now());
+    let line = limiter().line(&kind, Instant::now());
     match line {
         Line::Written { more } => {
             tell(&kind, more);
@@ -132,15 +132,15 @@ fn tell_later(kind: Kind, at: Instant) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
             tokio::time::sleep_until(at.into()).await;
-            let more = floods().take(&kind, Instant::now());
+            let more = limiter().take(&kind, Instant::now());
             tell(&kind, more);
         });
     }
 }
 
 /// Tells what is not told yet, as the process ends.
-pub(crate) fn tell_rest() {
-    let rest = std::mem::take(&mut floods().0);
+pub(crate) fn flush() {
+    let rest = std::mem::take(&mut limiter().0);
     for window in rest {
         tell(&window.kind, window.held);
     }
@@ -165,61 +165,61 @@ mod tests {
         }
     }
 
-    fn written(floods: &mut Floods, kind: &Kind, now: Instant, lines: usize) -> usize {
+    fn written(limiter: &mut LogLimiter, kind: &Kind, now: Instant, lines: usize) -> usize {
         (0..lines)
-            .filter(|_| matches!(floods.line(kind, now), Line::Written { .. }))
+            .filter(|_| matches!(limiter.line(kind, now), Line::Written { .. }))
             .count()
     }
 
     #[test]
     fn the_first_few_of_a_second_are_written_and_the_rest_is_told_once() {
-        let (mut floods, a) = (Floods(Vec::new()), kind("in", "HTTP/1"));
+        let (mut limiter, a) = (LogLimiter(Vec::new()), kind("in", "HTTP/1"));
         let start = Instant::now();
-        assert_eq!(written(&mut floods, &a, start, 5), 5);
+        assert_eq!(written(&mut limiter, &a, start, 5), 5);
         let at = start + WINDOW;
         let late = start + Duration::from_millis(999);
-        let first = floods.line(&a, start);
+        let first = limiter.line(&a, start);
         assert_eq!(first, Line::Held { tell_at: Some(at) });
-        assert_eq!(floods.line(&a, late), Line::Held { tell_at: None });
-        assert_eq!(floods.take(&a, late), 0, "its window is open");
-        assert_eq!(floods.take(&a, at), 2);
-        assert_eq!(floods.take(&a, at), 0, "they are told once");
-        assert_eq!(written(&mut floods, &a, at, 9), 5);
+        assert_eq!(limiter.line(&a, late), Line::Held { tell_at: None });
+        assert_eq!(limiter.take(&a, late), 0, "its window is open");
+        assert_eq!(limiter.take(&a, at), 2);
+        assert_eq!(limiter.take(&a, at), 0, "they are told once");
+        assert_eq!(written(&mut limiter, &a, at, 9), 5);
     }
 
     #[test]
     fn who_comes_before_the_teller_tells() {
-        let (mut floods, a) = (Floods(Vec::new()), kind("in", "HTTP/1"));
+        let (mut limiter, a) = (LogLimiter(Vec::new()), kind("in", "HTTP/1"));
         let start = Instant::now();
-        assert_eq!(written(&mut floods, &a, start, 1000), 5);
+        assert_eq!(written(&mut limiter, &a, start, 1000), 5);
         let at = start + WINDOW;
-        assert_eq!(floods.line(&a, at), Line::Written { more: 995 });
-        assert_eq!(floods.take(&a, at), 0);
-        assert_eq!(written(&mut floods, &a, at, 9), 4);
+        assert_eq!(limiter.line(&a, at), Line::Written { more: 995 });
+        assert_eq!(limiter.take(&a, at), 0);
+        assert_eq!(written(&mut limiter, &a, at, 9), 4);
     }
 
     #[test]
     fn kinds_do_not_hide_each_other() {
-        let mut floods = Floods(Vec::new());
+        let mut limiter = LogLimiter(Vec::new());
         let start = Instant::now();
-        assert_eq!(written(&mut floods, &kind("in", "HTTP/1"), start, 9), 5);
-        assert_eq!(written(&mut floods, &kind("in", "TLS"), start, 9), 5);
-        assert_eq!(written(&mut floods, &kind("out", "TLS"), start, 9), 5);
+        assert_eq!(written(&mut limiter, &kind("in", "HTTP/1"), start, 9), 5);
+        assert_eq!(written(&mut limiter, &kind("in", "TLS"), start, 9), 5);
+        assert_eq!(written(&mut limiter, &kind("out", "TLS"), start, 9), 5);
     }
 
     #[test]
     fn old_kinds_are_forgotten_but_not_untold_ones() {
-        let mut floods = Floods(Vec::new());
+        let mut limiter = LogLimiter(Vec::new());
         let start = Instant::now();
-        assert_eq!(written(&mut floods, &kind("untold", ""), start, 6), 5);
+        assert_eq!(written(&mut limiter, &kind("untold", ""), start, 6), 5);
         for name in 0..1000_u32 {
             let now = start + WINDOW * name;
             assert_eq!(
-                floods.line(&kind(&name.to_string(), ""), now),
+                limiter.line(&kind(&name.to_string(), ""), now),
                 Line::Written { more: 0 }
             );
         }
-        assert!(floods.0.len() <= KEPT, "{}", floods.0.len());
-        assert_eq!(floods.take(&kind("untold", ""), start + WINDOW), 1);
+        assert!(limiter.0.len() <= KEPT, "{}", limiter.0.len());
+        assert_eq!(limiter.take(&kind("untold", ""), start + WINDOW), 1);
     }
 }

@@ -16,7 +16,7 @@ const MAX_FULL: usize = 64;
 const IDLE_SWEEPS: u8 = 4;
 
 /// The connections to one endpoint of one cluster.
-pub(super) struct Slot {
+pub(super) struct EndpointConnections {
     pub(super) cluster: Weak<Cluster>,
     pub(super) address: SocketAddr,
     pub(super) connections: RefCell<Vec<Client>>,
@@ -29,7 +29,7 @@ pub(super) struct Slot {
     idle: std::cell::Cell<u8>,
 }
 
-impl Slot {
+impl EndpointConnections {
     pub(super) fn new(cluster: &Arc<Cluster>, address: SocketAddr) -> Self {
         Self {
             cluster: Arc::downgrade(cluster),

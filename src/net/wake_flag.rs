@@ -1,6 +1,6 @@
 //! A waker that remembers that it woke.
 //!
-//! One task polls several sources; whoever wakes it, all of them would be asked. A [`Signal`] stands
+//! One task polls several sources; whoever wakes it, all of them would be asked. A [`WakeFlag`] stands
 //! between the task and one source, so that a source that said nothing is not asked (with `h2` each
 //! question takes a lock and a lookup).
 
@@ -27,9 +27,9 @@ impl Wake for Inner {
 
 /// Stands between a task and one source that wakes it.
 #[derive(Debug, Default)]
-pub struct Signal(Option<(Arc<Inner>, Waker)>);
+pub struct WakeFlag(Option<(Arc<Inner>, Waker)>);
 
-impl Signal {
+impl WakeFlag {
     /// The waker to poll the source with, if it has to be polled: at first, when it woke since, or
     /// when another task asks. `None` when a poll would find nothing.
     ///
@@ -74,14 +74,14 @@ mod tests {
         let task = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&task));
         let cx = Context::from_waker(&waker);
-        let mut signal = Signal::default();
-        let source = signal.take(&cx).cloned().unwrap();
-        assert!(signal.take(&cx).is_none());
+        let mut flag = WakeFlag::default();
+        let source = flag.take(&cx).cloned().unwrap();
+        assert!(flag.take(&cx).is_none());
         source.wake_by_ref();
         source.wake();
         assert_eq!(task.0.load(Ordering::SeqCst), 2);
-        assert!(signal.take(&cx).is_some());
-        assert!(signal.take(&cx).is_none());
+        assert!(flag.take(&cx).is_some());
+        assert!(flag.take(&cx).is_none());
     }
 
     #[test]
@@ -90,9 +90,9 @@ mod tests {
             Waker::from(Arc::new(Count(AtomicUsize::new(0)))),
             Waker::from(Arc::new(Count(AtomicUsize::new(0)))),
         );
-        let mut signal = Signal::default();
-        assert!(signal.take(&Context::from_waker(&one)).is_some());
-        assert!(signal.take(&Context::from_waker(&two)).is_some());
-        assert!(signal.take(&Context::from_waker(&two)).is_none());
+        let mut flag = WakeFlag::default();
+        assert!(flag.take(&Context::from_waker(&one)).is_some());
+        assert!(flag.take(&Context::from_waker(&two)).is_some());
+        assert!(flag.take(&Context::from_waker(&two)).is_none());
     }
 }
