@@ -115,20 +115,18 @@ pub(crate) fn percent(text: &str) -> Vec<u8> {
     out
 }
 
-/// And back.
+/// And back. What is no escape stays as it is (PROTOCOL-HTTP2.md: a reader must not fail on it).
 pub(crate) fn unpercent(raw: &[u8]) -> String {
     let (mut out, mut at) = (Vec::new(), 0);
     while at < raw.len() {
-        if raw[at] == b'%' {
-            let hex = std::str::from_utf8(&raw[at + 1..at + 3]).unwrap();
-            out.push(u8::from_str_radix(hex, 16).unwrap());
-            at += 3;
-        } else {
-            out.push(raw[at]);
-            at += 1;
-        }
+        let escaped = raw[at..].get(1..3).filter(|_| raw[at] == b'%');
+        let byte = escaped
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(byte.unwrap_or(raw[at]));
+        at += if byte.is_some() { 3 } else { 1 };
     }
-    String::from_utf8(out).unwrap()
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Messages, each behind its length.

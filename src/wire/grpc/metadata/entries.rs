@@ -13,6 +13,9 @@ use crate::wire::grpc::{keys, status};
 /// The longest pack that is put into a request's or a response's headers: peers cap header blocks.
 const MAX_PACK: usize = 3 * 1024;
 
+/// Ends the name of a header whose value is base64 (PROTOCOL-HTTP2.md, "Custom-Metadata").
+const BINARY: &str = "-bin";
+
 /// Begins a transit key that is already one hop old.
 const UPSTREAM: &[u8] = b"UPSTREAM_";
 
@@ -41,9 +44,11 @@ impl HeadersOf {
 
 /// Headers to entries, the carried ones where they count.
 pub(crate) fn exact(headers: &HeaderMap, place: HeadersOf) -> Metadata {
-    let native = read(headers, place);
-    let packed = headers
-        .get(keys::META)
+    let pack = headers.get(keys::META);
+    // Up to 0.1 a ripcord wrote binary metainfo as it was, and no pack beside it.
+    let encoded = pack.is_some() || !headers.contains_key(keys::HOPS);
+    let native = read(headers, place, encoded);
+    let packed = pack
         .and_then(|raw| status::decode_bin(raw.as_bytes()))
         .and_then(|raw| Metadata::unpack(raw.into()));
     match packed {
@@ -59,7 +64,7 @@ pub(crate) fn exact(headers: &HeaderMap, place: HeadersOf) -> Metadata {
 pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     let mut headers = HeaderMap::with_capacity(metadata.len());
     write(metadata, place, &mut headers);
-    read(&headers, place)
+    read(&headers, place, true)
 }
 
 /// Writes the entries, and their pack where the headers do not say all of it.
@@ -72,7 +77,9 @@ pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, headers: &mut H
     }
 }
 
-fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
+/// `encoded` says that metainfo under a name that ends in `-bin` is base64, as gRPC has it (Kitex
+/// `nphttp2/grpc/http_util.go`, `encodeMetadataHeader`).
+fn read(headers: &HeaderMap, place: HeadersOf, encoded: bool) -> Metadata {
     let mut out = Metadata::with_capacity(headers.len());
     for (name, value) in headers {
         let name = name.as_str();
@@ -87,9 +94,10 @@ fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
         if let Some((scope, rest)) = metainfo {
             if !rest.is_empty() && !value.is_empty() {
                 let key = rest.replace('-', "_").to_ascii_uppercase();
-                out.push(scope, key, value.to_vec());
+                let raw = (encoded && name.ends_with(BINARY)).then(|| status::decode_bin(value));
+                out.push(scope, key, raw.flatten().unwrap_or_else(|| value.to_vec()));
             }
-        } else if name.ends_with("-bin") {
+        } else if name.ends_with(BINARY) {
             for part in value.split(|b| *b == b',') {
                 if let Some(raw) = status::decode_bin(part.trim_ascii()) {
                     out.push(Scope::Plain, name.to_owned(), status::encode_bin(&raw));
@@ -115,7 +123,11 @@ pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderM
         let again = headers.contains_key(&name);
         exact &= !again || last.as_ref() == Some(&name);
         exact &= is_exact(entry, &name, place);
-        if entry.scope == Scope::Plain && name.as_str().ends_with("-bin") {
+        if !name.as_str().ends_with(BINARY) {
+            let value = entry.value.trim_ascii();
+            exact &= value.len() == entry.value.len();
+            exact &= append(headers, name.clone(), value);
+        } else if entry.scope == Scope::Plain {
             let parts: Option<Vec<_>> = entry
                 .value
                 .split(|b| *b == b',')
@@ -128,9 +140,13 @@ pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderM
                 exact &= append(headers, name.clone(), text.as_bytes());
             }
         } else {
-            let value = entry.value.trim_ascii();
-            exact &= value.len() == entry.value.len();
-            exact &= append(headers, name.clone(), value);
+            // The pack beside it tells a reader that it is encoded.
+            exact = false;
+            append(
+                headers,
+                name.clone(),
+                status::encode_bin(&entry.value).as_bytes(),
+            );
         }
         last = Some(name);
     }

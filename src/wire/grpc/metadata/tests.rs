@@ -132,3 +132,29 @@ fn what_http_cannot_write_is_carried() {
     assert_eq!(read.get(Scope::Plain, "upper").unwrap(), "other");
     assert!(read.get(Scope::Plain, "line").is_none());
 }
+
+#[test]
+fn binary_metainfo_is_base64_as_every_grpc_library_has_it() {
+    let metainfo = |head: &RequestHead| -> Vec<(Scope, Vec<u8>, Vec<u8>)> {
+        let entries = head.metadata.iter();
+        let entries = entries.map(|e| (e.scope, e.key.to_vec(), e.value.to_vec()));
+        entries.collect()
+    };
+    let expected = |value: &[u8]| vec![(Scope::Persist, b"BLOB_BIN".to_vec(), value.to_vec())];
+    // A Kitex or grpc-go caller.
+    let mut head = request_head(&parts(|r| r.header("rpc-persist-blob-bin", "e30"))).unwrap();
+    assert_eq!(metainfo(&head), expected(b"{}"));
+    // What is no base64 stays as it is.
+    let plain = request_head(&parts(|r| r.header("rpc-persist-blob-bin", "{}"))).unwrap();
+    assert_eq!(metainfo(&plain), expected(b"{}"));
+    // A ripcord of before wrote the bytes, and its name.
+    let old = parts(|r| {
+        r.header("rpc-persist-blob-bin", "abcd")
+            .header("ripcord-hops", "a")
+    });
+    assert_eq!(metainfo(&request_head(&old).unwrap()), expected(b"abcd"));
+    head.hops = Some(Hops::from_origin("a"));
+    let sent = request(&head).into_parts().0;
+    assert_eq!(sent.headers.get("rpc-persist-blob-bin").unwrap(), "e30");
+    assert_eq!(metainfo(&request_head(&sent).unwrap()), expected(b"{}"));
+}
