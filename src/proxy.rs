@@ -153,6 +153,7 @@ async fn open<I: Inbound>(
     let opened = match (stream.inbound.refusal(), route) {
         (Some(end), _) => Err(end),
         (None, Some(route)) => {
+            stream.inbound.set_callee_wire(route.backend.wire);
             let opening = Opening {
                 context: &context,
                 route: &route,

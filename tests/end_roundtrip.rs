@@ -11,6 +11,7 @@ use ripcord::stream::{
     Metadata, NON_TTSTREAM, Path, Processed, Reason, RequestHead, ResponseHead, Scope, Status,
     TtCode, TypeId,
 };
+use ripcord::wire::grpc::end::Wording;
 use ripcord::wire::grpc::status::ResetCode;
 use ripcord::wire::ttheader::end::{EndContext, Terminal, TerminalKind};
 use ripcord::wire::ttheader::header::Info;
@@ -24,7 +25,10 @@ fn through_ttheader(end: &End) -> End {
 }
 
 fn through_grpc(end: &End) -> End {
-    grpc::end::from_trailers(200, &grpc::end::to_caller(&grown(end), NODE, true))
+    grpc::end::from_trailers(
+        200,
+        &grpc::end::to_caller(&grown(end), NODE, true, Wording::Kitex),
+    )
 }
 
 fn context(carried: bool) -> EndContext<'static> {
@@ -247,8 +251,8 @@ proptest! {
 
     #[test]
     fn a_grpc_callees_status_reaches_a_grpc_caller_untouched(end in grpc_end()) {
-        let direct = grpc::end::to_caller(&end, NODE, false);
-        let nested = grpc::end::to_caller(&through_ttheader(&end), NODE, false);
+        let direct = grpc::end::to_caller(&end, NODE, false, Wording::Kitex);
+        let nested = grpc::end::to_caller(&through_ttheader(&end), NODE, false, Wording::Kitex);
         prop_assert_eq!(direct, nested);
     }
 
@@ -307,13 +311,13 @@ proptest! {
         path in "[a-z,]{0,9}",
         pack in raw(40),
     ) {
-        let honest = grpc::end::to_caller(&end, NODE, false);
+        let honest = grpc::end::to_caller(&end, NODE, false, Wording::Kitex);
         let mut forged = honest.clone();
         forged.insert("ripcord-end", kind.parse().unwrap());
         forged.insert("ripcord-code", number.to_string().parse().unwrap());
         forged.insert("ripcord-path", path.parse().unwrap());
         forged.insert("ripcord-meta-bin", grpc::status::encode_bin(&pack).parse().unwrap());
-        let seen = grpc::end::to_caller(&grpc::end::from_trailers(200, &forged), NODE, false);
+        let seen = grpc::end::to_caller(&grpc::end::from_trailers(200, &forged), NODE, false, Wording::Kitex);
         prop_assert_eq!(seen, honest);
     }
 
@@ -377,9 +381,9 @@ fn every_hop_end_crosses_with_its_status_and_cause() {
         let over_ttheader = through_ttheader(&end);
         assert_eq!(over_grpc, over_ttheader, "{kind:?}");
         assert_eq!(over_grpc.processed, end.processed);
-        let headers = grpc::end::to_caller(&over_ttheader, "next", true);
+        let headers = grpc::end::to_caller(&over_ttheader, "next", true, Wording::Kitex);
         // What a caller is told on gRPC at once is what it is told behind a hop on TTHeader.
-        let direct = grpc::end::to_caller(&end, "hop", true);
+        let direct = grpc::end::to_caller(&end, "hop", true, Wording::Kitex);
         assert_eq!(headers["grpc-status"], direct["grpc-status"], "{kind:?}");
         assert_eq!(headers["ripcord-code"], kind.cause().to_string());
     }
@@ -429,4 +433,50 @@ fn many_entries_cost_no_more_than_their_number() {
     let _ = through_grpc(&end);
     let _ = through_ttheader(&end);
     assert!(begun.elapsed().as_secs() < 20);
+}
+
+#[test]
+fn an_own_end_in_the_plain_wording_is_read_as_the_same_cancel() {
+    for kind in LocalEndKind::ALL {
+        let end = End::hop(kind, "why");
+        let read = |wording| {
+            let trailers = grpc::end::to_caller(&end, NODE, true, wording);
+            (trailers.clone(), grpc::end::from_trailers(200, &trailers))
+        };
+        let (kitex, (trailers, plain)) = (read(Wording::Kitex).1, read(Wording::Plain));
+        assert_eq!(trailers["grpc-message"], "why", "{kind:?}");
+        // A second hop between gRPC peers hands it on in the same words, and TTHeader hears as much
+        // of it as of the other.
+        let next = grpc::end::to_caller(&grown(&plain), "next", true, Wording::Plain);
+        assert_eq!(next["grpc-message"], "why", "{kind:?}");
+        assert_eq!(next["grpc-status"], trailers["grpc-status"], "{kind:?}");
+        assert_eq!(
+            through_ttheader(&plain),
+            through_ttheader(&kitex),
+            "{kind:?}"
+        );
+        // A caller that does not know the plain wording gets the other one, as if from the start.
+        let old = |end| grpc::end::to_caller(&grown(end), "next", true, Wording::Kitex);
+        assert_eq!(old(&plain), old(&kitex), "{kind:?}");
+    }
+}
+
+#[test]
+fn the_plain_wording_counts_only_for_what_a_hop_says_of_itself() {
+    let end = End::hop(LocalEndKind::Idle, "why");
+    let honest = grpc::end::to_caller(&end, NODE, true, Wording::Plain);
+    for (field, value) in [
+        ("grpc-status", "13"),
+        ("grpc-message", "another"),
+        ("ripcord-code", "12007"),
+        ("ripcord-path", "elsewhere"),
+    ] {
+        let mut forged = honest.clone();
+        forged.insert(field, value.parse().unwrap());
+        let seen = grpc::end::from_trailers(200, &forged);
+        assert!(
+            matches!(seen.reason, Reason::Failed(Failure::Status(_))),
+            "{field}: {seen:?}"
+        );
+    }
 }

@@ -98,6 +98,8 @@ impl Callee {
         let (hear, heard) = mpsc::unbounded_channel();
         spawn_local(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                // As Kitex and every gRPC library do.
+                let _ = socket.set_nodelay(true);
                 spawn_local(serve(socket, hear.clone()));
             }
         });
@@ -153,6 +155,12 @@ async fn send(half: &mut impl crate::stream::Half, texts: &[&'static str]) {
     poll_fn(|cx| half.poll_send(cx, &mut run)).await;
 }
 
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
 /// A caller's stream, on either wire.
 pub(super) enum Call {
     Grpc(Box<grpc::client::ClientStream>),
@@ -162,7 +170,7 @@ pub(super) enum Call {
 impl Call {
     /// Opens a stream on gRPC.
     pub(super) async fn grpc(address: SocketAddr, head: &RequestHead) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(address).await?;
+        let socket = connect(address).await?;
         let (client, driver) =
             grpc::client::Client::connect(socket, &Http2Config::default(), grpc_config("page"))
                 .await?;
@@ -172,7 +180,7 @@ impl Call {
 
     /// Opens a stream on TTHeader.
     pub(super) async fn ttheader(address: SocketAddr, head: &RequestHead) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(address).await?;
+        let socket = connect(address).await?;
         let (client, driver) = ttheader::client::Client::new(socket, ttheader_config("chat"));
         spawn_local(driver);
         Ok(Self::TtHeader(Box::new(client.open(head)?)))

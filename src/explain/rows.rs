@@ -12,6 +12,7 @@ use http::HeaderMap;
 use super::show::{show, show_terminal, show_trailers};
 use crate::bridge::settle;
 use crate::stream::{End, Initiator, LocalEndKind, NON_TTSTREAM, Path, TtCode, TypeId};
+use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, encode_message};
 use crate::wire::ttheader::end::EndContext;
 use crate::wire::ttheader::header::Info;
@@ -76,6 +77,10 @@ pub fn rows() -> Vec<Row> {
     for kind in LocalEndKind::ALL {
         let end = End::hop(kind, TEXT);
         out.push(to_caller(format!("hop {} to caller", kind.name()), &end));
+        if !kind.before_backend() {
+            let from = format!("hop {} to caller, both sides grpc", kind.name());
+            out.push(between_grpc(from, &end));
+        }
         out.push(to_callee(format!("hop {} to callee", kind.name()), &end));
     }
     out
@@ -252,8 +257,19 @@ fn to_caller(from: String, end: &End) -> Row {
     let told = settle(end.clone(), NODE, false).end;
     Row {
         from,
-        grpc: show_trailers(&grpc::end::to_caller(&told, NODE, true)),
+        grpc: show_trailers(&grpc::end::to_caller(&told, NODE, true, Wording::Kitex)),
         ttheader: show_terminal(&ttheader::end::to_caller(&told, &context())),
+        neutral: show(end),
+    }
+}
+
+/// What a gRPC caller is told of this hop's own end when its callee speaks gRPC too.
+fn between_grpc(from: String, end: &End) -> Row {
+    let told = settle(end.clone(), NODE, false).end;
+    Row {
+        from,
+        grpc: show_trailers(&grpc::end::to_caller(&told, NODE, true, Wording::Plain)),
+        ttheader: "-".to_owned(),
         neutral: show(end),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::task::{Context, Poll};
 
-use crate::stream::{Cancel, End, MessageBatch, ResponseHead};
+use crate::stream::{Cancel, End, MessageBatch, ResponseHead, Wire};
 
 /// What a peer did.
 #[derive(Debug)]
@@ -49,6 +49,10 @@ pub trait Inbound: Half {
     fn refusal(&mut self) -> Option<End> {
         None
     }
+
+    /// Learns on which wire the stream goes on, once its route is known. A wire may write this hop's
+    /// own ends in other words when both sides speak it.
+    fn set_callee_wire(&mut self, _wire: &'static Wire) {}
 
     /// Writes the callee's head. At most once, before any message. A half whose wire needs a head
     /// and got none writes an empty one itself before the first message or a Trailer.

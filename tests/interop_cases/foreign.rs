@@ -149,7 +149,7 @@ fn a_callee_that_is_no_ripcord_sees_plain_grpc_only() {
             .keys()
             .filter(|name| name.as_str().starts_with("ripcord-"))
             .collect();
-        assert_eq!(ours, ["ripcord-hops"]);
+        assert_eq!(ours, ["ripcord-hops", "ripcord-reads"]);
         assert_eq!(headers["ripcord-hops"], ",egress");
         stream.rst(12007, "why", "caller");
         // And no other stream: it would be heard before.

@@ -23,6 +23,7 @@ use crate::wire::grpc::metadata::{self, HeadersOf};
 use crate::wire::grpc::status::ResetCode;
 use crate::wire::grpc::{keys, status};
 use rendered::RenderedStatus;
+pub use rendered::Wording;
 
 /// The most bytes of trailers, counted as HPACK counts them: 8 KiB, a common soft limit, less
 /// what a Trailers-Only block needs.
@@ -33,6 +34,9 @@ pub const ERROR_DOMAIN: &str = "ripcord.dev";
 
 /// A Rst on TTHeader let go, as another hop carries it.
 const CARRIED_RST: CancelSignal = CancelSignal::named(keys::END_RST);
+
+/// Another hop between two gRPC peers ended the stream, in the plain [`Wording`].
+const CARRIED_OWN: CancelSignal = CancelSignal::named("own_end");
 
 /// An HTTP/2 RST_STREAM with this error code let go.
 #[must_use]
@@ -235,17 +239,19 @@ pub fn connection_lost(by: Initiator, path: Path, text: &str) -> End {
 }
 
 /// The trailers (or the Trailers-Only block, to which the wire adds `:status` and `content-type`) that
-/// tell a caller the end: status, text, details, trailers, code and path.
+/// tell a caller the end: status, text, details, trailers, code and path. `own` is the wording of
+/// own ends in mid stream, this hop's or another's.
 #[must_use]
-pub fn to_caller(end: &End, node: &str, carried: bool) -> HeaderMap {
-    render::trailers(end, node, carried, MAX_TRAILERS)
+pub fn to_caller(end: &End, node: &str, carried: bool, own: Wording) -> HeaderMap {
+    render::trailers(end, node, carried, own, MAX_TRAILERS)
 }
 
 /// The RST_STREAM that tells a caller the end where a message is half written: then a reset is the
 /// only honest end. Another ripcord is told the cause, where that says no less than the status.
 #[must_use]
 pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> ResetCode {
-    let code = Code::from_number(RenderedStatus::of(&end.reason, node).status.code);
+    let rendered = RenderedStatus::of(&end.reason, node, Wording::Kitex);
+    let code = Code::from_number(rendered.status.code);
     let cause = match &end.reason {
         Reason::Canceled(cancel) => Some(cancel.cause.code),
         Reason::Hop(hop) => Some(hop.kind.cause()),

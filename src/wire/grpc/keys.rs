@@ -25,6 +25,11 @@ pub const SOURCE_SERVICE: &str = "source-service";
 /// what carries none: RST_STREAM, and proxies that are not ripcord.
 pub const HOPS: &str = "ripcord-hops";
 
+/// What the ripcord that wrote [`HOPS`] beside it reads: `plain-ends;hops=37`. It reads own ends of a
+/// hop in the plain wording too. The number is the length of that header: a ripcord that does
+/// not know this field hands it on, but not the header beside it as it was.
+pub const READS: &str = "ripcord-reads";
+
 /// The stream's name in the cancel details of the control stream (`wire/grpc/hop.rs`), 16 hex digits: on requests
 /// to a backend that is marked `hop: ripcord` only.
 pub const STREAM: &str = "ripcord-stream";
@@ -110,7 +115,8 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 pub(crate) fn is_carried(name: &str) -> bool {
     matches!(
         name,
-        HOPS | STREAM
+        HOPS | READS
+            | STREAM
             | END
             | CODE
             | PATH
@@ -141,4 +147,6 @@ pub(crate) mod names {
     pub(crate) const SOURCE_SERVICE: HeaderName = HeaderName::from_static(super::SOURCE_SERVICE);
     /// [`super::HOPS`].
     pub(crate) const HOPS: HeaderName = HeaderName::from_static(super::HOPS);
+    /// [`super::READS`].
+    pub(crate) const READS: HeaderName = HeaderName::from_static(super::READS);
 }

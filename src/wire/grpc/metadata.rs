@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::stream::{Hops, Payload, RequestHead, ResponseHead};
+use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::keys;
 use crate::wire::grpc::metadata::refusal::Refused;
 use crate::wire::grpc::status::{self, Code};
@@ -137,6 +138,24 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
     })
 }
 
+/// What [`keys::READS`] says beside a [`keys::HOPS`] of `len` bytes.
+fn reads(len: usize) -> String {
+    format!("plain-ends;hops={len}")
+}
+
+/// The wording of a hop's own ends that this caller reads: any that is no ripcord reads the plain
+/// one, a ripcord if it says so.
+pub(crate) fn wording_of_caller(headers: &HeaderMap) -> Wording {
+    let Some(hops) = headers.get(keys::names::HOPS) else {
+        return Wording::Plain;
+    };
+    let said = headers.get(keys::names::READS);
+    match said.is_some_and(|said| *said == reads(hops.len())) {
+        true => Wording::Plain,
+        false => Wording::Kitex,
+    }
+}
+
 /// Writes a request over plain HTTP/2, addressed to `head.to`; what is no authority is replaced by
 /// `localhost`.
 #[must_use]
@@ -169,6 +188,7 @@ pub fn request(head: &RequestHead) -> Request<()> {
     if let Some(hops) = &head.hops {
         let hops = status::encode_message(hops.as_wire());
         put(headers, keys::names::HOPS, &hops);
+        put(headers, keys::names::READS, &reads(hops.len()));
     }
     write_exact(&head.metadata, HeadersOf::Request, headers);
     let carry = |headers: &mut HeaderMap, name, text: &str| {

@@ -10,8 +10,10 @@ use crate::net::held::Held;
 use crate::net::http2::{self, Control, RecvBody, ResetCode, Respond};
 use crate::stream::{
     End, Half, Hops, Inbound, Initiator, LocalEndKind, MessageBatch, NON_TTSTREAM, NativeCode,
-    Payload, Received, RequestHead, ResponseHead,
+    Payload, Received, RequestHead, ResponseHead, Wire,
 };
+use crate::wire::grpc::adapter::WIRE;
+use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::hop::inbound::CancelDetails;
 use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::send::Sender;
@@ -36,6 +38,10 @@ pub struct ServerStream {
     request_over: bool,
     /// Nothing more may be said: the end was told, or the caller is gone.
     over: bool,
+    /// The wording of own ends that the caller reads, when the callee speaks gRPC too.
+    plain: Wording,
+    /// The wording of own ends toward this caller.
+    own: Wording,
     /// Why it must not be carried.
     refusal: Option<Box<End>>,
     config: Rc<StreamConfig>,
@@ -134,6 +140,8 @@ impl Connection {
             deadline: head.timeout.map(Deadline::after),
             request_over: false,
             over: false,
+            plain: metadata::wording_of_caller(&parts.headers),
+            own: Wording::Kitex,
             refusal: None,
             config: Rc::clone(config),
             control: self.control.clone(),
@@ -262,6 +270,12 @@ impl Inbound for ServerStream {
         self.refusal.take().map(|end| *end)
     }
 
+    fn set_callee_wire(&mut self, wire: &'static Wire) {
+        if *wire == WIRE {
+            self.own = self.plain;
+        }
+    }
+
     fn send_head(&mut self, head: ResponseHead) {
         let explicit = head.explicit;
         self.held = Some(Box::new(head));
@@ -280,7 +294,7 @@ impl Inbound for ServerStream {
             sender.reset(code);
             return None;
         }
-        let trailers = end::to_caller(end, node, self.config.carried);
+        let trailers = end::to_caller(end, node, self.config.carried, self.own);
         let told = trailers
             .get(keys::STATUS)
             .and_then(|raw| raw.to_str().ok()?.parse().ok())

@@ -5,6 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use libfuzzer_sys::fuzz_target;
+use ripcord::wire::grpc::end::Wording;
 use ripcord::wire::grpc::status::{
     decode_bin, decode_details, decode_message, encode_bin, encode_message, format_timeout,
     parse_timeout,
@@ -36,8 +37,10 @@ fn headers(bytes: &[u8]) -> HeaderMap {
 /// An end as each peer is told it, and as the next hop reads that.
 fn tell(end: &End) {
     for carried in [false, true] {
-        let trailers = grpc::end::to_caller(end, "node", carried);
-        let _ = grpc::end::from_trailers(200, &trailers);
+        for own in [Wording::Kitex, Wording::Plain] {
+            let trailers = grpc::end::to_caller(end, "node", carried, own);
+            let _ = grpc::end::from_trailers(200, &trailers);
+        }
         let context = EndContext { carried, ..CONTEXT };
         let terminal = ttheader::end::to_caller(end, &context);
         let info = Info {

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
-use super::rendered::{RenderedStatus, ascii_extra, prefix};
-use super::{CARRIED_RST, own_cancel, own_status_beside, status_of_cause};
+use super::rendered::{RenderedStatus, Wording, ascii_extra, prefix};
+use super::{CARRIED_OWN, CARRIED_RST, own_cancel, own_status_beside, status_of_cause};
 use crate::stream::{
     Cancel, CancelSignal, Cause, Class, Code, Exception, Failure, LocalEnd, LocalEndKind, Path,
     Processed, Reason, Status, code, default_text,
@@ -17,17 +17,21 @@ use crate::wire::grpc::{keys, status};
 
 /// The reason that the trailers carry, if it renders to the status that was seen beside it.
 pub(super) fn exact(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
-    let (reason, processed) = claimed(trailers, seen)?;
-    let seen = RenderedStatus {
-        status: seen.clone(),
-        biz: None,
-    };
-    RenderedStatus::of(&reason, "")
-        .matches(&seen, trailers)
-        .then_some((reason, processed))
+    [Wording::Kitex, Wording::Plain]
+        .into_iter()
+        .find_map(|wording| {
+            let (reason, processed) = claimed(trailers, seen, wording)?;
+            let seen = RenderedStatus {
+                status: seen.clone(),
+                biz: None,
+            };
+            RenderedStatus::of(&reason, "", wording)
+                .matches(&seen, trailers)
+                .then_some((reason, processed))
+        })
 }
 
-fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
+fn claimed(trailers: &HeaderMap, seen: &Status, wording: Wording) -> Option<(Reason, Processed)> {
     let text = |key: &str| trailers.get(key).and_then(|raw| raw.to_str().ok());
     let number: i32 = text(keys::CODE)?.parse().ok()?;
     let path = trailers
@@ -46,6 +50,12 @@ fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
     };
     match text(keys::END)? {
         keys::END_RST => {
+            // Only an own end of a hop has the plain wording.
+            let (prefix, signal) = match wording {
+                Wording::Kitex => (prefix(number, &path), CARRIED_RST),
+                Wording::Plain if is_own_end(number, seen.code) => (String::new(), CARRIED_OWN),
+                Wording::Plain => return None,
+            };
             let class = match text(keys::CLASS) {
                 None => Class::ByCallee,
                 Some(class) => [Class::ByCallee, Class::ByCaller, Class::Foreign]
@@ -60,11 +70,11 @@ fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
             let cancel = Cancel {
                 cause: Cause {
                     code: number,
-                    text: without(&prefix(number, &path), number)?,
+                    text: without(&prefix, number)?,
                 },
                 path,
                 class,
-                signal: CARRIED_RST,
+                signal,
                 status: beside,
             };
             Some((Reason::Canceled(cancel), Processed::Maybe))
@@ -101,6 +111,15 @@ fn claimed(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
             (kind.cause() == number).then_some((Reason::Hop(hop), Processed::No))
         }
     }
+}
+
+/// Whether a hop ends a stream in the middle with this cause and this status number.
+fn is_own_end(cause: i32, code: u32) -> bool {
+    LocalEndKind::ALL.into_iter().any(|kind| {
+        !kind.before_backend()
+            && kind.cause() == cause
+            && super::status_of_own(kind).number() == code
+    })
 }
 
 /// The status number `code` beside `cause`, if an own end of another hop has both.

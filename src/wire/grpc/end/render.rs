@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::carried;
-use super::rendered::RenderedStatus;
+use super::rendered::{RenderedStatus, Wording};
 use crate::stream::{Cancel, Cut, End, Failure, MARK, Metadata, Part, Reason, Scope, shorten};
 use crate::wire::grpc::keys;
 use crate::wire::grpc::metadata::{self, HeadersOf, put};
@@ -20,7 +20,13 @@ const SHORT_PATH: usize = 512;
 const PER_HEADER: usize = 32;
 
 /// Renders within `limit` bytes.
-pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> HeaderMap {
+pub(super) fn trailers(
+    end: &End,
+    node: &str,
+    carried: bool,
+    wording: Wording,
+    limit: usize,
+) -> HeaderMap {
     let mut end = Cow::Borrowed(end);
     let mut cut = Cut::default();
     // What can never fit is not rendered even once.
@@ -40,31 +46,32 @@ pub(super) fn trailers(end: &End, node: &str, carried: bool, limit: usize) -> He
         set_text(&mut end.to_mut().reason, &short);
     }
     let early = cut;
-    let mut out = render(&end, node, carried, cut);
+    let render = |end: &End, cut| render(end, node, carried, wording, cut);
+    let mut out = render(&end, cut);
     for part in Part::ORDER {
         if size(&out) <= limit {
             break;
         }
         cut.insert(part);
         // The mark takes room of its own.
-        let marked = render(&end, node, carried, cut);
+        let marked = render(&end, cut);
         let over = size(&marked).saturating_sub(limit);
         let changed = match part {
             Part::Exact | Part::Details | Part::Extra => size(&marked) < size(&out),
             Part::Trailers => shorten_trailers(&mut end, over),
             Part::Path => shorten_path(&mut end),
-            Part::Text => shorten_text(&mut end, node, over),
+            Part::Text => shorten_text(&mut end, node, wording, over),
         };
         if !changed && !early.contains(part) {
             cut.remove(part);
         }
-        out = render(&end, node, carried, cut);
+        out = render(&end, cut);
     }
     out
 }
 
-fn render(end: &End, node: &str, carried: bool, cut: Cut) -> HeaderMap {
-    let rendered = RenderedStatus::of(&end.reason, node);
+fn render(end: &End, node: &str, carried: bool, wording: Wording, cut: Cut) -> HeaderMap {
+    let rendered = RenderedStatus::of(&end.reason, node, wording);
     let mut out = HeaderMap::new();
     put(
         &mut out,
@@ -162,8 +169,9 @@ fn shorten_path(end: &mut Cow<'_, End>) -> bool {
     true
 }
 
-fn shorten_text(end: &mut Cow<'_, End>, node: &str, over: usize) -> bool {
-    let written = encode_message(&RenderedStatus::of(&end.reason, node).status.message).len();
+fn shorten_text(end: &mut Cow<'_, End>, node: &str, wording: Wording, over: usize) -> bool {
+    let rendered = RenderedStatus::of(&end.reason, node, wording);
+    let written = encode_message(&rendered.status.message).len();
     let whole = text(&end.reason).to_owned();
     let others = written - encode_message(&whole).len().min(written);
     let room = written.saturating_sub(over + others + encode_message(MARK).len());

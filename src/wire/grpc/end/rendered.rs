@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{ERROR_DOMAIN, own_cancel, status_of_cause, status_of_exception, status_of_own};
+use super::{
+    CARRIED_OWN, ERROR_DOMAIN, own_cancel, status_of_cause, status_of_exception, status_of_own,
+};
 use crate::stream::{
     Business, Cancel, CancelSignal, Code, Cut, Exception, Failure, Part, Path, Reason, Status,
     TtCode, code, default_text,
@@ -22,8 +24,19 @@ pub(super) struct RenderedStatus {
     pub(super) biz: Option<(i32, Option<String>)>,
 }
 
+/// How the text of a cancel is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wording {
+    /// As Kitex prints an error that its caller received, code and path first: what comes from, or
+    /// goes through, a ttstream.
+    Kitex,
+    /// The text alone: an end that a hop between two gRPC peers brought about.
+    Plain,
+}
+
 impl RenderedStatus {
-    pub(super) fn of(reason: &Reason, node: &str) -> Self {
+    /// `wording` is that of a hop's own ends in mid stream, this one's or another's.
+    pub(super) fn of(reason: &Reason, node: &str, wording: Wording) -> Self {
         match reason {
             Reason::Complete => Self::plain(Status {
                 code: Code::Ok.number(),
@@ -33,14 +46,17 @@ impl RenderedStatus {
             Reason::Failed(Failure::Status(status)) => Self::plain(status.clone()),
             Reason::Failed(Failure::Exception(exception)) => Self::of_exception(exception),
             Reason::Failed(Failure::Business(found)) => Self::of_business(found),
-            Reason::Canceled(cancel) => Self::of_cancel(cancel),
+            Reason::Canceled(cancel) if cancel.signal == CARRIED_OWN => {
+                Self::of_cancel(cancel, wording)
+            }
+            Reason::Canceled(cancel) => Self::of_cancel(cancel, Wording::Kitex),
             Reason::Hop(hop) if hop.kind.before_backend() => Self::plain(explained(
                 status_of_own(hop.kind),
                 hop.text.clone(),
                 hop.kind.name().to_ascii_uppercase(),
                 vec![("code", hop.kind.cause().to_string())],
             )),
-            Reason::Hop(hop) => Self::of_cancel(&own_cancel(hop, node)),
+            Reason::Hop(hop) => Self::of_cancel(&own_cancel(hop, node), wording),
         }
     }
 
@@ -73,7 +89,7 @@ impl RenderedStatus {
         ))
     }
 
-    fn of_cancel(cancel: &Cancel) -> Self {
+    fn of_cancel(cancel: &Cancel, wording: Wording) -> Self {
         if let (CancelSignal::STATUS, Some(status)) = (cancel.signal, &cancel.status) {
             return Self::plain(Status::clone(status));
         }
@@ -92,7 +108,10 @@ impl RenderedStatus {
         }
         Self::plain(explained(
             code,
-            format!("{}{text}", prefix(cancel.cause.code, &cancel.path)),
+            match wording {
+                Wording::Kitex => format!("{}{text}", prefix(cancel.cause.code, &cancel.path)),
+                Wording::Plain => text,
+            },
             reason(cancel.cause.code).to_owned(),
             more,
         ))

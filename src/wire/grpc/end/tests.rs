@@ -35,7 +35,7 @@ fn rst(text: &str, path: &str) -> End {
 
 #[test]
 fn a_cancel_prints_as_kitex_prints_it() {
-    let trailers = to_caller(&rst("let go", "A,B"), "hop", true);
+    let trailers = to_caller(&rst("let go", "A,B"), "hop", true, Wording::Kitex);
     assert_eq!(
         get(&trailers, "grpc-message"),
         "[ttstream error, code=12007] [client-side stream] [canceled path: A -> B] let go"
@@ -65,7 +65,7 @@ fn a_cancel_prints_as_kitex_prints_it() {
             ("origin", "A")
         ]
     );
-    let stripped = to_caller(&rst("let go", "A,B"), "hop", false);
+    let stripped = to_caller(&rst("let go", "A,B"), "hop", false, Wording::Kitex);
     assert!(
         stripped
             .keys()
@@ -75,7 +75,7 @@ fn a_cancel_prints_as_kitex_prints_it() {
 
 #[test]
 fn an_empty_text_shows_a_default_and_comes_back_empty() {
-    let trailers = to_caller(&rst("", "A"), "hop", true);
+    let trailers = to_caller(&rst("", "A"), "hop", true, Wording::Kitex);
     assert!(get(&trailers, "grpc-message").ends_with("unknown exception type [12007]"));
     assert_eq!(from_trailers(200, &trailers), rst("", "A"));
 }
@@ -117,7 +117,9 @@ fn a_half_written_message_ends_in_a_reset() {
         let read = from_ripcord_reset(ResetCode(to_ripcord));
         assert_eq!(read.is_some(), to_ripcord > 12_000);
         if let Some(Reason::Canceled(cancel)) = read.map(|end| end.reason) {
-            let rendered = RenderedStatus::of(&end.reason, "hop").status.code;
+            let rendered = RenderedStatus::of(&end.reason, "hop", Wording::Kitex)
+                .status
+                .code;
             assert_eq!(status_of_cause(cancel.cause.code).number(), rendered);
         }
     }
@@ -189,14 +191,14 @@ fn trailers_are_cut_in_order_and_marked() {
         }),
         extra,
     );
-    let trailers = to_caller(&end, "hop", true);
+    let trailers = to_caller(&end, "hop", true, Wording::Kitex);
     assert!(size(&trailers) <= MAX_TRAILERS);
     assert_eq!(get(&trailers, "ripcord-cut"), "exact,trailers");
     assert!(trailers.contains_key("big") && !trailers.contains_key("last"));
     let read = from_trailers(200, &trailers);
     assert_eq!(read.reason, end.reason);
     assert_eq!(read.trailers.len(), 2);
-    let next = to_caller(&read, "hop", true);
+    let next = to_caller(&read, "hop", true, Wording::Kitex);
     assert!(size(&next) <= MAX_TRAILERS);
     // What a hop before has cut is still said.
     assert_eq!(get(&next, "ripcord-cut"), "exact,trailers");
@@ -227,7 +229,7 @@ fn text_details_and_path_are_cut_to_what_a_peer_takes() {
                 Metadata::new(),
             ),
         ] {
-            let trailers = to_caller(&end, "hop", true);
+            let trailers = to_caller(&end, "hop", true, Wording::Kitex);
             assert!(size(&trailers) <= MAX_TRAILERS, "{}", size(&trailers));
             assert!(get(&trailers, "grpc-message").ends_with(" ...[cut]"));
             assert!(get(&trailers, "ripcord-cut").ends_with("text"));
@@ -240,7 +242,7 @@ fn text_details_and_path_are_cut_to_what_a_peer_takes() {
             if let Reason::Canceled(cancel) = &read.reason {
                 assert_eq!(cancel.cause.code, 12007);
             }
-            assert!(size(&to_caller(&end, "hop", false)) <= MAX_TRAILERS);
+            assert!(size(&to_caller(&end, "hop", false, Wording::Kitex)) <= MAX_TRAILERS);
         }
     }
 }
