@@ -1,6 +1,6 @@
 //! The `ripcord` command: arguments, logs, signals.
 
-mod notify;
+mod sd_notify;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -97,7 +97,7 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
                 &[],
                 || ALLOCATOR.allocated() as u64,
             );
-            notify::tell(notify::READY);
+            sd_notify::tell(sd_notify::READY);
             loop {
                 tokio::select! {
                     _ = terminate.recv() => break,
@@ -105,7 +105,7 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
                     _ = hangup.recv() => app.reload(),
                 }
             }
-            notify::tell(notify::STOPPING);
+            sd_notify::tell(sd_notify::STOPPING);
             app.drain().await;
             Ok(())
         })

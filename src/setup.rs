@@ -90,7 +90,7 @@ pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) 
             }
             let changed = process
                 .routes
-                .replace(Arc::new(config::in_force(started, &config)));
+                .replace(Arc::new(config::effective(started, &config)));
             let version = process.routes.load().version;
             metrics.reload(if changed {
                 Reload::Applied
@@ -172,7 +172,7 @@ fn bounds(node: &str, limits: &Limits, budget: &Arc<Budget>) -> Bounds {
         connection_buffer: limits.connection_buffer,
         max_streams: limits.max_streams_per_connection,
         max_resets: limits.max_resets,
-        slow_grace: limits.slow_grace,
+        slow_receiver_timeout: limits.slow_receiver_timeout,
         cancel_grace: limits.cancel_grace,
         handshake_timeout: limits.handshake_timeout,
         ping: None,

@@ -36,14 +36,16 @@ fn the_examples_load() {
 
 #[test]
 fn each_pair_of_protocols_has_an_example() {
-    use config::{Protocol, Sniff};
+    use config::{ListenerProtocol, Protocol};
     for from in [Protocol::GRPC, Protocol::TTHEADER] {
         for to in [Protocol::GRPC, Protocol::TTHEADER] {
             let file = format!("config/{}-to-{}.yaml", from.name(), to.name());
             let config = good(&Path::new(env!("CARGO_MANIFEST_DIR")).join(&file));
             let listeners = &config.listeners;
             assert!(
-                listeners.iter().all(|l| l.protocol == Sniff::Only(from)),
+                listeners
+                    .iter()
+                    .all(|l| l.protocol == ListenerProtocol::Only(from)),
                 "{file}"
             );
             assert!(config.backends.values().all(|b| b.protocol == to), "{file}");

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::fault::quote;
-use super::walk::{Spot, Walk};
+use super::walk::{NodeRef, Walk};
 
 /// A network and a port, each of which may be any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,15 +121,15 @@ fn unwrapped(address: IpAddr, bits: u8) -> Option<(IpAddr, u8)> {
 }
 
 /// Reads a destination.
-pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Destination> {
-    let text = walk.text(spot, "a destination")?;
+pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Destination> {
+    let text = walk.text(at, "a destination")?;
     let destination = Destination::parse(text);
     if destination.is_none() {
         let message = format!(
             "bad destination {}; allowed: ip, ip/bits, \":port\", ip:port or ip/bits:port, e.g. \"10.0.0.0/8:8888\" or \"[fd00::/8]:8888\"",
             quote(text)
         );
-        walk.error(spot.node.place, &spot.path, message);
+        walk.error(at.node.place, &at.path, message);
     }
     destination
 }

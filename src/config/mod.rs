@@ -31,7 +31,7 @@ pub use backend::{
 pub use destination::Destination;
 pub use fault::{Fault, Faults, Place, Severity};
 pub use limits::{Drain, Limits};
-pub use listener::{Carried, Listener, Sniff};
+pub use listener::{Carried, Listener, ListenerProtocol};
 pub use protocol::Protocol;
 pub use route::{Match, Pattern, Rewrite, Route, Timeouts, Validate};
 pub use telemetry::{AccessLog, Level, Log, LogFormat, Otlp, OtlpProtocol, Secret, Telemetry};
@@ -180,7 +180,7 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
 /// What is in force of `read` in a process that was started with `started`: what takes effect only
 /// after a restart ([`restart_needed`]) stays as it was.
 #[must_use]
-pub fn in_force(started: &Config, read: &Config) -> Config {
+pub fn effective(started: &Config, read: &Config) -> Config {
     Config {
         backends: read.backends.clone(),
         routes: read.routes.clone(),

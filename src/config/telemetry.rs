@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::fault::quote;
 use super::limits::TIMEOUTS;
-use super::walk::{Spot, Walk};
+use super::walk::{NodeRef, Walk};
 
 pub(super) const KEYS: &[&str] = &["otlp", "sampling", "metrics", "access_log", "log"];
 pub(super) const OTLP_KEYS: &[&str] = &["endpoint", "protocol", "headers", "timeout"];
@@ -152,12 +152,12 @@ pub enum LogFormat {
 }
 
 /// Reads `telemetry`.
-pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Telemetry> {
-    let s = walk.section(spot, KEYS)?;
+pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Telemetry> {
+    let s = walk.section(at, KEYS)?;
     let default = Telemetry::default();
     Some(Telemetry {
-        otlp: walk.or(&s, "otlp", None, |w, at| otlp(w, at).map(Some)),
-        sampling: walk.or(&s, "sampling", default.sampling, |w, at| {
+        otlp: walk.optional(&s, "otlp", None, |w, at| otlp(w, at).map(Some)),
+        sampling: walk.optional(&s, "sampling", default.sampling, |w, at| {
             let text = w.text(at, "a number")?;
             match text.parse::<f64>() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => Some(ratio),
@@ -168,16 +168,16 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Telemetry> {
                 }
             }
         }),
-        metrics: walk.or(&s, "metrics", default.metrics, Walk::switch),
-        access_log: walk.or(&s, "access_log", default.access_log, access_log),
-        log: walk.or(&s, "log", default.log, log),
+        metrics: walk.optional(&s, "metrics", default.metrics, Walk::switch),
+        access_log: walk.optional(&s, "access_log", default.access_log, access_log),
+        log: walk.optional(&s, "log", default.log, log),
     })
 }
 
-fn otlp(walk: &mut Walk, spot: &Spot<'_>) -> Option<Otlp> {
-    let s = walk.section(spot, OTLP_KEYS)?;
+fn otlp(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Otlp> {
+    let s = walk.section(at, OTLP_KEYS)?;
     Some(Otlp {
-        endpoint: walk.need(&s, "endpoint", "the collector's URL", |w, at| {
+        endpoint: walk.required(&s, "endpoint", "the collector's URL", |w, at| {
             let text = w.label(at, 2048)?;
             let uri: Option<http::Uri> = text.parse().ok();
             let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
@@ -190,21 +190,21 @@ fn otlp(walk: &mut Walk, spot: &Spot<'_>) -> Option<Otlp> {
             }
             Some(text)
         }),
-        protocol: walk.or(&s, "protocol", OtlpProtocol::default(), |w, at| {
+        protocol: walk.optional(&s, "protocol", OtlpProtocol::default(), |w, at| {
             let words = [("grpc", OtlpProtocol::Grpc), ("http", OtlpProtocol::Http)];
             w.choice(at, "protocol", &words)
         }),
-        headers: walk.or(&s, "headers", BTreeMap::new(), headers),
-        timeout: walk.or(&s, "timeout", Duration::from_secs(10), |w, at| {
+        headers: walk.optional(&s, "headers", BTreeMap::new(), headers),
+        timeout: walk.optional(&s, "timeout", Duration::from_secs(10), |w, at| {
             w.duration(at, TIMEOUTS)
         }),
     })
 }
 
-fn headers(walk: &mut Walk, spot: &Spot<'_>) -> Option<BTreeMap<String, Secret>> {
+fn headers(walk: &mut Walk, at: &NodeRef<'_>) -> Option<BTreeMap<String, Secret>> {
     let mut map = BTreeMap::new();
-    for named in walk.names(spot)? {
-        let Some(value) = walk.text(&named.spot, "text") else {
+    for named in walk.names(at)? {
+        let Some(value) = walk.text(&named.value, "text") else {
             continue;
         };
         let name = http::HeaderName::from_bytes(named.name.as_bytes());
@@ -213,19 +213,19 @@ fn headers(walk: &mut Walk, spot: &Spot<'_>) -> Option<BTreeMap<String, Secret>>
                 "bad header name {}; allowed: letters, digits and -",
                 quote(named.name)
             );
-            walk.error(named.place, &named.spot.path, message);
+            walk.error(named.place, &named.value.path, message);
         }
         if http::HeaderValue::from_str(value).is_err() {
             let message = "bad header value; allowed: visible ASCII";
-            walk.error(named.spot.node.place, &named.spot.path, message);
+            walk.error(named.value.node.place, &named.value.path, message);
         }
         map.insert(named.name.to_ascii_lowercase(), Secret(value.to_owned()));
     }
     Some(map)
 }
 
-fn access_log(walk: &mut Walk, spot: &Spot<'_>) -> Option<AccessLog> {
-    let text = walk.text(spot, "stdout, stderr, off or a path")?;
+fn access_log(walk: &mut Walk, at: &NodeRef<'_>) -> Option<AccessLog> {
+    let text = walk.text(at, "stdout, stderr, off or a path")?;
     match text {
         "off" => Some(AccessLog::Off),
         "stdout" => Some(AccessLog::Stdout),
@@ -238,14 +238,14 @@ fn access_log(walk: &mut Walk, spot: &Spot<'_>) -> Option<AccessLog> {
                 "unknown access log {}; allowed: stdout, stderr, off, or a path with a /",
                 quote(other)
             );
-            walk.error(spot.node.place, &spot.path, message);
+            walk.error(at.node.place, &at.path, message);
             None
         }
     }
 }
 
-fn log(walk: &mut Walk, spot: &Spot<'_>) -> Option<Log> {
-    let s = walk.section(spot, LOG_KEYS)?;
+fn log(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Log> {
+    let s = walk.section(at, LOG_KEYS)?;
     let levels = [
         Level::Off,
         Level::Error,
@@ -256,10 +256,10 @@ fn log(walk: &mut Walk, spot: &Spot<'_>) -> Option<Log> {
     ]
     .map(|level| (level.name(), level));
     Some(Log {
-        level: walk.or(&s, "level", Level::default(), |w, at| {
+        level: walk.optional(&s, "level", Level::default(), |w, at| {
             w.choice(at, "level", &levels)
         }),
-        format: walk.or(&s, "format", LogFormat::default(), |w, at| {
+        format: walk.optional(&s, "format", LogFormat::default(), |w, at| {
             let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
             w.choice(at, "format", &words)
         }),

@@ -28,7 +28,7 @@ fn everything_else_has_a_default() {
     assert_eq!(config.admin, None);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.listeners[0].limits, Limits::default());
-    assert_eq!(config.listeners[0].protocol, Sniff::Auto);
+    assert_eq!(config.listeners[0].protocol, ListenerProtocol::Auto);
     assert_eq!(config.telemetry, Telemetry::default());
     assert_eq!(config.drain.timeout, Duration::from_secs(25));
     let backend = &config.backends["b"];
@@ -133,9 +133,27 @@ fn what_needs_a_restart_is_named() {
     let limited = good(&(SMALL.to_owned() + "limits: { max_message: 1MiB }\n"));
     assert_eq!(restart_needed(&old, &limited), ["limits"]);
     // And it is not in force before.
-    let now = in_force(&old, &new);
+    let now = effective(&old, &new);
     assert_eq!((&now.routes, &now.drain), (&new.routes, &new.drain));
     assert!(restart_needed(&old, &now).is_empty());
+}
+
+#[test]
+fn an_old_key_still_loads_and_its_new_name_is_told() {
+    let text = SMALL.to_owned() + "limits: { slow_grace: 7s }\n";
+    let (config, warnings) = inspect_text("f", &text).unwrap();
+    assert_eq!(config.limits.slow_receiver_timeout, Duration::from_secs(7));
+    assert_eq!(
+        warnings.to_string(),
+        "f:5:11: limits.slow_grace: warning: slow_grace is now slow_receiver_timeout; write the new name"
+    );
+    let both = SMALL.to_owned() + "limits: { slow_receiver_timeout: 3s, slow_grace: 7s }\n";
+    assert_eq!(
+        lines(&both),
+        [
+            "f:5:38: limits.slow_grace: slow_grace is the old name of slow_receiver_timeout, which is at 5:11; allowed: only slow_receiver_timeout"
+        ]
+    );
 }
 
 #[test]

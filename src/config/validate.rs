@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::fault::quote;
 use super::route::Draft;
-use super::walk::{Section, Spot, Walk};
+use super::walk::{NodeRef, Section, Walk};
 use super::yaml::Node;
 use super::{
     Backend, Config, Drain, Limits, Listener, Match, Pattern, PayloadKind, Target, Telemetry,
@@ -35,23 +35,23 @@ const MAX_ROUTES: usize = 10_000;
 
 /// Reads the root; the result counts only if no error was noted.
 pub(super) fn config(walk: &mut Walk, root: &Node) -> Option<Config> {
-    let spot = Spot {
+    let at = NodeRef {
         node: root,
         path: String::new(),
     };
-    let s = walk.section(&spot, KEYS)?;
-    let node = walk.need(&s, "node", "this hop's name in canceled paths", node);
-    let workers = walk.or(
+    let s = walk.section(&at, KEYS)?;
+    let node = walk.required(&s, "node", "this hop's name in canceled paths", node);
+    let workers = walk.optional(
         &s,
         "workers",
         available_parallelism().map_or(1, usize::from),
         |w, at| w.count(at, 1..=256),
     );
-    let admin = walk.or(&s, "admin", None, |w, at| {
+    let admin = walk.optional(&s, "admin", None, |w, at| {
         listener::read_admin(w, at).map(Some)
     });
     let default = Limits::default();
-    let limits = walk.or(&s, "limits", default.clone(), |w, at| {
+    let limits = walk.optional(&s, "limits", default.clone(), |w, at| {
         limits::read(w, at, &default, true)
     });
     let admin_address = admin.as_ref().map(|a| a.address);
@@ -67,20 +67,20 @@ pub(super) fn config(walk: &mut Walk, root: &Node) -> Option<Config> {
         backends,
         routes,
         limits,
-        drain: walk.or(&s, "drain", Drain::default(), limits::read_drain),
-        telemetry: walk.or(&s, "telemetry", Telemetry::default(), telemetry::read),
+        drain: walk.optional(&s, "drain", Drain::default(), limits::read_drain),
+        telemetry: walk.optional(&s, "telemetry", Telemetry::default(), telemetry::read),
     })
 }
 
-fn node(walk: &mut Walk, spot: &Spot<'_>) -> Option<String> {
-    let text = walk.text(spot, "a name")?;
+fn node(walk: &mut Walk, at: &NodeRef<'_>) -> Option<String> {
+    let text = walk.text(at, "a name")?;
     let bad = |c: char| c == ',' || c.is_control();
     if text.is_empty() || text.len() > 128 || text.contains(bad) || text.trim() != text {
         let message = format!(
             "bad name {}; allowed: 1 to 128 bytes without comma, control characters and outer spaces",
             quote(text)
         );
-        walk.error(spot.node.place, &spot.path, message);
+        walk.error(at.node.place, &at.path, message);
         return None;
     }
     Some(text.to_owned())
@@ -92,9 +92,9 @@ fn listeners(
     limits: &Limits,
     admin: Option<SocketAddr>,
 ) -> Vec<Listener> {
-    walk.need(root, "listeners", "a list of at least one", |walk, spot| {
+    walk.required(root, "listeners", "a list of at least one", |walk, at| {
         let mut listeners: Vec<Listener> = Vec::new();
-        for item in walk.list(spot)? {
+        for item in walk.list(at)? {
             let Some(new) = listener::read(walk, &item, limits) else {
                 continue;
             };
@@ -128,11 +128,11 @@ fn backends(
     root: &Section<'_>,
     listeners: &[Listener],
 ) -> BTreeMap<String, Backend> {
-    walk.need(root, "backends", "a map of at least one", |walk, spot| {
+    walk.required(root, "backends", "a map of at least one", |walk, at| {
         let mut backends = BTreeMap::new();
-        let named = walk.names(spot)?;
+        let named = walk.names(at)?;
         if named.is_empty() {
-            walk.error(spot.node.place, &spot.path, "empty; needed: at least one");
+            walk.error(at.node.place, &at.path, "empty; needed: at least one");
         }
         for named in named {
             let name = named.name;
@@ -142,17 +142,17 @@ fn backends(
                     "bad name {}; allowed: 1 to 128 letters, digits, dots, - and _",
                     quote(name)
                 );
-                walk.error(named.place, &named.spot.path, message);
+                walk.error(named.place, &named.value.path, message);
             }
-            let Some(backend) = backend::read(walk, &named.spot) else {
+            let Some(backend) = backend::read(walk, &named.value) else {
                 continue;
             };
             if backend.dials_original_destination()
                 && !listeners.iter().any(|l| l.original_destination)
             {
                 let message = "bad endpoints \"original_destination\": no listener has original_destination: on, so there is none to dial";
-                let path = format!("{}.endpoints", named.spot.path);
-                walk.error(named.spot.place_of("endpoints"), &path, message);
+                let path = format!("{}.endpoints", named.value.path);
+                walk.error(named.value.place_of("endpoints"), &path, message);
             }
             for target in &backend.endpoints {
                 if let Target::Address(address) = target
@@ -162,7 +162,7 @@ fn backends(
                         "endpoint {address} is this process' own listener {}: streams would loop",
                         quote(&own.name)
                     );
-                    walk.warn(named.place, &named.spot.path, message);
+                    walk.warn(named.place, &named.value.path, message);
                 }
             }
             backends.insert(name.to_owned(), backend);
@@ -179,15 +179,15 @@ fn routes(
 ) -> Vec<super::Route> {
     // Also those with faults: a route to them is right. What is no map was reported before.
     let backends = root.get("backends");
-    let spots = backends.and_then(|spot| Walk::default().names(&spot));
-    let spots = spots.unwrap_or_default();
-    let names: Vec<&str> = spots.iter().map(|n| n.name).collect();
+    let listed = backends.and_then(|at| Walk::default().names(&at));
+    let listed = listed.unwrap_or_default();
+    let names: Vec<&str> = listed.iter().map(|n| n.name).collect();
     let known: FxHashSet<&str> = names.iter().copied().collect();
-    let drafts: Vec<Draft> = walk.need(root, "routes", "a list of at least one", |walk, spot| {
-        let items = walk.list(spot)?;
+    let drafts: Vec<Draft> = walk.required(root, "routes", "a list of at least one", |walk, at| {
+        let items = walk.list(at)?;
         if items.len() > MAX_ROUTES {
             let message = format!("too many routes; allowed: {MAX_ROUTES}");
-            walk.error(spot.node.place, &spot.path, message);
+            walk.error(at.node.place, &at.path, message);
             return None;
         }
         let drafts = items
@@ -224,11 +224,11 @@ fn routes(
     if walk.well() {
         shadows(walk, &drafts);
         let used: FxHashSet<&str> = drafts.iter().map(|d| d.route.backend.as_str()).collect();
-        for unused in spots {
+        for unused in listed {
             if !used.contains(unused.name) {
                 walk.warn(
                     unused.place,
-                    &unused.spot.path,
+                    &unused.value.path,
                     "no route uses this backend",
                 );
             }
