@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::Routes;
 use crate::admin::{AdminState, Readiness};
 use crate::backend::{self, Cluster, dns};
-use crate::config::{self, Config, Limits, watch};
+use crate::config::{self, Config, Faults, Limits, watch};
 use crate::context::Process;
 use crate::listen::Listener;
 use crate::net::bounds::Bounds;
@@ -75,6 +75,13 @@ pub(crate) fn routes(config: Arc<Config>) -> Routes {
     })
 }
 
+/// Logs the warnings of a configuration that is taken, each as `ripcord check` prints it.
+pub fn log_warnings(warnings: &Faults) {
+    for line in warnings.lines() {
+        tracing::warn!("configuration: {line}");
+    }
+}
+
 /// Puts what a look at the file found in force, and says so; what the process was `started` with stays
 /// where only a restart changes it.
 pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) {
@@ -85,9 +92,7 @@ pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) 
             if !restart.is_empty() {
                 tracing::warn!(keys = ?restart, "these changes take effect only after a restart");
             }
-            if !warnings.is_empty() {
-                tracing::warn!("{warnings}");
-            }
+            log_warnings(&warnings);
             let changed = process
                 .routes
                 .replace(Arc::new(config::effective(started, &config)));

@@ -6,10 +6,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::fault::quote;
+use super::hints;
 use super::limits::TIMEOUTS;
 use super::protocol::Protocol;
 use super::walk::{NodeRef, Walk};
+use super::yaml::Kind;
 
 pub(super) const KEYS: &[&str] = &[
     "protocol",
@@ -253,21 +254,29 @@ fn endpoints(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Vec<Target>> {
     if walk.is(at, ORIGINAL_DESTINATION) {
         return Some(vec![Target::OriginalDestination]);
     }
+    // One text is a list of one.
+    let items = match &at.node.kind {
+        Kind::Scalar { .. } if !at.node.is_null() => vec![at.clone()],
+        Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => walk.list(at)?,
+    };
     let mut targets: Vec<Target> = Vec::new();
-    for item in walk.list(at)? {
+    for item in items {
         let Some(text) = walk.text(&item, "an endpoint") else {
             continue;
         };
-        match target(text) {
+        match target(&text) {
             Some(target) if targets.contains(&target) => {
-                let message = format!("endpoint {} is listed twice", quote(text));
+                let message = format!("endpoint {} is listed twice", item.quoted());
                 walk.warn(item.node.place, &item.path, message);
             }
             Some(target) => targets.push(target),
             None => {
+                let hint = hints::endpoint(&text).map(|hint| format!(" ({hint})"));
                 let message = format!(
-                    "bad endpoint {}; allowed: ip:port or dns name:port, e.g. 127.0.0.1:8888, [::1]:8888 or chat.svc:8888",
-                    quote(text)
+                    "bad endpoint {}; allowed: ip:port or dns name:port, e.g. 127.0.0.1:8888, \
+                     [::1]:8888 or chat.svc:8888{}",
+                    item.quoted(),
+                    hint.unwrap_or_default()
                 );
                 walk.error(item.node.place, &item.path, message);
             }

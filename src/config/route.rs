@@ -9,6 +9,7 @@ use rustc_hash::FxHashSet;
 
 use super::destination::{self, Destination};
 use super::fault::{Place, quote, shown, suggestion};
+use super::hints;
 use super::limits::TIMEOUTS;
 use super::walk::{NodeRef, Walk};
 
@@ -152,6 +153,8 @@ pub(super) struct Draft {
     pub(super) place: Place,
     pub(super) name_place: Place,
     pub(super) validate_place: Place,
+    /// Whether `first_response` is written, `off` too.
+    pub(super) first_response: bool,
     pub(super) path: String,
 }
 
@@ -170,19 +173,19 @@ pub(super) fn read(
         matching: walk.optional(&s, "match", Match::default(), matching),
         backend: walk.required(&s, "backend", "the name of a backend", |w, at| {
             let name = w.text(at, "the name of a backend")?;
-            if !known.contains(name) {
+            if !known.contains(&*name) {
                 let list: Vec<String> = backends.iter().take(20).map(|b| shown(b)).collect();
                 let mut message =
-                    format!("no backend {}; allowed: {}", quote(name), list.join(", "));
+                    format!("no backend {}; allowed: {}", at.quoted(), list.join(", "));
                 if backends.len() > 20 {
                     message.push_str(", ...");
                 }
-                if let Some(meant) = suggestion(name, backends) {
+                if let Some(meant) = suggestion(&name, backends) {
                     message.push_str(&format!(" (did you mean {}?)", quote(meant)));
                 }
                 w.error(at.node.place, &at.path, message);
             }
-            Some(name.to_owned())
+            Some(name.into_owned())
         }),
         rewrite: walk.optional(&s, "rewrite", Rewrite::default(), rewrite),
         timeouts: walk.optional(&s, "timeouts", Timeouts::default(), timeouts),
@@ -197,6 +200,9 @@ pub(super) fn read(
         place: s.place,
         name_place: at.place_of("name"),
         validate_place: at.place_of("validate"),
+        first_response: s
+            .get("timeouts")
+            .is_some_and(|timeouts| timeouts.has("first_response")),
         path: at.path.clone(),
     })
 }
@@ -213,10 +219,11 @@ fn matching(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Match> {
             if text.contains('*') {
                 let message = format!(
                     "bad service {}; allowed: an exact name, or \"*\"",
-                    quote(&text)
+                    at.quoted()
                 );
                 w.error(at.node.place, &at.path, message);
             }
+            slash(w, at, &text);
             Some(Some(text))
         }),
         method: walk.optional(&s, "method", None, pattern),
@@ -238,6 +245,22 @@ fn matching(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Match> {
     })
 }
 
+/// Hints at a service that is written as a gRPC path. No gRPC service begins with a slash; one with
+/// a slash inside is possible.
+fn slash(walk: &mut Walk, at: &NodeRef<'_>, service: &str) {
+    if !service.contains('/') {
+        return;
+    }
+    let (found, hint) = (at.quoted(), hints::service(at.written()));
+    if service.starts_with('/') {
+        let message = format!("bad service {found}; allowed: a name without a slash ({hint})");
+        walk.error(at.node.place, &at.path, message);
+    } else {
+        let message = format!("{found} has a slash, which a service seldom has ({hint})");
+        walk.warn(at.node.place, &at.path, message);
+    }
+}
+
 fn pattern(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Pattern> {
     let text = walk.label(at, 1024)?;
     match text.strip_suffix('*') {
@@ -247,7 +270,7 @@ fn pattern(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Pattern> {
         Some(_) | None => {
             let message = format!(
                 "bad pattern {}; allowed: \"*\", an exact value, or a prefix with one * at its end",
-                quote(&text)
+                at.quoted()
             );
             walk.error(at.node.place, &at.path, message);
             None
@@ -272,7 +295,7 @@ fn rewrite(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Rewrite> {
         walk.optional(&s, name, None, |w, at| {
             let text = w.label(at, 1024)?;
             if name != "to" && text.contains('/') {
-                let message = format!("bad {name} {}; allowed: no slash", quote(&text));
+                let message = format!("bad {name} {}; allowed: no slash", at.quoted());
                 w.error(at.node.place, &at.path, message);
             }
             Some(Some(text))
@@ -312,14 +335,14 @@ fn to_transit(walk: &mut Walk, at: &NodeRef<'_>) -> Option<BTreeMap<String, Stri
         if text.is_empty() || text.len() > 256 || !text.bytes().all(word) {
             let message = format!(
                 "bad name {}; allowed: the part after RPC_TRANSIT_, of A-Z, 0-9 and _",
-                quote(text)
+                named.value.quoted()
             );
             walk.error(named.value.node.place, &named.value.path, message);
         } else if text.starts_with("RPC_TRANSIT_") {
             let message = "the prefix is added; allowed: only the part after RPC_TRANSIT_";
             walk.error(named.value.node.place, &named.value.path, message);
         }
-        map.insert(named.name.to_ascii_lowercase(), text.to_owned());
+        map.insert(named.name.to_ascii_lowercase(), text.into_owned());
     }
     Some(map)
 }

@@ -151,6 +151,11 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where collectors take OTLP over gRPC, unless they are told otherwise.
+const GRPC_PORT: u16 = 4317;
+/// The same over HTTP.
+const HTTP_PORT: u16 = 4318;
+
 /// Reads `telemetry`.
 pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Telemetry> {
     let s = walk.section(at, KEYS)?;
@@ -162,7 +167,7 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Telemetry> {
             match text.parse::<f64>() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => Some(ratio),
                 Ok(_) | Err(_) => {
-                    let message = format!("bad ratio {}; allowed: 0 to 1, e.g. 0.1", quote(text));
+                    let message = format!("bad ratio {}; allowed: 0 to 1, e.g. 0.1", at.quoted());
                     w.error(at.node.place, &at.path, message);
                     None
                 }
@@ -176,7 +181,7 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Telemetry> {
 
 fn otlp(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Otlp> {
     let s = walk.section(at, OTLP_KEYS)?;
-    Some(Otlp {
+    let otlp = Otlp {
         endpoint: walk.required(&s, "endpoint", "the collector's URL", |w, at| {
             let text = w.label(at, 2048)?;
             let uri: Option<http::Uri> = text.parse().ok();
@@ -184,7 +189,7 @@ fn otlp(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Otlp> {
             if !matches!(scheme, Some("http")) {
                 let message = format!(
                     "bad URL {}; allowed: http://, a host and a port (no TLS: the collector is beside this process)",
-                    quote(&text)
+                    at.quoted()
                 );
                 w.error(at.node.place, &at.path, message);
             }
@@ -198,7 +203,27 @@ fn otlp(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Otlp> {
         timeout: walk.optional(&s, "timeout", Duration::from_secs(10), |w, at| {
             w.duration(at, TIMEOUTS)
         }),
-    })
+    };
+    port(walk, at, &otlp);
+    Some(otlp)
+}
+
+/// Warns of the port at which collectors take the other protocol.
+fn port(walk: &mut Walk, at: &NodeRef<'_>, otlp: &Otlp) {
+    let (grpc, http) = (("grpc", GRPC_PORT), ("http", HTTP_PORT));
+    let (said, other) = match otlp.protocol {
+        OtlpProtocol::Grpc => (grpc, http),
+        OtlpProtocol::Http => (http, grpc),
+    };
+    let uri: Option<http::Uri> = otlp.endpoint.parse().ok();
+    if uri.is_some_and(|uri| uri.port_u16() == Some(other.1)) {
+        let message = format!(
+            "port {} is that of OTLP over {}, and protocol is {}; write protocol: {}, or port {}",
+            other.1, other.0, said.0, other.0, said.1
+        );
+        let path = format!("{}.endpoint", at.path);
+        walk.warn(at.place_of("endpoint"), &path, message);
+    }
 }
 
 fn headers(walk: &mut Walk, at: &NodeRef<'_>) -> Option<BTreeMap<String, Secret>> {
@@ -215,28 +240,36 @@ fn headers(walk: &mut Walk, at: &NodeRef<'_>) -> Option<BTreeMap<String, Secret>
             );
             walk.error(named.place, &named.value.path, message);
         }
-        if http::HeaderValue::from_str(value).is_err() {
+        if http::HeaderValue::from_str(&value).is_err() {
             let message = "bad header value; allowed: visible ASCII";
             walk.error(named.value.node.place, &named.value.path, message);
         }
-        map.insert(named.name.to_ascii_lowercase(), Secret(value.to_owned()));
+        map.insert(named.name.to_ascii_lowercase(), Secret(value.into_owned()));
     }
     Some(map)
 }
 
 fn access_log(walk: &mut Walk, at: &NodeRef<'_>) -> Option<AccessLog> {
     let text = walk.text(at, "stdout, stderr, off or a path")?;
-    match text {
+    match &*text {
         "off" => Some(AccessLog::Off),
         "stdout" => Some(AccessLog::Stdout),
         "stderr" => Some(AccessLog::Stderr),
         path if path.contains('/') && !path.contains('\0') => {
-            Some(AccessLog::File(PathBuf::from(path)))
+            let path = PathBuf::from(path);
+            if !walk.environment.has_folder_of(&path) {
+                let message = format!(
+                    "the folder of {} does not exist here; create it, or ripcord does not start",
+                    at.quoted()
+                );
+                walk.warn(at.node.place, &at.path, message);
+            }
+            Some(AccessLog::File(path))
         }
-        other => {
+        _ => {
             let message = format!(
                 "unknown access log {}; allowed: stdout, stderr, off, or a path with a /",
-                quote(other)
+                at.quoted()
             );
             walk.error(at.node.place, &at.path, message);
             None

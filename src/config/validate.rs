@@ -1,21 +1,23 @@
 //! The whole file: its top-level keys, and the checks across sections.
 //!
 //! Owns what no single section can see: names that must exist or be unique, addresses used twice,
-//! routes that never match. Each section's own file checks the rest.
+//! and what refers to each other. Each section's own file checks the rest, and `advice` warns of
+//! what a file without errors probably does not mean.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::thread::available_parallelism;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::environment::Environment;
 use super::fault::quote;
 use super::route::Draft;
 use super::walk::{NodeRef, Section, Walk};
 use super::yaml::Node;
 use super::{
-    Backend, Config, Drain, Limits, Listener, Match, Pattern, PayloadKind, Target, Telemetry,
-    Validate, backend, limits, listener, route, telemetry,
+    Backend, Config, Drain, Limits, Listener, PayloadKind, Target, Telemetry, Validate, advice,
+    backend, limits, listener, route, telemetry,
 };
 
 pub(super) const KEYS: &[&str] = &[
@@ -78,12 +80,12 @@ fn node(walk: &mut Walk, at: &NodeRef<'_>) -> Option<String> {
     if text.is_empty() || text.len() > 128 || text.contains(bad) || text.trim() != text {
         let message = format!(
             "bad name {}; allowed: 1 to 128 bytes without comma, control characters and outer spaces",
-            quote(text)
+            at.quoted()
         );
         walk.error(at.node.place, &at.path, message);
         return None;
     }
-    Some(text.to_owned())
+    Some(text.into_owned())
 }
 
 fn listeners(
@@ -105,7 +107,15 @@ fn listeners(
             }
             let mut used = listeners.iter().map(|l| l.address).chain(admin);
             if let Some(taken) = used.find(|a| clash(*a, new.address)) {
-                let message = format!("{taken} is already listened on");
+                let message = if taken == new.address {
+                    format!("{taken} is already listened on")
+                } else {
+                    format!(
+                        "{} cannot be listened on beside {taken}: one of them stands for every address; \
+                         allowed: another port",
+                        new.address
+                    )
+                };
                 let path = format!("{}.address", item.path);
                 walk.error(item.place_of("address"), &path, message);
             }
@@ -115,12 +125,17 @@ fn listeners(
     })
 }
 
-/// Whether both cannot be listened on.
+/// Whether both cannot be listened on. A socket at `[::]` takes IPv4 too.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port()
-        && a.port() != 0
-        && (a.ip() == b.ip()
-            || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified())))
+    let (one, two) = (a.ip().to_canonical(), b.ip().to_canonical());
+    let takes = |any: IpAddr, ip: IpAddr| any.is_unspecified() && (any.is_ipv6() || ip.is_ipv4());
+    a.port() == b.port() && a.port() != 0 && (one == two || takes(one, two) || takes(two, one))
+}
+
+/// Whether connections to that address come to that listener.
+fn own(listener: &Listener, address: SocketAddr) -> bool {
+    let (at, ip) = (listener.address, address.ip());
+    at == address || (at.ip().is_unspecified() && ip.is_loopback() && clash(at, address))
 }
 
 fn backends(
@@ -156,7 +171,7 @@ fn backends(
             }
             for target in &backend.endpoints {
                 if let Target::Address(address) = target
-                    && let Some(own) = listeners.iter().find(|l| l.address == *address)
+                    && let Some(own) = listeners.iter().find(|l| own(l, *address))
                 {
                     let message = format!(
                         "endpoint {address} is this process' own listener {}: streams would loop",
@@ -179,7 +194,7 @@ fn routes(
 ) -> Vec<super::Route> {
     // Also those with faults: a route to them is right. What is no map was reported before.
     let backends = root.get("backends");
-    let listed = backends.and_then(|at| Walk::default().names(&at));
+    let listed = backends.and_then(|at| Walk::new(Environment::default()).names(&at));
     let listed = listed.unwrap_or_default();
     let names: Vec<&str> = listed.iter().map(|n| n.name).collect();
     let known: FxHashSet<&str> = names.iter().copied().collect();
@@ -222,80 +237,7 @@ fn routes(
     }
     // A route with a fault may look as if it matched everything.
     if walk.well() {
-        shadows(walk, &drafts);
-        let used: FxHashSet<&str> = drafts.iter().map(|d| d.route.backend.as_str()).collect();
-        for unused in listed {
-            if !used.contains(unused.name) {
-                walk.warn(
-                    unused.place,
-                    &unused.value.path,
-                    "no route uses this backend",
-                );
-            }
-        }
+        advice::give(walk, &drafts, read, &listed);
     }
     drafts.into_iter().map(|d| d.route).collect()
-}
-
-/// Warns of routes that an earlier one keeps from ever matching.
-fn shadows(walk: &mut Walk, drafts: &[Draft]) {
-    // By service and exact method, `None` for any other: only routes under the same keys, or
-    // under `None`, can take all of what another one matches.
-    let mut before: FxHashMap<(Option<&str>, Option<&str>), Vec<&Draft>> = FxHashMap::default();
-    for draft in drafts {
-        let matching = &draft.route.matching;
-        let service = matching.service.as_deref();
-        let method = match &matching.method {
-            Some(Pattern::Exact(method)) => Some(method.as_str()),
-            Some(Pattern::Any | Pattern::Prefix(_)) | None => None,
-        };
-        let mut keys = vec![
-            (None, None),
-            (service, None),
-            (None, method),
-            (service, method),
-        ];
-        keys.sort_unstable();
-        keys.dedup();
-        let shadow = keys
-            .iter()
-            .filter_map(|key| before.get(key))
-            .flatten()
-            .filter(|earlier| covers(&earlier.route.matching, matching))
-            .min_by_key(|earlier| earlier.place);
-        if let Some(shadow) = shadow {
-            let message = format!(
-                "never matches: all that it matches is taken by {} before it",
-                quote(&shadow.route.name)
-            );
-            walk.warn(draft.place, &draft.path, message);
-            continue;
-        }
-        before.entry((service, method)).or_default().push(draft);
-    }
-}
-
-/// Whether `a` matches all that `b` matches; services are compared by the caller.
-fn covers(a: &Match, b: &Match) -> bool {
-    fn one(a: Option<&Pattern>, b: Option<&Pattern>) -> bool {
-        match (a, b) {
-            (None, Some(_) | None) => true,
-            (Some(a), Some(b)) => a.covers(b),
-            (Some(_), None) => false,
-        }
-    }
-    // A method is always there, so `*` asks for nothing.
-    let method = |m: &Match| m.method.as_ref().is_none_or(|p| *p == Pattern::Any);
-    let destination = match (&a.destination, &b.destination) {
-        (None, Some(_) | None) => true,
-        (Some(a), Some(b)) => a.covers(b),
-        (Some(_), None) => false,
-    };
-    destination
-        && (method(a) || one(a.method.as_ref(), b.method.as_ref()))
-        && one(a.to.as_ref(), b.to.as_ref())
-        && one(a.caller.as_ref(), b.caller.as_ref())
-        && a.metadata
-            .iter()
-            .all(|(key, pattern)| one(Some(pattern), b.metadata.get(key)))
 }

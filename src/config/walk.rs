@@ -1,23 +1,40 @@
 //! Reads typed values out of a tree of nodes, noting every fault and going on.
 //!
-//! Owns the wording that all keys share. A reader returns `None` after it noted a fault; the
-//! caller then goes on with a default, so that one pass finds everything. Knows no key.
+//! Owns the maps and lists; `scalar` has the values. A reader returns `None` after it noted a fault;
+//! the caller then goes on with a default, so that one pass finds everything. Knows no key.
 
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
+use super::environment::{Environment, MAX_EXPANDED};
 use super::fault::{Fault, Place, Severity, quote, shown, suggestion};
-use super::units;
+use super::hints;
 use super::yaml::{Kind, Node, Pair};
 
 /// A value and its path from the root.
+#[derive(Clone)]
 pub(crate) struct NodeRef<'n> {
     pub(crate) node: &'n Node,
     pub(crate) path: String,
 }
 
 impl NodeRef<'_> {
+    /// The text as it is written, in quotes: a message shows the names of variables, not their
+    /// values, which may be secrets.
+    pub(crate) fn quoted(&self) -> String {
+        quote(self.written())
+    }
+
+    /// The text as it is written; empty for a list or a map.
+    pub(crate) fn written(&self) -> &str {
+        match &self.node.kind {
+            Kind::Scalar { text, .. } => text,
+            Kind::List(_) | Kind::Map(_) => "",
+        }
+    }
+
+    /// Whether it is a map with that key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        matches!(&self.node.kind, Kind::Map(pairs) if pairs.iter().any(|p| p.key == key))
+    }
+
     /// Where the value of a key is, or else the map itself.
     pub(crate) fn place_of(&self, key: &str) -> Place {
         let Kind::Map(pairs) = &self.node.kind else {
@@ -72,12 +89,22 @@ fn join(path: &str, key: &str) -> String {
 }
 
 /// The faults met so far.
-#[derive(Default)]
 pub(crate) struct Walk {
     pub(crate) faults: Vec<Fault>,
+    pub(crate) environment: Environment,
+    /// How many bytes values may still have after expansion.
+    pub(super) room: usize,
 }
 
 impl Walk {
+    pub(crate) fn new(environment: Environment) -> Self {
+        Self {
+            faults: Vec::new(),
+            environment,
+            room: MAX_EXPANDED,
+        }
+    }
+
     /// Notes an error.
     pub(crate) fn error(&mut self, place: Place, path: &str, message: impl Into<String>) {
         self.note(place, path, Severity::Error, message.into());
@@ -102,7 +129,8 @@ impl Walk {
         });
     }
 
-    fn refuse<T>(&mut self, at: &NodeRef<'_>, message: String) -> Option<T> {
+    /// Notes an error at a value.
+    pub(super) fn refuse<T>(&mut self, at: &NodeRef<'_>, message: String) -> Option<T> {
         self.error(at.node.place, &at.path, message);
         None
     }
@@ -131,8 +159,12 @@ impl Walk {
             let path = join(&at.path, &pair.key);
             if let Some(renamed) = renamed.iter().find(|r| r.old == pair.key) {
                 self.old_key(pair, &path, pairs, renamed);
+            } else if at.path.is_empty() && pair.key.starts_with(hints::FREE) {
+                // The user's own, for anchors and notes.
             } else if !keys.contains(&pair.key.as_str()) {
-                self.error(pair.place, &path, unknown("key", &pair.key, keys));
+                let hint = hints::key(&pair.key);
+                let message = hint.unwrap_or_else(|| unknown("key", &pair.key, keys));
+                self.error(pair.place, &path, message);
             }
         }
         Some(Section {
@@ -166,15 +198,24 @@ impl Walk {
             let found = at.node.name();
             return self.refuse(at, format!("a map of names is needed; found {found}"));
         };
-        let named = pairs.iter().map(|pair| Named {
-            name: &pair.key,
-            place: pair.place,
-            value: NodeRef {
-                node: &pair.value,
-                path: join(&at.path, &pair.key),
-            },
-        });
-        Some(named.collect())
+        let mut named = Vec::new();
+        for pair in pairs {
+            let path = join(&at.path, &pair.key);
+            if pair.key == hints::MERGE {
+                let message = hints::key(&pair.key).unwrap_or_default();
+                self.error(pair.place, &path, message);
+                continue;
+            }
+            named.push(Named {
+                name: &pair.key,
+                place: pair.place,
+                value: NodeRef {
+                    node: &pair.value,
+                    path,
+                },
+            });
+        }
+        Some(named)
     }
 
     /// A list of at least one.
@@ -224,169 +265,17 @@ impl Walk {
         };
         read(self, &at).unwrap_or(default)
     }
-
-    /// Text; `what` says which.
-    pub(crate) fn text<'n>(&mut self, at: &NodeRef<'n>, what: &str) -> Option<&'n str> {
-        match &at.node.kind {
-            Kind::Scalar { text, .. } if !at.node.is_null() => Some(text),
-            Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => {
-                let found = at.node.name();
-                self.refuse(at, format!("{what} is needed; found {found}"))
-            }
-        }
-    }
-
-    /// Text of 1 to `max` bytes without control characters.
-    pub(crate) fn label(&mut self, at: &NodeRef<'_>, max: usize) -> Option<String> {
-        let text = self.text(at, "text")?;
-        if text.is_empty() || text.len() > max || text.chars().any(char::is_control) {
-            let found = quote(text);
-            let message =
-                format!("bad text {found}; allowed: 1 to {max} bytes without control characters");
-            return self.refuse(at, message);
-        }
-        Some(text.to_owned())
-    }
-
-    /// One of a few words.
-    pub(crate) fn choice<T: Copy>(
-        &mut self,
-        at: &NodeRef<'_>,
-        what: &str,
-        words: &[(&str, T)],
-    ) -> Option<T> {
-        let text = self.text(at, what)?;
-        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*value);
-        }
-        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        self.refuse(at, unknown(what, text, &allowed))
-    }
-
-    /// `on` or `off`.
-    pub(crate) fn switch(&mut self, at: &NodeRef<'_>) -> Option<bool> {
-        let words = [
-            ("on", true),
-            ("off", false),
-            ("true", true),
-            ("false", false),
-        ];
-        self.choice(at, "switch", &words)
-    }
-
-    /// Whether the value is the word `off`.
-    pub(crate) fn is_off(&self, at: &NodeRef<'_>) -> bool {
-        self.is(at, "off")
-    }
-
-    /// Whether the value is that word.
-    pub(crate) fn is(&self, at: &NodeRef<'_>, word: &str) -> bool {
-        matches!(&at.node.kind, Kind::Scalar { text, .. } if text == word)
-    }
-
-    /// A whole number.
-    pub(crate) fn count(
-        &mut self,
-        at: &NodeRef<'_>,
-        allowed: RangeInclusive<usize>,
-    ) -> Option<usize> {
-        let text = self.text(at, "a number")?;
-        match text.parse() {
-            Ok(number) if allowed.contains(&number) => Some(number),
-            Ok(_) | Err(_) => {
-                let (from, to) = (allowed.start(), allowed.end());
-                let message = format!("bad number {}; allowed: {from} to {to}", quote(text));
-                self.refuse(at, message)
-            }
-        }
-    }
-
-    /// A size in bytes.
-    pub(crate) fn size(
-        &mut self,
-        at: &NodeRef<'_>,
-        allowed: RangeInclusive<usize>,
-    ) -> Option<usize> {
-        let text = self.text(at, "a size")?;
-        let Some(size) = units::parse_size(text).and_then(|s| usize::try_from(s).ok()) else {
-            let message = format!("bad size {}; allowed: {}", quote(text), units::SIZES);
-            return self.refuse(at, message);
-        };
-        if !allowed.contains(&size) {
-            let shown = |bytes: usize| units::format_size(bytes as u64);
-            let (from, to) = (shown(*allowed.start()), shown(*allowed.end()));
-            return self.refuse(
-                at,
-                format!("{text} is out of range; allowed: {from} to {to}"),
-            );
-        }
-        Some(size)
-    }
-
-    /// A duration.
-    pub(crate) fn duration(
-        &mut self,
-        at: &NodeRef<'_>,
-        allowed: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        let text = self.text(at, "a duration")?;
-        self.duration_of(at, text, &allowed, "")
-    }
-
-    /// A duration, or `off`.
-    pub(crate) fn duration_or_off(
-        &mut self,
-        at: &NodeRef<'_>,
-        allowed: RangeInclusive<Duration>,
-    ) -> Option<Option<Duration>> {
-        let text = self.text(at, "a duration or off")?;
-        if text == "off" {
-            return Some(None);
-        }
-        self.duration_of(at, text, &allowed, "off, or ").map(Some)
-    }
-
-    fn duration_of(
-        &mut self,
-        at: &NodeRef<'_>,
-        text: &str,
-        allowed: &RangeInclusive<Duration>,
-        also: &str,
-    ) -> Option<Duration> {
-        let Some(duration) = units::parse_duration(text) else {
-            let found = quote(text);
-            let message = format!("bad duration {found}; allowed: {also}{}", units::DURATIONS);
-            return self.refuse(at, message);
-        };
-        if !allowed.contains(&duration) {
-            let from = units::format_duration(*allowed.start());
-            let to = units::format_duration(*allowed.end());
-            let message = format!("{text} is out of range; allowed: {also}{from} to {to}");
-            return self.refuse(at, message);
-        }
-        Some(duration)
-    }
-
-    /// An address to listen on.
-    pub(crate) fn address(&mut self, at: &NodeRef<'_>) -> Option<SocketAddr> {
-        let text = self.text(at, "an address")?;
-        match text.parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                let message = format!(
-                    "bad address {}; allowed: ip:port, e.g. 127.0.0.1:9901 or [::1]:9901",
-                    quote(text)
-                );
-                self.refuse(at, message)
-            }
-        }
-    }
 }
 
 fn unknown(what: &str, found: &str, allowed: &[&str]) -> String {
+    unknown_value(what, &quote(found), found, allowed)
+}
+
+/// `quoted` is shown, `found` is what an allowed word is looked for that is like it.
+pub(super) fn unknown_value(what: &str, quoted: &str, found: &str, allowed: &[&str]) -> String {
     let list = allowed.join(", ");
     let hint = suggestion(found, allowed)
         .map(|meant| format!(" (did you mean \"{meant}\"?)"))
         .unwrap_or_default();
-    format!("unknown {what} {}; allowed: {list}{hint}", quote(found))
+    format!("unknown {what} {quoted}; allowed: {list}{hint}")
 }
