@@ -11,9 +11,12 @@ use std::path::Path;
 /// The most bytes that the values of one file may have after expansion, together.
 pub(super) const MAX_EXPANDED: usize = super::yaml::MAX_BYTES;
 
+/// Gives the value of a variable, by its name.
+type Lookup = Box<dyn Fn(&str) -> Option<OsString>>;
+
 /// The variables that values may name, and the folders that paths may be in.
 pub struct Environment {
-    variable: Box<dyn Fn(&str) -> Option<OsString>>,
+    variable: Lookup,
     is_folder: fn(&Path) -> bool,
 }
 

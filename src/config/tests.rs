@@ -376,6 +376,10 @@ fn wordy() -> impl Strategy<Value = String> {
             "]",
             "&a",
             "*a",
+            "${PORT}",
+            "${GONE:-1}",
+            "${",
+            "$$",
             "|",
             "b",
         ])
@@ -403,7 +407,7 @@ proptest! {
 
     #[test]
     fn schema_like_text_is_read_without_a_panic(text in wordy()) {
-        if let Err(faults) = parse("f", &text) {
+        if let Err(faults) = with_variables(&text) {
             let shown = faults.to_string();
             prop_assert_eq!(shown.lines().count(), faults.len());
         }
