@@ -39,7 +39,7 @@ pub mod wire;
 mod worker;
 
 pub use app::App;
-pub use setup::init_logs;
+pub use setup::{init_logs, log_warnings};
 pub use telemetry::{Observed, Tap};
 
 /// A route to a cluster of endpoints.

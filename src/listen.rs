@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tracing::{debug, warn};
 
-use crate::config::Sniff;
+use crate::config::ListenerProtocol;
 use crate::context::{Context, Process};
 use crate::drain::{OnDraining, Present, Watcher};
 use crate::net::bounds::Bounds;
@@ -33,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     /// What its callers may speak.
-    pub(crate) protocol: Sniff,
+    pub(crate) protocol: ListenerProtocol,
     pub(crate) bounds: Bounds,
     pub(crate) max_connections: usize,
     /// Whether the kernel redirects connections to it.
@@ -250,10 +250,10 @@ async fn detect(socket: &mut Socket, limit: Duration) -> io::Result<Option<Detec
         .unwrap_or(Ok(Some(late)))
 }
 
-fn takes(wanted: Sniff, wire: &Wire) -> bool {
+fn takes(wanted: ListenerProtocol, wire: &Wire) -> bool {
     match wanted {
-        Sniff::Auto => true,
-        Sniff::Only(protocol) => protocol.name() == wire.name,
+        ListenerProtocol::Auto => true,
+        ListenerProtocol::Only(protocol) => protocol.name() == wire.name,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The `ripcord` command: arguments, logs, signals.
 
-mod notify;
+mod sd_notify;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -30,15 +30,21 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the proxy until SIGTERM or SIGINT, then drains; SIGHUP reloads the configuration.
+    #[command(after_help = RUN_CODES)]
     Run {
         /// The configuration file.
-        #[arg(long, value_name = "FILE")]
+        #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Checks a configuration file and prints every fault; exit code 1 if there is one.
+    /// Checks configuration files and prints every fault, and every warning, with its place.
+    #[command(after_help = CHECK_CODES)]
     Check {
-        /// The configuration file.
-        file: PathBuf,
+        /// Fails at warnings too.
+        #[arg(long)]
+        strict: bool,
+        /// The configuration files; `-` is standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
     /// Shows a stream each way and a cancel over two hops, on embedded peers; ends by itself.
     Demo,
@@ -49,9 +55,14 @@ enum Command {
     },
 }
 
+const RUN_CODES: &str = "Exit codes: 0 after a drain; 1 when it cannot start; 2 for bad arguments.";
+
+const CHECK_CODES: &str = "Exit codes: 0 when every file can be used; 1 when one cannot, or has a \
+                           warning and --strict is given; 2 for bad arguments.";
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Check { file } => config::check(&file),
+        Command::Check { strict, files } => config::check(&files, strict),
         Command::Explain { code } => match ripcord::explain::explain(&code) {
             Ok(text) => {
                 // Whoever reads may have seen enough: `| head` is no failure.
@@ -80,8 +91,10 @@ fn exit(result: anyhow::Result<()>) -> ExitCode {
 
 /// The control runtime lives on this thread; the data path has threads of its own.
 fn run(file: PathBuf) -> anyhow::Result<()> {
-    let config = config::load(&file).map_err(|faults| anyhow::anyhow!("{faults}"))?;
+    let (config, warnings) =
+        config::inspect(&file).map_err(|faults| anyhow::anyhow!("{faults}"))?;
     ripcord::init_logs(&config)?;
+    ripcord::log_warnings(&warnings);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -97,7 +110,7 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
                 &[],
                 || ALLOCATOR.allocated() as u64,
             );
-            notify::tell(notify::READY);
+            sd_notify::tell(sd_notify::READY);
             loop {
                 tokio::select! {
                     _ = terminate.recv() => break,
@@ -105,7 +118,7 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
                     _ = hangup.recv() => app.reload(),
                 }
             }
-            notify::tell(notify::STOPPING);
+            sd_notify::tell(sd_notify::STOPPING);
             app.drain().await;
             Ok(())
         })

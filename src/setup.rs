@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::Routes;
 use crate::admin::{AdminState, Readiness};
 use crate::backend::{self, Cluster, dns};
-use crate::config::{self, Config, Limits, watch};
+use crate::config::{self, Config, Faults, Limits, watch};
 use crate::context::Process;
 use crate::listen::Listener;
 use crate::net::bounds::Bounds;
@@ -75,6 +75,13 @@ pub(crate) fn routes(config: Arc<Config>) -> Routes {
     })
 }
 
+/// Logs the warnings of a configuration that is taken, each as `ripcord check` prints it.
+pub fn log_warnings(warnings: &Faults) {
+    for line in warnings.lines() {
+        tracing::warn!("configuration: {line}");
+    }
+}
+
 /// Puts what a look at the file found in force, and says so; what the process was `started` with stays
 /// where only a restart changes it.
 pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) {
@@ -85,12 +92,10 @@ pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) 
             if !restart.is_empty() {
                 tracing::warn!(keys = ?restart, "these changes take effect only after a restart");
             }
-            if !warnings.is_empty() {
-                tracing::warn!("{warnings}");
-            }
+            log_warnings(&warnings);
             let changed = process
                 .routes
-                .replace(Arc::new(config::in_force(started, &config)));
+                .replace(Arc::new(config::effective(started, &config)));
             let version = process.routes.load().version;
             metrics.reload(if changed {
                 Reload::Applied
@@ -172,7 +177,7 @@ fn bounds(node: &str, limits: &Limits, budget: &Arc<Budget>) -> Bounds {
         connection_buffer: limits.connection_buffer,
         max_streams: limits.max_streams_per_connection,
         max_resets: limits.max_resets,
-        slow_grace: limits.slow_grace,
+        slow_receiver_timeout: limits.slow_receiver_timeout,
         cancel_grace: limits.cancel_grace,
         handshake_timeout: limits.handshake_timeout,
         ping: None,

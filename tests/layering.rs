@@ -43,7 +43,7 @@ proxy: context route backend bridge telemetry stream config drain wire
 relay: context route backend telemetry stream net wire
 listen: context proxy relay telemetry stream config net drain wire worker
 admin: telemetry
-notify:
+sd_notify:
 explain: stream bridge wire::grpc wire::ttheader
 testing: stream net
 setup: *
@@ -72,7 +72,7 @@ const CLOSED: &[&str] = &[
     "PayloadKind",
     "Reason",
     "Side",
-    "Sniff",
+    "ListenerProtocol",
 ];
 
 /// Where a `match` over one of [`CLOSED`] has a `_` arm all the same: `file function: enum`. An

@@ -37,7 +37,7 @@ const PROCESS_BUFFER: u64 = 32 * MIB;
 
 /// What the test gives the process.
 const LIMITS: &str = "limits: { process_buffer: 32MiB, connection_buffer: 1MiB, \
-                      stream_buffer: 64KiB, max_message: 1MiB, slow_grace: 250ms }";
+                      stream_buffer: 64KiB, max_message: 1MiB, slow_receiver_timeout: 250ms }";
 
 /// What waits for the socket of one connection with one stream: 64 KiB in the HTTP/2 library and
 /// 64 KiB gathered, or, for TTHeader, 64 KiB and the one message that went over it.

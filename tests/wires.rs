@@ -378,7 +378,8 @@ fn undecodable() {
 /// The caller takes nothing of what the callee pours out, beside another stream.
 #[test]
 fn slow_receiver() {
-    let more = "limits: { slow_grace: 200ms, stream_buffer: 64KiB, connection_buffer: 64KiB }";
+    let more =
+        "limits: { slow_receiver_timeout: 200ms, stream_buffer: 64KiB, connection_buffer: 64KiB }";
     own_end(LocalEndKind::SlowReceiver, more, 9, async |world, pair| {
         let mut held = world.call(pair, "Hold", |_| {}).await;
         held.first_message().await;

@@ -306,7 +306,7 @@ pub(crate) fn canceled<S: AsRef<str>>(code: i32, path: &[S]) -> String {
     format!("canceled {code} [{}]", names.join(" -> "))
 }
 
-/// Whether that is the end of a stream whose receiver held up its connection for `slow_grace`.
+/// Whether that is the end of a stream whose receiver held up its connection for `slow_receiver_timeout`.
 pub(crate) fn is_slow(end: &End) -> bool {
     match &end.reason {
         Reason::Canceled(cancel) => cancel.cause.text == "the receiver did not keep up",

@@ -6,10 +6,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::fault::quote;
+use super::hints;
 use super::limits::TIMEOUTS;
 use super::protocol::Protocol;
-use super::walk::{Spot, Walk};
+use super::walk::{NodeRef, Walk};
+use super::yaml::Kind;
 
 pub(super) const KEYS: &[&str] = &[
     "protocol",
@@ -201,20 +202,20 @@ impl Default for Backoff {
 pub(super) const DNS_KEYS: &[&str] = &["refresh"];
 
 /// Reads one backend; `None` when it is not even a map.
-pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
-    let s = walk.section(spot, KEYS)?;
+pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
+    let s = walk.section(at, KEYS)?;
     Some(Backend {
-        protocol: walk.need(&s, "protocol", Protocol::WORDS, |w, at| {
+        protocol: walk.required(&s, "protocol", Protocol::WORDS, |w, at| {
             Protocol::read(w, at, &[], |protocol| protocol)
         }),
-        service: walk.or(&s, "service", None, |w, at| w.label(at, 256).map(Some)),
-        endpoints: walk.need(
+        service: walk.optional(&s, "service", None, |w, at| w.label(at, 256).map(Some)),
+        endpoints: walk.required(
             &s,
             "endpoints",
             "a list of ip:port or name:port, or original_destination",
             endpoints,
         ),
-        payload: walk.or(&s, "payload", PayloadKind::default(), |w, at| {
+        payload: walk.optional(&s, "payload", PayloadKind::default(), |w, at| {
             let words = [
                 ("any", PayloadKind::Any),
                 ("thrift", PayloadKind::Thrift),
@@ -222,25 +223,25 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
             ];
             w.choice(at, "payload", &words)
         }),
-        hop: walk.or(&s, "hop", Hop::default(), |w, at| {
+        hop: walk.optional(&s, "hop", Hop::default(), |w, at| {
             w.choice(at, "hop", &[("none", Hop::None), ("ripcord", Hop::Ripcord)])
         }),
-        connections: walk.or(&s, "connections", Connections::default(), |w, at| {
+        connections: walk.optional(&s, "connections", Connections::default(), |w, at| {
             let words = [
                 ("shared", Connections::Shared),
                 ("per_stream", Connections::PerStream),
             ];
             w.choice(at, "connections", &words)
         }),
-        pool_size: walk.or(&s, "pool_size", 1, |w, at| w.count(at, 1..=1024)),
-        connect_timeout: walk.or(&s, "connect_timeout", Duration::from_secs(3), |w, at| {
+        pool_size: walk.optional(&s, "pool_size", 1, |w, at| w.count(at, 1..=1024)),
+        connect_timeout: walk.optional(&s, "connect_timeout", Duration::from_secs(3), |w, at| {
             w.duration(at, TIMEOUTS)
         }),
-        keepalive: walk.or(&s, "keepalive", Keepalive::default(), keepalive),
-        backoff: walk.or(&s, "backoff", Backoff::default(), backoff),
-        dns_refresh: walk.or(&s, "dns", DNS_REFRESH, |w, at| {
+        keepalive: walk.optional(&s, "keepalive", Keepalive::default(), keepalive),
+        backoff: walk.optional(&s, "backoff", Backoff::default(), backoff),
+        dns_refresh: walk.optional(&s, "dns", DNS_REFRESH, |w, at| {
             let s = w.section(at, DNS_KEYS)?;
-            Some(w.or(&s, "refresh", DNS_REFRESH, |w, at| {
+            Some(w.optional(&s, "refresh", DNS_REFRESH, |w, at| {
                 w.duration(at, Duration::from_millis(100)..=*TIMEOUTS.end())
             }))
         }),
@@ -249,25 +250,33 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
 
 const DNS_REFRESH: Duration = Duration::from_secs(10);
 
-fn endpoints(walk: &mut Walk, spot: &Spot<'_>) -> Option<Vec<Target>> {
-    if walk.is(spot, ORIGINAL_DESTINATION) {
+fn endpoints(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Vec<Target>> {
+    if walk.is(at, ORIGINAL_DESTINATION) {
         return Some(vec![Target::OriginalDestination]);
     }
+    // One text is a list of one.
+    let items = match &at.node.kind {
+        Kind::Scalar { .. } if !at.node.is_null() => vec![at.clone()],
+        Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => walk.list(at)?,
+    };
     let mut targets: Vec<Target> = Vec::new();
-    for item in walk.list(spot)? {
+    for item in items {
         let Some(text) = walk.text(&item, "an endpoint") else {
             continue;
         };
-        match target(text) {
+        match target(&text) {
             Some(target) if targets.contains(&target) => {
-                let message = format!("endpoint {} is listed twice", quote(text));
+                let message = format!("endpoint {} is listed twice", item.quoted());
                 walk.warn(item.node.place, &item.path, message);
             }
             Some(target) => targets.push(target),
             None => {
+                let hint = hints::endpoint(&text).map(|hint| format!(" ({hint})"));
                 let message = format!(
-                    "bad endpoint {}; allowed: ip:port or dns name:port, e.g. 127.0.0.1:8888, [::1]:8888 or chat.svc:8888",
-                    quote(text)
+                    "bad endpoint {}; allowed: ip:port or dns name:port, e.g. 127.0.0.1:8888, \
+                     [::1]:8888 or chat.svc:8888{}",
+                    item.quoted(),
+                    hint.unwrap_or_default()
                 );
                 walk.error(item.node.place, &item.path, message);
             }
@@ -307,37 +316,37 @@ const SECONDS: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(32_767);
 
 /// Reads `keepalive`, of a backend or of a listener.
-pub(super) fn keepalive(walk: &mut Walk, spot: &Spot<'_>) -> Option<Keepalive> {
-    let s = walk.section(spot, KEEPALIVE_KEYS)?;
+pub(super) fn keepalive(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Keepalive> {
+    let s = walk.section(at, KEEPALIVE_KEYS)?;
     let default = Keepalive::default();
     Some(Keepalive {
-        tcp: walk.or(&s, "tcp", default.tcp, |w, at| {
+        tcp: walk.optional(&s, "tcp", default.tcp, |w, at| {
             if w.is_off(at) {
                 return Some(None);
             }
             let s = w.section(at, TCP_KEYS)?;
             let default = TcpKeepalive::default();
             Some(Some(TcpKeepalive {
-                idle: w.or(&s, "idle", default.idle, |w, at| w.duration(at, SECONDS)),
-                interval: w.or(&s, "interval", default.interval, |w, at| {
+                idle: w.optional(&s, "idle", default.idle, |w, at| w.duration(at, SECONDS)),
+                interval: w.optional(&s, "interval", default.interval, |w, at| {
                     w.duration(at, SECONDS)
                 }),
-                count: w.or(&s, "count", default.count, |w, at| w.count(at, 1..=127)),
+                count: w.optional(&s, "count", default.count, |w, at| w.count(at, 1..=127)),
             }))
         }),
-        user_timeout: walk.or(&s, "user_timeout", default.user_timeout, |w, at| {
+        user_timeout: walk.optional(&s, "user_timeout", default.user_timeout, |w, at| {
             w.duration_or_off(at, TIMEOUTS)
         }),
-        http2: walk.or(&s, "http2", default.http2, |w, at| {
+        http2: walk.optional(&s, "http2", default.http2, |w, at| {
             if w.is_off(at) {
                 return Some(None);
             }
             let s = w.section(at, PING_KEYS)?;
             Some(Some(Ping {
-                interval: w.need(&s, "interval", "a duration, e.g. 5m", |w, at| {
+                interval: w.required(&s, "interval", "a duration, e.g. 5m", |w, at| {
                     w.duration(at, Duration::from_secs(1)..=*TIMEOUTS.end())
                 }),
-                timeout: w.or(&s, "timeout", Duration::from_secs(10), |w, at| {
+                timeout: w.optional(&s, "timeout", Duration::from_secs(10), |w, at| {
                     w.duration(at, TIMEOUTS)
                 }),
             }))
@@ -345,18 +354,18 @@ pub(super) fn keepalive(walk: &mut Walk, spot: &Spot<'_>) -> Option<Keepalive> {
     })
 }
 
-fn backoff(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backoff> {
-    let s = walk.section(spot, BACKOFF_KEYS)?;
+fn backoff(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backoff> {
+    let s = walk.section(at, BACKOFF_KEYS)?;
     let default = Backoff::default();
     let backoff = Backoff {
-        initial: walk.or(&s, "initial", default.initial, |w, at| {
+        initial: walk.optional(&s, "initial", default.initial, |w, at| {
             w.duration(at, TIMEOUTS)
         }),
-        max: walk.or(&s, "max", default.max, |w, at| w.duration(at, TIMEOUTS)),
+        max: walk.optional(&s, "max", default.max, |w, at| w.duration(at, TIMEOUTS)),
     };
     if backoff.initial > backoff.max {
         let message = "initial is over max; allowed: at most as long";
-        walk.error(s.place, &spot.path, message);
+        walk.error(s.place, &at.path, message);
     }
     Some(backoff)
 }

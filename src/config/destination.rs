@@ -3,10 +3,9 @@
 //! Owns its spelling and its comparison. Knows nothing of how it is found out (`crate::net` does).
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::fault::quote;
-use super::walk::{Spot, Walk};
+use super::walk::{NodeRef, Walk};
 
 /// A network and a port, each of which may be any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +33,13 @@ impl Destination {
             (Some(_), None) => false,
         };
         net && (self.port.is_none() || self.port == other.port)
+    }
+
+    /// The address of a network that has bits beyond those that count, and the network without.
+    fn host_bits(&self) -> Option<(IpAddr, String)> {
+        let (address, bits) = self.net?;
+        let first = first_address(address, bits);
+        (first != address).then(|| (address, format!("{first}/{bits}")))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -96,6 +102,21 @@ fn contains(net: IpAddr, bits: u8, address: IpAddr) -> bool {
     size == other && differ.is_none_or(|bits| bits == 0)
 }
 
+/// The address with all bits after the first `bits` off.
+fn first_address(address: IpAddr, bits: u8) -> IpAddr {
+    let off = |size: u32| size.saturating_sub(u32::from(bits));
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(off(32)).unwrap_or(0);
+            IpAddr::from(Ipv4Addr::from_bits(v4.to_bits() & mask))
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(off(128)).unwrap_or(0);
+            IpAddr::from(Ipv6Addr::from_bits(v6.to_bits() & mask))
+        }
+    }
+}
+
 /// Reads `ip` or `ip/bits`.
 fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, bits) = match text.split_once('/') {
@@ -121,15 +142,21 @@ fn unwrapped(address: IpAddr, bits: u8) -> Option<(IpAddr, u8)> {
 }
 
 /// Reads a destination.
-pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Destination> {
-    let text = walk.text(spot, "a destination")?;
-    let destination = Destination::parse(text);
+pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Destination> {
+    let text = walk.text(at, "a destination")?;
+    let destination = Destination::parse(&text);
     if destination.is_none() {
         let message = format!(
             "bad destination {}; allowed: ip, ip/bits, \":port\", ip:port or ip/bits:port, e.g. \"10.0.0.0/8:8888\" or \"[fd00::/8]:8888\"",
-            quote(text)
+            at.quoted()
         );
-        walk.error(spot.node.place, &spot.path, message);
+        walk.error(at.node.place, &at.path, message);
+    }
+    if let Some((address, network)) = destination.and_then(|d| d.host_bits()) {
+        let message = format!(
+            "{address} is not the first address of its network; meant: {network}, or {address} without bits"
+        );
+        walk.warn(at.node.place, &at.path, message);
     }
     destination
 }
@@ -196,6 +223,28 @@ mod tests {
             "10.0.0.1:",
         ] {
             assert_eq!(Destination::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn bits_beyond_the_network_are_seen() {
+        let meant = |text: &str| {
+            let found = Destination::parse(text).unwrap().host_bits();
+            found.map(|(_, network)| network)
+        };
+        assert_eq!(meant("10.0.0.1/8:80").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(meant("10.0.0.1/0").as_deref(), Some("0.0.0.0/0"));
+        assert_eq!(meant("[fd00::1/64]:80").as_deref(), Some("fd00::/64"));
+        assert_eq!(meant("::ffff:10.0.0.1/104").as_deref(), Some("10.0.0.0/8"));
+        for text in [
+            "10.0.0.1",
+            "10.0.0.0/8",
+            "fd00::1",
+            "::/0",
+            "*:80",
+            "10.0.0.1/32",
+        ] {
+            assert_eq!(meant(text), None, "{text}");
         }
     }
 

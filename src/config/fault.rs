@@ -70,6 +70,14 @@ impl Faults {
         self.list.iter()
     }
 
+    /// The lines that they are printed as, each with the file's name.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.list.iter().map(|fault| {
+            let colon = if fault.place.line > 0 { ":" } else { ": " };
+            format!("{}{colon}{fault}", self.file)
+        })
+    }
+
     /// How many there are, warnings included.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -114,12 +122,11 @@ impl fmt::Display for Fault {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, fault) in self.list.iter().enumerate() {
+        for (i, line) in self.lines().enumerate() {
             if i > 0 {
                 f.write_str("\n")?;
             }
-            let colon = if fault.place.line > 0 { ":" } else { ": " };
-            write!(f, "{}{colon}{fault}", self.file)?;
+            f.write_str(&line)?;
         }
         Ok(())
     }

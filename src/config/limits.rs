@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::units::format_size;
-use super::walk::{Spot, Walk};
+use super::walk::{NodeRef, Renamed, Walk};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -25,10 +25,15 @@ pub(super) const KEYS: &[&str] = &[
     "max_connections",
     "max_resets",
     "metadata_size",
-    "slow_grace",
+    "slow_receiver_timeout",
     "cancel_grace",
     "handshake_timeout",
 ];
+
+const RENAMED: &[Renamed] = &[Renamed {
+    old: "slow_grace",
+    new: "slow_receiver_timeout",
+}];
 
 /// Bounds. A listener starts from the top-level `limits` and may override any but
 /// `process_buffer`.
@@ -58,7 +63,7 @@ pub struct Limits {
     pub metadata_size: usize,
     /// How long one stream whose receiver does not read may hold up the connection that it shares
     /// (default 3 s); then that stream is ended and the others go on.
-    pub slow_grace: Duration,
+    pub slow_receiver_timeout: Duration,
     /// How long a cancel may wait for a peer that does not read (default 5 s); then its
     /// connection is closed.
     pub cancel_grace: Duration,
@@ -78,7 +83,7 @@ impl Default for Limits {
             max_connections: 10_000,
             max_resets: 10_000,
             metadata_size: 16 * KIB,
-            slow_grace: Duration::from_secs(3),
+            slow_receiver_timeout: Duration::from_secs(3),
             cancel_grace: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(10),
         }
@@ -86,8 +91,8 @@ impl Default for Limits {
 }
 
 /// Reads `limits`, starting from `base`. `top` is false for a listener's.
-pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits, top: bool) -> Option<Limits> {
-    let s = walk.section(spot, KEYS)?;
+pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits, top: bool) -> Option<Limits> {
+    let s = walk.section_renamed(at, KEYS, RENAMED)?;
     if !top && let Some(at) = s.get("process_buffer") {
         let message = "belongs to the whole process; allowed: only in the top-level limits";
         walk.error(at.node.place, &at.path, message);
@@ -95,40 +100,43 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits, top: bool) -
     let b = base.clone();
     let faults = walk.faults.len();
     let limits = Limits {
-        max_message: walk.or(&s, "max_message", b.max_message, |w, at| {
+        max_message: walk.optional(&s, "max_message", b.max_message, |w, at| {
             w.size(at, KIB..=1023 * MIB)
         }),
-        stream_buffer: walk.or(&s, "stream_buffer", b.stream_buffer, |w, at| {
+        stream_buffer: walk.optional(&s, "stream_buffer", b.stream_buffer, |w, at| {
             w.size(at, 16 * KIB..=GIB)
         }),
-        connection_buffer: walk.or(&s, "connection_buffer", b.connection_buffer, |w, at| {
+        connection_buffer: walk.optional(&s, "connection_buffer", b.connection_buffer, |w, at| {
             w.size(at, 64 * KIB..=GIB)
         }),
-        process_buffer: walk.or(&s, "process_buffer", b.process_buffer, |w, at| {
+        process_buffer: walk.optional(&s, "process_buffer", b.process_buffer, |w, at| {
             w.size(at, MIB..=1024 * GIB)
         }),
-        max_streams_per_connection: walk.or(
+        max_streams_per_connection: walk.optional(
             &s,
             "max_streams_per_connection",
             b.max_streams_per_connection,
             |w, at| w.count(at, 1..=1_000_000),
         ),
-        max_connections: walk.or(&s, "max_connections", b.max_connections, |w, at| {
+        max_connections: walk.optional(&s, "max_connections", b.max_connections, |w, at| {
             w.count(at, 1..=1_000_000)
         }),
-        max_resets: walk.or(&s, "max_resets", b.max_resets, |w, at| {
+        max_resets: walk.optional(&s, "max_resets", b.max_resets, |w, at| {
             w.count(at, 1..=1_000_000)
         }),
-        metadata_size: walk.or(&s, "metadata_size", b.metadata_size, |w, at| {
+        metadata_size: walk.optional(&s, "metadata_size", b.metadata_size, |w, at| {
             w.size(at, KIB..=255 * KIB)
         }),
-        slow_grace: walk.or(&s, "slow_grace", b.slow_grace, |w, at| {
+        slow_receiver_timeout: walk.optional(
+            &s,
+            "slow_receiver_timeout",
+            b.slow_receiver_timeout,
+            |w, at| w.duration(at, TIMEOUTS),
+        ),
+        cancel_grace: walk.optional(&s, "cancel_grace", b.cancel_grace, |w, at| {
             w.duration(at, TIMEOUTS)
         }),
-        cancel_grace: walk.or(&s, "cancel_grace", b.cancel_grace, |w, at| {
-            w.duration(at, TIMEOUTS)
-        }),
-        handshake_timeout: walk.or(&s, "handshake_timeout", b.handshake_timeout, |w, at| {
+        handshake_timeout: walk.optional(&s, "handshake_timeout", b.handshake_timeout, |w, at| {
             w.duration(at, TIMEOUTS)
         }),
     };
@@ -180,10 +188,10 @@ impl Default for Drain {
 }
 
 /// Reads `drain`.
-pub(super) fn read_drain(walk: &mut Walk, spot: &Spot<'_>) -> Option<Drain> {
-    let s = walk.section(spot, DRAIN_KEYS)?;
+pub(super) fn read_drain(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Drain> {
+    let s = walk.section(at, DRAIN_KEYS)?;
     Some(Drain {
-        timeout: walk.or(&s, "timeout", Drain::default().timeout, |w, at| {
+        timeout: walk.optional(&s, "timeout", Drain::default().timeout, |w, at| {
             w.duration(at, TIMEOUTS)
         }),
     })

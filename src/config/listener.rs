@@ -9,7 +9,7 @@ use super::Admin;
 use super::backend::{self, Keepalive};
 use super::limits::{self, Limits};
 use super::protocol::Protocol;
-use super::walk::{Spot, Walk};
+use super::walk::{NodeRef, Walk};
 
 pub(super) const KEYS: &[&str] = &[
     "name",
@@ -24,7 +24,7 @@ pub(super) const ADMIN_KEYS: &[&str] = &["address"];
 
 /// Which wires a listener's callers may speak.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Sniff {
+pub enum ListenerProtocol {
     /// Any, told by the first bytes of each connection.
     #[default]
     Auto,
@@ -33,7 +33,7 @@ pub enum Sniff {
 }
 
 /// As in the file.
-impl fmt::Debug for Sniff {
+impl fmt::Debug for ListenerProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
@@ -61,7 +61,7 @@ pub struct Listener {
     /// Where it listens (needed); port 0 picks a free one.
     pub address: SocketAddr,
     /// Which wire its callers speak (default `auto`).
-    pub protocol: Sniff,
+    pub protocol: ListenerProtocol,
     /// Whether ripcord's own fields are believed (default `keep`).
     pub carried: Carried,
     /// Whether the kernel redirects its callers' connections here (iptables REDIRECT): then where each
@@ -74,22 +74,27 @@ pub struct Listener {
 }
 
 /// Reads one listener. `None` when it has no usable address.
-pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits) -> Option<Listener> {
-    let s = walk.section(spot, KEYS)?;
-    let name = walk.need(&s, "name", "a name for logs and metrics", |w, at| {
+pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<Listener> {
+    let s = walk.section(at, KEYS)?;
+    let name = walk.required(&s, "name", "a name for logs and metrics", |w, at| {
         w.label(at, 128)
     });
-    let address = walk.need(&s, "address", "ip:port", |w, at| w.address(at).map(Some));
-    let protocol = walk.or(&s, "protocol", Sniff::default(), |w, at| {
-        Protocol::read(w, at, &[("auto", Sniff::Auto)], Sniff::Only)
+    let address = walk.required(&s, "address", "ip:port", |w, at| w.address(at).map(Some));
+    let protocol = walk.optional(&s, "protocol", ListenerProtocol::default(), |w, at| {
+        Protocol::read(
+            w,
+            at,
+            &[("auto", ListenerProtocol::Auto)],
+            ListenerProtocol::Only,
+        )
     });
-    let carried = walk.or(&s, "carried", Carried::default(), |w, at| {
+    let carried = walk.optional(&s, "carried", Carried::default(), |w, at| {
         let words = [("keep", Carried::Keep), ("strip", Carried::Strip)];
         w.choice(at, "carried", &words)
     });
-    let original_destination = walk.or(&s, "original_destination", false, Walk::switch);
-    let keepalive = walk.or(&s, "keepalive", Keepalive::default(), backend::keepalive);
-    let limits = walk.or(&s, "limits", base.clone(), |w, at| {
+    let original_destination = walk.optional(&s, "original_destination", false, Walk::switch);
+    let keepalive = walk.optional(&s, "keepalive", Keepalive::default(), backend::keepalive);
+    let limits = walk.optional(&s, "limits", base.clone(), |w, at| {
         limits::read(w, at, base, false)
     });
     Some(Listener {
@@ -104,8 +109,8 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>, base: &Limits) -> Option<Li
 }
 
 /// Reads `admin`.
-pub(super) fn read_admin(walk: &mut Walk, spot: &Spot<'_>) -> Option<Admin> {
-    let s = walk.section(spot, ADMIN_KEYS)?;
-    let address = walk.need(&s, "address", "ip:port", |w, at| w.address(at).map(Some));
+pub(super) fn read_admin(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Admin> {
+    let s = walk.section(at, ADMIN_KEYS)?;
+    let address = walk.required(&s, "address", "ip:port", |w, at| w.address(at).map(Some));
     Some(Admin { address: address? })
 }

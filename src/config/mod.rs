@@ -6,13 +6,19 @@
 //! [`load`] gives a [`Config`] or all [`Faults`]; [`inspect`] gives the warnings too;
 //! [`watch::run`] follows the file; `crate::route` and `crate::backend` make use of it.
 
+mod advice;
 mod backend;
+mod check;
 mod destination;
+mod encoding;
+mod environment;
 mod fault;
+mod hints;
 mod limits;
 mod listener;
 mod protocol;
 mod route;
+mod scalar;
 mod telemetry;
 pub mod units;
 mod validate;
@@ -23,15 +29,16 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::ExitCode;
 
 pub use backend::{
     Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Target, TcpKeepalive,
 };
+pub use check::check;
 pub use destination::Destination;
+pub use environment::Environment;
 pub use fault::{Fault, Faults, Place, Severity};
 pub use limits::{Drain, Limits};
-pub use listener::{Carried, Listener, Sniff};
+pub use listener::{Carried, Listener, ListenerProtocol};
 pub use protocol::Protocol;
 pub use route::{Match, Pattern, Rewrite, Route, Timeouts, Validate};
 pub use telemetry::{AccessLog, Level, Log, LogFormat, Otlp, OtlpProtocol, Secret, Telemetry};
@@ -82,11 +89,10 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
 /// Everything that is wrong with it, warnings included.
 pub fn inspect(path: &Path) -> Result<(Config, Faults), Faults> {
     let name = path.display().to_string();
-    let bytes = read_bounded(path)
-        .map_err(|e| Faults::whole_file(&name, format!("cannot be read: {e}")))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Faults::whole_file(&name, "not text; allowed: UTF-8".to_owned()))?;
-    inspect_text(&name, &text)
+    let read = std::fs::File::open(path).and_then(read_bounded);
+    let environment = Environment::process().with_folders();
+    let bytes = read.map_err(|e| unreadable(&name, &e))?;
+    inspect_bytes(&name, &bytes, environment)
 }
 
 /// Reads and checks text; `name` stands for the file in messages.
@@ -102,7 +108,19 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Faults> {
 /// # Errors
 /// Everything that is wrong with it, warnings included.
 pub fn inspect_text(name: &str, text: &str) -> Result<(Config, Faults), Faults> {
-    let mut walk = walk::Walk::default();
+    inspect_in(Environment::process(), name, text)
+}
+
+/// The same with these environment variables.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings included.
+pub fn inspect_in(
+    environment: Environment,
+    name: &str,
+    text: &str,
+) -> Result<(Config, Faults), Faults> {
+    let mut walk = walk::Walk::new(environment);
     let config =
         yaml::read(text, &mut walk.faults).and_then(|root| validate::config(&mut walk, &root));
     let faults = Faults::new(name, walk.faults);
@@ -112,29 +130,18 @@ pub fn inspect_text(name: &str, text: &str) -> Result<(Config, Faults), Faults> 
     }
 }
 
-/// What `ripcord check FILE` does: prints every fault to stderr; exit code 1 when the file cannot
-/// be used.
-#[must_use]
-pub fn check(path: &Path) -> ExitCode {
-    let file = path.display();
-    match inspect(path) {
-        Ok((config, warnings)) => {
-            if !warnings.is_empty() {
-                eprintln!("{warnings}");
-            }
-            println!(
-                "{file}: ok: {} listeners, {} backends, {} routes",
-                config.listeners.len(),
-                config.backends.len(),
-                config.routes.len()
-            );
-            ExitCode::SUCCESS
-        }
-        Err(faults) => {
-            eprintln!("{faults}");
-            ExitCode::FAILURE
-        }
-    }
+/// The same of a file's content.
+pub(crate) fn inspect_bytes(
+    name: &str,
+    bytes: &[u8],
+    environment: Environment,
+) -> Result<(Config, Faults), Faults> {
+    let text = encoding::text(bytes).map_err(|fault| Faults::new(name, vec![fault]))?;
+    inspect_in(environment, name, text)
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Faults {
+    Faults::whole_file(name, format!("cannot be read: {error}"))
 }
 
 /// What differs between two configurations and takes effect only after a restart: its keys.
@@ -180,7 +187,7 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
 /// What is in force of `read` in a process that was started with `started`: what takes effect only
 /// after a restart ([`restart_needed`]) stays as it was.
 #[must_use]
-pub fn in_force(started: &Config, read: &Config) -> Config {
+pub fn effective(started: &Config, read: &Config) -> Config {
     Config {
         backends: read.backends.clone(),
         routes: read.routes.clone(),
@@ -190,13 +197,11 @@ pub fn in_force(started: &Config, read: &Config) -> Config {
 }
 
 /// Reads a file, but no more of it than could be a configuration.
-pub(crate) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
+pub(crate) fn read_bounded(file: impl std::io::Read) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
     let mut bytes = Vec::new();
     let limit = yaml::MAX_BYTES as u64 + 1;
-    std::fs::File::open(path)?
-        .take(limit)
-        .read_to_end(&mut bytes)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::walk::{Spot, Walk};
+use super::walk::{NodeRef, Walk};
 
 /// A wire, by its word in the file. `crate::wire` has one of that name for each; a test holds it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,15 +40,15 @@ impl Protocol {
     /// Reads one, or one of `more` words before them.
     pub(super) fn read<T: Copy>(
         walk: &mut Walk,
-        spot: &Spot<'_>,
+        at: &NodeRef<'_>,
         more: &[(&'static str, T)],
         wrap: impl Fn(Self) -> T,
     ) -> Option<T> {
-        if let Some(known) = Self::ALL.iter().find(|known| walk.is(spot, known.0)) {
+        if let Some(known) = Self::ALL.iter().find(|known| walk.is(at, known.0)) {
             return Some(wrap(*known));
         }
         let offered = Self::OFFERED.map(|protocol| (protocol.0, wrap(protocol)));
-        walk.choice(spot, "protocol", &[more, &offered].concat())
+        walk.choice(at, "protocol", &[more, &offered].concat())
     }
 }
 

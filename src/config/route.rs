@@ -9,8 +9,9 @@ use rustc_hash::FxHashSet;
 
 use super::destination::{self, Destination};
 use super::fault::{Place, quote, shown, suggestion};
+use super::hints;
 use super::limits::TIMEOUTS;
-use super::walk::{Spot, Walk};
+use super::walk::{NodeRef, Walk};
 
 pub(super) const KEYS: &[&str] = &[
     "name",
@@ -152,42 +153,44 @@ pub(super) struct Draft {
     pub(super) place: Place,
     pub(super) name_place: Place,
     pub(super) validate_place: Place,
+    /// Whether `first_response` is written, `off` too.
+    pub(super) first_response: bool,
     pub(super) path: String,
 }
 
 /// Reads one route; `backends` are the names that exist, in order, and `known` the same, hashed.
 pub(super) fn read(
     walk: &mut Walk,
-    spot: &Spot<'_>,
+    at: &NodeRef<'_>,
     backends: &[&str],
     known: &FxHashSet<&str>,
 ) -> Option<Draft> {
-    let s = walk.section(spot, KEYS)?;
+    let s = walk.section(at, KEYS)?;
     let route = Route {
-        name: walk.need(&s, "name", "a name for logs and metrics", |w, at| {
+        name: walk.required(&s, "name", "a name for logs and metrics", |w, at| {
             w.label(at, 128)
         }),
-        matching: walk.or(&s, "match", Match::default(), matching),
-        backend: walk.need(&s, "backend", "the name of a backend", |w, at| {
+        matching: walk.optional(&s, "match", Match::default(), matching),
+        backend: walk.required(&s, "backend", "the name of a backend", |w, at| {
             let name = w.text(at, "the name of a backend")?;
-            if !known.contains(name) {
+            if !known.contains(&*name) {
                 let list: Vec<String> = backends.iter().take(20).map(|b| shown(b)).collect();
                 let mut message =
-                    format!("no backend {}; allowed: {}", quote(name), list.join(", "));
+                    format!("no backend {}; allowed: {}", at.quoted(), list.join(", "));
                 if backends.len() > 20 {
                     message.push_str(", ...");
                 }
-                if let Some(meant) = suggestion(name, backends) {
+                if let Some(meant) = suggestion(&name, backends) {
                     message.push_str(&format!(" (did you mean {}?)", quote(meant)));
                 }
                 w.error(at.node.place, &at.path, message);
             }
-            Some(name.to_owned())
+            Some(name.into_owned())
         }),
-        rewrite: walk.or(&s, "rewrite", Rewrite::default(), rewrite),
-        timeouts: walk.or(&s, "timeouts", Timeouts::default(), timeouts),
-        metadata_to_transit: walk.or(&s, "metadata_to_transit", BTreeMap::new(), to_transit),
-        validate: walk.or(&s, "validate", Validate::default(), |w, at| {
+        rewrite: walk.optional(&s, "rewrite", Rewrite::default(), rewrite),
+        timeouts: walk.optional(&s, "timeouts", Timeouts::default(), timeouts),
+        metadata_to_transit: walk.optional(&s, "metadata_to_transit", BTreeMap::new(), to_transit),
+        validate: walk.optional(&s, "validate", Validate::default(), |w, at| {
             let words = [("off", Validate::Off), ("thrift", Validate::Thrift)];
             w.choice(at, "validate", &words)
         }),
@@ -195,17 +198,20 @@ pub(super) fn read(
     Some(Draft {
         route,
         place: s.place,
-        name_place: spot.place_of("name"),
-        validate_place: spot.place_of("validate"),
-        path: spot.path.clone(),
+        name_place: at.place_of("name"),
+        validate_place: at.place_of("validate"),
+        first_response: s
+            .get("timeouts")
+            .is_some_and(|timeouts| timeouts.has("first_response")),
+        path: at.path.clone(),
     })
 }
 
-fn matching(walk: &mut Walk, spot: &Spot<'_>) -> Option<Match> {
-    let s = walk.section(spot, MATCH_KEYS)?;
-    let pattern = |w: &mut Walk, at: &Spot<'_>| pattern(w, at).map(Some);
+fn matching(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Match> {
+    let s = walk.section(at, MATCH_KEYS)?;
+    let pattern = |w: &mut Walk, at: &NodeRef<'_>| pattern(w, at).map(Some);
     Some(Match {
-        service: walk.or(&s, "service", None, |w, at| {
+        service: walk.optional(&s, "service", None, |w, at| {
             let text = w.label(at, 1024)?;
             if text == "*" {
                 return Some(None);
@@ -213,33 +219,50 @@ fn matching(walk: &mut Walk, spot: &Spot<'_>) -> Option<Match> {
             if text.contains('*') {
                 let message = format!(
                     "bad service {}; allowed: an exact name, or \"*\"",
-                    quote(&text)
+                    at.quoted()
                 );
                 w.error(at.node.place, &at.path, message);
             }
+            slash(w, at, &text);
             Some(Some(text))
         }),
-        method: walk.or(&s, "method", None, pattern),
-        to: walk.or(&s, "to", None, pattern),
-        caller: walk.or(&s, "caller", None, pattern),
-        metadata: walk.or(&s, "metadata", BTreeMap::new(), |w, at| {
+        method: walk.optional(&s, "method", None, pattern),
+        to: walk.optional(&s, "to", None, pattern),
+        caller: walk.optional(&s, "caller", None, pattern),
+        metadata: walk.optional(&s, "metadata", BTreeMap::new(), |w, at| {
             let mut map = BTreeMap::new();
             for named in w.names(at)? {
-                key(w, named.name, named.place, &named.spot.path);
-                if let Some(pattern) = self::pattern(w, &named.spot) {
+                key(w, named.name, named.place, &named.value.path);
+                if let Some(pattern) = self::pattern(w, &named.value) {
                     map.insert(named.name.to_owned(), pattern);
                 }
             }
             Some(map)
         }),
-        destination: walk.or(&s, "destination", None, |w, at| {
+        destination: walk.optional(&s, "destination", None, |w, at| {
             destination::read(w, at).map(Some)
         }),
     })
 }
 
-fn pattern(walk: &mut Walk, spot: &Spot<'_>) -> Option<Pattern> {
-    let text = walk.label(spot, 1024)?;
+/// Hints at a service that is written as a gRPC path. No gRPC service begins with a slash; one with
+/// a slash inside is possible.
+fn slash(walk: &mut Walk, at: &NodeRef<'_>, service: &str) {
+    if !service.contains('/') {
+        return;
+    }
+    let (found, hint) = (at.quoted(), hints::service(at.written()));
+    if service.starts_with('/') {
+        let message = format!("bad service {found}; allowed: a name without a slash ({hint})");
+        walk.error(at.node.place, &at.path, message);
+    } else {
+        let message = format!("{found} has a slash, which a service seldom has ({hint})");
+        walk.warn(at.node.place, &at.path, message);
+    }
+}
+
+fn pattern(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Pattern> {
+    let text = walk.label(at, 1024)?;
     match text.strip_suffix('*') {
         Some("") => Some(Pattern::Any),
         Some(prefix) if !prefix.contains('*') => Some(Pattern::Prefix(prefix.to_owned())),
@@ -247,9 +270,9 @@ fn pattern(walk: &mut Walk, spot: &Spot<'_>) -> Option<Pattern> {
         Some(_) | None => {
             let message = format!(
                 "bad pattern {}; allowed: \"*\", an exact value, or a prefix with one * at its end",
-                quote(&text)
+                at.quoted()
             );
-            walk.error(spot.node.place, &spot.path, message);
+            walk.error(at.node.place, &at.path, message);
             None
         }
     }
@@ -266,13 +289,13 @@ fn key(walk: &mut Walk, name: &str, place: Place, path: &str) {
     }
 }
 
-fn rewrite(walk: &mut Walk, spot: &Spot<'_>) -> Option<Rewrite> {
-    let s = walk.section(spot, REWRITE_KEYS)?;
+fn rewrite(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Rewrite> {
+    let s = walk.section(at, REWRITE_KEYS)?;
     let mut label = |name: &str| {
-        walk.or(&s, name, None, |w, at| {
+        walk.optional(&s, name, None, |w, at| {
             let text = w.label(at, 1024)?;
             if name != "to" && text.contains('/') {
-                let message = format!("bad {name} {}; allowed: no slash", quote(&text));
+                let message = format!("bad {name} {}; allowed: no slash", at.quoted());
                 w.error(at.node.place, &at.path, message);
             }
             Some(Some(text))
@@ -285,12 +308,12 @@ fn rewrite(walk: &mut Walk, spot: &Spot<'_>) -> Option<Rewrite> {
     })
 }
 
-fn timeouts(walk: &mut Walk, spot: &Spot<'_>) -> Option<Timeouts> {
-    let s = walk.section(spot, TIMEOUT_KEYS)?;
+fn timeouts(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Timeouts> {
+    let s = walk.section(at, TIMEOUT_KEYS)?;
     // Streams may live for weeks.
     let longest = Duration::from_secs(366 * 24 * 3600);
     let mut timeout = |name: &str| {
-        walk.or(&s, name, None, |w, at| {
+        walk.optional(&s, name, None, |w, at| {
             w.duration_or_off(at, *TIMEOUTS.start()..=longest)
         })
     };
@@ -301,25 +324,25 @@ fn timeouts(walk: &mut Walk, spot: &Spot<'_>) -> Option<Timeouts> {
     })
 }
 
-fn to_transit(walk: &mut Walk, spot: &Spot<'_>) -> Option<BTreeMap<String, String>> {
+fn to_transit(walk: &mut Walk, at: &NodeRef<'_>) -> Option<BTreeMap<String, String>> {
     let mut map = BTreeMap::new();
-    for named in walk.names(spot)? {
-        key(walk, named.name, named.place, &named.spot.path);
-        let Some(text) = walk.text(&named.spot, "a name") else {
+    for named in walk.names(at)? {
+        key(walk, named.name, named.place, &named.value.path);
+        let Some(text) = walk.text(&named.value, "a name") else {
             continue;
         };
         let word = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
         if text.is_empty() || text.len() > 256 || !text.bytes().all(word) {
             let message = format!(
                 "bad name {}; allowed: the part after RPC_TRANSIT_, of A-Z, 0-9 and _",
-                quote(text)
+                named.value.quoted()
             );
-            walk.error(named.spot.node.place, &named.spot.path, message);
+            walk.error(named.value.node.place, &named.value.path, message);
         } else if text.starts_with("RPC_TRANSIT_") {
             let message = "the prefix is added; allowed: only the part after RPC_TRANSIT_";
-            walk.error(named.spot.node.place, &named.spot.path, message);
+            walk.error(named.value.node.place, &named.value.path, message);
         }
-        map.insert(named.name.to_ascii_lowercase(), text.to_owned());
+        map.insert(named.name.to_ascii_lowercase(), text.into_owned());
     }
     Some(map)
 }

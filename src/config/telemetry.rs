@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::fault::quote;
 use super::limits::TIMEOUTS;
-use super::walk::{Spot, Walk};
+use super::walk::{NodeRef, Walk};
 
 pub(super) const KEYS: &[&str] = &["otlp", "sampling", "metrics", "access_log", "log"];
 pub(super) const OTLP_KEYS: &[&str] = &["endpoint", "protocol", "headers", "timeout"];
@@ -151,60 +151,85 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where collectors take OTLP over gRPC, unless they are told otherwise.
+const GRPC_PORT: u16 = 4317;
+/// The same over HTTP.
+const HTTP_PORT: u16 = 4318;
+
 /// Reads `telemetry`.
-pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Telemetry> {
-    let s = walk.section(spot, KEYS)?;
+pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Telemetry> {
+    let s = walk.section(at, KEYS)?;
     let default = Telemetry::default();
     Some(Telemetry {
-        otlp: walk.or(&s, "otlp", None, |w, at| otlp(w, at).map(Some)),
-        sampling: walk.or(&s, "sampling", default.sampling, |w, at| {
+        otlp: walk.optional(&s, "otlp", None, |w, at| otlp(w, at).map(Some)),
+        sampling: walk.optional(&s, "sampling", default.sampling, |w, at| {
             let text = w.text(at, "a number")?;
             match text.parse::<f64>() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => Some(ratio),
                 Ok(_) | Err(_) => {
-                    let message = format!("bad ratio {}; allowed: 0 to 1, e.g. 0.1", quote(text));
+                    let message = format!("bad ratio {}; allowed: 0 to 1, e.g. 0.1", at.quoted());
                     w.error(at.node.place, &at.path, message);
                     None
                 }
             }
         }),
-        metrics: walk.or(&s, "metrics", default.metrics, Walk::switch),
-        access_log: walk.or(&s, "access_log", default.access_log, access_log),
-        log: walk.or(&s, "log", default.log, log),
+        metrics: walk.optional(&s, "metrics", default.metrics, Walk::switch),
+        access_log: walk.optional(&s, "access_log", default.access_log, access_log),
+        log: walk.optional(&s, "log", default.log, log),
     })
 }
 
-fn otlp(walk: &mut Walk, spot: &Spot<'_>) -> Option<Otlp> {
-    let s = walk.section(spot, OTLP_KEYS)?;
-    Some(Otlp {
-        endpoint: walk.need(&s, "endpoint", "the collector's URL", |w, at| {
+fn otlp(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Otlp> {
+    let s = walk.section(at, OTLP_KEYS)?;
+    let otlp = Otlp {
+        endpoint: walk.required(&s, "endpoint", "the collector's URL", |w, at| {
             let text = w.label(at, 2048)?;
             let uri: Option<http::Uri> = text.parse().ok();
             let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
             if !matches!(scheme, Some("http")) {
                 let message = format!(
                     "bad URL {}; allowed: http://, a host and a port (no TLS: the collector is beside this process)",
-                    quote(&text)
+                    at.quoted()
                 );
                 w.error(at.node.place, &at.path, message);
             }
             Some(text)
         }),
-        protocol: walk.or(&s, "protocol", OtlpProtocol::default(), |w, at| {
+        protocol: walk.optional(&s, "protocol", OtlpProtocol::default(), |w, at| {
             let words = [("grpc", OtlpProtocol::Grpc), ("http", OtlpProtocol::Http)];
             w.choice(at, "protocol", &words)
         }),
-        headers: walk.or(&s, "headers", BTreeMap::new(), headers),
-        timeout: walk.or(&s, "timeout", Duration::from_secs(10), |w, at| {
+        headers: walk.optional(&s, "headers", BTreeMap::new(), headers),
+        timeout: walk.optional(&s, "timeout", Duration::from_secs(10), |w, at| {
             w.duration(at, TIMEOUTS)
         }),
-    })
+    };
+    port(walk, at, &otlp);
+    Some(otlp)
 }
 
-fn headers(walk: &mut Walk, spot: &Spot<'_>) -> Option<BTreeMap<String, Secret>> {
+/// Warns of the port at which collectors take the other protocol.
+fn port(walk: &mut Walk, at: &NodeRef<'_>, otlp: &Otlp) {
+    let (grpc, http) = (("grpc", GRPC_PORT), ("http", HTTP_PORT));
+    let (said, other) = match otlp.protocol {
+        OtlpProtocol::Grpc => (grpc, http),
+        OtlpProtocol::Http => (http, grpc),
+    };
+    let uri: Option<http::Uri> = otlp.endpoint.parse().ok();
+    if uri.is_some_and(|uri| uri.port_u16() == Some(other.1)) {
+        let message = format!(
+            "port {} is that of OTLP over {}, and protocol is {}; write protocol: {}, or port {}",
+            other.1, other.0, said.0, other.0, said.1
+        );
+        let path = format!("{}.endpoint", at.path);
+        walk.warn(at.place_of("endpoint"), &path, message);
+    }
+}
+
+fn headers(walk: &mut Walk, at: &NodeRef<'_>) -> Option<BTreeMap<String, Secret>> {
     let mut map = BTreeMap::new();
-    for named in walk.names(spot)? {
-        let Some(value) = walk.text(&named.spot, "text") else {
+    for named in walk.names(at)? {
+        let Some(value) = walk.text(&named.value, "text") else {
             continue;
         };
         let name = http::HeaderName::from_bytes(named.name.as_bytes());
@@ -213,39 +238,47 @@ fn headers(walk: &mut Walk, spot: &Spot<'_>) -> Option<BTreeMap<String, Secret>>
                 "bad header name {}; allowed: letters, digits and -",
                 quote(named.name)
             );
-            walk.error(named.place, &named.spot.path, message);
+            walk.error(named.place, &named.value.path, message);
         }
-        if http::HeaderValue::from_str(value).is_err() {
+        if http::HeaderValue::from_str(&value).is_err() {
             let message = "bad header value; allowed: visible ASCII";
-            walk.error(named.spot.node.place, &named.spot.path, message);
+            walk.error(named.value.node.place, &named.value.path, message);
         }
-        map.insert(named.name.to_ascii_lowercase(), Secret(value.to_owned()));
+        map.insert(named.name.to_ascii_lowercase(), Secret(value.into_owned()));
     }
     Some(map)
 }
 
-fn access_log(walk: &mut Walk, spot: &Spot<'_>) -> Option<AccessLog> {
-    let text = walk.text(spot, "stdout, stderr, off or a path")?;
-    match text {
+fn access_log(walk: &mut Walk, at: &NodeRef<'_>) -> Option<AccessLog> {
+    let text = walk.text(at, "stdout, stderr, off or a path")?;
+    match &*text {
         "off" => Some(AccessLog::Off),
         "stdout" => Some(AccessLog::Stdout),
         "stderr" => Some(AccessLog::Stderr),
         path if path.contains('/') && !path.contains('\0') => {
-            Some(AccessLog::File(PathBuf::from(path)))
+            let path = PathBuf::from(path);
+            if !walk.environment.has_folder_of(&path) {
+                let message = format!(
+                    "the folder of {} does not exist here; create it, or ripcord does not start",
+                    at.quoted()
+                );
+                walk.warn(at.node.place, &at.path, message);
+            }
+            Some(AccessLog::File(path))
         }
-        other => {
+        _ => {
             let message = format!(
                 "unknown access log {}; allowed: stdout, stderr, off, or a path with a /",
-                quote(other)
+                at.quoted()
             );
-            walk.error(spot.node.place, &spot.path, message);
+            walk.error(at.node.place, &at.path, message);
             None
         }
     }
 }
 
-fn log(walk: &mut Walk, spot: &Spot<'_>) -> Option<Log> {
-    let s = walk.section(spot, LOG_KEYS)?;
+fn log(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Log> {
+    let s = walk.section(at, LOG_KEYS)?;
     let levels = [
         Level::Off,
         Level::Error,
@@ -256,10 +289,10 @@ fn log(walk: &mut Walk, spot: &Spot<'_>) -> Option<Log> {
     ]
     .map(|level| (level.name(), level));
     Some(Log {
-        level: walk.or(&s, "level", Level::default(), |w, at| {
+        level: walk.optional(&s, "level", Level::default(), |w, at| {
             w.choice(at, "level", &levels)
         }),
-        format: walk.or(&s, "format", LogFormat::default(), |w, at| {
+        format: walk.optional(&s, "format", LogFormat::default(), |w, at| {
             let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
             w.choice(at, "format", &words)
         }),

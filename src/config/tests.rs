@@ -28,7 +28,7 @@ fn everything_else_has_a_default() {
     assert_eq!(config.admin, None);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.listeners[0].limits, Limits::default());
-    assert_eq!(config.listeners[0].protocol, Sniff::Auto);
+    assert_eq!(config.listeners[0].protocol, ListenerProtocol::Auto);
     assert_eq!(config.telemetry, Telemetry::default());
     assert_eq!(config.drain.timeout, Duration::from_secs(25));
     let backend = &config.backends["b"];
@@ -114,6 +114,153 @@ routes: [{ name: r, backend: b }]
 }
 
 #[test]
+fn a_key_of_the_users_own_may_hold_what_is_used_elsewhere() {
+    let text = "x-web: &web { name: r, backend: b, unknown: [1] }\n".to_owned() + SMALL;
+    assert_eq!(good(&text), good(SMALL));
+    let used = text
+        .replace(", unknown: [1]", "")
+        .replace("[{ name: r, backend: b }]", "[*web]");
+    assert_eq!(good(&used), good(SMALL));
+}
+
+#[test]
+fn one_endpoint_needs_no_list() {
+    let text = SMALL.replace("[127.0.0.1:8888]", "127.0.0.1:8888");
+    assert_eq!(good(&text), good(SMALL));
+}
+
+/// Reads with the environment variables `PORT`, `LEVEL`, `WHERE`, `KEY` and `EMPTY`.
+fn with_variables(text: &str) -> Result<(Config, Faults), Faults> {
+    let environment = Environment::of(&[
+        ("PORT", "8080"),
+        ("LEVEL", "off"),
+        ("WHERE", "original_destination"),
+        ("KEY", "hush: [hush"),
+        ("EMPTY", ""),
+    ]);
+    inspect_in(environment, "f", text)
+}
+
+#[test]
+fn environment_variables_stand_in_values() {
+    let text = SMALL
+        .replace("node: n", "node: n-${PORT} # ${GONE}\nworkers: ${PORT:-1}")
+        .replace("127.0.0.1:15001", "\"127.0.0.1:${PORT}\"")
+        .replace("name: r,", "name: \"$${PORT}$\",");
+    let fault = with_variables(&text).unwrap_err().to_string();
+    assert_eq!(
+        fault,
+        "f:2:10: workers: bad number \"${PORT:-1}\"; allowed: 1 to 256"
+    );
+    let text = text.replace("${PORT:-1}", "${EMPTY:-2}");
+    let (config, warnings) = with_variables(&text).unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!((config.node.as_str(), config.workers), ("n-8080", 2));
+    assert_eq!(config.listeners[0].address.port(), 8080);
+    assert_eq!(config.routes[0].name, "${PORT}$");
+}
+
+#[test]
+fn a_word_may_come_from_the_environment() {
+    let text = REDIRECTED
+        .replace("endpoints: original_destination", "endpoints: \"${WHERE}\"")
+        .replace(
+            "protocol: grpc,",
+            "protocol: grpc, keepalive: { tcp: \"${LEVEL}\" },",
+        );
+    let backend = &with_variables(&text).unwrap().0.backends["b"];
+    assert!(backend.dials_original_destination());
+    assert_eq!(backend.keepalive.tcp, None);
+}
+
+#[test]
+fn keys_have_no_variables() {
+    let text = SMALL.to_owned() + "\"${PORT}\": 1\n";
+    let fault = with_variables(&text).unwrap_err().to_string();
+    assert!(fault.contains("unknown key \"${PORT}\""), "{fault}");
+}
+
+#[test]
+fn the_value_of_a_variable_is_not_shown_and_changes_nothing_around_it() {
+    let places = "\
+node: \"${KEY},\"
+workers: ${KEY}
+listeners:
+  - { name: in, address: \"${KEY}\", protocol: \"${KEY}\", original_destination: \"${KEY}\" }
+backends:
+  b: { protocol: \"${KEY}\", endpoints: [\"${KEY}\", \"${KEY}\"], connect_timeout: \"${KEY}\" }
+routes:
+  - { name: \"\\n${KEY}\", match: { method: \"*${KEY}\", destination: \"${KEY}\", service: \"${KEY}*\" },
+      backend: \"${KEY}\", rewrite: { service: \"/${KEY}\" }, metadata_to_transit: { a: \"${KEY}\" } }
+limits: { max_message: \"${KEY}\", max_resets: \"${KEY}\" }
+telemetry:
+  otlp: { endpoint: \"${KEY}\", protocol: \"${KEY}\", headers: { a: \"\\n${KEY}\" } }
+  sampling: ${KEY}
+  access_log: ${KEY}
+  log: { level: \"${KEY}\" }
+";
+    let faults = with_variables(places).unwrap_err();
+    assert_eq!(faults.len(), 24, "{faults}");
+    assert!(!faults.to_string().contains("hush"), "{faults}");
+    let headers =
+        "telemetry: { otlp: { endpoint: \"http://c:4317\", headers: { a: \"${KEY}\" } } }\n";
+    let (config, _) = with_variables(&(SMALL.to_owned() + headers)).unwrap();
+    let otlp = config.telemetry.otlp.unwrap();
+    assert_eq!(otlp.headers["a"].reveal(), "hush: [hush");
+}
+
+#[test]
+fn the_values_of_a_file_are_bounded() {
+    let long = "x".repeat(1 << 20);
+    let environment = Environment::of(&[("LONG", &long)]);
+    let values: String = (0..5).map(|i| format!("h{i}: \"${{LONG}}\", ")).collect();
+    let text = format!(
+        "{SMALL}telemetry: {{ otlp: {{ endpoint: \"http://c:4317\", headers: {{ {values} }} }} }}\n"
+    );
+    let faults = inspect_in(environment, "f", &text).unwrap_err().to_string();
+    assert!(
+        faults.ends_with(
+            "headers.h4: too long with its variables; allowed: 4194304 bytes in the whole file"
+        ),
+        "{faults}"
+    );
+}
+
+#[test]
+fn the_folder_of_the_access_log_must_be_there() {
+    let text = SMALL.to_owned() + "telemetry: { access_log: /nonexistent/access.log }\n";
+    let look = |text: &str| {
+        let environment = Environment::of(&[]).with_folders();
+        inspect_in(environment, "f", text).unwrap().1.to_string()
+    };
+    assert_eq!(
+        look(&text),
+        "f:5:26: telemetry.access_log: warning: the folder of \"/nonexistent/access.log\" does not exist here; create it, or ripcord does not start"
+    );
+    assert_eq!(look(&text.replace("/nonexistent/", "/")), "");
+    // Text alone says nothing about a machine.
+    assert!(inspect_text("f", &text).unwrap().1.is_empty());
+}
+
+#[test]
+fn the_port_of_the_other_protocol_is_seen() {
+    let warned = |endpoint: &str, protocol: &str| {
+        let otlp = format!("{{ endpoint: \"{endpoint}\", protocol: {protocol} }}");
+        let text = format!("{SMALL}telemetry: {{ otlp: {otlp} }}\n");
+        !inspect_text("f", &text).unwrap().1.is_empty()
+    };
+    assert!(warned("http://c:4318", "grpc"));
+    assert!(warned("http://c:4317/v1/traces", "http"));
+    for (endpoint, protocol) in [
+        ("http://c:4317", "grpc"),
+        ("http://c:4318", "http"),
+        ("http://c", "grpc"),
+    ] {
+        assert!(!warned(endpoint, protocol), "{endpoint} {protocol}");
+    }
+}
+
+#[test]
 fn what_needs_a_restart_is_named() {
     let old = good(SMALL);
     assert!(restart_needed(&old, &old).is_empty());
@@ -133,9 +280,27 @@ fn what_needs_a_restart_is_named() {
     let limited = good(&(SMALL.to_owned() + "limits: { max_message: 1MiB }\n"));
     assert_eq!(restart_needed(&old, &limited), ["limits"]);
     // And it is not in force before.
-    let now = in_force(&old, &new);
+    let now = effective(&old, &new);
     assert_eq!((&now.routes, &now.drain), (&new.routes, &new.drain));
     assert!(restart_needed(&old, &now).is_empty());
+}
+
+#[test]
+fn an_old_key_still_loads_and_its_new_name_is_told() {
+    let text = SMALL.to_owned() + "limits: { slow_grace: 7s }\n";
+    let (config, warnings) = inspect_text("f", &text).unwrap();
+    assert_eq!(config.limits.slow_receiver_timeout, Duration::from_secs(7));
+    assert_eq!(
+        warnings.to_string(),
+        "f:5:11: limits.slow_grace: warning: slow_grace is now slow_receiver_timeout; write the new name"
+    );
+    let both = SMALL.to_owned() + "limits: { slow_receiver_timeout: 3s, slow_grace: 7s }\n";
+    assert_eq!(
+        lines(&both),
+        [
+            "f:5:38: limits.slow_grace: slow_grace is the old name of slow_receiver_timeout, which is at 5:11; allowed: only slow_receiver_timeout"
+        ]
+    );
 }
 
 #[test]
@@ -211,6 +376,10 @@ fn wordy() -> impl Strategy<Value = String> {
             "]",
             "&a",
             "*a",
+            "${PORT}",
+            "${GONE:-1}",
+            "${",
+            "$$",
             "|",
             "b",
         ])
@@ -238,7 +407,7 @@ proptest! {
 
     #[test]
     fn schema_like_text_is_read_without_a_panic(text in wordy()) {
-        if let Err(faults) = parse("f", &text) {
+        if let Err(faults) = with_variables(&text) {
             let shown = faults.to_string();
             prop_assert_eq!(shown.lines().count(), faults.len());
         }

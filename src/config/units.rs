@@ -1,23 +1,40 @@
 //! Sizes and durations as the configuration writes them.
 //!
-//! A whole number and a unit, both needed: `64KiB`, `500ms`. Knows nothing of keys or places.
+//! A whole number and a unit, both needed: `64KiB`, `500ms`. A duration may have several of them,
+//! the largest unit first: `1h30m`. Knows nothing of keys or places.
 
 use std::time::Duration;
 
 /// What a size may look like, for messages.
-pub(crate) const SIZES: &str = "a whole number with a unit: B, KiB, MiB or GiB, e.g. 64KiB";
+pub(crate) const SIZES: &str =
+    "a whole number with a unit: B, KiB, MiB, GiB (of 1024) or KB, MB, GB (of 1000), e.g. 64KiB";
 
 /// What a duration may look like, for messages.
-pub(crate) const DURATIONS: &str = "a whole number with a unit: us, ms, s, m or h, e.g. 500ms";
+pub(crate) const DURATIONS: &str =
+    "a whole number with a unit: us, ms, s, m, h or d, e.g. 500ms or 1h30m";
 
-const SIZE_UNITS: [(&str, u64); 4] = [
+/// A unit's name, and how many of the smallest it is.
+type Unit = (&'static str, u64);
+
+/// Those that sizes are written in.
+const SIZE_UNITS: [Unit; 4] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
     ("B", 1),
 ];
 
-const DURATION_UNITS: [(&str, u64); 5] = [
+/// Those that are read too.
+const DECIMAL_UNITS: [Unit; 4] = [
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("kB", 1_000),
+];
+
+/// The largest first.
+const DURATION_UNITS: [Unit; 6] = [
+    ("d", 86_400_000_000),
     ("h", 3_600_000_000),
     ("m", 60_000_000),
     ("s", 1_000_000),
@@ -28,13 +45,27 @@ const DURATION_UNITS: [(&str, u64); 5] = [
 /// Reads a size in bytes.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
-    parse(text, &SIZE_UNITS)
+    let (number, unit, rest) = first(text)?;
+    let mut units = SIZE_UNITS.iter().chain(&DECIMAL_UNITS);
+    let (_, scale) = units.find(|(name, _)| *name == unit)?;
+    number.checked_mul(*scale).filter(|_| rest.is_empty())
 }
 
 /// Reads a duration.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    parse(text, &DURATION_UNITS).map(Duration::from_micros)
+    let (mut rest, mut micros) = (text, 0_u64);
+    // Each unit stands once, after the larger ones.
+    let mut units = DURATION_UNITS.iter();
+    loop {
+        let (number, unit, more) = first(rest)?;
+        let (_, scale) = units.find(|(name, _)| *name == unit)?;
+        micros = micros.checked_add(number.checked_mul(*scale)?)?;
+        if more.is_empty() {
+            return Some(Duration::from_micros(micros));
+        }
+        rest = more.strip_prefix(' ').unwrap_or(more);
+    }
 }
 
 /// Writes a size so that [`parse_size`] reads the same.
@@ -53,16 +84,16 @@ pub fn format_duration(duration: Duration) -> String {
     format(micros, &DURATION_UNITS)
 }
 
-fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let unit = unit.strip_prefix(' ').unwrap_or(unit);
-    let (_, scale) = units.iter().find(|(name, _)| *name == unit)?;
-    number.checked_mul(*scale)
+/// The number and the unit that a text begins with, and what follows them.
+fn first(text: &str) -> Option<(u64, &str, &str)> {
+    let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let rest = rest.strip_prefix(' ').unwrap_or(rest);
+    let end = rest.find(|c: char| !c.is_ascii_alphabetic());
+    let (unit, rest) = rest.split_at(end.unwrap_or(rest.len()));
+    Some((number.parse().ok()?, unit, rest))
 }
 
-fn format(value: u64, units: &[(&str, u64)]) -> String {
+fn format(value: u64, units: &[Unit]) -> String {
     units
         .iter()
         .find(|(_, scale)| value != 0 && value.is_multiple_of(*scale))
@@ -87,7 +118,8 @@ mod tests {
             "-1B",
             "1kb",
             "1 000B",
-            "1MB",
+            "1MiB1KiB",
+            "1MB ",
             "99999999999GiB",
         ] {
             assert_eq!(parse_size(bad), None, "{bad}");
@@ -98,9 +130,13 @@ mod tests {
             "s",
             "1.5s",
             "-1s",
-            "1d",
             "1S",
-            "1m30s",
+            "1D",
+            "30s1m",
+            "1m1m",
+            "1h30",
+            "1h 30m ",
+            "1h,30m",
             "9999999999999h",
         ] {
             assert_eq!(parse_duration(bad), None, "{bad}");
@@ -110,6 +146,21 @@ mod tests {
         assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(parse_duration("10m"), Some(Duration::from_secs(600)));
         assert_eq!(format_size(0), "0B");
+    }
+
+    #[test]
+    fn decimal_sizes_days_and_sums_are_read() {
+        assert_eq!(parse_size("16MB"), Some(16_000_000));
+        assert_eq!(parse_size("2GB"), Some(2_000_000_000));
+        assert_eq!(parse_size("5KB"), parse_size("5kB"));
+        let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+        assert_eq!(parse_duration("1d"), hours(24));
+        assert_eq!(parse_duration("366d"), hours(8784));
+        assert_eq!(parse_duration("1d12h"), hours(36));
+        let minutes = Some(Duration::from_secs(90 * 60));
+        assert_eq!(parse_duration("1h30m"), minutes);
+        assert_eq!(parse_duration("1h 30m"), minutes);
+        assert_eq!(format_duration(Duration::from_secs(8784 * 3600)), "366d");
     }
 
     proptest! {

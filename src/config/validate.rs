@@ -1,21 +1,23 @@
 //! The whole file: its top-level keys, and the checks across sections.
 //!
 //! Owns what no single section can see: names that must exist or be unique, addresses used twice,
-//! routes that never match. Each section's own file checks the rest.
+//! and what refers to each other. Each section's own file checks the rest, and `advice` warns of
+//! what a file without errors probably does not mean.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::thread::available_parallelism;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::environment::Environment;
 use super::fault::quote;
 use super::route::Draft;
-use super::walk::{Section, Spot, Walk};
+use super::walk::{NodeRef, Section, Walk};
 use super::yaml::Node;
 use super::{
-    Backend, Config, Drain, Limits, Listener, Match, Pattern, PayloadKind, Target, Telemetry,
-    Validate, backend, limits, listener, route, telemetry,
+    Backend, Config, Drain, Limits, Listener, PayloadKind, Target, Telemetry, Validate, advice,
+    backend, limits, listener, route, telemetry,
 };
 
 pub(super) const KEYS: &[&str] = &[
@@ -35,23 +37,23 @@ const MAX_ROUTES: usize = 10_000;
 
 /// Reads the root; the result counts only if no error was noted.
 pub(super) fn config(walk: &mut Walk, root: &Node) -> Option<Config> {
-    let spot = Spot {
+    let at = NodeRef {
         node: root,
         path: String::new(),
     };
-    let s = walk.section(&spot, KEYS)?;
-    let node = walk.need(&s, "node", "this hop's name in canceled paths", node);
-    let workers = walk.or(
+    let s = walk.section(&at, KEYS)?;
+    let node = walk.required(&s, "node", "this hop's name in canceled paths", node);
+    let workers = walk.optional(
         &s,
         "workers",
         available_parallelism().map_or(1, usize::from),
         |w, at| w.count(at, 1..=256),
     );
-    let admin = walk.or(&s, "admin", None, |w, at| {
+    let admin = walk.optional(&s, "admin", None, |w, at| {
         listener::read_admin(w, at).map(Some)
     });
     let default = Limits::default();
-    let limits = walk.or(&s, "limits", default.clone(), |w, at| {
+    let limits = walk.optional(&s, "limits", default.clone(), |w, at| {
         limits::read(w, at, &default, true)
     });
     let admin_address = admin.as_ref().map(|a| a.address);
@@ -67,23 +69,23 @@ pub(super) fn config(walk: &mut Walk, root: &Node) -> Option<Config> {
         backends,
         routes,
         limits,
-        drain: walk.or(&s, "drain", Drain::default(), limits::read_drain),
-        telemetry: walk.or(&s, "telemetry", Telemetry::default(), telemetry::read),
+        drain: walk.optional(&s, "drain", Drain::default(), limits::read_drain),
+        telemetry: walk.optional(&s, "telemetry", Telemetry::default(), telemetry::read),
     })
 }
 
-fn node(walk: &mut Walk, spot: &Spot<'_>) -> Option<String> {
-    let text = walk.text(spot, "a name")?;
+fn node(walk: &mut Walk, at: &NodeRef<'_>) -> Option<String> {
+    let text = walk.text(at, "a name")?;
     let bad = |c: char| c == ',' || c.is_control();
     if text.is_empty() || text.len() > 128 || text.contains(bad) || text.trim() != text {
         let message = format!(
             "bad name {}; allowed: 1 to 128 bytes without comma, control characters and outer spaces",
-            quote(text)
+            at.quoted()
         );
-        walk.error(spot.node.place, &spot.path, message);
+        walk.error(at.node.place, &at.path, message);
         return None;
     }
-    Some(text.to_owned())
+    Some(text.into_owned())
 }
 
 fn listeners(
@@ -92,9 +94,9 @@ fn listeners(
     limits: &Limits,
     admin: Option<SocketAddr>,
 ) -> Vec<Listener> {
-    walk.need(root, "listeners", "a list of at least one", |walk, spot| {
+    walk.required(root, "listeners", "a list of at least one", |walk, at| {
         let mut listeners: Vec<Listener> = Vec::new();
-        for item in walk.list(spot)? {
+        for item in walk.list(at)? {
             let Some(new) = listener::read(walk, &item, limits) else {
                 continue;
             };
@@ -105,7 +107,15 @@ fn listeners(
             }
             let mut used = listeners.iter().map(|l| l.address).chain(admin);
             if let Some(taken) = used.find(|a| clash(*a, new.address)) {
-                let message = format!("{taken} is already listened on");
+                let message = if taken == new.address {
+                    format!("{taken} is already listened on")
+                } else {
+                    format!(
+                        "{} cannot be listened on beside {taken}: one of them stands for every address; \
+                         allowed: another port",
+                        new.address
+                    )
+                };
                 let path = format!("{}.address", item.path);
                 walk.error(item.place_of("address"), &path, message);
             }
@@ -115,12 +125,17 @@ fn listeners(
     })
 }
 
-/// Whether both cannot be listened on.
+/// Whether both cannot be listened on. A socket at `[::]` takes IPv4 too.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port()
-        && a.port() != 0
-        && (a.ip() == b.ip()
-            || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified())))
+    let (one, two) = (a.ip().to_canonical(), b.ip().to_canonical());
+    let takes = |any: IpAddr, ip: IpAddr| any.is_unspecified() && (any.is_ipv6() || ip.is_ipv4());
+    a.port() == b.port() && a.port() != 0 && (one == two || takes(one, two) || takes(two, one))
+}
+
+/// Whether connections to that address come to that listener.
+fn own(listener: &Listener, address: SocketAddr) -> bool {
+    let (at, ip) = (listener.address, address.ip());
+    at == address || (at.ip().is_unspecified() && ip.is_loopback() && clash(at, address))
 }
 
 fn backends(
@@ -128,11 +143,11 @@ fn backends(
     root: &Section<'_>,
     listeners: &[Listener],
 ) -> BTreeMap<String, Backend> {
-    walk.need(root, "backends", "a map of at least one", |walk, spot| {
+    walk.required(root, "backends", "a map of at least one", |walk, at| {
         let mut backends = BTreeMap::new();
-        let named = walk.names(spot)?;
+        let named = walk.names(at)?;
         if named.is_empty() {
-            walk.error(spot.node.place, &spot.path, "empty; needed: at least one");
+            walk.error(at.node.place, &at.path, "empty; needed: at least one");
         }
         for named in named {
             let name = named.name;
@@ -142,27 +157,27 @@ fn backends(
                     "bad name {}; allowed: 1 to 128 letters, digits, dots, - and _",
                     quote(name)
                 );
-                walk.error(named.place, &named.spot.path, message);
+                walk.error(named.place, &named.value.path, message);
             }
-            let Some(backend) = backend::read(walk, &named.spot) else {
+            let Some(backend) = backend::read(walk, &named.value) else {
                 continue;
             };
             if backend.dials_original_destination()
                 && !listeners.iter().any(|l| l.original_destination)
             {
                 let message = "bad endpoints \"original_destination\": no listener has original_destination: on, so there is none to dial";
-                let path = format!("{}.endpoints", named.spot.path);
-                walk.error(named.spot.place_of("endpoints"), &path, message);
+                let path = format!("{}.endpoints", named.value.path);
+                walk.error(named.value.place_of("endpoints"), &path, message);
             }
             for target in &backend.endpoints {
                 if let Target::Address(address) = target
-                    && let Some(own) = listeners.iter().find(|l| l.address == *address)
+                    && let Some(own) = listeners.iter().find(|l| own(l, *address))
                 {
                     let message = format!(
                         "endpoint {address} is this process' own listener {}: streams would loop",
                         quote(&own.name)
                     );
-                    walk.warn(named.place, &named.spot.path, message);
+                    walk.warn(named.place, &named.value.path, message);
                 }
             }
             backends.insert(name.to_owned(), backend);
@@ -179,15 +194,15 @@ fn routes(
 ) -> Vec<super::Route> {
     // Also those with faults: a route to them is right. What is no map was reported before.
     let backends = root.get("backends");
-    let spots = backends.and_then(|spot| Walk::default().names(&spot));
-    let spots = spots.unwrap_or_default();
-    let names: Vec<&str> = spots.iter().map(|n| n.name).collect();
+    let listed = backends.and_then(|at| Walk::new(Environment::default()).names(&at));
+    let listed = listed.unwrap_or_default();
+    let names: Vec<&str> = listed.iter().map(|n| n.name).collect();
     let known: FxHashSet<&str> = names.iter().copied().collect();
-    let drafts: Vec<Draft> = walk.need(root, "routes", "a list of at least one", |walk, spot| {
-        let items = walk.list(spot)?;
+    let drafts: Vec<Draft> = walk.required(root, "routes", "a list of at least one", |walk, at| {
+        let items = walk.list(at)?;
         if items.len() > MAX_ROUTES {
             let message = format!("too many routes; allowed: {MAX_ROUTES}");
-            walk.error(spot.node.place, &spot.path, message);
+            walk.error(at.node.place, &at.path, message);
             return None;
         }
         let drafts = items
@@ -222,80 +237,7 @@ fn routes(
     }
     // A route with a fault may look as if it matched everything.
     if walk.well() {
-        shadows(walk, &drafts);
-        let used: FxHashSet<&str> = drafts.iter().map(|d| d.route.backend.as_str()).collect();
-        for unused in spots {
-            if !used.contains(unused.name) {
-                walk.warn(
-                    unused.place,
-                    &unused.spot.path,
-                    "no route uses this backend",
-                );
-            }
-        }
+        advice::give(walk, &drafts, read, &listed);
     }
     drafts.into_iter().map(|d| d.route).collect()
-}
-
-/// Warns of routes that an earlier one keeps from ever matching.
-fn shadows(walk: &mut Walk, drafts: &[Draft]) {
-    // By service and exact method, `None` for any other: only routes under the same keys, or
-    // under `None`, can take all of what another one matches.
-    let mut before: FxHashMap<(Option<&str>, Option<&str>), Vec<&Draft>> = FxHashMap::default();
-    for draft in drafts {
-        let matching = &draft.route.matching;
-        let service = matching.service.as_deref();
-        let method = match &matching.method {
-            Some(Pattern::Exact(method)) => Some(method.as_str()),
-            Some(Pattern::Any | Pattern::Prefix(_)) | None => None,
-        };
-        let mut keys = vec![
-            (None, None),
-            (service, None),
-            (None, method),
-            (service, method),
-        ];
-        keys.sort_unstable();
-        keys.dedup();
-        let shadow = keys
-            .iter()
-            .filter_map(|key| before.get(key))
-            .flatten()
-            .filter(|earlier| covers(&earlier.route.matching, matching))
-            .min_by_key(|earlier| earlier.place);
-        if let Some(shadow) = shadow {
-            let message = format!(
-                "never matches: all that it matches is taken by {} before it",
-                quote(&shadow.route.name)
-            );
-            walk.warn(draft.place, &draft.path, message);
-            continue;
-        }
-        before.entry((service, method)).or_default().push(draft);
-    }
-}
-
-/// Whether `a` matches all that `b` matches; services are compared by the caller.
-fn covers(a: &Match, b: &Match) -> bool {
-    fn one(a: Option<&Pattern>, b: Option<&Pattern>) -> bool {
-        match (a, b) {
-            (None, Some(_) | None) => true,
-            (Some(a), Some(b)) => a.covers(b),
-            (Some(_), None) => false,
-        }
-    }
-    // A method is always there, so `*` asks for nothing.
-    let method = |m: &Match| m.method.as_ref().is_none_or(|p| *p == Pattern::Any);
-    let destination = match (&a.destination, &b.destination) {
-        (None, Some(_) | None) => true,
-        (Some(a), Some(b)) => a.covers(b),
-        (Some(_), None) => false,
-    };
-    destination
-        && (method(a) || one(a.method.as_ref(), b.method.as_ref()))
-        && one(a.to.as_ref(), b.to.as_ref())
-        && one(a.caller.as_ref(), b.caller.as_ref())
-        && a.metadata
-            .iter()
-            .all(|(key, pattern)| one(Some(pattern), b.metadata.get(key)))
 }

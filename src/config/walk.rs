@@ -1,23 +1,40 @@
 //! Reads typed values out of a tree of nodes, noting every fault and going on.
 //!
-//! Owns the wording that all keys share. A reader returns `None` after it noted a fault; the
-//! caller then goes on with a default, so that one pass finds everything. Knows no key.
+//! Owns the maps and lists; `scalar` has the values. A reader returns `None` after it noted a fault;
+//! the caller then goes on with a default, so that one pass finds everything. Knows no key.
 
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
+use super::environment::{Environment, MAX_EXPANDED};
 use super::fault::{Fault, Place, Severity, quote, shown, suggestion};
-use super::units;
+use super::hints;
 use super::yaml::{Kind, Node, Pair};
 
 /// A value and its path from the root.
-pub(crate) struct Spot<'n> {
+#[derive(Clone)]
+pub(crate) struct NodeRef<'n> {
     pub(crate) node: &'n Node,
     pub(crate) path: String,
 }
 
-impl Spot<'_> {
+impl NodeRef<'_> {
+    /// The text as it is written, in quotes: a message shows the names of variables, not their
+    /// values, which may be secrets.
+    pub(crate) fn quoted(&self) -> String {
+        quote(self.written())
+    }
+
+    /// The text as it is written; empty for a list or a map.
+    pub(crate) fn written(&self) -> &str {
+        match &self.node.kind {
+            Kind::Scalar { text, .. } => text,
+            Kind::List(_) | Kind::Map(_) => "",
+        }
+    }
+
+    /// Whether it is a map with that key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        matches!(&self.node.kind, Kind::Map(pairs) if pairs.iter().any(|p| p.key == key))
+    }
+
     /// Where the value of a key is, or else the map itself.
     pub(crate) fn place_of(&self, key: &str) -> Place {
         let Kind::Map(pairs) = &self.node.kind else {
@@ -33,22 +50,32 @@ pub(crate) struct Section<'n> {
     pub(crate) place: Place,
     path: String,
     pairs: &'n [Pair],
+    renamed: &'static [Renamed],
+}
+
+/// A key that has a new name; a file with the old one still loads.
+#[derive(Debug)]
+pub(crate) struct Renamed {
+    pub(crate) old: &'static str,
+    pub(crate) new: &'static str,
 }
 
 /// A key of a map whose keys are names.
 pub(crate) struct Named<'n> {
     pub(crate) name: &'n str,
     pub(crate) place: Place,
-    pub(crate) spot: Spot<'n>,
+    pub(crate) value: NodeRef<'n>,
 }
 
 impl<'n> Section<'n> {
-    /// The value of a key.
-    pub(crate) fn get(&self, key: &str) -> Option<Spot<'n>> {
-        let pair = self.pairs.iter().find(|p| p.key == key)?;
-        Some(Spot {
+    /// The value of a key, under its old name too.
+    pub(crate) fn get(&self, key: &str) -> Option<NodeRef<'n>> {
+        let old = self.renamed.iter().find(|r| r.new == key).map(|r| r.old);
+        let named = |p: &&Pair| p.key == key || Some(p.key.as_str()) == old;
+        let pair = self.pairs.iter().find(named)?;
+        Some(NodeRef {
             node: &pair.value,
-            path: join(&self.path, key),
+            path: join(&self.path, &pair.key),
         })
     }
 }
@@ -62,12 +89,22 @@ fn join(path: &str, key: &str) -> String {
 }
 
 /// The faults met so far.
-#[derive(Default)]
 pub(crate) struct Walk {
     pub(crate) faults: Vec<Fault>,
+    pub(crate) environment: Environment,
+    /// How many bytes values may still have after expansion.
+    pub(super) room: usize,
 }
 
 impl Walk {
+    pub(crate) fn new(environment: Environment) -> Self {
+        Self {
+            faults: Vec::new(),
+            environment,
+            room: MAX_EXPANDED,
+        }
+    }
+
     /// Notes an error.
     pub(crate) fn error(&mut self, place: Place, path: &str, message: impl Into<String>) {
         self.note(place, path, Severity::Error, message.into());
@@ -92,77 +129,121 @@ impl Walk {
         });
     }
 
-    fn refuse<T>(&mut self, spot: &Spot<'_>, message: String) -> Option<T> {
-        self.error(spot.node.place, &spot.path, message);
+    /// Notes an error at a value.
+    pub(super) fn refuse<T>(&mut self, at: &NodeRef<'_>, message: String) -> Option<T> {
+        self.error(at.node.place, &at.path, message);
         None
     }
 
     /// A map with these keys and no other.
-    pub(crate) fn section<'n>(&mut self, spot: &Spot<'n>, keys: &[&str]) -> Option<Section<'n>> {
-        let Kind::Map(pairs) = &spot.node.kind else {
+    pub(crate) fn section<'n>(&mut self, at: &NodeRef<'n>, keys: &[&str]) -> Option<Section<'n>> {
+        self.section_renamed(at, keys, &[])
+    }
+
+    /// The same; some of the keys had other names before.
+    pub(crate) fn section_renamed<'n>(
+        &mut self,
+        at: &NodeRef<'n>,
+        keys: &[&str],
+        renamed: &'static [Renamed],
+    ) -> Option<Section<'n>> {
+        let Kind::Map(pairs) = &at.node.kind else {
             let allowed = keys.join(", ");
-            let found = spot.node.name();
+            let found = at.node.name();
             return self.refuse(
-                spot,
+                at,
                 format!("a map is needed, with: {allowed}; found {found}"),
             );
         };
         for pair in pairs {
-            if !keys.contains(&pair.key.as_str()) {
-                let path = join(&spot.path, &pair.key);
-                self.error(pair.place, &path, unknown("key", &pair.key, keys));
+            let path = join(&at.path, &pair.key);
+            if let Some(renamed) = renamed.iter().find(|r| r.old == pair.key) {
+                self.old_key(pair, &path, pairs, renamed);
+            } else if at.path.is_empty() && pair.key.starts_with(hints::FREE) {
+                // The user's own, for anchors and notes.
+            } else if !keys.contains(&pair.key.as_str()) {
+                let hint = hints::key(&pair.key);
+                let message = hint.unwrap_or_else(|| unknown("key", &pair.key, keys));
+                self.error(pair.place, &path, message);
             }
         }
         Some(Section {
-            place: spot.node.place,
-            path: spot.path.clone(),
+            place: at.node.place,
+            path: at.path.clone(),
             pairs,
+            renamed,
         })
     }
 
+    fn old_key(&mut self, pair: &Pair, path: &str, all: &[Pair], renamed: &Renamed) {
+        let Renamed { old, new } = renamed;
+        match all.iter().find(|p| p.key == *new) {
+            Some(both) => {
+                let Place { line, column } = both.place;
+                let message = format!(
+                    "{old} is the old name of {new}, which is at {line}:{column}; allowed: only {new}"
+                );
+                self.error(pair.place, path, message);
+            }
+            None => {
+                let message = format!("{old} is now {new}; write the new name");
+                self.warn(pair.place, path, message);
+            }
+        }
+    }
+
     /// A map whose keys are names.
-    pub(crate) fn names<'n>(&mut self, spot: &Spot<'n>) -> Option<Vec<Named<'n>>> {
-        let Kind::Map(pairs) = &spot.node.kind else {
-            let found = spot.node.name();
-            return self.refuse(spot, format!("a map of names is needed; found {found}"));
+    pub(crate) fn names<'n>(&mut self, at: &NodeRef<'n>) -> Option<Vec<Named<'n>>> {
+        let Kind::Map(pairs) = &at.node.kind else {
+            let found = at.node.name();
+            return self.refuse(at, format!("a map of names is needed; found {found}"));
         };
-        let named = pairs.iter().map(|pair| Named {
-            name: &pair.key,
-            place: pair.place,
-            spot: Spot {
-                node: &pair.value,
-                path: join(&spot.path, &pair.key),
-            },
-        });
-        Some(named.collect())
+        let mut named = Vec::new();
+        for pair in pairs {
+            let path = join(&at.path, &pair.key);
+            if pair.key == hints::MERGE {
+                let message = hints::key(&pair.key).unwrap_or_default();
+                self.error(pair.place, &path, message);
+                continue;
+            }
+            named.push(Named {
+                name: &pair.key,
+                place: pair.place,
+                value: NodeRef {
+                    node: &pair.value,
+                    path,
+                },
+            });
+        }
+        Some(named)
     }
 
     /// A list of at least one.
-    pub(crate) fn list<'n>(&mut self, spot: &Spot<'n>) -> Option<Vec<Spot<'n>>> {
-        let Kind::List(items) = &spot.node.kind else {
-            let found = spot.node.name();
-            return self.refuse(spot, format!("a list is needed; found {found}"));
+    pub(crate) fn list<'n>(&mut self, at: &NodeRef<'n>) -> Option<Vec<NodeRef<'n>>> {
+        let Kind::List(items) = &at.node.kind else {
+            let found = at.node.name();
+            return self.refuse(at, format!("a list is needed; found {found}"));
         };
         if items.is_empty() {
-            return self.refuse(spot, "empty; needed: at least one".to_owned());
+            return self.refuse(at, "empty; needed: at least one".to_owned());
         }
-        let spots = items.iter().enumerate().map(|(i, node)| Spot {
+        let listed = items.iter().enumerate().map(|(i, node)| NodeRef {
             node,
-            path: format!("{}[{i}]", spot.path),
+            path: format!("{}[{i}]", at.path),
         });
-        Some(spots.collect())
+        Some(listed.collect())
     }
 
     /// A key that must be there; `what` says what it may hold.
-    pub(crate) fn need<'n, T: Default>(
+    pub(crate) fn required<'n, T: Default>(
         &mut self,
         section: &Section<'n>,
         key: &str,
         what: &str,
-        read: impl FnOnce(&mut Self, &Spot<'n>) -> Option<T>,
+        read: impl FnOnce(&mut Self, &NodeRef<'n>) -> Option<T>,
     ) -> T {
         match section.get(key) {
-            Some(spot) => read(self, &spot).unwrap_or_default(),
+            Some(at) => read(self, &at).unwrap_or_default(),
             None => {
                 let path = join(&section.path, key);
                 self.error(section.place, &path, format!("missing; needed: {what}"));
@@ -172,181 +253,29 @@ impl Walk {
     }
 
     /// A key that may be left out.
-    pub(crate) fn or<'n, T>(
+    pub(crate) fn optional<'n, T>(
         &mut self,
         section: &Section<'n>,
         key: &str,
         default: T,
-        read: impl FnOnce(&mut Self, &Spot<'n>) -> Option<T>,
+        read: impl FnOnce(&mut Self, &NodeRef<'n>) -> Option<T>,
     ) -> T {
-        let Some(spot) = section.get(key) else {
+        let Some(at) = section.get(key) else {
             return default;
         };
-        read(self, &spot).unwrap_or(default)
-    }
-
-    /// Text; `what` says which.
-    pub(crate) fn text<'n>(&mut self, spot: &Spot<'n>, what: &str) -> Option<&'n str> {
-        match &spot.node.kind {
-            Kind::Scalar { text, .. } if !spot.node.is_null() => Some(text),
-            Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => {
-                let found = spot.node.name();
-                self.refuse(spot, format!("{what} is needed; found {found}"))
-            }
-        }
-    }
-
-    /// Text of 1 to `max` bytes without control characters.
-    pub(crate) fn label(&mut self, spot: &Spot<'_>, max: usize) -> Option<String> {
-        let text = self.text(spot, "text")?;
-        if text.is_empty() || text.len() > max || text.chars().any(char::is_control) {
-            let found = quote(text);
-            let message =
-                format!("bad text {found}; allowed: 1 to {max} bytes without control characters");
-            return self.refuse(spot, message);
-        }
-        Some(text.to_owned())
-    }
-
-    /// One of a few words.
-    pub(crate) fn choice<T: Copy>(
-        &mut self,
-        spot: &Spot<'_>,
-        what: &str,
-        words: &[(&str, T)],
-    ) -> Option<T> {
-        let text = self.text(spot, what)?;
-        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*value);
-        }
-        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        self.refuse(spot, unknown(what, text, &allowed))
-    }
-
-    /// `on` or `off`.
-    pub(crate) fn switch(&mut self, spot: &Spot<'_>) -> Option<bool> {
-        let words = [
-            ("on", true),
-            ("off", false),
-            ("true", true),
-            ("false", false),
-        ];
-        self.choice(spot, "switch", &words)
-    }
-
-    /// Whether the value is the word `off`.
-    pub(crate) fn is_off(&self, spot: &Spot<'_>) -> bool {
-        self.is(spot, "off")
-    }
-
-    /// Whether the value is that word.
-    pub(crate) fn is(&self, spot: &Spot<'_>, word: &str) -> bool {
-        matches!(&spot.node.kind, Kind::Scalar { text, .. } if text == word)
-    }
-
-    /// A whole number.
-    pub(crate) fn count(
-        &mut self,
-        spot: &Spot<'_>,
-        allowed: RangeInclusive<usize>,
-    ) -> Option<usize> {
-        let text = self.text(spot, "a number")?;
-        match text.parse() {
-            Ok(number) if allowed.contains(&number) => Some(number),
-            Ok(_) | Err(_) => {
-                let (from, to) = (allowed.start(), allowed.end());
-                let message = format!("bad number {}; allowed: {from} to {to}", quote(text));
-                self.refuse(spot, message)
-            }
-        }
-    }
-
-    /// A size in bytes.
-    pub(crate) fn size(
-        &mut self,
-        spot: &Spot<'_>,
-        allowed: RangeInclusive<usize>,
-    ) -> Option<usize> {
-        let text = self.text(spot, "a size")?;
-        let Some(size) = units::parse_size(text).and_then(|s| usize::try_from(s).ok()) else {
-            let message = format!("bad size {}; allowed: {}", quote(text), units::SIZES);
-            return self.refuse(spot, message);
-        };
-        if !allowed.contains(&size) {
-            let shown = |bytes: usize| units::format_size(bytes as u64);
-            let (from, to) = (shown(*allowed.start()), shown(*allowed.end()));
-            return self.refuse(
-                spot,
-                format!("{text} is out of range; allowed: {from} to {to}"),
-            );
-        }
-        Some(size)
-    }
-
-    /// A duration.
-    pub(crate) fn duration(
-        &mut self,
-        spot: &Spot<'_>,
-        allowed: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        let text = self.text(spot, "a duration")?;
-        self.duration_of(spot, text, &allowed, "")
-    }
-
-    /// A duration, or `off`.
-    pub(crate) fn duration_or_off(
-        &mut self,
-        spot: &Spot<'_>,
-        allowed: RangeInclusive<Duration>,
-    ) -> Option<Option<Duration>> {
-        let text = self.text(spot, "a duration or off")?;
-        if text == "off" {
-            return Some(None);
-        }
-        self.duration_of(spot, text, &allowed, "off, or ").map(Some)
-    }
-
-    fn duration_of(
-        &mut self,
-        spot: &Spot<'_>,
-        text: &str,
-        allowed: &RangeInclusive<Duration>,
-        also: &str,
-    ) -> Option<Duration> {
-        let Some(duration) = units::parse_duration(text) else {
-            let found = quote(text);
-            let message = format!("bad duration {found}; allowed: {also}{}", units::DURATIONS);
-            return self.refuse(spot, message);
-        };
-        if !allowed.contains(&duration) {
-            let from = units::format_duration(*allowed.start());
-            let to = units::format_duration(*allowed.end());
-            let message = format!("{text} is out of range; allowed: {also}{from} to {to}");
-            return self.refuse(spot, message);
-        }
-        Some(duration)
-    }
-
-    /// An address to listen on.
-    pub(crate) fn address(&mut self, spot: &Spot<'_>) -> Option<SocketAddr> {
-        let text = self.text(spot, "an address")?;
-        match text.parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                let message = format!(
-                    "bad address {}; allowed: ip:port, e.g. 127.0.0.1:9901 or [::1]:9901",
-                    quote(text)
-                );
-                self.refuse(spot, message)
-            }
-        }
+        read(self, &at).unwrap_or(default)
     }
 }
 
 fn unknown(what: &str, found: &str, allowed: &[&str]) -> String {
+    unknown_value(what, &quote(found), found, allowed)
+}
+
+/// `quoted` is shown, `found` is what an allowed word is looked for that is like it.
+pub(super) fn unknown_value(what: &str, quoted: &str, found: &str, allowed: &[&str]) -> String {
     let list = allowed.join(", ");
     let hint = suggestion(found, allowed)
         .map(|meant| format!(" (did you mean \"{meant}\"?)"))
         .unwrap_or_default();
-    format!("unknown {what} {}; allowed: {list}{hint}", quote(found))
+    format!("unknown {what} {quoted}; allowed: {list}{hint}")
 }

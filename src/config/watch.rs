@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{Config, Faults, inspect_text, read_bounded};
+use super::{Config, Environment, Faults, inspect_bytes, read_bounded};
 
 /// Time between two looks at the file.
 pub const EVERY: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ pub async fn run(path: &Path, current: Arc<Config>, hup: &Notify, told: impl FnM
     let read = move || {
         let path = path.clone();
         // Control thread or not, a hanging file system must not stop the timers.
-        let task = tokio::task::spawn_blocking(move || read_bounded(&path));
+        let task = tokio::task::spawn_blocking(move || read_bounded(std::fs::File::open(path)?));
         async move { task.await.unwrap_or_else(|e| Err(io::Error::other(e))) }
     };
     follow(&name, read, current, hup, told).await;
@@ -115,13 +115,7 @@ async fn follow<R, F>(
 
 fn judge(name: &str, look: &Look) -> Result<(Config, Faults), Faults> {
     match look {
-        Ok(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => inspect_text(name, text),
-            Err(_) => Err(Faults::whole_file(
-                name,
-                "not text; allowed: UTF-8".to_owned(),
-            )),
-        },
+        Ok(bytes) => inspect_bytes(name, bytes, Environment::process()),
         Err(error) => Err(Faults::whole_file(name, format!("cannot be read: {error}"))),
     }
 }

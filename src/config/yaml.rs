@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use super::fault::{Fault, Place, Severity, quote};
+use super::hints;
 
 /// The longest text taken, in bytes (a Kubernetes ConfigMap holds 1 MiB).
 pub(crate) const MAX_BYTES: usize = 4 << 20;
@@ -92,7 +93,8 @@ pub(crate) fn read(text: &str, faults: &mut Vec<Fault>) -> Option<Rc<Node>> {
                 }
             }
             Err(error) => {
-                builder.fault(place(error.marker()), format!("not YAML: {}", error.info()));
+                let place = place(error.marker());
+                builder.fault(place, not_yaml(error.info(), text, place));
                 return None;
             }
         }
@@ -101,6 +103,12 @@ pub(crate) fn read(text: &str, faults: &mut Vec<Fault>) -> Option<Rc<Node>> {
         builder.fault(Place { line: 1, column: 1 }, "the file is empty".to_owned());
     }
     builder.root
+}
+
+fn not_yaml(error: &str, text: &str, place: Place) -> String {
+    let line = text.lines().nth(place.line - 1).unwrap_or_default();
+    let hint = hints::yaml(error, line).map(|hint| format!(" ({hint})"));
+    format!("not YAML: {error}{}", hint.unwrap_or_default())
 }
 
 fn place(marker: &Marker) -> Place {

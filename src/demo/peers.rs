@@ -30,7 +30,7 @@ fn grpc_config(node: &str) -> Rc<grpc::StreamConfig> {
         max_metadata: 16 * 1024,
         stream_window: 256 << 10,
         connection_window: 16 << 20,
-        slow_grace: Duration::from_secs(1),
+        slow_receiver_timeout: Duration::from_secs(1),
         budget: Budget::new(BUDGET),
         slow_streams: Arc::default(),
         to_ripcord: false,

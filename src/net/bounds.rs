@@ -26,7 +26,7 @@ pub struct Bounds {
     /// Streams of one connection that were reset before they were looked at.
     pub max_resets: usize,
     /// How long a stream whose receiver does not read may hold up its connection.
-    pub slow_grace: Duration,
+    pub slow_receiver_timeout: Duration,
     /// How long a peer may take nothing while a cancel or an end waits for it.
     pub cancel_grace: Duration,
     /// How long a new connection may take to say what it speaks and to finish its handshake.
@@ -60,7 +60,7 @@ impl Bounds {
             connection_buffer: 16 << 20,
             max_streams: 10_000,
             max_resets: 10_000,
-            slow_grace: Duration::from_secs(5),
+            slow_receiver_timeout: Duration::from_secs(5),
             cancel_grace: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(10),
             ping: None,

@@ -2,7 +2,7 @@
 //! side, whose window capacity is withheld.
 //!
 //! Stalled streams share a connection's window with live ones. When most of it is held, the streams
-//! that took nothing for `slow_grace` are ended, the largest first, until half is free again; the
+//! that took nothing for `slow_receiver_timeout` are ended, the largest first, until half is free again; the
 //! others go on. The same when the process' budget is used up; meanwhile a connection that holds
 //! anything is not read ([`Held::poll_gate`]), since windows bound each connection but not all.
 
@@ -26,7 +26,7 @@ const GRAIN: usize = 16 * 1024;
 /// Entries for which a table without any keeps its room.
 const KEPT: usize = 1024;
 
-/// How often within `slow_grace` the streams of a connection are looked at.
+/// How often within `slow_receiver_timeout` the streams of a connection are looked at.
 const TICKS: u32 = 4;
 
 /// The account of one connection.
@@ -35,7 +35,7 @@ pub struct Held {
     /// The connection's window, in bytes.
     limit: usize,
     grain: usize,
-    slow_grace: Duration,
+    slow_receiver_timeout: Duration,
     budget: Arc<Budget>,
     /// Streams that were ended for being slow.
     ended: Arc<AtomicU64>,
@@ -79,14 +79,14 @@ impl Held {
     #[must_use]
     pub fn new(
         limit: usize,
-        slow_grace: Duration,
+        slow_receiver_timeout: Duration,
         budget: Arc<Budget>,
         ended: Arc<AtomicU64>,
     ) -> Rc<Self> {
         Rc::new(Self {
             limit,
             grain: GRAIN.min(budget.limit() / 64),
-            slow_grace,
+            slow_receiver_timeout,
             budget,
             ended,
             held: Cell::new(0),
@@ -198,7 +198,7 @@ impl Held {
         let held = Rc::clone(self);
         spawn_local(async move {
             while held.held.get() > 0 {
-                tokio::time::sleep(held.slow_grace / TICKS).await;
+                tokio::time::sleep(held.slow_receiver_timeout / TICKS).await;
                 held.look();
                 if held.is_crowded() {
                     held.end_slow();

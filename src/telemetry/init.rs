@@ -37,6 +37,17 @@ pub enum AccessTarget {
     File(PathBuf),
 }
 
+impl std::fmt::Display for AccessTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Off => f.write_str("nowhere"),
+            Self::Stdout => f.write_str("stdout"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// What telemetry needs to know at its start.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -67,8 +78,13 @@ pub enum InitError {
     #[error("logs: {0}")]
     Logs(#[from] tracing_subscriber::util::TryInitError),
     /// The access log's file or thread.
-    #[error("access log: {0}")]
-    Access(#[source] std::io::Error),
+    #[error("access log: cannot write to {target}")]
+    Access {
+        /// Where it was to go: a path, or a stream's name.
+        target: String,
+        /// Why it cannot.
+        source: std::io::Error,
+    },
     /// Tracing.
     #[error(transparent)]
     Trace(#[from] ExportError),
@@ -146,7 +162,10 @@ impl Telemetry {
         };
         let mut access = AccessLog::off();
         if let Some(opened) = opened {
-            let (made, access_guard) = opened.map_err(InitError::Access)?;
+            let (made, access_guard) = opened.map_err(|source| InitError::Access {
+                target: settings.access.to_string(),
+                source,
+            })?;
             access = made;
             guard.access = Some(access_guard);
         }
@@ -239,7 +258,10 @@ mod tests {
             ..Settings::default()
         };
         let error = Telemetry::start(&settings).unwrap_err();
-        assert!(error.to_string().starts_with("access log: "));
+        assert_eq!(
+            error.to_string(),
+            "access log: cannot write to /nonexistent/dir/x"
+        );
         settings.access = AccessTarget::Off;
         settings.trace = Some(TraceSettings {
             endpoint: "https://c:4317".to_owned(),

@@ -52,7 +52,7 @@ impl Rig {
         let echo = Callee::start(outbound, None);
         let stalled = H2Callee::start(|_| Play::Stall);
         let limits = format!(
-            "limits: {{ handshake_timeout: 1s, slow_grace: 500ms, max_resets: 100, \
+            "limits: {{ handshake_timeout: 1s, slow_receiver_timeout: 500ms, max_resets: 100, \
              max_streams_per_connection: 100, max_message: 256KiB, metadata_size: 4KiB{limits} }}"
         );
         let hop = Ripcord::named(NODE)

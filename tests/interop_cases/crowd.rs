@@ -46,7 +46,7 @@ impl Crowd {
         // That a peer gets no CPU for a second does not make it one that does not read.
         let rewrite = format!("backend: callee, rewrite: {{ service: {service} }}");
         let hop = Ripcord::named("hop")
-            .set("limits: { slow_grace: 60s }")
+            .set("limits: { slow_receiver_timeout: 60s }")
             .backend("callee", protocol, address(&callee))
             .route("all", &rewrite)
             .start();

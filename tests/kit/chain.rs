@@ -33,7 +33,7 @@ const DEADLINE: &str = "timeouts: { stream: 4s }";
 
 /// A dozen processes share the machine: that the next one gets no CPU for a second does not make it
 /// a peer that does not read.
-const PATIENT: &str = "limits: { slow_grace: 60s }";
+const PATIENT: &str = "limits: { slow_receiver_timeout: 60s }";
 
 /// The name of hop `n`, from 1.
 pub(crate) fn node(n: usize) -> String {

@@ -289,7 +289,8 @@ impl Lab {
         }
         // All cases share these peers: on a busy machine one that is not run for a second is not
         // slow.
-        let patient = |node: &str| Ripcord::named(node).set("limits: { slow_grace: 20s }");
+        let patient =
+            |node: &str| Ripcord::named(node).set("limits: { slow_receiver_timeout: 20s }");
         let one = patient("one").table(table.clone()).start();
         let ingress = patient("ingress").table(table).start();
         let egress = patient("egress").table(egress_table(&ingress.address));

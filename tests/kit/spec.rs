@@ -8,7 +8,7 @@
 //!     .route("kt", "backend: kt, rewrite: { service: Interop }")
 //!     .start();
 //! let egress = Ripcord::named("egress")
-//!     .set("limits: { slow_grace: 20s }")
+//!     .set("limits: { slow_receiver_timeout: 20s }")
 //!     .backend("next", "protocol: grpc, hop: ripcord", &ingress.address)
 //!     .route("all", "backend: next")
 //!     .start();

@@ -115,7 +115,7 @@ impl Net {
             .within(&["ip", "netns", "exec", &self.name(pod)])
             .unprivileged(UID)
             .config_map()
-            .set("limits: { slow_grace: 60s }")
+            .set("limits: { slow_receiver_timeout: 60s }")
     }
 
     /// Tells the wire (see `wire.py`), and waits until it has done so; what it has counted so far.

@@ -59,7 +59,7 @@ fn grpc_config() -> Rc<grpc::StreamConfig> {
         max_metadata: 16 << 10,
         stream_window: 256 << 10,
         connection_window: 64 << 20,
-        slow_grace: NEVER,
+        slow_receiver_timeout: NEVER,
         budget: Budget::new(usize::MAX),
         slow_streams: Arc::default(),
         carried: false,
@@ -71,7 +71,7 @@ fn grpc_config() -> Rc<grpc::StreamConfig> {
 fn ttheader_config(held: usize) -> Rc<ttheader::ConnConfig> {
     let budget = Budget::new(usize::MAX);
     let mut config = ttheader::ConnConfig::new("peer", budget, ttheader::Counters::new());
-    (config.slow_grace, config.lone_grace) = (NEVER, NEVER);
+    (config.slow_receiver_timeout, config.lone_grace) = (NEVER, NEVER);
     config.connection_budget = held;
     config.stream_budget = held;
     config.max_streams = usize::MAX;

@@ -52,6 +52,28 @@ fn faults_of_the_text() {
 }
 
 #[test]
+fn what_must_be_quoted_is_said() {
+    for (text, hint) in [
+        (
+            "a: *\n",
+            "(an unquoted * begins an alias; quote a star: \"*\")",
+        ),
+        ("{ a: *Get }", "quote a star: \"*\")"),
+        (
+            "{ a: ${B} }",
+            "(quote a value with a variable within { } and [ ]: \"${NAME}\")",
+        ),
+        ("b: 1\na: [${B}:80]", "\"${NAME}\")"),
+        ("{ a: [::1]:80 }", "(quote an IPv6 address: \"[::1]:8888\")"),
+        ("a: @b", "(quote a value that begins with it)"),
+    ] {
+        let found = faults(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].ends_with(hint), "{text}: {found:?}");
+    }
+}
+
+#[test]
 fn depth_size_and_expansion_are_bounded() {
     let deep = "[".repeat(100) + &"]".repeat(100);
     assert_eq!(faults(&deep), ["1:33: nested too deep; allowed: 32 levels"]);

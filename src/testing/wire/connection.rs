@@ -249,9 +249,9 @@ impl Stream {
         }
     }
 
-    /// Ready when `slow_grace` is over since this was asked first.
+    /// Ready when `slow_receiver_timeout` is over since this was asked first.
     fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let grace = self.connection.bounds.slow_grace;
+        let grace = self.connection.bounds.slow_receiver_timeout;
         let timer = || Box::pin(tokio::time::sleep(grace));
         self.slow.get_or_insert_with(timer).as_mut().poll(cx)
     }

@@ -264,7 +264,7 @@ fn stream_config(bounds: &Bounds, counters: &Counters) -> StreamConfig {
         max_metadata: bounds.metadata_size,
         stream_window: window(bounds.stream_buffer),
         connection_window: window(bounds.connection_buffer),
-        slow_grace: bounds.slow_grace,
+        slow_receiver_timeout: bounds.slow_receiver_timeout,
         budget: Arc::clone(&bounds.budget),
         slow_streams: Arc::clone(&counters.slow_streams),
         to_ripcord: false,

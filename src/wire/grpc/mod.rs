@@ -61,7 +61,7 @@ pub struct StreamConfig {
     /// The window of the whole connection, in bytes.
     pub connection_window: u32,
     /// How long a stream that nobody reads may hold a crowded connection up.
-    pub slow_grace: Duration,
+    pub slow_receiver_timeout: Duration,
     /// What all connections of the process may hold.
     pub budget: Arc<Budget>,
     /// Counts streams that were ended for being slow.
@@ -82,7 +82,7 @@ impl StreamConfig {
             max_metadata: 16 * 1024,
             stream_window: 1 << 16,
             connection_window: 1 << 20,
-            slow_grace: Duration::from_secs(1),
+            slow_receiver_timeout: Duration::from_secs(1),
             budget,
             slow_streams: Arc::default(),
             to_ripcord: false,
@@ -96,7 +96,7 @@ impl StreamConfig {
         let (budget, ended) = (Arc::clone(&self.budget), Arc::clone(&self.slow_streams));
         Held::new(
             self.connection_window as usize,
-            self.slow_grace,
+            self.slow_receiver_timeout,
             budget,
             ended,
         )

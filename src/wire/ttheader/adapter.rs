@@ -141,7 +141,7 @@ impl Client {
     }
 }
 
-/// How many times `slow_grace` a stream may stop a connection that has no other stream. Its
+/// How many times `slow_receiver_timeout` a stream may stop a connection that has no other stream. Its
 /// caller's death is not seen before.
 const LONE: u32 = 10;
 
@@ -157,8 +157,8 @@ fn config(bounds: &Bounds, counters: &Arc<Counters>) -> ConnConfig {
     config.stream_budget = bounds.stream_buffer;
     config.connection_budget = bounds.connection_buffer;
     config.max_streams = bounds.max_streams;
-    config.slow_grace = bounds.slow_grace;
-    config.lone_grace = bounds.slow_grace * LONE;
+    config.slow_receiver_timeout = bounds.slow_receiver_timeout;
+    config.lone_grace = bounds.slow_receiver_timeout * LONE;
     config.cancel_grace = bounds.cancel_grace;
     config
 }

@@ -407,7 +407,7 @@ where
         let stuck = self.stuck.map(|(_, at)| at);
         let pause = match (&mut self.pause, self.phase) {
             (Some(pause), Phase::Open) => {
-                let again = Instant::now() + self.shared.config.slow_grace;
+                let again = Instant::now() + self.shared.config.slow_receiver_timeout;
                 Some(
                     pause
                         .deadline(&self.shared)

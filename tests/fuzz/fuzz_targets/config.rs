@@ -2,13 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ripcord::config;
+use ripcord::config::{self, Environment};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    match config::inspect_text("f", text) {
+    let environment = Environment::of(&[("A", "1"), ("B", "127.0.0.1:80"), ("C", "")]);
+    match config::inspect_in(environment, "f", text) {
         Ok((_, warnings)) => assert!(!warnings.fatal()),
         Err(faults) => {
             assert!(faults.fatal());

@@ -42,7 +42,7 @@ fn config(world: &World) -> Rc<StreamConfig> {
         max_metadata: 4 * 1024,
         stream_window: STREAM_WINDOW,
         connection_window: 64 * 1024,
-        slow_grace: Duration::from_millis(500),
+        slow_receiver_timeout: Duration::from_millis(500),
         budget: Arc::clone(&world.budget),
         slow_streams: Arc::default(),
         to_ripcord: world.plan.to_ripcord(),

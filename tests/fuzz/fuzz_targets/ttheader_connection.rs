@@ -20,7 +20,7 @@ fn config(world: &World) -> Rc<ConnConfig> {
     config.stream_budget = 2 * 1024;
     config.connection_budget = 8 * 1024;
     config.max_streams = 16;
-    config.slow_grace = Duration::from_millis(500);
+    config.slow_receiver_timeout = Duration::from_millis(500);
     Rc::new(config)
 }
 

@@ -57,7 +57,7 @@ impl Settings {
             max_metadata: 16 << 10,
             stream_window: self.stream_window,
             connection_window: CONNECTION_WINDOW,
-            slow_grace: NEVER,
+            slow_receiver_timeout: NEVER,
             budget: Budget::new(usize::MAX),
             slow_streams: Arc::default(),
             carried: self.carried,
@@ -68,7 +68,7 @@ impl Settings {
     fn ttheader(self) -> Rc<ttheader::ConnConfig> {
         let budget = Budget::new(usize::MAX);
         let mut config = ttheader::ConnConfig::new("peer", budget, ttheader::Counters::new());
-        (config.slow_grace, config.lone_grace) = (NEVER, NEVER);
+        (config.slow_receiver_timeout, config.lone_grace) = (NEVER, NEVER);
         config.connection_budget = usize::MAX;
         config.max_streams = usize::MAX;
         config.carried = self.carried;

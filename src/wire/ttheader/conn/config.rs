@@ -29,7 +29,7 @@ pub struct ConnConfig {
     /// The same for the process.
     pub budget: Arc<Budget>,
     /// How long a stream that is over its budget may stop the others of its connection.
-    pub slow_grace: Duration,
+    pub slow_receiver_timeout: Duration,
     /// How long it may when no other stream is known: an inbound connection's next Header may be
     /// waiting behind it. Progress starts it again. A backend's connection waits for ever then.
     pub lone_grace: Duration,
@@ -59,7 +59,7 @@ impl ConnConfig {
             stream_budget: 256 * 1024,
             connection_budget: 4 * 1024 * 1024,
             budget,
-            slow_grace: Duration::from_secs(1),
+            slow_receiver_timeout: Duration::from_secs(1),
             lone_grace: Duration::from_secs(30),
             cancel_grace: Duration::from_secs(5),
             max_streams: 10_000,

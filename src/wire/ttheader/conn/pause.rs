@@ -101,7 +101,7 @@ impl Pause {
             self.shared = others;
         }
         let grace = if others || !one_stream || shared.config.budget.is_over() {
-            shared.config.slow_grace
+            shared.config.slow_receiver_timeout
         } else {
             match shared.role {
                 Role::Server => shared.config.lone_grace,

@@ -19,7 +19,11 @@ async fn slow_stream_alone_is_ended() {
         let start = tokio::time::Instant::now();
         let (_, got) = tokio::join!(write, messages(&mut fast));
         assert_eq!(got.len(), 5 + 7);
-        assert_eq!(start.elapsed().as_millis() / 10, 100, "after slow_grace");
+        assert_eq!(
+            start.elapsed().as_millis() / 10,
+            100,
+            "after slow_receiver_timeout"
+        );
         let slow_end = end(&mut slow).await;
         assert_eq!(hop_kind(&slow_end), LocalEndKind::SlowReceiver);
         slow.finish(&slow_end, "hop");
@@ -90,7 +94,7 @@ async fn reading_stops_when_nobody_takes() {
             config.stream_budget = stream;
             config.connection_budget = connection;
             config.budget = Budget::new(process);
-            config.slow_grace = Duration::from_secs(3600);
+            config.slow_receiver_timeout = Duration::from_secs(3600);
             config.lone_grace = Duration::from_secs(3600);
             let mut server = Server::with_pipe(config, 4096);
             let mut half = server.open(1).await;

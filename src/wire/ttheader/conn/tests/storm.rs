@@ -139,7 +139,7 @@ async fn storm(scripts: Vec<Script>, pipe: usize, stream_budget: usize) {
     config.stream_budget = stream_budget;
     config.high_water = 8 * 1024;
     // Both wait for each other's reading now and then; nobody is to be blamed for that here.
-    config.slow_grace = Duration::from_secs(1 << 30);
+    config.slow_receiver_timeout = Duration::from_secs(1 << 30);
     config.lone_grace = Duration::from_secs(1 << 30);
     config.cancel_grace = Duration::from_secs(1 << 30);
     let config = Rc::new(config);

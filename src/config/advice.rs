@@ -1,0 +1,137 @@
+//! Warnings: what a file without errors probably does not mean.
+//!
+//! Owns what takes a look at several sections. A warning about one value stands beside its reader.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+
+use super::fault::quote;
+use super::route::Draft;
+use super::walk::{Named, Walk};
+use super::{Backend, Match, Pattern, Protocol};
+
+/// Notes every warning; `listed` are the backends as they are written.
+pub(super) fn give(
+    walk: &mut Walk,
+    drafts: &[Draft],
+    backends: &BTreeMap<String, Backend>,
+    listed: &[Named<'_>],
+) {
+    shadows(walk, drafts);
+    let mut routes: FxHashMap<&str, Vec<&Draft>> = FxHashMap::default();
+    for draft in drafts {
+        let backend = draft.route.backend.as_str();
+        routes.entry(backend).or_default().push(draft);
+    }
+    for named in listed {
+        let Some(to) = routes.get(named.name) else {
+            let message = "no route uses this backend";
+            walk.warn(named.place, &named.value.path, message);
+            continue;
+        };
+        let backend = backends.get(named.name);
+        if backend.is_some_and(|b| b.protocol == Protocol::TTHEADER) {
+            silent(walk, named.name, to);
+            mixed(walk, named);
+        }
+    }
+}
+
+/// Warns of routes to a TTHeader backend on which nothing ends the wait for an answer: a Kitex
+/// server sends nothing at all for a method that it does not know. `idle` and `stream` end it too,
+/// if later. Who writes `first_response: off` knows.
+fn silent(walk: &mut Walk, backend: &str, routes: &[&Draft]) {
+    let waits = |draft: &&&Draft| {
+        let timeouts = &draft.route.timeouts;
+        !draft.first_response && timeouts.idle.is_none() && timeouts.stream.is_none()
+    };
+    let mut waiting = routes.iter().filter(waits);
+    let Some(first) = waiting.next() else {
+        return;
+    };
+    let more = match waiting.count() {
+        0 => String::new(),
+        n => format!(" (and on {n} more of its routes)"),
+    };
+    let message = format!(
+        "missing toward TTHeader backend {}{more}: Kitex never answers a method that it does \
+         not know, and the caller waits for ever; write timeouts: {{ first_response: 30s }}, or off",
+        quote(backend)
+    );
+    let path = format!("{}.timeouts.first_response", first.path);
+    walk.warn(first.place, &path, message);
+}
+
+/// Warns of a TTHeader backend that does not say what it takes.
+fn mixed(walk: &mut Walk, backend: &Named<'_>) {
+    if !backend.value.has("payload") {
+        let message = "missing on a TTHeader backend: Kitex reads whatever comes as thrift, also \
+                       protobuf; write payload: thrift, protobuf, or any to pass everything on";
+        let path = format!("{}.payload", backend.value.path);
+        walk.warn(backend.place, &path, message);
+    }
+}
+
+/// Warns of routes that an earlier one keeps from ever matching.
+fn shadows(walk: &mut Walk, drafts: &[Draft]) {
+    // By service and exact method, `None` for any other: only routes under the same keys, or
+    // under `None`, can take all of what another one matches.
+    let mut before: FxHashMap<(Option<&str>, Option<&str>), Vec<&Draft>> = FxHashMap::default();
+    for draft in drafts {
+        let matching = &draft.route.matching;
+        let service = matching.service.as_deref();
+        let method = match &matching.method {
+            Some(Pattern::Exact(method)) => Some(method.as_str()),
+            Some(Pattern::Any | Pattern::Prefix(_)) | None => None,
+        };
+        let mut keys = vec![
+            (None, None),
+            (service, None),
+            (None, method),
+            (service, method),
+        ];
+        keys.sort_unstable();
+        keys.dedup();
+        let shadow = keys
+            .iter()
+            .filter_map(|key| before.get(key))
+            .flatten()
+            .filter(|earlier| covers(&earlier.route.matching, matching))
+            .min_by_key(|earlier| earlier.place);
+        if let Some(shadow) = shadow {
+            let message = format!(
+                "never matches: all that it matches is taken by {} before it",
+                quote(&shadow.route.name)
+            );
+            walk.warn(draft.place, &draft.path, message);
+            continue;
+        }
+        before.entry((service, method)).or_default().push(draft);
+    }
+}
+
+/// Whether `a` matches all that `b` matches; services are compared by the caller.
+fn covers(a: &Match, b: &Match) -> bool {
+    fn one(a: Option<&Pattern>, b: Option<&Pattern>) -> bool {
+        match (a, b) {
+            (None, Some(_) | None) => true,
+            (Some(a), Some(b)) => a.covers(b),
+            (Some(_), None) => false,
+        }
+    }
+    // A method is always there, so `*` asks for nothing.
+    let method = |m: &Match| m.method.as_ref().is_none_or(|p| *p == Pattern::Any);
+    let destination = match (&a.destination, &b.destination) {
+        (None, Some(_) | None) => true,
+        (Some(a), Some(b)) => a.covers(b),
+        (Some(_), None) => false,
+    };
+    destination
+        && (method(a) || one(a.method.as_ref(), b.method.as_ref()))
+        && one(a.to.as_ref(), b.to.as_ref())
+        && one(a.caller.as_ref(), b.caller.as_ref())
+        && a.metadata
+            .iter()
+            .all(|(key, pattern)| one(Some(pattern), b.metadata.get(key)))
+}

@@ -1,0 +1,63 @@
+//! What `ripcord check` does.
+//!
+//! Owns its output and its exit code.
+
+use std::io::{Write as _, stdin};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{Config, Environment, Faults, inspect, inspect_bytes, read_bounded, unreadable};
+
+/// Checks files, `-` for standard input: prints every fault to stderr, and a line for each good
+/// file to stdout. The exit code is 1 when a file cannot be used, or is `strict`ly not without a
+/// warning.
+#[must_use]
+pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
+    let mut good = true;
+    for file in files {
+        let (name, found) = look(file);
+        let (faults, line) = match &found {
+            Ok((config, warnings)) => (warnings, summary(&name, config, warnings, strict)),
+            Err(faults) => (faults, None),
+        };
+        if !faults.is_empty() {
+            eprintln!("{faults}");
+        }
+        good &= line.is_some();
+        if let Some(line) = line {
+            // Whoever reads may have seen enough: `| head` is no failure.
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+    }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn look(file: &Path) -> (String, Result<(Config, Faults), Faults>) {
+    if file.as_os_str() != "-" {
+        return (file.display().to_string(), inspect(file));
+    }
+    let name = "<stdin>";
+    let environment = Environment::process().with_folders();
+    let found = match read_bounded(stdin().lock()) {
+        Ok(bytes) => inspect_bytes(name, &bytes, environment),
+        Err(error) => Err(unreadable(name, &error)),
+    };
+    (name.to_owned(), found)
+}
+
+/// What is said of a file that can be used; `None` when its warnings count.
+fn summary(name: &str, config: &Config, warnings: &Faults, strict: bool) -> Option<String> {
+    if strict && !warnings.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "{name}: ok: {} listeners, {} backends, {} routes",
+        config.listeners.len(),
+        config.backends.len(),
+        config.routes.len()
+    ))
+}
