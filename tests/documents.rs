@@ -251,7 +251,7 @@ fn commands_name_suites_benches_and_subcommands_that_exist() {
             let path = format!("benches/{bench}/main.rs");
             assert!(root().join(path).exists(), "{file}: no bench {bench}");
         }
-        let starts = ["`ripcord ", "\n    ripcord ", "\nripcord ", "/ripcord "];
+        let starts = ["`ripcord ", "\n    ripcord ", "/ripcord "];
         for command in starts.iter().flat_map(|before| words(&text, before)) {
             let is_there = help.contains(&format!("\n  {command} "));
             assert!(is_there, "{file}: no command `ripcord {command}`");
