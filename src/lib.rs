@@ -1,4 +1,6 @@
-//! ripcord: a sidecar proxy that bridges gRPC and Kitex TTHeader streaming, in both directions.
+//! ripcord: a sidecar proxy that bridges gRPC and Kitex TTHeader streaming, in both directions, and
+//! carries cancellation across both. `src/README.md` has the architecture, the glossary, and where
+//! to add what.
 //!
 //! The data path, in reading order:
 //!

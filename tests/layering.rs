@@ -1,4 +1,5 @@
-//! Holds the direction of the dependencies (README, "Contributing") and the shape of the source files.
+//! Holds the direction of the dependencies (src/README.md, "Dependencies") and the shape of the
+//! source files.
 //!
 //! Owns the table of what each part of `src/` may import. A parser reads the files: every path
 //! counts that names another part, in `use` lines, in code, in macros and in visibilities. So does

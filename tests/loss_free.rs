@@ -1,5 +1,5 @@
-//! Loss-free ends over real sockets (README, "Ends and cancels"): what goes into two ripcords with the other
-//! protocol between them comes out equal, the path grown by the hops.
+//! Loss-free ends over real sockets (config/README.md, "Ends and cancels"): what goes into two
+//! ripcords with the other protocol between them comes out equal, the path grown by the hops.
 //!
 //! The ripcords run in this process; around them are raw peers, so that the code is not proved
 //! with itself: TTHeader frames with an exception codec of the test's own, and `h2` with bare

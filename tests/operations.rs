@@ -19,7 +19,12 @@ use serde_json::Value;
 /// Documents that name metrics.
 const DOCUMENTS: &[&str] = &[
     "README.md",
+    "README.zh.md",
+    "SECURITY.md",
+    "benches/README.md",
+    "config/README.md",
     "config/reference.yaml",
+    "src/README.md",
     "deploy/README.md",
     "deploy/OPERATIONS.md",
     "deploy/alerts.yaml",

@@ -1,4 +1,5 @@
-//! Pure: the first end wins, and what each side is told of it (README, "Ends and cancels").
+//! Pure: the first end wins, and what each side receives of it (config/README.md, "Ends and
+//! cancels").
 
 use crate::stream::{Cancel, End, Initiator, Reason};
 

@@ -416,7 +416,8 @@ pub(crate) fn tt_case() -> impl Strategy<Value = TtCase> {
 }
 
 /// Cancels that leave the connections they came by with open windows: one that was just dialed has
-/// 64 KiB until its peer says more, and text and exact path need room in it (README.md, limits).
+/// 64 KiB until its peer says more, and text and exact path need room in it (config/README.md,
+/// "Carried fields").
 pub(crate) fn opening() -> Vec<Cancel> {
     let rst = tt::End::Rst(Pairs::new(), 12007, "opening".to_owned());
     let ways = [How::Reset(8), How::Said(rst)];

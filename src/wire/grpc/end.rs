@@ -1,7 +1,7 @@
 //! The table between ends and what gRPC has for them: statuses in trailers, and resets.
 //!
 //! Follows statuscodes.md, PROTOCOL-HTTP2.md ("Errors"), Kitex `nphttp2` for business errors, and
-//! the README, "Ends and cancels". What a status cannot say rides in `ripcord-*` trailers
+//! config/README.md, "Ends and cancels". What a status cannot say rides in `ripcord-*` trailers
 //! (`wire/grpc/keys.rs`); they count only where the status beside them is what ripcord renders from
 //! them.
 

@@ -1,4 +1,5 @@
-//! What two ripcords with a gRPC connection between them say beside the streams (README, "Ends and cancels").
+//! What two ripcords with a gRPC connection between them say beside the streams (config/README.md,
+//! "Carried fields").
 //!
 //! HTTP/2 has only a number for a cancel. Toward a backend marked `hop: ripcord` that number is the
 //! cause; the text and the exact path ride in a [`CancelDetail`] on one more stream of the same connection, the

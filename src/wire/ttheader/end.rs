@@ -1,8 +1,8 @@
 //! The table between ends and what TTHeader has for them: Trailers and Rsts.
 //!
-//! Follows Kitex `ttstream/{stream_client,stream_server,server_handler}.go` and the README,
-//! "Ends and cancels". What a Trailer or Rst cannot say rides in `ripcord-*` strings (`keys.rs`); they
-//! count only where the frame beside them is what ripcord renders from them.
+//! Follows Kitex `ttstream/{stream_client,stream_server,server_handler}.go` and config/README.md,
+//! "Ends and cancels". What a Trailer or Rst cannot say rides in `ripcord-*` strings (`keys.rs`);
+//! they count only where the frame beside them is what ripcord renders from them.
 
 mod carried;
 
