@@ -7,13 +7,16 @@
 //! [`watch::run`] follows the file; `crate::route` and `crate::backend` make use of it.
 
 mod backend;
+pub mod changes;
 mod destination;
 mod fault;
 mod limits;
 mod listener;
 mod protocol;
+pub mod render;
 mod route;
 mod telemetry;
+mod tree;
 pub mod units;
 mod validate;
 mod walk;
