@@ -83,3 +83,85 @@ fn fault(fault: &Fault) -> Value {
         "message": fault.message,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Routes, setup};
+    use std::sync::Arc;
+
+    const FILE: &str = "\
+node: hop
+listeners: [{ name: in, address: 127.0.0.1:15001 }]
+backends: { b: { protocol: grpc, endpoints: [127.0.0.1:8888] } }
+routes: [{ name: r, backend: b, timeouts: { idle: 60s } }]
+telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret } } }
+";
+
+    fn routes() -> Routes {
+        setup::routes(Arc::new(config::parse("f", FILE).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn it_has_the_documented_shape() {
+        let routes = routes();
+        routes.replace(
+            Arc::clone(&routes.snapshot().config),
+            vec!["node".to_owned()],
+        );
+        let page = json(&routes.snapshot());
+        let keys: Vec<&String> = page.as_object().unwrap().keys().collect();
+        let documented = [
+            "backends",
+            "config",
+            "last_error",
+            "loaded_at",
+            "node",
+            "restart_needed",
+            "version",
+        ];
+        assert_eq!(keys, documented);
+        assert_eq!(
+            (&page["node"], &page["version"]),
+            (&"hop".into(), &1.into())
+        );
+        assert_eq!(page["restart_needed"], json!(["node"]));
+        assert_eq!(page["last_error"], Value::Null);
+        assert_eq!(
+            page["backends"],
+            json!({ "b": { "endpoints": [{ "address": "127.0.0.1:8888", "failures": 0 }] } })
+        );
+        assert_eq!(page["config"]["routes"][0]["timeouts"]["idle"], "60s");
+        assert_eq!(page["config"]["limits"]["stream_buffer"], "256KiB");
+        assert!(!page.to_string().contains("s3cret"));
+    }
+
+    #[tokio::test]
+    async fn each_fault_of_a_refused_file_is_an_object() {
+        let routes = routes();
+        let bad = FILE.replace("backend: b,", "backend: c,");
+        routes.refused(config::parse("f", &bad).unwrap_err());
+        let error = &json(&routes.snapshot())["last_error"];
+        assert!(error["at"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(
+            error["faults"],
+            json!([{
+                "line": 4,
+                "column": 29,
+                "path": "routes[0].backend",
+                "severity": "error",
+                "message": "no backend \"c\"; allowed: b",
+            }])
+        );
+    }
+
+    #[tokio::test]
+    async fn the_file_in_force_loads() {
+        let routes = routes();
+        let text = yaml(&routes.snapshot());
+        assert!(text.starts_with("# In force since 20"), "{text}");
+        assert!(text.contains("# Secrets are shown as \"(hidden)\".\n"));
+        let read = config::parse("f", &text).unwrap();
+        assert_eq!(render::json(&read), render::json(&routes.snapshot().config));
+    }
+}

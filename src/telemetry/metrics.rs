@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 
 use crate::net::violation::Violation;
 use crate::stream::Wire;
+use crate::telemetry::names;
 pub use series::Series;
 
 /// The content type of [`Metrics::encode`].
@@ -33,6 +34,16 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// `ripcord_stream_errors_total` and `names::CLASSES` times `names::CAUSES` of
 /// `ripcord_cancels_total`; those that never counted anything are not shown.
 pub const MAX_SERIES: usize = 4096;
+
+/// Every value of the label `error_type`.
+pub fn error_types() -> impl Iterator<Item = &'static str> {
+    (0..names::ERRORS).map(names::error_name)
+}
+
+/// Every value of the label `cause`.
+pub fn causes() -> impl Iterator<Item = &'static str> {
+    names::CAUSES.into_iter()
+}
 
 /// The side of this hop that a connection is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

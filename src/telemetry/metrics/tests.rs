@@ -5,7 +5,7 @@ use crate::stream::{
     Cancel, CancelSignal, Cause, Class, End, Failure, Initiator, LocalEndKind, Metadata, Path,
     Status,
 };
-use crate::telemetry::{Outcome, Traffic, names};
+use crate::telemetry::{Outcome, Traffic};
 
 fn arc(name: &str) -> Arc<str> {
     Arc::from(name)
