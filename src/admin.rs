@@ -34,7 +34,7 @@ const MAX_STREAMS: usize = 100_000;
 const INDEX: &str = "/healthz  the process runs
 /readyz   it takes streams
 /metrics  numbers, OpenMetrics text
-/config   configuration in force, JSON
+/config   configuration in force, JSON (?format=yaml: as a file that loads)
 /streams  live streams, JSON, oldest first (?limit=N)
 ";
 
@@ -56,8 +56,11 @@ pub struct AdminState {
     pub live: LiveStreams,
     /// `/readyz`.
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
-    /// `/config`: the table in force, its version, the last reload's error. Without secrets.
+    /// `/config`: the configuration in force, its version, the last reload's error. Without
+    /// secrets.
     pub config: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// `/config?format=yaml`: the configuration in force as a file. Without secrets.
+    pub config_file: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 impl fmt::Debug for AdminState {
@@ -142,27 +145,43 @@ fn respond<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>>
             metrics::CONTENT_TYPE,
             state.metrics.encode(),
         ),
-        "/config" => json(&(state.config)()),
-        "/streams" => match limit(request.uri().query()) {
-            Ok(limit) => json(&state.live.to_json(limit)),
-            Err(()) => text(StatusCode::BAD_REQUEST, "limit is a number\n"),
+        "/config" => match parameter(request, "format") {
+            None | Some("json") => json(&(state.config)()),
+            Some("yaml") => reply(
+                StatusCode::OK,
+                "application/yaml; charset=utf-8",
+                (state.config_file)(),
+            ),
+            Some(format) => bad_parameter("format", format, "json, yaml; e.g. ?format=yaml"),
         },
-        _ => text(StatusCode::NOT_FOUND, INDEX),
+        "/streams" => match parameter(request, "limit").map(str::parse::<usize>) {
+            None => json(&state.live.to_json(STREAMS)),
+            Some(Ok(limit)) => json(&state.live.to_json(limit.min(MAX_STREAMS))),
+            Some(Err(_)) => {
+                let given = parameter(request, "limit").unwrap_or_default();
+                bad_parameter("limit", given, "a whole number; e.g. ?limit=100")
+            }
+        },
+        path => text(
+            StatusCode::NOT_FOUND,
+            format!("no page {path:?}; there are:\n{INDEX}"),
+        ),
     }
 }
 
-fn limit(query: Option<&str>) -> Result<usize, ()> {
-    let given = query
-        .unwrap_or("")
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("limit="));
-    match given {
-        None => Ok(STREAMS),
-        Some(number) => number
-            .parse::<usize>()
-            .map(|n| n.min(MAX_STREAMS))
-            .map_err(|_| ()),
-    }
+/// The value of a parameter of the query; the first one counts.
+fn parameter<'a, B>(request: &'a Request<B>, name: &str) -> Option<&'a str> {
+    let pairs = request.uri().query().unwrap_or_default().split('&');
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .find_map(|(key, value)| (key == name).then_some(value))
+}
+
+fn bad_parameter(name: &str, given: &str, allowed: &str) -> Response<Full<Bytes>> {
+    text(
+        StatusCode::BAD_REQUEST,
+        format!("bad {name} {given:?}; allowed: {allowed}\n"),
+    )
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -1,14 +1,15 @@
 //! Configuration sections turned into the values that the parts take.
 
+mod config_page;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use serde_json::{Value, json};
-
 use crate::Routes;
 use crate::admin::{AdminState, Readiness};
 use crate::backend::{self, Cluster, dns};
+use crate::config::changes::{Changes, shown};
 use crate::config::{self, Config, Faults, Limits, watch};
 use crate::context::Process;
 use crate::listen::Listener;
@@ -93,17 +94,15 @@ pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) 
                 tracing::warn!(keys = ?restart, "these changes take effect only after a restart");
             }
             log_warnings(&warnings);
-            let changed = process
-                .routes
-                .replace(Arc::new(config::effective(started, &config)));
+            let effective = Arc::new(config::effective(started, &config));
+            let changes = process.routes.replace(effective, restart);
             let version = process.routes.load().version;
-            metrics.reload(if changed {
-                Reload::Applied
-            } else {
-                Reload::Unchanged
+            metrics.reload(match &changes {
+                Some(_) => Reload::Applied,
+                None => Reload::Unchanged,
             });
             metrics.config_version(version);
-            tracing::info!(version, "configuration reloaded");
+            log_reload(version, &changes.unwrap_or_default());
         }
         watch::Reload::Bad(faults) => {
             metrics.reload(Reload::Rejected);
@@ -112,13 +111,27 @@ pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) 
         }
         watch::Reload::Unchanged => {
             metrics.reload(Reload::Unchanged);
-            // Back to what is in force: a refusal that is noted there is over.
-            process
-                .routes
-                .replace(Arc::clone(&process.routes.snapshot().config));
+            process.routes.accepted();
             tracing::info!("configuration unchanged");
         }
     }
+}
+
+/// One line: what the new table has that the old one had not, and the other way round.
+fn log_reload(version: u64, changes: &Changes) {
+    let (routes, backends) = (&changes.routes, &changes.backends);
+    tracing::info!(
+        version,
+        routes_added = shown(&routes.added),
+        routes_removed = shown(&routes.removed),
+        routes_changed = shown(&routes.changed),
+        routes_reordered = changes.routes_reordered.then_some(true),
+        backends_added = shown(&backends.added),
+        backends_removed = shown(&backends.removed),
+        backends_changed = shown(&backends.changed),
+        drain_changed = changes.drain.then_some(true),
+        "configuration reloaded"
+    );
 }
 
 /// What all workers share.
@@ -188,6 +201,7 @@ fn bounds(node: &str, limits: &Limits, budget: &Arc<Budget>) -> Bounds {
 /// The numbers that their owners keep.
 pub(crate) fn register_metrics(process: &Process, listeners: &[Arc<Listener>]) {
     let metrics = &process.telemetry.metrics;
+    metrics.node(&process.node);
     metrics.config_version(process.routes.load().version);
     let budget = Arc::clone(&process.bounds.budget);
     let limit = budget.limit() as u64;
@@ -210,7 +224,8 @@ pub(crate) fn register_metrics(process: &Process, listeners: &[Arc<Listener>]) {
 
 /// What the admin pages show.
 pub(crate) fn admin_state(process: &Process, ready: &Arc<AtomicBool>) -> AdminState {
-    let (ready, routes) = (Arc::clone(ready), Arc::clone(&process.routes));
+    let ready = Arc::clone(ready);
+    let (shown, file) = (Arc::clone(&process.routes), Arc::clone(&process.routes));
     AdminState {
         metrics: Arc::clone(&process.telemetry.metrics),
         live: process.telemetry.live.clone(),
@@ -221,42 +236,9 @@ pub(crate) fn admin_state(process: &Process, ready: &Arc<AtomicBool>) -> AdminSt
                 Readiness::NotReady("draining".to_owned())
             }
         }),
-        config: Arc::new(move || config_page(&routes)),
+        config: Arc::new(move || config_page::json(&shown.snapshot())),
+        config_file: Arc::new(move || config_page::yaml(&file.snapshot())),
     }
-}
-
-fn config_page(routes: &Routes) -> Value {
-    let snapshot = routes.snapshot();
-    let routes: Vec<Value> = snapshot
-        .table
-        .routes()
-        .iter()
-        .map(|route| json!({ "name": &*route.name, "backend": &*route.backend.name }))
-        .collect();
-    let backends: serde_json::Map<String, Value> = snapshot
-        .backends
-        .iter()
-        .map(|(name, cluster)| {
-            let endpoints: Vec<Value> = cluster
-                .endpoints()
-                .iter()
-                .map(|e| json!({ "address": e.address.to_string(), "failures": e.failures() }))
-                .collect();
-            (name.clone(), json!({ "endpoints": endpoints }))
-        })
-        .collect();
-    json!({
-        "node": snapshot.config.node,
-        "version": snapshot.version,
-        "loaded_at": telemetry::rfc3339(snapshot.loaded_at),
-        "last_error": snapshot.last_error.as_ref().map(|error| json!({
-            "at": telemetry::rfc3339(error.at),
-            "faults": error.faults.to_string(),
-        })),
-        "routes": routes,
-        "backends": backends,
-        "config": format!("{:#?}", snapshot.config),
-    })
 }
 
 /// Sends the process' log to standard error, as the configuration says. Once per process.

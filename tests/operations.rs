@@ -14,6 +14,7 @@ use std::time::Instant;
 use kit::process::LIMIT;
 use kit::ripcord::Ripcord;
 use kit::spec::{Spec, Table};
+use ripcord::telemetry::metrics::{causes, error_types};
 use serde_json::Value;
 
 /// Documents that name metrics.
@@ -165,13 +166,139 @@ fn alerts_and_dashboard_select_label_values_that_exist() {
     let selected = selected(&expressions);
     assert!(selected.len() > 8, "{selected:?}");
     for (label, value) in selected {
-        // Only streams make series with `end`; tests of src/telemetry hold its values.
+        // Only streams make series with these; tests of src/telemetry hold the values of `end`.
         let known = match label.as_str() {
             "end" => ["complete", "failed", "canceled", "hop"].contains(&&*value),
+            "error_type" => error_types().any(|known| known == value),
+            "cause" => causes().any(|known| known == value),
             _ => metrics.contains(&format!("{label}=\"{value}\"")),
         };
         assert!(known, "no metric has {label}=\"{value}\"");
     }
+}
+
+/// A stream that crosses two hops is counted by each. So one hop is chosen, and what counts streams
+/// is of its instances, or has a line for each hop.
+#[test]
+fn the_dashboard_counts_a_stream_once() {
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/ripcord.json")).unwrap();
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let variable = |name: &str| variables.iter().find(|v| v["name"] == name).unwrap();
+    let (node, instance) = (variable("node"), variable("instance"));
+    assert_eq!(
+        (&node["multi"], &node["includeAll"]),
+        (&false.into(), &false.into())
+    );
+    assert_eq!(
+        instance["query"]["query"],
+        r#"label_values(ripcord_build_info{job=~"$job", node="$node"}, instance)"#
+    );
+    // `All` of the instances is then the list of those, not whatever there is.
+    assert_eq!(instance["allValue"], Value::Null);
+    let of_streams = ["ripcord_stream", "ripcord_message", "ripcord_cancels"];
+    let mut seen = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let expr = target["expr"].as_str().unwrap();
+            if !of_streams.iter().any(|name| expr.contains(name)) {
+                continue;
+            }
+            seen += 1;
+            let one_hop =
+                expr.matches("{job=").count() == expr.matches(r#"instance=~"$instance""#).count();
+            assert!(one_hop || expr.starts_with("sum by (node) "), "{expr}");
+            let said = panel["description"].as_str().unwrap();
+            let how = ["Each stream once", "a line of its own"];
+            assert!(how.iter().any(|how| said.contains(how)), "{said}");
+        }
+    }
+    assert!(seen > 12, "{seen}");
+}
+
+/// Nobody has to call a scrape job as the rules do.
+#[test]
+fn alerts_do_not_depend_on_the_name_of_the_scrape_job() {
+    let rules = read("deploy/alerts.yaml");
+    let named: Vec<&str> = rules.lines().filter(|l| l.contains("job=")).collect();
+    assert!(named.is_empty(), "{named:?}");
+}
+
+#[test]
+fn the_process_says_its_hop_and_its_start() {
+    let metrics = metrics();
+    let version = env!("CARGO_PKG_VERSION");
+    let build = format!("\nripcord_build_info{{version=\"{version}\",node=\"hop\"}} 1\n");
+    assert!(metrics.contains(&build), "{metrics}");
+    let mut lines = metrics.lines();
+    let start = lines
+        .find_map(|l| l.strip_prefix("process_start_time_seconds "))
+        .unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let age = now.as_secs_f64() - start.parse::<f64>().unwrap();
+    assert!((-2.0..LIMIT.as_secs_f64()).contains(&age), "{age}");
+}
+
+/// The effective file is one that `ripcord check` takes and that means the same; the log names what
+/// a reload changed.
+#[test]
+fn a_reload_says_what_changed_and_the_page_what_is_in_force() {
+    let ripcord = hop().table(table("a")).start();
+    let same = |page: &Value| {
+        let text = ripcord.page("/config?format=yaml");
+        let read = ripcord::config::parse("page", &text).unwrap_or_else(|f| panic!("{f}\n{text}"));
+        assert_eq!(ripcord::config::render::json(&read), page["config"]);
+    };
+    let page = ripcord.json("/config");
+    assert_eq!(page["config"]["node"], "hop");
+    same(&page);
+
+    let new = Table::new()
+        .backend("b", "protocol: ttheader", "127.0.0.1:9")
+        .backend("c", "protocol: grpc", "127.0.0.1:9")
+        .route("one", "match: { service: s }, backend: c")
+        .route("all", "backend: b");
+    ripcord.reload(&new);
+    let line = ripcord.logged("configuration reloaded");
+    let said = |key: &str| line[key].as_str().unwrap_or("").to_owned();
+    assert_eq!(line["version"], 2);
+    assert_eq!(
+        (said("routes_added"), said("routes_changed")),
+        ("one".into(), "all".into())
+    );
+    assert_eq!(
+        (said("backends_added"), said("backends_removed")),
+        ("c".into(), "a".into())
+    );
+    assert_eq!(said("backends_changed"), "b");
+    for none in ["routes_removed", "routes_reordered", "drain_changed"] {
+        assert_eq!(line[none], Value::Null, "{none}");
+    }
+    same(&ripcord.json("/config"));
+
+    ripcord.reload(&Table::new().route("all", "backend: nowhere"));
+    ripcord.logged("configuration refused");
+    let page = ripcord.json("/config");
+    assert_eq!(page["version"], 2);
+    let faults = page["last_error"]["faults"].as_array().unwrap();
+    for fault in faults {
+        assert!(
+            fault["line"].is_u64() && fault["column"].is_u64(),
+            "{fault}"
+        );
+        assert_eq!(fault["severity"], "error");
+    }
+    assert!(
+        faults.iter().any(|f| f["path"] == "routes[0].backend"),
+        "{faults:?}"
+    );
+    same(&page);
+
+    // Put back to what is in force: nothing has changed, and nothing is wrong.
+    ripcord.reload(&new);
+    ripcord.logged("configuration unchanged");
+    assert_eq!(ripcord.json("/config")["last_error"], Value::Null);
 }
 
 #[test]

@@ -23,6 +23,7 @@ async fn server(readiness: Readiness) -> Server {
         live: telemetry.live.clone(),
         ready: Arc::new(move || readiness.clone()),
         config: Arc::new(|| serde_json::json!({ "version": 3, "last_error": null })),
+        config_file: Arc::new(|| "node: n\n".to_owned()),
     };
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(serve(listener, state, async {
@@ -70,9 +71,37 @@ async fn every_path_answers() {
     assert_eq!(config["version"], 3);
     let (head, body) = server.get("/nothing").await;
     assert!(head.starts_with("HTTP/1.1 404"));
+    assert!(
+        body.starts_with("no page \"/nothing\"; there are:\n"),
+        "{body}"
+    );
     for path in ["/healthz", "/readyz", "/metrics", "/config", "/streams"] {
         assert!(body.contains(path), "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_configuration_has_two_forms() {
+    let server = server(Readiness::Ready).await;
+    let json = server.get("/config").await;
+    assert!(json.0.contains("application/json"));
+    assert_eq!(server.get("/config?format=json").await.1, json.1);
+    let (head, body) = server.get("/config?x=y&format=yaml&format=json").await;
+    assert!(head.contains("application/yaml"), "{head}");
+    assert_eq!(body, "node: n\n");
+    for bad in ["xml", "", "YAML"] {
+        let (head, body) = server.get(&format!("/config?format={bad}")).await;
+        assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+        let said = format!("bad format \"{bad}\"; allowed: json, yaml; e.g. ?format=yaml\n");
+        assert_eq!(body, said);
+    }
+    assert!(
+        server
+            .get("/config?format")
+            .await
+            .0
+            .starts_with("HTTP/1.1 400")
+    );
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 
 mod advice;
 mod backend;
+pub mod changes;
 mod check;
 mod destination;
 mod encoding;
@@ -17,9 +18,11 @@ mod hints;
 mod limits;
 mod listener;
 mod protocol;
+pub mod render;
 mod route;
 mod scalar;
 mod telemetry;
+mod tree;
 pub mod units;
 mod validate;
 mod walk;

@@ -49,7 +49,7 @@ fn the_counters_of_a_route_do_not_keep_its_backend() {
         assert_eq!((&*series.listener, &*series.route), ("in", "r"));
         let backend = Arc::downgrade(&route.backend);
         drop(route);
-        assert!(process.routes.replace(parse("Two")));
+        assert!(process.routes.replace(parse("Two"), Vec::new()).is_some());
         assert!(
             backend.upgrade().is_none(),
             "its connections would never be closed"

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::config::changes::Changes;
 use crate::config::{Backend, Config, Faults};
 
 use super::Table;
@@ -28,6 +29,8 @@ pub struct Snapshot<B> {
     pub version: u64,
     /// When this version was put in force.
     pub loaded_at: SystemTime,
+    /// The keys that the file changes and that take effect only after a restart.
+    pub restart_needed: Vec<String>,
     /// Why the file as it is now is not in force; `None` when it is.
     pub last_error: Option<LastError>,
 }
@@ -76,20 +79,22 @@ impl<B> Store<B> {
         self.current.load_full()
     }
 
-    /// Puts a configuration in force. Equal content changes nothing but the last error, and
-    /// returns false.
-    pub fn replace(&self, config: Arc<Config>) -> bool {
+    /// Puts a configuration in force and says what it changed; `restart_needed` are the keys that
+    /// its file changes beyond it. Equal content makes no new version, and returns `None`.
+    pub fn replace(&self, config: Arc<Config>, restart_needed: Vec<String>) -> Option<Changes> {
         let mut make = self.writer();
         let old = self.current.load_full();
         if *old.config == *config {
-            if old.last_error.is_some() {
-                self.current.store(Arc::new(with_error(&old, None)));
-            }
-            return false;
+            self.note(&old, restart_needed, None);
+            return None;
         }
-        let new = build(config, Some(&old), &mut make);
+        let changes = Changes::between(&old.config, &config);
+        let new = Snapshot {
+            restart_needed,
+            ..build(config, Some(&old), &mut make)
+        };
         self.current.store(Arc::new(new));
-        true
+        Some(changes)
     }
 
     /// Notes that a new configuration was refused; the one in force stays.
@@ -100,7 +105,31 @@ impl<B> Store<B> {
             at: SystemTime::now(),
             faults,
         };
-        self.current.store(Arc::new(with_error(&old, Some(error))));
+        self.note(&old, old.restart_needed.clone(), Some(error));
+    }
+
+    /// Notes that the file is again the last one that was not refused.
+    pub fn accepted(&self) {
+        let _writer = self.writer();
+        let old = self.current.load_full();
+        self.note(&old, old.restart_needed.clone(), None);
+    }
+
+    /// The same version, with what is known of the file.
+    fn note(&self, old: &Snapshot<B>, restart_needed: Vec<String>, last_error: Option<LastError>) {
+        let known = last_error.is_none() && old.last_error.is_none();
+        if known && restart_needed == old.restart_needed {
+            return;
+        }
+        self.current.store(Arc::new(Snapshot {
+            config: Arc::clone(&old.config),
+            table: Arc::clone(&old.table),
+            backends: old.backends.clone(),
+            version: old.version,
+            loaded_at: old.loaded_at,
+            restart_needed,
+            last_error,
+        }));
     }
 
     fn writer(&self) -> std::sync::MutexGuard<'_, Make<B>> {
@@ -140,19 +169,9 @@ fn build<B>(config: Arc<Config>, old: Option<&Snapshot<B>>, make: &mut Make<B>) 
         backends,
         version: old.map_or(1, |old| old.version + 1),
         loaded_at: SystemTime::now(),
+        restart_needed: Vec::new(),
         last_error: None,
         config,
-    }
-}
-
-fn with_error<B>(old: &Snapshot<B>, last_error: Option<LastError>) -> Snapshot<B> {
-    Snapshot {
-        config: Arc::clone(&old.config),
-        table: Arc::clone(&old.table),
-        backends: old.backends.clone(),
-        version: old.version,
-        loaded_at: old.loaded_at,
-        last_error,
     }
 }
 

@@ -14,21 +14,36 @@ mod violations;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use prometheus_client::registry::Registry;
 
 use crate::net::violation::Violation;
-use crate::stream::{End, Reason, Wire};
-use crate::telemetry::{Outcome, names};
+use crate::stream::Wire;
+use crate::telemetry::names;
 pub use series::Series;
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The most series of one process; streams of any further (listener, route, wires) are counted
-/// together under `other`. Only a configuration that keeps changing names gets there.
+/// together under `other`. Only a configuration that keeps changing names gets there. They stay
+/// when a reload removes their route: counters must not fall.
+///
+/// So there are at most as many names of routes, and each has at most `names::ERRORS` series of
+/// `ripcord_stream_errors_total` and `names::CLASSES` times `names::CAUSES` of
+/// `ripcord_cancels_total`; those that never counted anything are not shown.
 pub const MAX_SERIES: usize = 4096;
+
+/// Every value of the label `error_type`.
+pub fn error_types() -> impl Iterator<Item = &'static str> {
+    (0..names::ERRORS).map(names::error_name)
+}
+
+/// Every value of the label `cause`.
+pub fn causes() -> impl Iterator<Item = &'static str> {
+    names::CAUSES.into_iter()
+}
 
 /// The side of this hop that a connection is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,13 +114,12 @@ pub struct Metrics {
 #[derive(Default)]
 struct State {
     series: RwLock<Vec<Arc<Series>>>,
-    errors: Vec<AtomicU64>,
-    cancels: Vec<[AtomicU64; names::CAUSES.len()]>,
     /// Of each wire: from callers, to callees.
     connections: Vec<(&'static Wire, [Arc<Connections>; 2])>,
     reloads: [AtomicU64; 3],
     violations: violations::Violations,
     config_version: AtomicU64,
+    node: OnceLock<String>,
     /// The file, as it is now, was refused.
     refused: AtomicBool,
     reads: Mutex<BTreeMap<String, ReadFamily>>,
@@ -122,10 +136,6 @@ impl Metrics {
     #[must_use]
     pub fn new(wires: &[&'static Wire]) -> Self {
         let state = Arc::new(State {
-            errors: std::iter::repeat_with(AtomicU64::default)
-                .take(names::ERRORS)
-                .collect(),
-            cancels: names::CLASSES.iter().map(|_| Default::default()).collect(),
             connections: wires
                 .iter()
                 .map(|wire| (*wire, Default::default()))
@@ -174,26 +184,6 @@ impl Metrics {
         made
     }
 
-    /// Counts a finished stream. Touches atomics only.
-    pub(crate) fn finished(&self, series: &Series, outcome: &Outcome<'_>, micros: u64) {
-        series.finished(outcome, micros);
-        self.count_end(outcome.end);
-    }
-
-    fn count_end(&self, end: &End) {
-        if let Reason::Canceled(cancel) = &end.reason {
-            let class = self.state.cancels.get(names::class_index(cancel.class));
-            let counter =
-                class.and_then(|causes| causes.get(names::cause_index(cancel.cause.code)));
-            if let Some(counter) = counter {
-                counter.fetch_add(1, Relaxed);
-            }
-        }
-        if let Some(counter) = names::error_index(end).and_then(|at| self.state.errors.get(at)) {
-            counter.fetch_add(1, Relaxed);
-        }
-    }
-
     /// Counts a connection for as long as the guard lives.
     #[must_use]
     pub fn connection(&self, side: Side, wire: &'static Wire) -> ConnectionGuard {
@@ -219,6 +209,11 @@ impl Metrics {
         counter.fetch_add(1, Relaxed);
         let refused = result == Reload::Rejected;
         self.state.refused.store(refused, Relaxed);
+    }
+
+    /// Says this hop's name. The first call counts.
+    pub fn node(&self, name: &str) {
+        let _ = self.state.node.set(name.to_owned());
     }
 
     /// Says which version of the configuration is in force.

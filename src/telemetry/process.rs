@@ -38,6 +38,28 @@ pub(crate) fn cpu_seconds() -> Option<f64> {
     cpu_ticks(&stat).map(|ticks| ticks as f64 / TICKS_PER_SECOND)
 }
 
+/// When the process started, in seconds since 1970: the system's start and the process' age then.
+pub(crate) fn start_time_seconds() -> Option<f64> {
+    let own = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let system = std::fs::read_to_string("/proc/stat").ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "exact for 2.8 million years")]
+    let (booted, ticks) = (boot_seconds(&system)? as f64, start_ticks(&own)? as f64);
+    Some(booted + ticks / TICKS_PER_SECOND)
+}
+
+/// `btime` of proc(5).
+fn boot_seconds(stat: &str) -> Option<u64> {
+    let mut lines = stat.lines();
+    let time = lines.find_map(|line| line.strip_prefix("btime "))?;
+    time.trim().parse().ok()
+}
+
+/// `starttime`, field 22: ticks from the system's start to the process'.
+fn start_ticks(stat: &str) -> Option<u64> {
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(19)?.parse().ok()
+}
+
 /// `utime` and `stime`, fields 14 and 15 of proc(5); the name in parentheses may hold anything.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after) = stat.rsplit_once(')')?;
@@ -81,6 +103,26 @@ mod tests {
         assert_eq!(cpu_ticks("7 (a"), None);
         assert_eq!(cpu_ticks("7 (a) S 1"), None);
         assert!(cpu_seconds().is_some());
+    }
+
+    #[test]
+    fn the_start_is_found_whatever_the_process_is_called() {
+        let stat = "7 (a) b ) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 3 0 12345 9";
+        assert_eq!(start_ticks(stat), Some(12345));
+        assert_eq!(start_ticks("7 (a) S 1"), None);
+        assert_eq!(
+            boot_seconds("cpu 1 2\nbtime 1700000000\nprocesses 5\n"),
+            Some(1_700_000_000)
+        );
+        assert_eq!(boot_seconds("cpu 1 2\n"), None);
+        let now = std::time::SystemTime::now();
+        let now = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs_f64();
+        let age = now - start_time_seconds().unwrap();
+        // The kernel counts the system's start in whole seconds.
+        assert!((-2.0..3600.0).contains(&age), "{age}");
     }
 
     #[test]

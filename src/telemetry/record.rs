@@ -29,7 +29,6 @@ pub struct Telemetry {
 /// references in one place.
 #[derive(Debug)]
 struct Parts {
-    metrics: Arc<Metrics>,
     tracer: Tracer,
     access: AccessLog,
     live: LiveStreams,
@@ -67,7 +66,6 @@ impl Telemetry {
         let live = LiveStreams::new(workers);
         let parts = || {
             Arc::new(Parts {
-                metrics: metrics.clone(),
                 tracer: tracer.clone(),
                 access: access.clone(),
                 live: live.clone(),
@@ -138,8 +136,7 @@ impl StreamRecord {
             outcome,
             duration,
         };
-        let series = &self.stream.info.series;
-        self.parts.metrics.finished(series, &outcome, micros);
+        self.stream.info.series.finished(&outcome, micros);
         self.parts.tracer.finish(&self.trace, &finished);
         self.parts.access.write(&finished, &self.trace);
     }

@@ -83,11 +83,9 @@ fn reload(protocol: &str, server: &str) {
     hop.reload(&Table::new().route("all", "backend: nowhere"));
     hop.logged("configuration refused");
     let config = hop.json("/config");
-    assert_like(
-        "config",
-        &config,
-        &json!({ "version": 2, "last_error": { "faults": "~nowhere" } }),
-    );
+    assert_eq!(config["version"], 2);
+    let faults = config["last_error"]["faults"].to_string();
+    assert!(faults.contains("nowhere"), "{faults}");
     let third: Vec<_> = clients.iter().map(|client| begin(client)).collect();
 
     for (((client, first), second), third) in clients.iter().zip(first).zip(second).zip(third) {

@@ -28,6 +28,10 @@ fn numbered() -> Store<String> {
     })
 }
 
+fn replaced(store: &Store<String>, text: &str) -> bool {
+    store.replace(read(text), Vec::new()).is_some()
+}
+
 fn to(store: &Store<String>, service: &str) -> String {
     let head = RequestHead {
         service: service.to_owned(),
@@ -46,7 +50,7 @@ fn unchanged_backends_stay_the_same_value() {
     let started_with = store.snapshot().table.routes()[1].clone();
 
     let changed = FIRST.replace("127.0.0.1:2", "127.0.0.1:3");
-    assert!(store.replace(read(&changed)));
+    assert!(replaced(&store, &changed));
     assert_eq!(
         (to(&store, "s"), to(&store, "x")),
         ("a0".into(), "b2".into())
@@ -55,7 +59,7 @@ fn unchanged_backends_stay_the_same_value() {
     assert_eq!(store.load().version, 2);
 
     let rerouted = changed.replace("service: s", "service: t");
-    assert!(store.replace(read(&rerouted)));
+    assert!(replaced(&store, &rerouted));
     assert_eq!(
         (to(&store, "s"), to(&store, "t")),
         ("b2".into(), "a0".into())
@@ -69,7 +73,7 @@ fn a_backend_that_is_gone_is_dropped() {
     let text = FIRST
         .replace("  a: { protocol: grpc, endpoints: [127.0.0.1:1] }\n", "")
         .replace("backend: a", "backend: b");
-    assert!(store.replace(read(&text)));
+    assert!(replaced(&store, &text));
     assert!(weak.upgrade().is_none());
 }
 
@@ -77,7 +81,7 @@ fn a_backend_that_is_gone_is_dropped() {
 fn equal_content_is_no_change() {
     let store = numbered();
     let before = store.snapshot();
-    assert!(!store.replace(read(&format!("# a comment\n{FIRST}"))));
+    assert!(!replaced(&store, &format!("# a comment\n{FIRST}")));
     assert!(Arc::ptr_eq(&before, &store.snapshot()));
 }
 
@@ -90,6 +94,34 @@ fn a_refused_file_is_noted_until_a_good_one_comes() {
     assert!(Arc::ptr_eq(&before.table, &after.table));
     assert_eq!(after.version, 1);
     assert!(after.last_error.as_ref().unwrap().faults.fatal());
-    assert!(!store.replace(read(FIRST)));
+    assert!(!replaced(&store, FIRST));
     assert!(store.load().last_error.is_none());
+}
+
+#[test]
+fn what_waits_for_a_restart_is_known_until_the_file_takes_it_back() {
+    let store = numbered();
+    let waiting = || store.load().restart_needed.clone();
+    assert!(waiting().is_empty());
+    let keys = vec!["node".to_owned()];
+    assert_eq!(store.replace(read(FIRST), keys.clone()), None);
+    assert_eq!((waiting(), store.load().version), (keys.clone(), 1));
+    store.refused(config::parse("f", "node: 1").unwrap_err());
+    store.accepted();
+    assert_eq!(waiting(), keys);
+    assert!(store.load().last_error.is_none());
+    assert!(replaced(
+        &store,
+        &FIRST.replace("127.0.0.1:2", "127.0.0.1:3")
+    ));
+    assert!(waiting().is_empty());
+}
+
+#[test]
+fn a_change_says_which_names_it_is_about() {
+    let store = numbered();
+    let new = FIRST.replace("127.0.0.1:2", "127.0.0.1:3");
+    let changes = store.replace(read(&new), Vec::new()).unwrap();
+    assert_eq!(changes.backends.changed, ["b"]);
+    assert!(changes.routes.changed.is_empty());
 }

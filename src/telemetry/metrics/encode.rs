@@ -1,7 +1,8 @@
 //! The order and names of the families on `/metrics`.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 
 use prometheus_client::collector::Collector;
@@ -126,11 +127,7 @@ fn encode_streams(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result
     Ok(())
 }
 
-fn directions(
-    to: &mut MetricEncoder<'_>,
-    series: &Series,
-    values: &[std::sync::atomic::AtomicU64; 2],
-) -> fmt::Result {
+fn directions(to: &mut MetricEncoder<'_>, series: &Series, values: &[AtomicU64; 2]) -> fmt::Result {
     let [a, b, c, d] = labels(series);
     for (direction, value) in ["request", "response"].into_iter().zip(values) {
         let labels = [a, b, c, d, ("direction", direction)];
@@ -139,16 +136,49 @@ fn directions(
     Ok(())
 }
 
+/// A route's streams, by whatever listener and wires they came and went.
+type OfRoute<'a> = (&'a str, Vec<&'a Series>);
+
+fn by_route(all: &[Arc<Series>]) -> Vec<OfRoute<'_>> {
+    let mut routes: BTreeMap<&str, Vec<&Series>> = BTreeMap::new();
+    for series in all {
+        routes.entry(&series.route).or_default().push(series);
+    }
+    routes.into_iter().collect()
+}
+
+/// The sum of one counter of all series, or nothing of one that never counted.
+fn touched<'a>(
+    all: &'a [&Series],
+    counter: impl Fn(&'a Series) -> Option<&'a AtomicU64>,
+) -> Option<u64> {
+    let values = all.iter().filter_map(|series| counter(series));
+    let sum: u64 = values.map(|value| value.load(Relaxed)).sum();
+    (sum > 0).then_some(sum)
+}
+
+/// What failed and what was canceled, by route. Only what happened is shown: see
+/// [`super::MAX_SERIES`].
 fn encode_ends(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let all = state
+        .series
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let routes = by_route(&all);
     let mut to = family(
         out,
         "ripcord_stream_errors",
         "Streams that failed, by what failed; cancels are not errors",
         MetricType::Counter,
     )?;
-    for (at, value) in state.errors.iter().enumerate() {
-        let labels = [("error_type", names::error_name(at))];
-        counter(&mut to, &labels, value.load(Relaxed))?;
+    for (route, all) in &routes {
+        for at in 0..names::ERRORS {
+            if let Some(value) = touched(all, |series| series.errors.get(at)) {
+                let labels = [("route", *route), ("error_type", names::error_name(at))];
+                counter(&mut to, &labels, value)?;
+            }
+        }
     }
 
     let mut to = family(
@@ -157,10 +187,19 @@ fn encode_ends(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         "Canceled streams by class (where this hop saw it come from) and cause (the originator's code)",
         MetricType::Counter,
     )?;
-    for (class, causes) in names::CLASSES.iter().zip(&state.cancels) {
-        for (cause, value) in names::CAUSES.iter().zip(causes) {
-            let labels = [("class", names::class_name(*class)), ("cause", *cause)];
-            counter(&mut to, &labels, value.load(Relaxed))?;
+    for (route, all) in &routes {
+        for (class, name) in names::CLASSES
+            .map(names::class_name)
+            .into_iter()
+            .enumerate()
+        {
+            for (at, cause) in names::CAUSES.iter().enumerate() {
+                let value = touched(all, |series| series.cancels.get(class)?.get(at));
+                if let Some(value) = value {
+                    let labels = [("route", *route), ("class", name), ("cause", *cause)];
+                    counter(&mut to, &labels, value)?;
+                }
+            }
         }
     }
     Ok(())
@@ -240,10 +279,21 @@ fn encode_process(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result
         "Always 1; the labels say what was built",
         MetricType::Gauge,
     )?;
-    gauge(&mut to, &[("version", env!("CARGO_PKG_VERSION"))], 1)?;
+    let node = state.node.get().map_or("", String::as_str);
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("node", node)];
+    gauge(&mut to, &labels, 1)?;
 
     for (name, help, value) in process::gauges() {
         family(out, name, help, MetricType::Gauge)?.encode_gauge(&to_i64(value))?;
+    }
+    if let Some(seconds) = process::start_time_seconds() {
+        family(
+            out,
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds",
+            MetricType::Gauge,
+        )?
+        .encode_gauge(&seconds)?;
     }
     if let Some(seconds) = process::cpu_seconds() {
         family(

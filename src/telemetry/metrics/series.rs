@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::stream::Wire;
+use crate::stream::{End, Reason, Wire};
 use crate::telemetry::{Outcome, names};
 
 /// Upper bounds of the duration buckets, in seconds. Streams live from a millisecond to hours.
@@ -27,6 +27,10 @@ pub struct Series {
     pub(super) messages: [AtomicU64; 2],
     pub(super) bytes: [AtomicU64; 2],
     pub(super) duration: Durations,
+    /// In the order of [`names::error_name`].
+    pub(super) errors: [AtomicU64; names::ERRORS],
+    /// Of each class, in the order of [`names::CLASSES`], the causes, in that of [`names::CAUSES`].
+    pub(super) cancels: [[AtomicU64; names::CAUSES.len()]; names::CLASSES.len()],
 }
 
 /// A histogram of durations without a lock. A scrape may see an observation's bucket before its
@@ -54,6 +58,8 @@ impl Series {
             messages: Default::default(),
             bytes: Default::default(),
             duration: Durations::default(),
+            errors: std::array::from_fn(|_| AtomicU64::new(0)),
+            cancels: Default::default(),
         }
     }
 
@@ -72,7 +78,9 @@ impl Series {
         self.active.fetch_sub(1, Relaxed);
     }
 
-    pub(super) fn finished(&self, outcome: &Outcome<'_>, micros: u64) {
+    /// Counts a finished stream. Touches atomics only.
+    pub(crate) fn finished(&self, outcome: &Outcome<'_>, micros: u64) {
+        self.count_end(outcome.end);
         if let Some(counter) = self.ends.get(names::end_index(outcome.end)) {
             counter.fetch_add(1, Relaxed);
         }
@@ -84,6 +92,20 @@ impl Series {
         requests.fetch_add(traffic.request_bytes, Relaxed);
         responses.fetch_add(traffic.response_bytes, Relaxed);
         self.duration.observe(micros);
+    }
+
+    fn count_end(&self, end: &End) {
+        if let Reason::Canceled(cancel) = &end.reason {
+            let class = self.cancels.get(names::class_index(cancel.class));
+            let counter =
+                class.and_then(|causes| causes.get(names::cause_index(cancel.cause.code)));
+            if let Some(counter) = counter {
+                counter.fetch_add(1, Relaxed);
+            }
+        }
+        if let Some(counter) = names::error_index(end).and_then(|at| self.errors.get(at)) {
+            counter.fetch_add(1, Relaxed);
+        }
     }
 
     /// The outbound wire's label.

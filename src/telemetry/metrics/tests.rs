@@ -5,7 +5,7 @@ use crate::stream::{
     Cancel, CancelSignal, Cause, Class, End, Failure, Initiator, LocalEndKind, Metadata, Path,
     Status,
 };
-use crate::telemetry::Traffic;
+use crate::telemetry::{Outcome, Traffic};
 
 fn arc(name: &str) -> Arc<str> {
     Arc::from(name)
@@ -25,7 +25,7 @@ fn cancel(class: Class, code: i32) -> End {
     End::canceled(Initiator::Caller, cancel)
 }
 
-fn finish(metrics: &Metrics, series: &Series, end: &End, micros: u64) {
+fn finish(series: &Series, end: &End, micros: u64) {
     let outcome = Outcome {
         end,
         traffic: Traffic {
@@ -36,7 +36,7 @@ fn finish(metrics: &Metrics, series: &Series, end: &End, micros: u64) {
         },
         native_code: None,
     };
-    metrics.finished(series, &outcome, micros);
+    series.finished(&outcome, micros);
 }
 
 /// The lines of one family, zeros left out.
@@ -59,13 +59,8 @@ fn a_stream_is_counted_once_everywhere() {
         Some(&crate::wire::ttheader::WIRE),
     );
     series.opened();
-    finish(&metrics, &series, &End::complete(Metadata::new()), 4_000);
-    finish(
-        &metrics,
-        &series,
-        &cancel(Class::ByCaller, 12007),
-        2_500_000,
-    );
+    finish(&series, &End::complete(Metadata::new()), 4_000);
+    finish(&series, &cancel(Class::ByCaller, 12007), 2_500_000);
     let labels = r#"listener="egress",route="chat",inbound="grpc",outbound="ttheader""#;
     assert_eq!(
         lines(&metrics, "ripcord_streams"),
@@ -115,13 +110,13 @@ fn cancels_and_errors_have_bounded_labels() {
         Some(&crate::wire::grpc::WIRE),
     );
     for code in [12015, -7, 99, i32::MAX] {
-        finish(&metrics, &series, &cancel(Class::Foreign, code), 1);
+        finish(&series, &cancel(Class::Foreign, code), 1);
     }
     assert_eq!(
         lines(&metrics, "ripcord_cancels_total"),
         [
-            r#"ripcord_cancels_total{class="foreign",cause="12015"} 1"#,
-            r#"ripcord_cancels_total{class="foreign",cause="other"} 3"#,
+            r#"ripcord_cancels_total{route="r",class="foreign",cause="12015"} 1"#,
+            r#"ripcord_cancels_total{route="r",class="foreign",cause="other"} 3"#,
         ]
     );
     assert!(lines(&metrics, "ripcord_stream_errors").is_empty());
@@ -132,17 +127,97 @@ fn cancels_and_errors_have_bounded_labels() {
             details: None,
         };
         let end = End::failed(Failure::Status(status), Metadata::new());
-        finish(&metrics, &series, &end, 1);
+        finish(&series, &end, 1);
     }
-    finish(&metrics, &series, &End::hop(LocalEndKind::Deadline, ""), 1);
+    finish(&series, &End::hop(LocalEndKind::Deadline, ""), 1);
     assert_eq!(
         lines(&metrics, "ripcord_stream_errors_total"),
         [
-            r#"ripcord_stream_errors_total{error_type="status_unavailable"} 1"#,
-            r#"ripcord_stream_errors_total{error_type="status_other"} 2"#,
-            r#"ripcord_stream_errors_total{error_type="deadline"} 1"#,
+            r#"ripcord_stream_errors_total{route="r",error_type="status_unavailable"} 1"#,
+            r#"ripcord_stream_errors_total{route="r",error_type="status_other"} 2"#,
+            r#"ripcord_stream_errors_total{route="r",error_type="deadline"} 1"#,
         ]
     );
+}
+
+/// What ends of one route counted is one series, whatever listener and wires its streams had; what
+/// never happened is none.
+#[test]
+fn errors_and_cancels_are_counted_by_route() {
+    let metrics = Metrics::new(crate::wire::ALL);
+    let (grpc, ttheader) = (&crate::wire::grpc::WIRE, &crate::wire::ttheader::WIRE);
+    let of =
+        |listener, route, outbound| metrics.series(&arc(listener), &arc(route), grpc, outbound);
+    let text = metrics.encode();
+    assert!(text.contains("# TYPE ripcord_stream_errors counter\n"));
+    assert!(text.contains("# TYPE ripcord_cancels counter\n"));
+
+    let (first, second) = (of("a", "r", Some(grpc)), of("b", "r", Some(ttheader)));
+    let unreachable = End::hop(LocalEndKind::Unreachable, "");
+    for series in [&first, &second, &of("a", "s", Some(grpc))] {
+        finish(series, &unreachable, 1);
+        finish(series, &cancel(Class::ByCallee, 12007), 1);
+    }
+    finish(&of("a", "", None), &End::hop(LocalEndKind::NoRoute, ""), 1);
+    let shown: Vec<String> = metrics.encode().lines().map(str::to_owned).collect();
+    let of_family = |name: &str| -> Vec<&str> {
+        let lines = shown.iter().filter(|line| line.starts_with(name));
+        lines.map(String::as_str).collect()
+    };
+    assert_eq!(
+        of_family("ripcord_stream_errors_total"),
+        [
+            r#"ripcord_stream_errors_total{route="",error_type="no_route"} 1"#,
+            r#"ripcord_stream_errors_total{route="r",error_type="unreachable"} 2"#,
+            r#"ripcord_stream_errors_total{route="s",error_type="unreachable"} 1"#,
+        ]
+    );
+    assert_eq!(
+        of_family("ripcord_cancels_total"),
+        [
+            r#"ripcord_cancels_total{route="r",class="by_callee",cause="12007"} 2"#,
+            r#"ripcord_cancels_total{route="s",class="by_callee",cause="12007"} 1"#,
+        ]
+    );
+}
+
+/// As after reloads that keep renaming their routes, each of which fails.
+#[test]
+fn routes_that_come_and_go_have_a_bounded_number_of_series() {
+    let metrics = Metrics::new(crate::wire::ALL);
+    let wire = &crate::wire::grpc::WIRE;
+    for i in 0..MAX_SERIES + 10 {
+        let series = metrics.series(&arc("l"), &arc(&format!("r{i}")), wire, Some(wire));
+        finish(&series, &End::hop(LocalEndKind::Idle, ""), 1);
+    }
+    let shown = lines(&metrics, "ripcord_stream_errors_total");
+    assert_eq!(shown.len(), MAX_SERIES);
+    let rest = r#"ripcord_stream_errors_total{route="other",error_type="idle"} 11"#;
+    assert!(shown.contains(&rest.to_owned()));
+}
+
+#[test]
+fn the_operations_page_has_the_bounds() {
+    let page = include_str!("../../../deploy/OPERATIONS.md");
+    let row = |name: &str| {
+        page.lines()
+            .find(|line| line.starts_with(&format!("| `{name}")))
+    };
+    let errors = format!("at most {} series for each route", names::ERRORS);
+    assert!(
+        row("ripcord_stream_errors_total")
+            .unwrap()
+            .contains(&errors),
+        "{errors}"
+    );
+    let cancels = names::CLASSES.len() * names::CAUSES.len();
+    let cancels = format!("at most {cancels} series for each route");
+    assert!(
+        row("ripcord_cancels_total").unwrap().contains(&cancels),
+        "{cancels}"
+    );
+    let names = format!("at most {MAX_SERIES} names of routes");
+    assert!(page.contains(&names), "{names}");
 }
 
 #[test]
@@ -261,6 +336,7 @@ fn numbers_of_others_are_read_when_asked_for() {
 #[test]
 fn the_text_is_whole_open_metrics() {
     let metrics = Metrics::new(crate::wire::ALL);
+    metrics.node("hop");
     let text = metrics.encode();
     assert!(text.ends_with("# EOF\n"));
     assert!(text.contains("# TYPE ripcord_streams counter\n"));
@@ -268,8 +344,9 @@ fn the_text_is_whole_open_metrics() {
     assert!(text.contains(concat!(
         "ripcord_build_info{version=\"",
         env!("CARGO_PKG_VERSION"),
-        "\"} 1\n"
+        "\",node=\"hop\"} 1\n"
     )));
+    assert!(text.contains("\nprocess_start_time_seconds 1"), "{text}");
     let families: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))

@@ -1,0 +1,433 @@
+//! A configuration written back: the file's keys, with the value that each has.
+//!
+//! The one rendering behind the admin page `/config`, as JSON and as YAML. Every key stands there,
+//! defaults included, in the order of `config/reference.yaml`; what is not set and has no default
+//! (`service`, `match.to`, `otlp`, ...) is left out. Values have the forms of the file: durations
+//! `30s`, sizes `64KiB`, switches `on` and `off`. Secrets are [`HIDDEN`].
+//!
+//! Each struct is taken apart by name here: a new key does not compile until it is rendered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::tree::Tree;
+use super::units::{format_duration, format_size};
+use super::{
+    AccessLog, Admin, Backend, Backoff, Carried, Config, Connections, Drain, Hop, Keepalive,
+    Limits, Listener, ListenerProtocol, Log, LogFormat, Match, Otlp, OtlpProtocol, Pattern,
+    PayloadKind, Ping, Rewrite, Route, Target, TcpKeepalive, Telemetry, Timeouts, Validate,
+};
+
+/// What stands in the place of a secret. It loads, as any other text.
+pub const HIDDEN: &str = "(hidden)";
+
+/// As JSON: objects, lists, text and numbers.
+#[must_use]
+pub fn json(config: &Config) -> Value {
+    tree(config).to_json()
+}
+
+/// As YAML. [`super::parse`] makes an equal configuration of it, but for secrets.
+#[must_use]
+pub fn yaml(config: &Config) -> String {
+    tree(config).to_yaml()
+}
+
+/// A map that is being written.
+#[derive(Default)]
+struct Keys(Vec<(String, Tree)>);
+
+impl Keys {
+    fn with(mut self, key: &str, value: Tree) -> Self {
+        self.0.push((key.to_owned(), value));
+        self
+    }
+
+    /// A key that may be left out.
+    fn with_some(self, key: &str, value: Option<Tree>) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
+            None => self,
+        }
+    }
+
+    fn done(self) -> Tree {
+        Tree::Map(self.0)
+    }
+
+    /// Nothing where no key was written.
+    fn unless_empty(self) -> Option<Tree> {
+        (!self.0.is_empty()).then(|| self.done())
+    }
+}
+
+fn text<T: ToString + ?Sized>(value: &T) -> Tree {
+    Tree::Text(value.to_string())
+}
+
+fn duration(value: Duration) -> Tree {
+    Tree::Text(format_duration(value))
+}
+
+fn duration_or_off(value: Option<Duration>) -> Tree {
+    value.map_or_else(off, duration)
+}
+
+fn off() -> Tree {
+    text("off")
+}
+
+fn switch(value: bool) -> Tree {
+    text(if value { "on" } else { "off" })
+}
+
+fn size(value: usize) -> Tree {
+    Tree::Text(format_size(value as u64))
+}
+
+fn list<T>(items: &[T], one: impl Fn(&T) -> Tree) -> Tree {
+    Tree::List(items.iter().map(one).collect())
+}
+
+fn map<T>(items: &BTreeMap<String, T>, one: impl Fn(&T) -> Tree) -> Tree {
+    let pairs = items.iter().map(|(name, item)| (name.clone(), one(item)));
+    Tree::Map(pairs.collect())
+}
+
+fn map_unless_empty<T>(items: &BTreeMap<String, T>, one: impl Fn(&T) -> Tree) -> Option<Tree> {
+    (!items.is_empty()).then(|| map(items, one))
+}
+
+fn tree(config: &Config) -> Tree {
+    let Config {
+        node,
+        workers,
+        admin,
+        listeners,
+        backends,
+        routes,
+        limits,
+        drain,
+        telemetry,
+    } = config;
+    Keys::default()
+        .with("node", text(node))
+        .with("workers", Tree::Count(*workers))
+        .with_some("admin", admin.as_ref().map(admin_keys))
+        .with("listeners", list(listeners, listener))
+        .with("backends", map(backends, backend))
+        .with("routes", list(routes, route))
+        .with("limits", limit_keys(limits, true))
+        .with("drain", drain_keys(drain))
+        .with("telemetry", telemetry_keys(telemetry))
+        .done()
+}
+
+fn admin_keys(admin: &Admin) -> Tree {
+    let Admin { address } = admin;
+    Keys::default().with("address", text(address)).done()
+}
+
+fn listener(listener: &Listener) -> Tree {
+    let Listener {
+        name,
+        address,
+        protocol,
+        carried,
+        original_destination,
+        keepalive,
+        limits,
+    } = listener;
+    Keys::default()
+        .with("name", text(name))
+        .with("address", text(address))
+        .with(
+            "protocol",
+            match protocol {
+                ListenerProtocol::Auto => text("auto"),
+                ListenerProtocol::Only(protocol) => text(protocol.name()),
+            },
+        )
+        .with(
+            "carried",
+            match carried {
+                Carried::Keep => text("keep"),
+                Carried::Strip => text("strip"),
+            },
+        )
+        .with("original_destination", switch(*original_destination))
+        .with("keepalive", keepalive_keys(keepalive))
+        .with("limits", limit_keys(limits, false))
+        .done()
+}
+
+fn keepalive_keys(keepalive: &Keepalive) -> Tree {
+    let Keepalive {
+        tcp,
+        user_timeout,
+        http2,
+    } = keepalive;
+    let tcp = tcp.as_ref().map(|tcp| {
+        let TcpKeepalive {
+            idle,
+            interval,
+            count,
+        } = tcp;
+        Keys::default()
+            .with("idle", duration(*idle))
+            .with("interval", duration(*interval))
+            .with("count", Tree::Count(*count))
+            .done()
+    });
+    let http2 = http2.as_ref().map(|ping| {
+        let Ping { interval, timeout } = ping;
+        Keys::default()
+            .with("interval", duration(*interval))
+            .with("timeout", duration(*timeout))
+            .done()
+    });
+    Keys::default()
+        .with("tcp", tcp.unwrap_or_else(off))
+        .with("user_timeout", duration_or_off(*user_timeout))
+        .with("http2", http2.unwrap_or_else(off))
+        .done()
+}
+
+/// `process_buffer` is a key of the top-level limits only.
+fn limit_keys(limits: &Limits, top: bool) -> Tree {
+    let Limits {
+        max_message,
+        stream_buffer,
+        connection_buffer,
+        process_buffer,
+        max_streams_per_connection,
+        max_connections,
+        max_resets,
+        metadata_size,
+        slow_receiver_timeout,
+        cancel_grace,
+        handshake_timeout,
+    } = limits;
+    Keys::default()
+        .with("max_message", size(*max_message))
+        .with("stream_buffer", size(*stream_buffer))
+        .with("connection_buffer", size(*connection_buffer))
+        .with_some("process_buffer", top.then(|| size(*process_buffer)))
+        .with(
+            "max_streams_per_connection",
+            Tree::Count(*max_streams_per_connection),
+        )
+        .with("max_connections", Tree::Count(*max_connections))
+        .with("max_resets", Tree::Count(*max_resets))
+        .with("metadata_size", size(*metadata_size))
+        .with("slow_receiver_timeout", duration(*slow_receiver_timeout))
+        .with("cancel_grace", duration(*cancel_grace))
+        .with("handshake_timeout", duration(*handshake_timeout))
+        .done()
+}
+
+fn backend(backend: &Backend) -> Tree {
+    let Backend {
+        protocol,
+        service,
+        endpoints,
+        payload,
+        hop,
+        connections,
+        pool_size,
+        connect_timeout,
+        keepalive,
+        backoff,
+        dns_refresh,
+    } = backend;
+    let Backoff { initial, max } = backoff;
+    let backoff = Keys::default()
+        .with("initial", duration(*initial))
+        .with("max", duration(*max));
+    let dns = Keys::default().with("refresh", duration(*dns_refresh));
+    Keys::default()
+        .with("protocol", text(protocol.name()))
+        .with_some("service", service.as_ref().map(text))
+        .with(
+            "endpoints",
+            match endpoints.as_slice() {
+                [Target::OriginalDestination] => text(&Target::OriginalDestination),
+                targets => list(targets, text),
+            },
+        )
+        .with(
+            "payload",
+            match payload {
+                PayloadKind::Any => text("any"),
+                PayloadKind::Thrift => text("thrift"),
+                PayloadKind::Protobuf => text("protobuf"),
+            },
+        )
+        .with(
+            "hop",
+            match hop {
+                Hop::None => text("none"),
+                Hop::Ripcord => text("ripcord"),
+            },
+        )
+        .with(
+            "connections",
+            match connections {
+                Connections::Shared => text("shared"),
+                Connections::PerStream => text("per_stream"),
+            },
+        )
+        .with("pool_size", Tree::Count(*pool_size))
+        .with("connect_timeout", duration(*connect_timeout))
+        .with("keepalive", keepalive_keys(keepalive))
+        .with("backoff", backoff.done())
+        .with("dns", dns.done())
+        .done()
+}
+
+fn route(route: &Route) -> Tree {
+    let Route {
+        name,
+        matching,
+        backend,
+        rewrite,
+        timeouts,
+        metadata_to_transit,
+        validate,
+    } = route;
+    Keys::default()
+        .with("name", text(name))
+        .with("match", match_keys(matching))
+        .with("backend", text(backend))
+        .with_some("rewrite", rewrite_keys(rewrite))
+        .with("timeouts", timeout_keys(timeouts))
+        .with_some(
+            "metadata_to_transit",
+            map_unless_empty(metadata_to_transit, text),
+        )
+        .with(
+            "validate",
+            match validate {
+                Validate::Off => off(),
+                Validate::Thrift => text("thrift"),
+            },
+        )
+        .done()
+}
+
+fn match_keys(matching: &Match) -> Tree {
+    let Match {
+        service,
+        method,
+        to,
+        caller,
+        metadata,
+        destination,
+    } = matching;
+    Keys::default()
+        .with("service", text(service.as_deref().unwrap_or("*")))
+        .with_some("method", method.as_ref().map(pattern))
+        .with_some("to", to.as_ref().map(pattern))
+        .with_some("caller", caller.as_ref().map(pattern))
+        .with_some("metadata", map_unless_empty(metadata, pattern))
+        .with_some("destination", destination.as_ref().map(text))
+        .done()
+}
+
+fn pattern(pattern: &Pattern) -> Tree {
+    match pattern {
+        Pattern::Any => text("*"),
+        Pattern::Exact(exact) => text(exact),
+        Pattern::Prefix(prefix) => Tree::Text(format!("{prefix}*")),
+    }
+}
+
+fn rewrite_keys(rewrite: &Rewrite) -> Option<Tree> {
+    let Rewrite {
+        service,
+        method,
+        to,
+    } = rewrite;
+    Keys::default()
+        .with_some("service", service.as_ref().map(text))
+        .with_some("method", method.as_ref().map(text))
+        .with_some("to", to.as_ref().map(text))
+        .unless_empty()
+}
+
+fn timeout_keys(timeouts: &Timeouts) -> Tree {
+    let Timeouts {
+        stream,
+        idle,
+        first_response,
+    } = timeouts;
+    Keys::default()
+        .with("stream", duration_or_off(*stream))
+        .with("idle", duration_or_off(*idle))
+        .with("first_response", duration_or_off(*first_response))
+        .done()
+}
+
+fn drain_keys(drain: &Drain) -> Tree {
+    let Drain { timeout } = drain;
+    Keys::default().with("timeout", duration(*timeout)).done()
+}
+
+fn telemetry_keys(telemetry: &Telemetry) -> Tree {
+    let Telemetry {
+        otlp,
+        sampling,
+        metrics,
+        access_log,
+        log,
+    } = telemetry;
+    let Log { level, format } = log;
+    let log = Keys::default().with("level", text(level.name())).with(
+        "format",
+        match format {
+            LogFormat::Text => text("text"),
+            LogFormat::Json => text("json"),
+        },
+    );
+    Keys::default()
+        .with_some("otlp", otlp.as_ref().map(otlp_keys))
+        .with("sampling", Tree::Ratio(*sampling))
+        .with("metrics", switch(*metrics))
+        .with(
+            "access_log",
+            match access_log {
+                AccessLog::Off => off(),
+                AccessLog::Stdout => text("stdout"),
+                AccessLog::Stderr => text("stderr"),
+                AccessLog::File(path) => text(&path.display()),
+            },
+        )
+        .with("log", log.done())
+        .done()
+}
+
+fn otlp_keys(otlp: &Otlp) -> Tree {
+    let Otlp {
+        endpoint,
+        protocol,
+        headers,
+        timeout,
+    } = otlp;
+    Keys::default()
+        .with("endpoint", text(endpoint))
+        .with(
+            "protocol",
+            match protocol {
+                OtlpProtocol::Grpc => text("grpc"),
+                OtlpProtocol::Http => text("http"),
+            },
+        )
+        .with_some("headers", map_unless_empty(headers, |_| text(HIDDEN)))
+        .with("timeout", duration(*timeout))
+        .done()
+}
+
+#[cfg(test)]
+mod tests;

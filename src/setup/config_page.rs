@@ -1,0 +1,169 @@
+//! The admin page `/config`.
+//!
+//! As JSON, one object:
+//!
+//! | key | value |
+//! |---|---|
+//! | `node` | this hop's name |
+//! | `version` | 1 at the start, one more with each new table |
+//! | `loaded_at` | when this version came into force, RFC 3339 |
+//! | `restart_needed` | list: keys that the file changes and only a restart puts in force |
+//! | `last_error` | `null`, or of the refused file: `at`, and `faults` |
+//! | `last_error.faults` | list of `line`, `column` (0: the file as a whole), `path`, `severity` (`error`, `warning`), `message` |
+//! | `backends` | of each backend: `endpoints`, each with its `address` and `failures` in a row |
+//! | `config` | the configuration in force, with the file's keys and value forms (`config::render`) |
+//!
+//! As YAML: the value of `config`, as a file that loads.
+
+use serde_json::{Map, Value, json};
+
+use crate::backend::Cluster;
+use crate::config::{self, Fault, Severity, render};
+use crate::route::{LastError, Snapshot};
+use crate::telemetry::rfc3339;
+
+/// What is in force and what is known of the file.
+pub(super) fn json(snapshot: &Snapshot<Cluster>) -> Value {
+    let backends = snapshot.backends.iter();
+    let backends: Map<String, Value> = backends
+        .map(|(name, cluster)| (name.clone(), backend(cluster)))
+        .collect();
+    json!({
+        "node": snapshot.config.node,
+        "version": snapshot.version,
+        "loaded_at": rfc3339(snapshot.loaded_at),
+        "restart_needed": snapshot.restart_needed,
+        "last_error": snapshot.last_error.as_ref().map(last_error),
+        "backends": backends,
+        "config": render::json(&snapshot.config),
+    })
+}
+
+/// The file that is in force.
+pub(super) fn yaml(snapshot: &Snapshot<Cluster>) -> String {
+    let (version, loaded_at) = (snapshot.version, rfc3339(snapshot.loaded_at));
+    let mut text =
+        format!("# In force since {loaded_at}, version {version}. Every key, defaults included.\n");
+    if has_secrets(&snapshot.config) {
+        let hidden = render::HIDDEN;
+        text.push_str(&format!("# Secrets are shown as \"{hidden}\".\n"));
+    }
+    text.push_str(&render::yaml(&snapshot.config));
+    text
+}
+
+fn has_secrets(config: &config::Config) -> bool {
+    let otlp = config.telemetry.otlp.as_ref();
+    otlp.is_some_and(|otlp| !otlp.headers.is_empty())
+}
+
+fn backend(cluster: &Cluster) -> Value {
+    let endpoints: Vec<Value> = cluster
+        .endpoints()
+        .iter()
+        .map(|e| json!({ "address": e.address.to_string(), "failures": e.failures() }))
+        .collect();
+    json!({ "endpoints": endpoints })
+}
+
+fn last_error(error: &LastError) -> Value {
+    let faults: Vec<Value> = error.faults.iter().map(fault).collect();
+    json!({ "at": rfc3339(error.at), "faults": faults })
+}
+
+fn fault(fault: &Fault) -> Value {
+    json!({
+        "line": fault.place.line,
+        "column": fault.place.column,
+        "path": fault.path,
+        "severity": match fault.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        "message": fault.message,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Routes, setup};
+    use std::sync::Arc;
+
+    const FILE: &str = "\
+node: hop
+listeners: [{ name: in, address: 127.0.0.1:15001 }]
+backends: { b: { protocol: grpc, endpoints: [127.0.0.1:8888] } }
+routes: [{ name: r, backend: b, timeouts: { idle: 60s } }]
+telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret } } }
+";
+
+    fn routes() -> Routes {
+        setup::routes(Arc::new(config::parse("f", FILE).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn it_has_the_documented_shape() {
+        let routes = routes();
+        routes.replace(
+            Arc::clone(&routes.snapshot().config),
+            vec!["node".to_owned()],
+        );
+        let page = json(&routes.snapshot());
+        let keys: Vec<&String> = page.as_object().unwrap().keys().collect();
+        let documented = [
+            "backends",
+            "config",
+            "last_error",
+            "loaded_at",
+            "node",
+            "restart_needed",
+            "version",
+        ];
+        assert_eq!(keys, documented);
+        assert_eq!(
+            (&page["node"], &page["version"]),
+            (&"hop".into(), &1.into())
+        );
+        assert_eq!(page["restart_needed"], json!(["node"]));
+        assert_eq!(page["last_error"], Value::Null);
+        assert_eq!(
+            page["backends"],
+            json!({ "b": { "endpoints": [{ "address": "127.0.0.1:8888", "failures": 0 }] } })
+        );
+        assert_eq!(page["config"]["routes"][0]["timeouts"]["idle"], "1m");
+        assert_eq!(page["config"]["limits"]["stream_buffer"], "256KiB");
+        assert!(!page.to_string().contains("s3cret"));
+    }
+
+    #[tokio::test]
+    async fn each_fault_of_a_refused_file_is_an_object() {
+        let routes = routes();
+        let bad = FILE.replace("backend: b,", "backend: c,");
+        let faults = config::parse("f", &bad).unwrap_err();
+        let message = faults.iter().next().unwrap().message.clone();
+        routes.refused(faults);
+        let error = &json(&routes.snapshot())["last_error"];
+        assert!(error["at"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(
+            error["faults"],
+            json!([{
+                "line": 4,
+                "column": 30,
+                "path": "routes[0].backend",
+                "severity": "error",
+                "message": message,
+            }])
+        );
+    }
+
+    #[tokio::test]
+    async fn the_file_in_force_loads() {
+        let routes = routes();
+        let text = yaml(&routes.snapshot());
+        assert!(text.starts_with("# In force since 20"), "{text}");
+        assert!(text.contains("# Secrets are shown as \"(hidden)\".\n"));
+        let read = config::parse("f", &text).unwrap();
+        assert_eq!(render::json(&read), render::json(&routes.snapshot().config));
+    }
+}
