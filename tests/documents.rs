@@ -221,6 +221,42 @@ fn every_document_can_be_found_from_the_readme() {
     assert!(lost.is_empty(), "no link leads to {lost:?}");
 }
 
+fn sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap()) {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            text.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// The second table: the first column has types in backticks.
+#[test]
+fn the_glossary_names_types_that_exist() {
+    let mut code = String::new();
+    sources(&root().join("src"), &mut code);
+    let text = read("src/README.md");
+    let (_, table) = text.split_once("The names of the code:").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let rows = table.lines().filter_map(|l| l.strip_prefix("| `"));
+    let names: Vec<&str> = rows
+        .flat_map(|row| row.split(" |").next().unwrap().split(", "))
+        .map(|name| name.trim_matches('`'))
+        .collect();
+    assert!(names.len() > 30, "{names:?}");
+    let exists = |name: &&&str| {
+        ["struct", "enum", "trait", "type"].iter().any(|kind| {
+            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+            let definition = format!("{kind} {name}");
+            code.split(&definition).skip(1).any(ends)
+        })
+    };
+    let gone: Vec<&&str> = names.iter().filter(|name| !exists(name)).collect();
+    assert!(gone.is_empty(), "no such types: {gone:?}");
+}
+
 #[test]
 fn the_readme_is_short() {
     let size = read("README.md").len();
