@@ -145,6 +145,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment::Environment;
     use crate::config::yaml::{self, Kind, Node};
     use proptest::prelude::*;
 
@@ -156,10 +157,13 @@ mod tests {
         Tree::Map(pairs.map(|(k, v)| (k.to_owned(), v)).into())
     }
 
-    /// What the reader makes of it: every scalar is text.
+    /// What the reader makes of it: every scalar is text, without variables.
     fn read(node: &Node) -> Tree {
         match &node.kind {
-            Kind::Scalar { text, .. } => Tree::Text(text.clone()),
+            Kind::Scalar { text, .. } => {
+                let text = Environment::of(&[]).expand(text, usize::MAX).unwrap();
+                Tree::Text(text.into_owned())
+            }
             Kind::List(items) => Tree::List(items.iter().map(|item| read(item)).collect()),
             Kind::Map(pairs) => {
                 let pairs = pairs.iter().map(|p| (p.key.clone(), read(&p.value)));

@@ -144,7 +144,11 @@ fn callee_grpc(out: &mut Vec<Row>) {
         out.push(to_caller(format!("callee grpc reset={n}"), &end));
     }
     let end = grpc::end::connection_lost(Initiator::Callee, Path::new(), TEXT);
-    out.push(to_caller("callee grpc connection lost".into(), &end));
+    let from = "callee grpc connection lost";
+    out.push(Row {
+        grpc: between_grpc(String::new(), &end).grpc,
+        ..to_caller(from.into(), &end)
+    });
 }
 
 fn caller_ttheader(out: &mut Vec<Row>) {

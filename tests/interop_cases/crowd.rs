@@ -9,7 +9,7 @@ use crate::kit::lab::{Callee, Caller, client, say};
 use crate::kit::peers::{address, go};
 use crate::kit::process::Process;
 use crate::kit::ripcord::Ripcord;
-use crate::kit::rows::rows;
+use crate::kit::rows::own_end;
 use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
 use crate::kit::trial::cases;
 
@@ -98,7 +98,7 @@ fn callee_killed(caller: Caller, callee: Callee) {
     let crowd = Crowd::start(caller, callee, &json!({ "op": "recv" }));
     crowd.go();
     crowd.callee.kill();
-    let row = rows("hop backend_lost to caller").remove(0);
+    let row = own_end("backend_lost", caller, callee);
     for end in crowd.ends(&crowd.client, "result") {
         check(&row, caller, &end, true);
     }

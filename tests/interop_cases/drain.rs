@@ -11,7 +11,7 @@ use super::limits::Rig;
 use crate::kit::h2raw::{Raw, SETTINGS};
 use crate::kit::lab::Callee;
 use crate::kit::ripcord::Ripcord;
-use crate::kit::rows::{callee_sees, rows};
+use crate::kit::rows::{callee_sees, own_end, rows};
 use crate::kit::scenario::{Kind, assert_like, barrier, in_the_middle, op, recv, scenario, send};
 use crate::kit::trial::cases;
 use crate::kit::tt::{Connection, Listener, said};
@@ -78,12 +78,10 @@ fn streams_that_do_not_end_in_time_are_ended_at_both_sides() {
         running.callee_passes("ready");
     }
     rig.hop.process.signal("TERM");
-    let (to_caller, to_callee) = (
-        rows("hop drain_over to caller ").remove(0),
-        rows("hop drain_over to callee ").remove(0),
-    );
+    let to_callee = rows("hop drain_over to callee ").remove(0);
     for running in running {
         let seen = running.seen();
+        let to_caller = own_end("drain_over", seen.pair.caller, seen.pair.callee);
         check(&to_caller, seen.pair.caller, &seen.caller, true);
         let mut expected = callee_sees(&to_callee, seen.pair.callee, true);
         if !seen.what.contains("Bidi") {

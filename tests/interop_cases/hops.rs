@@ -79,6 +79,18 @@ fn in_the_middle(kind: Kind, metadata: Value) -> Scenario {
     scenario::in_the_middle(kind, json!({ "op": "recv" })).with("metadata", metadata)
 }
 
+/// What A's application prints when a hop gave up.
+fn a_sees_own_end(caller: Caller, between_grpc: bool, path: &str) -> Value {
+    if caller.is_ttheader() || !between_grpc {
+        return a_sees(caller, 12014, 4, path);
+    }
+    let names = path.replace(" -> ", ",");
+    json!({
+        "kind": "error", "code": 4, "message": "!~[ttstream error",
+        "trailer": { "ripcord-code": ["12014"], "ripcord-path": [names] },
+    })
+}
+
 /// What A's application prints of a cancel that began at a hop or at B.
 fn a_sees(caller: Caller, code: i64, status: i64, path: &str) -> Value {
     let text =
@@ -117,7 +129,11 @@ fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
                     );
                     let id = say(&client, &case);
                     let what = format!("{caller:?} -{via}-> {callee:?} {kind:?}");
-                    running.push((what, caller, callee, Arc::clone(&client), id));
+                    // The hop that gives up speaks gRPC on both sides, and so do those before it.
+                    let to_callee = hop == "egress" || callee == Callee::GrpcGo;
+                    let between_grpc = *via == "grpc" && to_callee;
+                    let sees = a_sees_own_end(caller, between_grpc, path_at_a);
+                    running.push((what, sees, callee, Arc::clone(&client), id));
                 }
             }
         }
@@ -127,12 +143,8 @@ fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
         chain.servers.of(*callee).event("barrier", &gate);
         chain.servers.of(*callee).say(&json!({ "go": gate }));
     }
-    for (what, caller, callee, client, id) in running {
-        assert_like(
-            &what,
-            &client.event("result", &id),
-            &a_sees(caller, 12014, 4, path_at_a),
-        );
+    for (what, a_sees, callee, client, id) in running {
+        assert_like(&what, &client.event("result", &id), &a_sees);
         let seen = chain.servers.of(callee).event("server_end", &id);
         assert_like(&what, &seen, &b_sees(callee, 12014, path_at_b));
     }

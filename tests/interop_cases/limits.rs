@@ -8,7 +8,7 @@ use crate::kit::lab::{Callee, Caller, Pair, Running, Via, client, say};
 use crate::kit::peers::address;
 use crate::kit::process::Process;
 use crate::kit::ripcord::Ripcord;
-use crate::kit::rows::{Row, callee_sees, rows};
+use crate::kit::rows::{Row, callee_sees, own_end, rows};
 use crate::kit::scenario::{
     self, Kind, Scenario, assert_like, barrier, op, recv, ret, scenario, send,
 };
@@ -108,11 +108,11 @@ fn row(from: &str) -> Row {
 /// Both ends of streams that the hop ended say what the two rows say. The callee stays in its
 /// handler until the caller has heard: what it would say itself must not be what is heard.
 fn both_sides(running: Vec<Running<'_>>, kind: &str) {
-    let to_caller = row(&format!("hop {kind} to caller"));
     let to_callee = row(&format!("hop {kind} to callee"));
     for running in running {
         let pair = running.pair;
         let caller = running.client.event("result", &running.id);
+        let to_caller = own_end(kind, pair.caller, pair.callee);
         check(&to_caller, pair.caller, &caller, true);
         let seen = running.callee_passes("canceled").seen_by_callee();
         let mut expected = callee_sees(&to_callee, pair.callee, true);
@@ -301,7 +301,6 @@ fn in_the_middle<'a>(rig: &'a Rig, limit: &str, callees: &[Callee]) -> Vec<Runni
 fn a_killed_callee_ends_its_callers_streams() {
     let route = "backend: BACKEND, rewrite: { service: SERVICE }";
     let rig = Rig::start(&[("lost", route)], "");
-    let row = row("hop backend_lost to caller");
     for (callees, server) in [
         (&CALLEES[..2], &rig.servers.kitex),
         (&CALLEES[2..], &rig.servers.grpc),
@@ -309,8 +308,9 @@ fn a_killed_callee_ends_its_callers_streams() {
         let running = in_the_middle(&rig, "lost", callees);
         server.kill();
         for running in running {
-            let caller = running.pair.caller;
-            check(&row, caller, &running.result(), true);
+            let pair = running.pair;
+            let row = own_end("backend_lost", pair.caller, pair.callee);
+            check(&row, pair.caller, &running.result(), true);
         }
     }
     assert_eq!(rig.hop.json("/streams")["streams"], json!([]));
@@ -319,7 +319,6 @@ fn a_killed_callee_ends_its_callers_streams() {
 fn a_callee_that_drops_its_connection_ends_all_streams_on_it() {
     let route = "backend: BACKEND, rewrite: { service: SERVICE }";
     let rig = Rig::start(&[("lost", route)], "");
-    let row = row("hop backend_lost to caller");
     let running = in_the_middle(&rig, "lost", &[Callee::GrpcGo]);
     let drops = scenario(
         "drops",
@@ -329,8 +328,9 @@ fn a_callee_that_drops_its_connection_ends_all_streams_on_it() {
     );
     let dropped = rig.start_all("lost", &drops, &[Callee::GrpcGo]).remove(0);
     for running in running {
-        let caller = running.pair.caller;
-        check(&row, caller, &running.result(), true);
+        let pair = running.pair;
+        let row = own_end("backend_lost", pair.caller, pair.callee);
+        check(&row, pair.caller, &running.result(), true);
     }
     // Its own end went out with the connection, or was lost with it.
     dropped.result();

@@ -101,6 +101,17 @@ pub(crate) fn rows(begin: &str) -> Vec<Row> {
     found
 }
 
+/// The row of what a caller is told of a hop's own end in mid stream.
+pub(crate) fn own_end(kind: &str, caller: Caller, callee: Callee) -> Row {
+    let between_grpc = !caller.is_ttheader() && callee != Callee::Kitex;
+    let sides = if between_grpc {
+        ", both sides grpc"
+    } else {
+        ""
+    };
+    rows(&format!("hop {kind} to caller{sides} ")).remove(0)
+}
+
 /// What is in the trailers beside the native end.
 fn add_own_trailers(told: &Told, prints: &mut Value) {
     let own = |(key, _): &(&String, &String)| key.starts_with("ripcord-");
@@ -149,7 +160,9 @@ fn grpc_prints(row: &Row, any_text: bool) -> Value {
         return json!({ "kind": "ok" });
     }
     let message = told.field("message");
-    let message = if any_text {
+    let message = if any_text && message == "why" {
+        "!~[ttstream error".to_owned()
+    } else if any_text {
         format!("~{}", message.trim_end_matches("why"))
     } else {
         message.to_owned()

@@ -126,7 +126,7 @@ pub(crate) fn ret(kind: &str, code: i64, message: &str) -> Value {
 }
 
 /// Asserts that all of `expected` is in `actual`: objects key by key, other values equal, but a
-/// string that begins with `~` only has to be contained, and `null` is absent, null or empty.
+/// string that begins with `~` only has to be contained, with `!~` must not be, and `null` is absent, null or empty.
 #[track_caller]
 pub(crate) fn assert_like(what: &str, actual: &Value, expected: &Value) {
     if let Err(why) = like("", actual, expected) {
@@ -146,6 +146,13 @@ fn like(at: &str, actual: &Value, expected: &Value) -> Result<(), String> {
                 Ok(())
             } else {
                 Err(format!("{at}: no {part:?} in {text:?}"))
+            }
+        }
+        Value::String(wanted) if wanted.starts_with("!~") => {
+            let text = actual.as_str().unwrap_or_default();
+            match text.contains(&wanted[2..]) {
+                true => Err(format!("{at}: {:?} is in {text:?}", &wanted[2..])),
+                false => Ok(()),
             }
         }
         Value::Null => {
