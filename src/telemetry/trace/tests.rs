@@ -210,8 +210,12 @@ fn a_cancel_is_an_event_on_both_spans_and_no_error() {
         assert_eq!(attribute(&span.attributes, "error.type"), None);
         assert_eq!(attribute(&span.attributes, "rpc.grpc.status_code"), None);
         assert_eq!(
-            attribute(&span.attributes, "ripcord.end"),
+            attribute(&span.attributes, "ripcord.end.kind"),
             Some("canceled".into())
+        );
+        assert_eq!(
+            attribute(&span.attributes, "ripcord.end.by"),
+            Some("caller".into())
         );
         let [event] = span.events.events.as_slice() else {
             panic!("{:?}", span.events)
@@ -228,9 +232,50 @@ fn a_cancel_is_an_event_on_both_spans_and_no_error() {
             ("ripcord.cancel.path", path),
             ("ripcord.cancel.how", "rst".into()),
         ] {
-            assert_eq!(attribute(&event.attributes, key), Some(value), "{key}");
+            let wanted = Some(value);
+            assert_eq!(attribute(&event.attributes, key), wanted, "event: {key}");
+            assert_eq!(attribute(&span.attributes, key), wanted, "span: {key}");
         }
+        assert_eq!(
+            attribute(&event.attributes, "ripcord.cancel.by"),
+            Some("caller".into())
+        );
     }
+}
+
+/// A search for who ended streams finds this hop too, by the names that its neighbours report.
+#[test]
+fn what_this_hop_ended_has_its_cause_and_a_path_that_begins_here() {
+    let fixture = fixture(1.0);
+    for span in fixture.ended(&End::hop(LocalEndKind::Idle, "nothing moved")) {
+        let path = Value::Array(Array::String(vec!["hop".into()]));
+        for (key, value) in [
+            ("ripcord.end.kind", "hop".into()),
+            ("ripcord.end.by", "hop".into()),
+            ("ripcord.end.processed", "maybe".into()),
+            ("ripcord.cancel.cause", 12014.into()),
+            ("ripcord.cancel.text", "nothing moved".into()),
+            ("ripcord.cancel.origin", "hop".into()),
+            ("ripcord.cancel.path", path),
+        ] {
+            assert_eq!(attribute(&span.attributes, key), Some(value), "{key}");
+        }
+        assert_eq!(attribute(&span.attributes, "ripcord.cancel.class"), None);
+        assert!(span.events.is_empty());
+    }
+    let [server, client] = fixture.ended(&End::hop(LocalEndKind::Unreachable, "refused"));
+    let [done, _] = fixture.ended(&End::complete(Metadata::new()));
+    for span in [&server, &client, &done] {
+        assert_eq!(attribute(&span.attributes, "ripcord.cancel.path"), None);
+    }
+    assert_eq!(
+        attribute(&server.attributes, "ripcord.end.processed"),
+        Some("no".into())
+    );
+    assert_eq!(
+        attribute(&done.attributes, "ripcord.end.by"),
+        Some("callee".into())
+    );
 }
 
 #[test]
