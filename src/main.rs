@@ -1,15 +1,17 @@
 //! The `ripcord` command: arguments, logs, signals.
 
 mod notify;
+mod signals;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use ripcord::{App, config};
-use tokio::signal::unix::{SignalKind, signal};
+
+use signals::{Asked, Signals};
 
 #[cfg(not(feature = "live-heap"))]
 #[global_allocator]
@@ -29,7 +31,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs the proxy until SIGTERM or SIGINT, then drains; SIGHUP reloads the configuration.
+    /// Runs the proxy until SIGTERM or SIGINT, then drains; a second one ends it at once. SIGHUP
+    /// reloads the configuration and reopens the access log. RUST_LOG overrides telemetry.log.level.
     Run {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
@@ -48,6 +51,9 @@ enum Command {
         code: String,
     },
 }
+
+/// How long the access log's last lines may take when the process ends at once.
+const LAST_LINES: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
@@ -86,9 +92,7 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
         .enable_all()
         .build()?
         .block_on(async {
-            let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-            let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-            let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+            let mut signals = Signals::listen()?;
             let app = App::start(config, Some(file), None).await?;
             #[cfg(feature = "live-heap")]
             app.metrics().gauge_fn(
@@ -98,15 +102,39 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
                 || ALLOCATOR.allocated() as u64,
             );
             notify::tell(notify::READY);
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => break,
-                    _ = interrupt.recv() => break,
-                    _ = hangup.recv() => app.reload(),
-                }
+            while signals.next().await == Asked::Reload {
+                app.reload();
             }
             notify::tell(notify::STOPPING);
-            app.drain().await;
+            drain(app, &mut signals).await;
             Ok(())
         })
+}
+
+/// Drains; a second signal to end does not wait for it.
+async fn drain(app: App, signals: &mut Signals) {
+    let telemetry = app.telemetry().clone();
+    let drained = std::pin::pin!(app.drain());
+    let cut = async {
+        loop {
+            match signals.next().await {
+                Asked::Reload => telemetry.access.reopen(),
+                Asked::End { signal, exit_code } => break (signal, exit_code),
+            }
+        }
+    };
+    tokio::select! {
+        () = drained => {}
+        (signal, exit_code) = cut => {
+            let streams = telemetry.live.len();
+            tracing::warn!(
+                signal,
+                streams,
+                exit_code,
+                "a second signal ends the process at once; streams that are open are cut"
+            );
+            telemetry.access.flush(LAST_LINES);
+            std::process::exit(exit_code);
+        }
+    }
 }

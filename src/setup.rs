@@ -245,7 +245,7 @@ fn config_page(routes: &Routes) -> Value {
         "version": snapshot.version,
         "loaded_at": telemetry::rfc3339(snapshot.loaded_at),
         "last_error": snapshot.last_error.as_ref().map(|error| json!({
-            "at": telemetry::rfc3339(error.at),
+            "timestamp": telemetry::rfc3339(error.at),
             "faults": error.faults.to_string(),
         })),
         "routes": routes,

@@ -348,7 +348,7 @@ fn an_unsampled_stream_exports_nothing_and_carries_its_context_on() {
     assert!(!record.trace().is_sampled());
     let mut metadata = Metadata::new();
     record.outbound(&mut metadata, Propagation::Plain);
-    let (_, own) = record.trace().ids().unwrap();
+    let own = record.trace().span_id().unwrap();
     finish(record, &cancel());
     assert!(fixture.spans().is_empty());
     let stats = fixture.telemetry.tracer.stats().unwrap();
@@ -397,7 +397,32 @@ fn with_tracing_off_metadata_is_left_alone() {
     let mut trace = Tracer::off().start(&head(parent));
     trace.outbound(&mut metadata, Propagation::Plain);
     assert_eq!(metadata, before);
-    assert_eq!(trace.ids(), None);
+    assert_eq!(trace.trace_id().unwrap().to_string(), parent[3..35]);
+    assert_eq!(trace.span_id(), None);
+    let untraced = Tracer::off().start(&RequestHead::default());
+    assert_eq!(untraced.trace_id(), None);
+}
+
+/// An id that only this process knows leads nowhere: a log does not show it.
+#[test]
+fn ids_that_nobody_sees_are_not_shown() {
+    let fixture = fixture(0.0);
+    let wires = (&crate::wire::grpc::WIRE, &crate::wire::grpc::WIRE);
+    let mut root = fixture.open(&RequestHead::default(), wires);
+    assert_eq!(root.trace().trace_id(), None);
+    assert_eq!(root.trace().span_id(), None);
+    let mut metadata = Metadata::new();
+    root.outbound(&mut metadata, Propagation::Plain);
+    let sent = metadata.get(Scope::Plain, "traceparent").unwrap();
+    let (trace, span) = (root.trace().trace_id(), root.trace().span_id());
+    let shown = format!("00-{}-{}-00", trace.unwrap(), span.unwrap());
+    assert_eq!(sent, shown.as_bytes());
+
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    let refused = fixture.open(&head(parent), wires);
+    let trace = refused.trace().trace_id().unwrap();
+    assert_eq!(trace.to_string(), parent[3..35]);
+    assert_eq!(refused.trace().span_id(), None);
 }
 
 #[test]
