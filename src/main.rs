@@ -3,7 +3,7 @@
 mod notify;
 mod signals;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -45,12 +45,17 @@ enum Command {
     },
     /// Shows a stream each way and a cancel over two hops, on embedded peers; ends by itself.
     Demo,
-    /// Explains a code: 12007, grpc:5, NOT_FOUND, exception:6, reset:8, idle, ...
+    /// Explains a code, a word of the metrics or the access log, or a printed error line.
     Explain {
-        /// The code.
-        code: String,
+        /// 12007, NOT_FOUND, exception:6, REFUSED_STREAM, idle, cause=12011, a line that Kitex or a
+        /// gRPC library printed; - reads lines from standard input.
+        #[arg(required = true, value_name = "WORD", allow_hyphen_values = true)]
+        asked: Vec<String>,
     },
 }
+
+/// The most of standard input that `ripcord explain -` reads.
+const MAX_INPUT: u64 = 1 << 20;
 
 /// How long the access log's last lines may take when the process ends at once.
 const LAST_LINES: Duration = Duration::from_millis(200);
@@ -58,19 +63,34 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check { file } => config::check(&file),
-        Command::Explain { code } => match ripcord::explain::explain(&code) {
-            Ok(text) => {
-                // Whoever reads may have seen enough: `| head` is no failure.
-                let _ = writeln!(std::io::stdout(), "{text}");
-                ExitCode::SUCCESS
-            }
-            Err(text) => {
-                eprintln!("{text}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Explain { asked } => explain(&asked),
         Command::Demo => exit(ripcord::demo::run()),
         Command::Run { config } => exit(run(config)),
+    }
+}
+
+fn explain(asked: &[String]) -> ExitCode {
+    let text = match asked {
+        [one] if one == "-" => {
+            let mut bytes = Vec::new();
+            if let Err(error) = std::io::stdin().take(MAX_INPUT).read_to_end(&mut bytes) {
+                eprintln!("ripcord: standard input: {error}");
+                return ExitCode::FAILURE;
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        words => words.join(" "),
+    };
+    match ripcord::explain::explain(&text) {
+        Ok(text) => {
+            // Whoever reads may have seen enough: `| head` is no failure.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("ripcord: {text}");
+            ExitCode::FAILURE
+        }
     }
 }
 

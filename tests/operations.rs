@@ -370,3 +370,41 @@ fn a_bad_rust_log_is_an_error_at_the_start() {
     let wanted = "ripcord: RUST_LOG: bad log filter \"inof\": \"inof\" is no level; allowed: ";
     assert!(said.starts_with(wanted), "{said}");
 }
+
+/// What `ripcord explain` prints for these arguments and that standard input, and its exit code.
+fn explained(arguments: &[&str], input: &str) -> (String, Option<i32>) {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(kit::ripcord::binary())
+        .arg("explain")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (String::from_utf8(said).unwrap(), output.status.code())
+}
+
+#[test]
+fn explain_takes_a_pasted_line_quoted_unquoted_or_from_standard_input() {
+    let line = "[ttstream error, code=12013] [server-side stream] [canceled path: a -> b] gone";
+    let (quoted, code) = explained(&[line], "");
+    assert_eq!(code, Some(0));
+    assert!(quoted.contains("\n  first:      a "), "{quoted}");
+    assert!(
+        quoted.contains("\n  through:    b\n") && quoted.contains("\nttstream code 12013: "),
+        "{quoted}"
+    );
+    let words: Vec<&str> = line.split(' ').collect();
+    assert_eq!(explained(&words, ""), (quoted.clone(), Some(0)));
+    assert_eq!(explained(&["-"], &format!("{line}\n")), (quoted, Some(0)));
+    let (said, code) = explained(&["iddle"], "");
+    assert_eq!(code, Some(1));
+    let wanted = "ripcord: \"iddle\" is unknown (did you mean \"idle\"?); allowed: ";
+    assert!(said.starts_with(wanted), "{said}");
+}

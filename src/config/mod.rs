@@ -29,6 +29,7 @@ pub use backend::{
     Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Target, TcpKeepalive,
 };
 pub use destination::Destination;
+pub(crate) use fault::suggestion;
 pub use fault::{Fault, Faults, Place, Severity};
 pub use limits::{Drain, Limits};
 pub use listener::{Carried, Listener, Sniff};
