@@ -152,8 +152,15 @@ impl App {
         &self.process.telemetry.metrics
     }
 
-    /// Reads the configuration file again, as SIGHUP does.
+    /// What it tells about its streams, for its owner's use while it drains.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.process.telemetry
+    }
+
+    /// Reads the configuration file again and reopens the access log, as SIGHUP does.
     pub fn reload(&self) {
+        self.process.telemetry.access.reopen();
         self.hup.notify_one();
     }
 

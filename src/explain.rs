@@ -1,208 +1,209 @@
-//! The tables of ends, rendered for people and for tests: `ripcord explain CODE` and
+//! The tables of ends, rendered for people and for tests: `ripcord explain` and
 //! `tests/data/end_table.golden`.
 //!
 //! Owns no rule: every row is made by calling the wires' `end.rs` with one native end. It is, with
 //! `backend` and `listen`, a place where both wires meet; nothing on the data path imports it.
+//!
+//! Asked for is a word (`words`), or a line that something printed (`pasted`). Both are read as
+//! subjects; each has a meaning (`meaning`), an advice (`advice`) and its rows.
 
+mod advice;
+mod labels;
 mod meaning;
+mod pasted;
 mod rows;
 mod show;
+mod subject;
+mod words;
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 pub use rows::{Row, rows};
 
-use crate::stream::{LocalEndKind, TtCode, TypeId};
-use crate::wire::grpc::status::{Code, ResetCode, reset_name};
+use pasted::Pasted;
+use subject::Subject;
 
 /// What may be asked for, for messages.
-const ALLOWED: &str = "a ttstream code (12007), a gRPC status (grpc:5, NotFound, NOT_FOUND), an exception type \
-     (exception:6), an HTTP/2 reset (reset:8), or an end of this hop (idle)";
+const ALLOWED: &str = "a ttstream code (12007), a gRPC status (5, grpc:5, NotFound, NOT_FOUND), an exception type \
+     (exception:6), an HTTP/2 reset (reset:8, REFUSED_STREAM), a word of the metrics or the access log (idle, \
+     status_not_found, cause=12011), or a line that Kitex, a gRPC library or ripcord printed";
 
-/// Something that has a meaning and rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
-    Ttstream(i32),
-    Grpc(Code),
-    Exception(i32),
-    Reset(u32),
-    Hop(LocalEndKind),
-}
+/// How to read what is printed.
+const LEGEND: &str = "\
+How to read the rows:
+  `callee ttheader rst 12007` is what came in: who sent it, on which wire, and what it was.
+  `hop idle to caller` is an end of this ripcord's own, and whom it tells.
+  The lines below it say what the peer on the other side is told, by the protocol that it speaks:
+    grpc      trailers (status=, message=, ripcord-*), or reset=N: a RST_STREAM with that code
+    ttheader  rst N, exception N or a plain trailer, with its text and its strings
+  `peer` let go, `hop` is this ripcord, `why` is what was said; ttscp and ripcord-path are the
+  canceled path, who let go first; `details` is a google.rpc.ErrorInfo; `-` is nothing at all.";
 
-/// Explains a code: what it means, who emits it, and its rows of the end table.
+/// The most lines that are read, and the most of a line that is shown again.
+const MAX_LINES: usize = 100;
+const SHOWN: usize = 200;
+
+static TABLE: LazyLock<Vec<Row>> = LazyLock::new(rows);
+
+/// Explains a code, a word, or lines that something printed: what it means, who sends it, what to
+/// do, and its rows of the end table. Of a canceled path it says who was first.
 ///
 /// # Errors
-/// `code` is nothing that has a row; the text says what would.
-pub fn explain(code: &str) -> Result<String, String> {
-    let subject =
-        parse(code.trim()).ok_or_else(|| format!("{code:?} is unknown; expected {ALLOWED}"))?;
-    let mut out = String::new();
-    let mut line = |text: &str| {
-        out.push_str(text);
-        out.push('\n');
-    };
-    line(&title(subject));
-    let (what, who) = meaning::of(subject);
-    line(&format!("  means:   {what}"));
-    line(&format!("  sent by: {who}"));
-    let all = rows();
-    let own: Vec<_> = all.iter().filter(|row| is_from(subject, row)).collect();
-    let into: Vec<_> = all
-        .iter()
-        .filter(|row| !is_from(subject, row) && is_into(subject, row))
-        .collect();
-    for (heading, rows) in [("becomes", own), ("comes of", into)] {
-        if rows.is_empty() {
-            continue;
-        }
-        line("");
-        line(&format!("  {heading}:"));
-        for row in rows {
-            line(&format!("    {}", row.from));
-            line(&format!("      grpc      {}", row.grpc));
-            line(&format!("      ttheader  {}", row.ttheader));
+/// Nothing in `asked` has a meaning; the text says what would, and which known words are near.
+pub fn explain(asked: &str) -> Result<String, String> {
+    // What a peer said may be meant for the terminal.
+    let plain = asked.replace(|c: char| c.is_control() && c != '\n', " ");
+    let mut lines: Vec<&str> = Vec::new();
+    for line in plain.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        if !lines.contains(&line) && lines.len() < MAX_LINES {
+            lines.push(line);
         }
     }
+    let mut subjects: Vec<(Subject, Detail)> = Vec::new();
+    let (mut head, mut unknown) = (String::new(), Vec::new());
+    for line in &lines {
+        let (found, detail) = read(line);
+        if found.subjects.is_empty() {
+            unknown.push(format!("{:?} is unknown{}", shown(line), hint(line)));
+            continue;
+        }
+        write_facts(&mut head, line, &found);
+        for subject in found.subjects {
+            if subjects.iter().all(|(known, _)| *known != subject) {
+                subjects.push((subject, detail));
+            }
+        }
+    }
+    if subjects.is_empty() {
+        if unknown.is_empty() {
+            unknown.push("nothing to explain".to_owned());
+        }
+        let unknown = unknown.join("\n");
+        return Err(format!(
+            "{unknown}; allowed: {ALLOWED}; example: ripcord explain 12007"
+        ));
+    }
+    let mut out = head;
+    for (subject, detail) in subjects {
+        write_subject(&mut out, subject, detail);
+    }
+    for text in unknown {
+        out += &format!("{text}\n\n");
+    }
+    out += LEGEND;
     Ok(out)
 }
 
-fn parse(code: &str) -> Option<Subject> {
-    if let Some((kind, number)) = code.split_once(':') {
-        return match kind {
-            "grpc" => number
-                .parse()
-                .ok()
-                .map(Code::from_number)
-                .or_else(|| grpc_name(number))
-                .map(Subject::Grpc),
-            "exception" => number.parse().ok().map(Subject::Exception),
-            "reset" => number.parse().ok().map(Subject::Reset),
-            "ttstream" | "rst" => number.parse().ok().map(Subject::Ttstream),
-            "hop" => LocalEndKind::from_name(number).map(Subject::Hop),
-            _ => None,
-        };
-    }
-    if let Ok(number) = code.parse::<i32>() {
-        return match TtCode::from_number(number) {
-            TtCode::Other(_) => None,
-            known => Some(Subject::Ttstream(known.number())),
-        };
-    }
-    LocalEndKind::from_name(code)
-        .map(Subject::Hop)
-        .or_else(|| grpc_name(code).map(Subject::Grpc))
+/// How many rows are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    All,
+    /// What the subject becomes. Of a printed line it is known what it came of.
+    Becomes,
 }
 
-/// `NotFound`, `NOT_FOUND`, `not_found`; both spellings of CANCELLED.
-fn grpc_name(name: &str) -> Option<Code> {
-    let bare = |text: &str| text.replace('_', "").to_ascii_lowercase();
-    let wanted = bare(name);
-    Code::KNOWN.iter().copied().find(|code| {
-        bare(&code.go_name()) == wanted || code.text().is_some_and(|text| bare(text) == wanted)
+/// A word, several words, or a printed line.
+fn read(line: &str) -> (Pasted, Detail) {
+    let subjects = words::read(line);
+    if !subjects.is_empty() {
+        let facts = ambiguity(line, &subjects).into_iter().collect();
+        return (Pasted { facts, subjects }, Detail::All);
+    }
+    let each: Vec<Vec<Subject>> = line.split_whitespace().map(words::read).collect();
+    if !each.is_empty() && each.iter().all(|found| !found.is_empty()) {
+        let found = Pasted {
+            facts: Vec::new(),
+            subjects: each.into_iter().flatten().collect(),
+        };
+        return (found, Detail::All);
+    }
+    (pasted::read(line), Detail::Becomes)
+}
+
+/// What else the word means, if it is not only one thing.
+fn ambiguity(word: &str, subjects: &[Subject]) -> Option<(&'static str, String)> {
+    let mut spellings: Vec<String> = subjects.iter().map(|s| s.spelling()).collect();
+    if let Ok(number @ 0..=13) = word.parse::<u32>() {
+        spellings.push(Subject::Reset(number).spelling());
+    }
+    let several = spellings.len() > 1;
+    several.then(|| {
+        let text = format!(
+            "it can mean more than one thing; for one alone say {}",
+            spellings.join(" or ")
+        );
+        ("note", text)
     })
 }
 
-fn title(subject: Subject) -> String {
-    match subject {
-        Subject::Ttstream(n) => match TtCode::from_number(n).text() {
-            Some(text) => format!("ttstream code {n}: {text}"),
-            None => format!("ttstream code {n}: a number that some proxy chose"),
-        },
-        Subject::Grpc(code) => format!(
-            "gRPC status {} {}",
-            code.number(),
-            code.text().unwrap_or("(not in the specification)")
-        ),
-        Subject::Exception(n) => match TypeId::from_number(n).text() {
-            Some(text) => format!("exception type {n}: {text}"),
-            None => match TtCode::from_number(n).text() {
-                Some(text) => format!("exception type {n}, a ttstream code: {text}"),
-                None => format!("exception type {n}"),
-            },
-        },
-        Subject::Reset(n) => format!("HTTP/2 RST_STREAM code {n} {}", reset_name(ResetCode(n))),
-        Subject::Hop(kind) => format!("this hop's own end: {}", kind.name()),
-    }
-}
-
-/// The words that a row's input has for the subject.
-fn words(subject: Subject) -> Vec<String> {
-    match subject {
-        Subject::Ttstream(n) => vec![format!("ttheader rst {n}")],
-        Subject::Grpc(code) => vec![format!("grpc status={}", code.number())],
-        Subject::Exception(n) => vec![format!("ttheader exception {n}")],
-        Subject::Reset(n) => vec![format!("grpc reset={n}")],
-        Subject::Hop(kind) => vec![format!("hop {}", kind.name())],
-    }
-}
-
-fn is_from(subject: Subject, row: &Row) -> bool {
-    words(subject).iter().any(|word| has(&row.from, word))
-}
-
-fn is_into(subject: Subject, row: &Row) -> bool {
-    words(subject)
+fn hint(word: &str) -> String {
+    let near: Vec<String> = words::near(word)
         .iter()
-        .any(|word| has(&row.grpc_form(), word) || has(&row.ttheader_form(), word))
+        .map(|meant| format!("{meant:?}"))
+        .collect();
+    match near.as_slice() {
+        [] => String::new(),
+        some => format!(" (did you mean {}?)", some.join(" or ")),
+    }
 }
 
-/// Whether `word` stands in `text` between spaces.
-fn has(text: &str, word: &str) -> bool {
-    format!(" {text} ").contains(&format!(" {word} "))
+fn shown(line: &str) -> String {
+    let mut text: String = line.chars().take(SHOWN).collect();
+    if text.len() < line.len() {
+        text.push_str("...");
+    }
+    text
+}
+
+// Writing to a String cannot fail.
+fn write_facts(out: &mut String, line: &str, found: &Pasted) {
+    if found.facts.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{}", shown(line));
+    for (heading, text) in &found.facts {
+        let _ = writeln!(out, "  {:<12}{text}", format!("{heading}:"));
+    }
+    out.push('\n');
+}
+
+fn write_subject(out: &mut String, subject: Subject, detail: Detail) {
+    let (what, who) = meaning::of(subject);
+    let _ = writeln!(out, "{}", subject.title());
+    let _ = writeln!(out, "  means:   {what}");
+    let _ = writeln!(out, "  sent by: {who}");
+    let _ = writeln!(out, "  do:      {}", advice::of(subject));
+    let from = |row: &&Row| subject.is_from(row);
+    let into = |row: &&Row| !subject.is_from(row) && subject.is_into(row);
+    let own: Vec<&Row> = TABLE.iter().filter(from).collect();
+    let others: Vec<&Row> = TABLE.iter().filter(into).collect();
+    write_rows(out, "becomes", &own);
+    match detail {
+        Detail::All => write_rows(out, "comes of", &others),
+        Detail::Becomes if others.is_empty() => {}
+        Detail::Becomes => {
+            let (count, spelling) = (others.len(), subject.spelling());
+            let _ = writeln!(
+                out,
+                "\n  comes of {count} other ends: ripcord explain {spelling}"
+            );
+        }
+    }
+    out.push('\n');
+}
+
+fn write_rows(out: &mut String, heading: &str, rows: &[&Row]) {
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n  {heading}:");
+    for row in rows {
+        let _ = writeln!(out, "    {}", row.from);
+        let _ = writeln!(out, "      grpc      {}", row.grpc);
+        let _ = writeln!(out, "      ttheader  {}", row.ttheader);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_spelling_finds_its_subject() {
-        for (code, title) in [
-            ("12007", "ttstream code 12007"),
-            ("grpc:5", "gRPC status 5 NOT_FOUND"),
-            ("NotFound", "gRPC status 5"),
-            ("NOT_FOUND", "gRPC status 5"),
-            ("canceled", "gRPC status 1"),
-            ("CANCELLED", "gRPC status 1"),
-            ("exception:6", "exception type 6"),
-            ("exception:12003", "exception type 12003, a ttstream code"),
-            ("reset:8", "HTTP/2 RST_STREAM code 8 CANCEL"),
-            ("idle", "this hop's own end: idle"),
-            (" no_route ", "this hop's own end: no_route"),
-        ] {
-            let text = explain(code).unwrap();
-            assert!(text.starts_with(title), "{code}: {text}");
-            assert!(text.contains("becomes:"), "{code}: {text}");
-        }
-        for bad in [
-            "",
-            "5",
-            "nothing",
-            "grpc:x",
-            "exception:",
-            "reset:-1",
-            "x:1",
-        ] {
-            assert!(explain(bad).unwrap_err().contains("expected"), "{bad}");
-        }
-    }
-
-    #[test]
-    fn everything_known_has_a_row() {
-        for known in TtCode::KNOWN {
-            assert!(
-                explain(&known.number().to_string())
-                    .unwrap()
-                    .contains("becomes:")
-            );
-        }
-        for known in TypeId::KNOWN {
-            let text = explain(&format!("exception:{}", known.number())).unwrap();
-            assert!(text.contains("becomes:"));
-        }
-        for known in Code::KNOWN {
-            assert!(explain(known.text().unwrap()).unwrap().contains("becomes:"));
-        }
-        for kind in LocalEndKind::ALL {
-            assert!(explain(kind.name()).unwrap().contains("becomes:"));
-        }
-    }
-}
+mod tests;

@@ -1,15 +1,17 @@
 //! The `ripcord` command: arguments, logs, signals.
 
 mod sd_notify;
+mod signals;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use ripcord::{App, config};
-use tokio::signal::unix::{SignalKind, signal};
+
+use signals::{Asked, Signals};
 
 #[cfg(not(feature = "live-heap"))]
 #[global_allocator]
@@ -29,7 +31,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs the proxy until SIGTERM or SIGINT, then drains; SIGHUP reloads the configuration.
+    /// Runs the proxy until SIGTERM or SIGINT, then drains; a second one ends it at once. SIGHUP
+    /// reloads the configuration and reopens the access log. RUST_LOG overrides telemetry.log.level.
     #[command(after_help = RUN_CODES)]
     Run {
         /// The configuration file.
@@ -48,34 +51,58 @@ enum Command {
     },
     /// Shows a stream each way and a cancel over two hops, on embedded peers; ends by itself.
     Demo,
-    /// Explains a code: 12007, grpc:5, NOT_FOUND, exception:6, reset:8, idle, ...
+    /// Explains a code, a word of the metrics or the access log, or a printed error line.
     Explain {
-        /// The code.
-        code: String,
+        /// 12007, NOT_FOUND, exception:6, REFUSED_STREAM, idle, cause=12011, a line that Kitex or a
+        /// gRPC library printed; - reads lines from standard input.
+        #[arg(required = true, value_name = "WORD", allow_hyphen_values = true)]
+        asked: Vec<String>,
     },
 }
 
-const RUN_CODES: &str = "Exit codes: 0 after a drain; 1 when it cannot start; 2 for bad arguments.";
+const RUN_CODES: &str = "Exit codes: 0 after a drain; 1 when it cannot start; 2 for bad arguments; \
+                         130 or 143 when a second SIGINT or SIGTERM cut the drain.";
 
 const CHECK_CODES: &str = "Exit codes: 0 when every file can be used; 1 when one cannot, or has a \
                            warning and --strict is given; 2 for bad arguments.";
 
+/// The most of standard input that `ripcord explain -` reads.
+const MAX_INPUT: u64 = 1 << 20;
+
+/// How long the access log's last lines may take when the process ends at once.
+const LAST_LINES: Duration = Duration::from_millis(200);
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check { strict, files } => config::check(&files, strict),
-        Command::Explain { code } => match ripcord::explain::explain(&code) {
-            Ok(text) => {
-                // Whoever reads may have seen enough: `| head` is no failure.
-                let _ = writeln!(std::io::stdout(), "{text}");
-                ExitCode::SUCCESS
-            }
-            Err(text) => {
-                eprintln!("{text}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Explain { asked } => explain(&asked),
         Command::Demo => exit(ripcord::demo::run()),
         Command::Run { config } => exit(run(config)),
+    }
+}
+
+fn explain(asked: &[String]) -> ExitCode {
+    let text = match asked {
+        [one] if one == "-" => {
+            let mut bytes = Vec::new();
+            if let Err(error) = std::io::stdin().take(MAX_INPUT).read_to_end(&mut bytes) {
+                eprintln!("ripcord: standard input: {error}");
+                return ExitCode::FAILURE;
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        words => words.join(" "),
+    };
+    match ripcord::explain::explain(&text) {
+        Ok(text) => {
+            // Whoever reads may have seen enough: `| head` is no failure.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("ripcord: {text}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -99,9 +126,7 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
         .enable_all()
         .build()?
         .block_on(async {
-            let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-            let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-            let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+            let mut signals = Signals::listen()?;
             let app = App::start(config, Some(file), None).await?;
             #[cfg(feature = "live-heap")]
             app.metrics().gauge_fn(
@@ -111,15 +136,39 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
                 || ALLOCATOR.allocated() as u64,
             );
             sd_notify::tell(sd_notify::READY);
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => break,
-                    _ = interrupt.recv() => break,
-                    _ = hangup.recv() => app.reload(),
-                }
+            while signals.next().await == Asked::Reload {
+                app.reload();
             }
             sd_notify::tell(sd_notify::STOPPING);
-            app.drain().await;
+            drain(app, &mut signals).await;
             Ok(())
         })
+}
+
+/// Drains; a second signal to end does not wait for it.
+async fn drain(app: App, signals: &mut Signals) {
+    let telemetry = app.telemetry().clone();
+    let drained = std::pin::pin!(app.drain());
+    let cut = async {
+        loop {
+            match signals.next().await {
+                Asked::Reload => telemetry.access.reopen(),
+                Asked::End { signal, exit_code } => break (signal, exit_code),
+            }
+        }
+    };
+    tokio::select! {
+        () = drained => {}
+        (signal, exit_code) = cut => {
+            let streams = telemetry.live.len();
+            tracing::warn!(
+                signal,
+                streams,
+                exit_code,
+                "a second signal ends the process at once; streams that are open are cut"
+            );
+            telemetry.access.flush(LAST_LINES);
+            std::process::exit(exit_code);
+        }
+    }
 }

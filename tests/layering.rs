@@ -45,7 +45,8 @@ relay: context route backend telemetry stream net wire
 listen: context proxy relay telemetry stream config net drain wire worker
 admin: telemetry
 sd_notify:
-explain: stream bridge wire::grpc wire::ttheader
+signals:
+explain: stream bridge wire::grpc wire::ttheader telemetry config
 testing: stream net
 setup: *
 app: *

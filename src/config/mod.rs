@@ -39,6 +39,7 @@ pub use backend::{
 pub use check::check;
 pub use destination::Destination;
 pub use environment::Environment;
+pub(crate) use fault::suggestion;
 pub use fault::{Fault, Faults, Place, Severity};
 pub use limits::{Drain, Limits};
 pub use listener::{Carried, Listener, ListenerProtocol};

@@ -2,7 +2,7 @@
 //!
 //! Follows PROTOCOL-HTTP2.md, statuscodes.md and Kitex v0.16.3 `ttstream`.
 
-use super::Subject;
+use super::subject::Subject;
 use crate::stream::{LocalEndKind, TtCode, TypeId};
 use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, of_reset};
 
@@ -14,6 +14,11 @@ pub(super) fn of(subject: Subject) -> (String, &'static str) {
         Subject::Exception(n) => exception(n),
         Subject::Reset(n) => return reset_code(ResetCode(n)),
         Subject::Hop(kind) => hop(kind),
+        Subject::Business => (
+            "an error that the application defined, with a number of its own",
+            "the callee's application; ripcord passes it on",
+        ),
+        Subject::Label(label) => (label.means, "ripcord: it names an end so, no peer hears it"),
     };
     (what.to_owned(), who)
 }

@@ -8,7 +8,7 @@
 //! | `version` | 1 at the start, one more with each new table |
 //! | `loaded_at` | when this version came into force, RFC 3339 |
 //! | `restart_needed` | list: keys that the file changes and only a restart puts in force |
-//! | `last_error` | `null`, or of the refused file: `at`, and `faults` |
+//! | `last_error` | `null`, or of the refused file: `timestamp`, and `faults` |
 //! | `last_error.faults` | list of `line`, `column` (0: the file as a whole), `path`, `severity` (`error`, `warning`), `message` |
 //! | `backends` | of each backend: `endpoints`, each with its `address` and `failures` in a row |
 //! | `config` | the configuration in force, with the file's keys and value forms (`config::render`) |
@@ -68,7 +68,7 @@ fn backend(cluster: &Cluster) -> Value {
 
 fn last_error(error: &LastError) -> Value {
     let faults: Vec<Value> = error.faults.iter().map(fault).collect();
-    json!({ "at": rfc3339(error.at), "faults": faults })
+    json!({ "timestamp": rfc3339(error.at), "faults": faults })
 }
 
 fn fault(fault: &Fault) -> Value {
@@ -144,7 +144,7 @@ telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret }
         let message = faults.iter().next().unwrap().message.clone();
         routes.refused(faults);
         let error = &json(&routes.snapshot())["last_error"];
-        assert!(error["at"].as_str().unwrap().ends_with('Z'));
+        assert!(error["timestamp"].as_str().unwrap().ends_with('Z'));
         assert_eq!(
             error["faults"],
             json!([{

@@ -5,10 +5,14 @@
 //! stream (a third of the CPU of short streams). The buffer is bounded in bytes (not lines: peers choose how long a line is). When it
 //! is full, lines are dropped and counted; a worker never waits for the disk. The lock around the
 //! buffer is held for one copy on one side and one swap on the other.
+//!
+//! A file can be reopened while lines come, so that a rotation may move it away.
 
 mod line;
+mod output;
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -18,6 +22,8 @@ use crate::telemetry::record::Finished;
 use crate::telemetry::trace::StreamTrace;
 
 pub(crate) use line::rfc3339;
+
+use output::Output;
 
 /// Bytes that may wait to be written.
 const BUFFER: usize = 4 * 1024 * 1024;
@@ -57,12 +63,18 @@ struct Buffer {
     busy: bool,
     /// Somebody waits for what is there to be written.
     hurry: bool,
+    /// The file is to be opened again, behind what is there.
+    reopen: bool,
     closed: bool,
 }
 
 impl Buffer {
     fn may_linger(&self) -> bool {
-        self.bytes.len() < BATCH && !self.hurry && !self.closed
+        self.bytes.len() < BATCH && !self.hurry && !self.reopen && !self.closed
+    }
+
+    fn is_idle(&self) -> bool {
+        self.bytes.is_empty() && !self.reopen
     }
 }
 
@@ -87,17 +99,17 @@ impl LineQueue {
         }
     }
 
-    fn run(&self, mut to: impl Write) {
+    fn run(&self, mut to: Output) {
         let mut taken = Vec::new();
         loop {
             let mut buffer = self.lock();
-            while buffer.bytes.is_empty() && !buffer.closed {
+            while buffer.is_idle() && !buffer.closed {
                 buffer = self
                     .work
                     .wait(buffer)
                     .unwrap_or_else(PoisonError::into_inner);
             }
-            if buffer.bytes.is_empty() {
+            if buffer.is_idle() {
                 return;
             }
             (buffer, _) = self
@@ -105,26 +117,35 @@ impl LineQueue {
                 .wait_timeout_while(buffer, LINGER, |b| b.may_linger())
                 .unwrap_or_else(PoisonError::into_inner);
             buffer.hurry = false;
+            let reopen = std::mem::take(&mut buffer.reopen);
             std::mem::swap(&mut buffer.bytes, &mut taken);
             buffer.busy = true;
             drop(buffer);
-            if to.write_all(&taken).and_then(|()| to.flush()).is_err() {
+            if to.write(&taken).is_err() {
                 let lines = taken.iter().filter(|b| **b == b'\n').count() as u64;
                 self.dropped.fetch_add(lines, Relaxed);
             }
             taken.clear();
+            if reopen {
+                to.reopen();
+            }
             self.lock().busy = false;
             self.written.notify_all();
         }
     }
 
-    fn flush(&self) -> bool {
+    fn reopen(&self) {
+        self.lock().reopen = true;
+        self.work.notify_one();
+    }
+
+    fn flush(&self, limit: Duration) -> bool {
         let mut buffer = self.lock();
         buffer.hurry = true;
         self.work.notify_one();
         let (buffer, timeout) = self
             .written
-            .wait_timeout_while(buffer, FLUSH, |b| b.busy || !b.bytes.is_empty())
+            .wait_timeout_while(buffer, limit, |b| b.busy || !b.is_idle())
             .unwrap_or_else(PoisonError::into_inner);
         drop(buffer);
         !timeout.timed_out()
@@ -141,7 +162,7 @@ pub struct AccessGuard {
 impl AccessGuard {
     /// Blocks until everything was written; false when that took more than two seconds.
     pub fn flush(&self) -> bool {
-        self.shared.flush()
+        self.shared.flush(FLUSH)
     }
 }
 
@@ -168,6 +189,15 @@ impl AccessLog {
         node: &Arc<str>,
         to: impl Write + Send + 'static,
     ) -> std::io::Result<(Self, AccessGuard)> {
+        Self::start_to(node, Output::stream(to))
+    }
+
+    /// A log that is appended to the file `path`, which [`AccessLog::reopen`] opens again.
+    pub fn start_file(node: &Arc<str>, path: &Path) -> std::io::Result<(Self, AccessGuard)> {
+        Self::start_to(node, Output::file(path)?)
+    }
+
+    fn start_to(node: &Arc<str>, to: Output) -> std::io::Result<(Self, AccessGuard)> {
         let shared = Arc::new(LineQueue::default());
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new()
@@ -183,6 +213,28 @@ impl AccessLog {
         });
         let log = Self { inner: Some(inner) };
         Ok((log, guard))
+    }
+
+    /// Whether lines are written.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.inner.is_some()
+    }
+
+    /// Opens the file again, as a rotation wants it that has moved the file away: lines so far go
+    /// to the old one, those that come to the new one. Does not wait. A file that cannot be opened
+    /// leaves the old one in use; the log says so. A log that is no file goes on.
+    pub fn reopen(&self) {
+        if let Some(inner) = &self.inner {
+            inner.shared.reopen();
+        }
+    }
+
+    /// Blocks until everything was written; false when that took longer than `limit`.
+    pub fn flush(&self, limit: Duration) -> bool {
+        self.inner
+            .as_ref()
+            .is_none_or(|inner| inner.shared.flush(limit))
     }
 
     /// Lines lost because the buffer was full or could not be written.

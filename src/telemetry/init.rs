@@ -1,12 +1,13 @@
 //! Logs, and everything together: what `main` calls once, and the guard that flushes.
 
-use std::fs::OpenOptions;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::stream::Wire;
 use crate::telemetry::access::AccessGuard;
@@ -33,7 +34,7 @@ pub enum AccessTarget {
     Stdout,
     /// Standard error, among the logs.
     Stderr,
-    /// Appended to a file. The file is not reopened: rotate it by copy and truncate.
+    /// Appended to a file, which SIGHUP opens again.
     File(PathBuf),
 }
 
@@ -67,22 +68,27 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// A log level or filter that cannot be read.
-    #[error("log level {level:?}: {source}")]
-    Level {
+    #[error(
+        "{from}: bad log filter {filter:?}: {why}; allowed: a level (off, error, warn, info, debug, trace), or \
+         TARGET=LEVEL, several joined by commas; example: info,ripcord::proxy=debug"
+    )]
+    Filter {
+        /// Where it stood: `RUST_LOG` or the setting.
+        from: &'static str,
         /// What was given.
-        level: String,
+        filter: String,
         /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
+        why: String,
     },
     /// A subscriber is already there.
     #[error("logs: {0}")]
     Logs(#[from] tracing_subscriber::util::TryInitError),
     /// The access log's file or thread.
-    #[error("access log: cannot write to {target}")]
+    #[error("access log {target} cannot be opened")]
     Access {
-        /// Where it was to go: a path, or a stream's name.
+        /// `stdout`, `stderr` or the path.
         target: String,
-        /// Why it cannot.
+        /// Why.
         source: std::io::Error,
     },
     /// Tracing.
@@ -109,19 +115,18 @@ impl TelemetryGuard {
     }
 }
 
+/// The environment variable that overrides the log's level, as in other Rust programs.
+const RUST_LOG: &str = EnvFilter::DEFAULT_ENV;
+
+/// The setting that says the level where `RUST_LOG` does not.
+const SETTING: &str = "telemetry.log.level";
+
 /// Sends logs to standard error. `level` is `error` ... `trace`, or a filter as in `RUST_LOG`,
 /// which overrides it. Once per process.
 pub fn init_logs(level: &str, format: LogFormat) -> Result<(), InitError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
-    let from_env = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let level = from_env
-        .as_deref()
-        .filter(|filter| !filter.is_empty())
-        .unwrap_or(level);
-    let filter = EnvFilter::try_new(level).map_err(|source| InitError::Level {
-        level: level.to_owned(),
-        source,
-    })?;
+    let (from, text) = chosen(std::env::var_os(RUST_LOG), level)?;
+    let filter = filter(from, &text)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -132,7 +137,42 @@ pub fn init_logs(level: &str, format: LogFormat) -> Result<(), InitError> {
             .finish()
             .try_init()?,
     }
+    if from == RUST_LOG {
+        tracing::info!(filter = %text, "RUST_LOG filters the log, {SETTING} does not");
+    }
     Ok(())
+}
+
+/// The filter's text and where it stands; an empty `RUST_LOG` is none.
+fn chosen(environment: Option<OsString>, level: &str) -> Result<(&'static str, String), InitError> {
+    match environment.map(OsString::into_string) {
+        None => Ok((SETTING, level.to_owned())),
+        Some(Ok(text)) if text.trim().is_empty() => Ok((SETTING, level.to_owned())),
+        Some(Ok(text)) => Ok((RUST_LOG, text)),
+        Some(Err(raw)) => Err(InitError::Filter {
+            from: RUST_LOG,
+            filter: raw.to_string_lossy().into_owned(),
+            why: "it is not UTF-8".to_owned(),
+        }),
+    }
+}
+
+/// Reads a filter. A word alone that is no level would be the name of a target, all of which is
+/// shown: `inof` would silence everything and say nothing. So only ripcord's own targets may stand
+/// alone.
+fn filter(from: &'static str, text: &str) -> Result<EnvFilter, InitError> {
+    let bad = |why: String| InitError::Filter {
+        from,
+        filter: text.to_owned(),
+        why,
+    };
+    let alone = |word: &&str| !word.is_empty() && !word.contains(['=', '[', ']', ':']);
+    let known = |word: &str| word == env!("CARGO_PKG_NAME") || word.parse::<LevelFilter>().is_ok();
+    let mut words = text.split(',').map(str::trim).filter(alone);
+    if let Some(word) = words.find(|word| !known(word)) {
+        return Err(bad(format!("{word:?} is no level")));
+    }
+    EnvFilter::try_new(text).map_err(|error| bad(error.to_string()))
 }
 
 impl Telemetry {
@@ -148,24 +188,26 @@ impl Telemetry {
             tracer = made;
             guard.export = Some(export);
         }
-        let opened = match &settings.access {
-            AccessTarget::Off => None,
-            AccessTarget::Stdout => Some(AccessLog::start(&settings.node, std::io::stdout())),
-            AccessTarget::Stderr => Some(AccessLog::start(&settings.node, std::io::stderr())),
-            AccessTarget::File(path) => Some(
-                OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(path)
-                    .and_then(|file| AccessLog::start(&settings.node, file)),
+        let node = &settings.node;
+        let (target, opened) = match &settings.access {
+            AccessTarget::Off => (String::new(), None),
+            AccessTarget::Stdout => (
+                "stdout".to_owned(),
+                Some(AccessLog::start(node, std::io::stdout())),
+            ),
+            AccessTarget::Stderr => (
+                "stderr".to_owned(),
+                Some(AccessLog::start(node, std::io::stderr())),
+            ),
+            AccessTarget::File(path) => (
+                path.display().to_string(),
+                Some(AccessLog::start_file(node, path)),
             ),
         };
         let mut access = AccessLog::off();
         if let Some(opened) = opened {
-            let (made, access_guard) = opened.map_err(|source| InitError::Access {
-                target: settings.access.to_string(),
-                source,
-            })?;
+            let (made, access_guard) =
+                opened.map_err(|source| InitError::Access { target, source })?;
             access = made;
             guard.access = Some(access_guard);
         }
@@ -250,18 +292,49 @@ mod tests {
     }
 
     #[test]
+    fn rust_log_overrides_the_setting() {
+        let given = |text: &str| chosen(Some(text.into()), "warn").unwrap();
+        assert_eq!(chosen(None, "warn").unwrap(), (SETTING, "warn".to_owned()));
+        assert_eq!(given(" "), (SETTING, "warn".to_owned()));
+        assert_eq!(given("h2=trace"), (RUST_LOG, "h2=trace".to_owned()));
+        for good in [
+            "off",
+            "INFO",
+            "ripcord",
+            "warn,ripcord::proxy=debug",
+            "info,h2=trace",
+            "ripcord::wire[stream]=trace",
+            "5",
+        ] {
+            let read = filter(RUST_LOG, good);
+            assert!(read.is_ok(), "{good}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_filter_is_an_error_and_not_silence() {
+        use std::os::unix::ffi::OsStringExt as _;
+        for bad in ["inof", "warning", "ripcord=loud", "info,verbose", "h2"] {
+            let error = filter(RUST_LOG, bad).unwrap_err().to_string();
+            let wanted = format!("RUST_LOG: bad log filter {bad:?}: ");
+            assert!(error.starts_with(&wanted), "{error}");
+            assert!(error.contains("; allowed: a level (off, "), "{error}");
+        }
+        let latin = OsString::from_vec(vec![0xe9]);
+        let error = chosen(Some(latin), "info").unwrap_err().to_string();
+        assert!(error.contains("not UTF-8"), "{error}");
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
-        let error = init_logs("ripcord=loud", LogFormat::Json).unwrap_err();
-        assert!(error.to_string().contains("ripcord=loud"), "{error}");
         let mut settings = Settings {
             access: AccessTarget::File("/nonexistent/dir/x".into()),
             ..Settings::default()
         };
         let error = Telemetry::start(&settings).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "access log: cannot write to /nonexistent/dir/x"
-        );
+        let shown = format!("{:#}", anyhow::Error::from(error));
+        let wanted = "access log /nonexistent/dir/x cannot be opened: No such file or directory (os error 2)";
+        assert_eq!(shown, wanted);
         settings.access = AccessTarget::Off;
         settings.trace = Some(TraceSettings {
             endpoint: "https://c:4317".to_owned(),

@@ -139,8 +139,8 @@ impl LiveStream {
         let age = now.saturating_duration_since(self.started);
         json!({
             "id": id,
-            "since": access::rfc3339(self.started_at),
-            "age_seconds": age.as_secs_f64(),
+            "started_at": access::rfc3339(self.started_at),
+            "duration_ms": (age.as_secs_f64() * 1e6).round() / 1e3,
             "listener": &*info.series.listener,
             "route": &*info.series.route,
             "backend": &*info.backend,

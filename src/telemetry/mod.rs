@@ -12,7 +12,7 @@ pub mod init;
 pub mod live;
 pub(crate) mod log_limit;
 pub mod metrics;
-mod names;
+pub(crate) mod names;
 mod process;
 mod record;
 mod tap;

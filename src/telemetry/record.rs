@@ -90,7 +90,11 @@ impl Telemetry {
     #[must_use]
     pub fn open(&self, worker: usize, info: StreamInfo, head: &RequestHead) -> StreamRecord {
         let parts = self.parts_of(worker);
-        let trace = parts.tracer.start(head);
+        let trace = if parts.tracer.is_on() || parts.access.is_on() {
+            parts.tracer.start(head)
+        } else {
+            StreamTrace::default()
+        };
         info.series.opened();
         let stream = Arc::new(LiveStream::new(info));
         let key = parts.live.add(worker, stream.clone());

@@ -88,7 +88,8 @@ impl fmt::Debug for TraceSettings {
     }
 }
 
-/// Starts traces. Cheap to clone; off, it leaves metadata as it is.
+/// Starts traces. Cheap to clone; off, it only reads the caller's trace id and leaves metadata as it
+/// is.
 #[derive(Clone, Debug, Default)]
 pub struct Tracer {
     inner: Option<Arc<Inner>>,
@@ -106,8 +107,24 @@ struct Inner {
 
 /// What one stream carries of its trace.
 #[derive(Debug, Default)]
-pub struct StreamTrace {
-    inner: Option<Box<Ids>>,
+pub struct StreamTrace(Known);
+
+#[derive(Debug, Default)]
+enum Known {
+    #[default]
+    Nothing,
+    /// Tracing is off: the caller's trace, whose context goes to the callee as it came.
+    Passed(TraceId),
+    Own(Box<Ids>),
+}
+
+impl StreamTrace {
+    fn own(&self) -> Option<&Ids> {
+        match &self.0 {
+            Known::Own(ids) => Some(ids),
+            Known::Nothing | Known::Passed(_) => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -126,7 +143,7 @@ struct Ids {
 }
 
 impl Tracer {
-    /// A tracer that does nothing.
+    /// A tracer that makes no spans.
     #[must_use]
     pub const fn off() -> Self {
         Self { inner: None }
@@ -175,6 +192,12 @@ impl Tracer {
         }
     }
 
+    /// Whether spans are made.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.inner.is_some()
+    }
+
     /// What became of the spans so far; `None` when off.
     #[must_use]
     pub fn stats(&self) -> Option<Arc<ExportStats>> {
@@ -184,10 +207,11 @@ impl Tracer {
     /// Reads the caller's context and decides on sampling. `head` is left as it is.
     #[must_use]
     pub fn start(&self, head: &RequestHead) -> StreamTrace {
-        let Some(inner) = &self.inner else {
-            return StreamTrace { inner: None };
-        };
         let extracted = context::extract(&head.metadata);
+        let Some(inner) = &self.inner else {
+            let passed = extracted.remote.map(|remote| remote.trace_id);
+            return StreamTrace(passed.map_or(Known::Nothing, Known::Passed));
+        };
         let (trace_id, parent, random, tracestate) = match extracted.remote {
             Some(remote) => (
                 remote.trace_id,
@@ -206,23 +230,21 @@ impl Tracer {
         } else {
             server
         };
-        StreamTrace {
-            inner: Some(Box::new(Ids {
-                trace_id,
-                parent,
-                server,
-                client,
-                sampled,
-                random,
-                called: false,
-                tracestate,
-                baggage: extracted.baggage,
-            })),
-        }
+        StreamTrace(Known::Own(Box::new(Ids {
+            trace_id,
+            parent,
+            server,
+            client,
+            sampled,
+            random,
+            called: false,
+            tracestate,
+            baggage: extracted.baggage,
+        })))
     }
 
     pub(crate) fn finish(&self, trace: &StreamTrace, finished: &Finished<'_>) {
-        let (Some(inner), Some(ids)) = (&self.inner, &trace.inner) else {
+        let (Some(inner), Some(ids)) = (&self.inner, trace.own()) else {
             return;
         };
         if !ids.sampled {
@@ -246,7 +268,7 @@ impl StreamTrace {
     /// Replaces the trace context in the metadata that goes to the callee by this hop's own span.
     /// Call it once for each attempt to reach a backend.
     pub fn outbound(&mut self, metadata: &mut Metadata, propagation: Propagation) {
-        let Some(ids) = &mut self.inner else { return };
+        let Known::Own(ids) = &mut self.0 else { return };
         ids.called = true;
         let outgoing = Outgoing {
             trace_id: ids.trace_id,
@@ -259,15 +281,32 @@ impl StreamTrace {
         context::inject(metadata, propagation, &outgoing);
     }
 
-    /// The trace's id and the id of this hop's SERVER span, for logs.
+    /// The trace's id, for logs; none that neither a peer nor the collector ever sees.
     #[must_use]
-    pub fn ids(&self) -> Option<(TraceId, SpanId)> {
-        self.inner.as_ref().map(|ids| (ids.trace_id, ids.server))
+    pub fn trace_id(&self) -> Option<TraceId> {
+        match &self.0 {
+            Known::Nothing => None,
+            Known::Passed(id) => Some(*id),
+            Known::Own(ids) => (ids.parent.is_some() || ids.is_seen()).then_some(ids.trace_id),
+        }
+    }
+
+    /// The id of this hop's SERVER span, for logs; none without tracing.
+    #[must_use]
+    pub fn span_id(&self) -> Option<SpanId> {
+        self.own().filter(|ids| ids.is_seen()).map(|ids| ids.server)
     }
 
     #[cfg(test)]
     pub(crate) fn is_sampled(&self) -> bool {
-        self.inner.as_ref().is_some_and(|ids| ids.sampled)
+        self.own().is_some_and(|ids| ids.sampled)
+    }
+}
+
+impl Ids {
+    /// The collector or a callee is told the ids that this hop made.
+    const fn is_seen(&self) -> bool {
+        self.sampled || self.called
     }
 }
 

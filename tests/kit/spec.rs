@@ -88,7 +88,7 @@ pub(crate) struct Spec {
     listeners: Vec<String>,
     admin: bool,
     sections: String,
-    access_log: &'static str,
+    access_log: String,
     otlp: String,
     table: Table,
     pub(super) start: Start,
@@ -113,7 +113,7 @@ impl Ripcord {
             listeners: Vec::new(),
             admin: true,
             sections: String::new(),
-            access_log: "stdout",
+            access_log: "stdout".to_owned(),
             otlp: String::new(),
             table: Table::new(),
             start: Start::default(),
@@ -183,7 +183,13 @@ impl Spec {
 
     /// No access log.
     pub(crate) fn quiet(mut self) -> Self {
-        self.access_log = "off";
+        self.access_log = "off".to_owned();
+        self
+    }
+
+    /// The access log is a file.
+    pub(crate) fn access_log(mut self, path: &std::path::Path) -> Self {
+        self.access_log = path.display().to_string();
         self
     }
 

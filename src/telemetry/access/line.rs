@@ -1,4 +1,8 @@
 //! The fields of an access log line. Every text of a peer is bounded and escaped.
+//!
+//! Times are named alike in the log, here and on the admin pages: `timestamp` is when the line or
+//! the record was made, `..._at` another moment, both RFC 3339 in UTC; `duration_ms` is how long a
+//! stream took (or takes, while it lives).
 
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -79,7 +83,7 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     let outcome = &finished.outcome;
     let mut line = Object::open(to);
     let ended = stream.started_at.checked_add(finished.duration);
-    line.quoted("time", rfc3339(ended.unwrap_or(stream.started_at)));
+    line.quoted("timestamp", rfc3339(ended.unwrap_or(stream.started_at)));
     line.name("node", node);
     line.name("listener", &info.series.listener);
     line.some("route", &info.series.route);
@@ -113,8 +117,10 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     if let (Some(code), Some(codes)) = (outcome.native_code, info.series.inbound.codes) {
         line.raw(codes.log_key, code.0);
     }
-    if let Some((trace_id, span_id)) = trace.ids() {
+    if let Some(trace_id) = trace.trace_id() {
         line.quoted("trace_id", trace_id);
+    }
+    if let Some(span_id) = trace.span_id() {
         line.quoted("span_id", span_id);
     }
     line.close();

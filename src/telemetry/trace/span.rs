@@ -1,7 +1,9 @@
 //! What the two spans of a finished stream say.
 //!
 //! OpenTelemetry semantic conventions "RPC" and "gRPC" (`rpc.*`, `network.*`, `server.*`,
-//! `client.*`), and `ripcord.*` for what they have no name for.
+//! `client.*`), and `ripcord.*` for what they have no name for. The end and the cancel are attributes
+//! of the span, since trace viewers search those and cut events off; the cancel is an event as well,
+//! with the same names. The table of them is in `deploy/OPERATIONS.md`.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::{Ids, Inner};
-use crate::stream::{Cancel, Codes, End, Failure, LocalEndKind, NativeCode, Reason, Wire};
+use crate::stream::{Cancel, Codes, End, Failure, LocalEndKind, NativeCode, Path, Reason, Wire};
 use crate::telemetry::names;
 use crate::telemetry::record::Finished;
 
@@ -54,7 +56,7 @@ impl Inner {
     fn attributes(&self, finished: &Finished<'_>, wire: &Wire) -> Vec<KeyValue> {
         let info = &finished.stream.info;
         let series = &info.series;
-        let mut all = Vec::with_capacity(20);
+        let mut all = Vec::with_capacity(32);
         all.extend([
             KeyValue::new("rpc.system", wire.rpc_system),
             text("rpc.service", &info.service),
@@ -67,8 +69,8 @@ impl Inner {
             text("ripcord.backend", &info.backend),
             KeyValue::new("ripcord.inbound", series.inbound.name),
             KeyValue::new("ripcord.outbound", series.outbound_name()),
-            KeyValue::new("ripcord.end", names::end_name(finished.outcome.end)),
         ]);
+        all.extend(end_attributes(finished.outcome.end, &self.node));
         if let Some(version) = wire.protocol_version {
             all.push(KeyValue::new("network.protocol.version", version));
         }
@@ -103,7 +105,9 @@ impl Inner {
         }
         let mut events = SpanEvents::default();
         if let Reason::Canceled(cancel) = &finished.outcome.end.reason {
-            let attributes = cancel_attributes(cancel, finished.outcome.end);
+            let mut attributes = cancel_attributes(cancel);
+            let by = names::party_name(finished.outcome.end.by);
+            attributes.push(KeyValue::new("ripcord.cancel.by", by));
             events.events.push(Event::new("cancel", end, attributes, 0));
         }
         let is_server = kind == SpanKind::Server;
@@ -169,22 +173,56 @@ fn peer_attributes(
     to.push(KeyValue::new(port_key, port));
 }
 
-fn cancel_attributes(cancel: &Cancel, end: &End) -> Vec<KeyValue> {
-    let path: Vec<StringValue> = cancel
-        .path
+/// How the stream ended and who ended it; of a cancel also who let go first, why and by which way
+/// it came. What this hop decides in mid stream is a cancel for its neighbours: its path begins here.
+fn end_attributes(end: &End, node: &str) -> Vec<KeyValue> {
+    let mut all = vec![
+        KeyValue::new("ripcord.end.kind", names::end_name(end)),
+        KeyValue::new("ripcord.end.by", names::party_name(end.by)),
+        KeyValue::new(
+            "ripcord.end.processed",
+            names::processed_name(end.processed),
+        ),
+    ];
+    match &end.reason {
+        Reason::Complete | Reason::Failed(_) => {}
+        Reason::Canceled(cancel) => all.extend(cancel_attributes(cancel)),
+        Reason::Hop(hop) if hop.kind.before_backend() => {}
+        Reason::Hop(hop) => {
+            all.extend(cause_attributes(hop.kind.cause(), &hop.text));
+            all.extend(path_attributes(&Path::from_origin(node)));
+        }
+    }
+    all
+}
+
+fn cancel_attributes(cancel: &Cancel) -> Vec<KeyValue> {
+    let mut all = cause_attributes(cancel.cause.code, &cancel.cause.text).to_vec();
+    all.extend([
+        KeyValue::new("ripcord.cancel.class", names::class_name(cancel.class)),
+        KeyValue::new("ripcord.cancel.class_code", i64::from(cancel.class.code())),
+        KeyValue::new("ripcord.cancel.how", cancel.signal.name()),
+    ]);
+    all.extend(path_attributes(&cancel.path));
+    all
+}
+
+fn cause_attributes(code: i32, said: &str) -> [KeyValue; 2] {
+    [
+        KeyValue::new("ripcord.cancel.cause", i64::from(code)),
+        text("ripcord.cancel.text", said),
+    ]
+}
+
+fn path_attributes(path: &Path) -> [KeyValue; 2] {
+    let names: Vec<StringValue> = path
         .names()
         .iter()
         .map(|name| StringValue::from(name.clone()))
         .collect();
-    vec![
-        KeyValue::new("ripcord.cancel.cause", i64::from(cancel.cause.code)),
-        text("ripcord.cancel.text", &cancel.cause.text),
-        KeyValue::new("ripcord.cancel.class", names::class_name(cancel.class)),
-        KeyValue::new("ripcord.cancel.class_code", i64::from(cancel.class.code())),
-        text("ripcord.cancel.origin", cancel.path.origin().unwrap_or("")),
-        KeyValue::new("ripcord.cancel.path", Value::Array(Array::String(path))),
-        KeyValue::new("ripcord.cancel.by", names::party_name(end.by)),
-        KeyValue::new("ripcord.cancel.how", cancel.signal.name()),
+    [
+        text("ripcord.cancel.origin", path.origin().unwrap_or("")),
+        KeyValue::new("ripcord.cancel.path", Value::Array(Array::String(names))),
     ]
 }
 

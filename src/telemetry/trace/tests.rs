@@ -210,8 +210,12 @@ fn a_cancel_is_an_event_on_both_spans_and_no_error() {
         assert_eq!(attribute(&span.attributes, "error.type"), None);
         assert_eq!(attribute(&span.attributes, "rpc.grpc.status_code"), None);
         assert_eq!(
-            attribute(&span.attributes, "ripcord.end"),
+            attribute(&span.attributes, "ripcord.end.kind"),
             Some("canceled".into())
+        );
+        assert_eq!(
+            attribute(&span.attributes, "ripcord.end.by"),
+            Some("caller".into())
         );
         let [event] = span.events.events.as_slice() else {
             panic!("{:?}", span.events)
@@ -228,9 +232,50 @@ fn a_cancel_is_an_event_on_both_spans_and_no_error() {
             ("ripcord.cancel.path", path),
             ("ripcord.cancel.how", "rst".into()),
         ] {
-            assert_eq!(attribute(&event.attributes, key), Some(value), "{key}");
+            let wanted = Some(value);
+            assert_eq!(attribute(&event.attributes, key), wanted, "event: {key}");
+            assert_eq!(attribute(&span.attributes, key), wanted, "span: {key}");
         }
+        assert_eq!(
+            attribute(&event.attributes, "ripcord.cancel.by"),
+            Some("caller".into())
+        );
     }
+}
+
+/// A search for who ended streams finds this hop too, by the names that its neighbours report.
+#[test]
+fn what_this_hop_ended_has_its_cause_and_a_path_that_begins_here() {
+    let fixture = fixture(1.0);
+    for span in fixture.ended(&End::hop(LocalEndKind::Idle, "nothing moved")) {
+        let path = Value::Array(Array::String(vec!["hop".into()]));
+        for (key, value) in [
+            ("ripcord.end.kind", "hop".into()),
+            ("ripcord.end.by", "hop".into()),
+            ("ripcord.end.processed", "maybe".into()),
+            ("ripcord.cancel.cause", 12014.into()),
+            ("ripcord.cancel.text", "nothing moved".into()),
+            ("ripcord.cancel.origin", "hop".into()),
+            ("ripcord.cancel.path", path),
+        ] {
+            assert_eq!(attribute(&span.attributes, key), Some(value), "{key}");
+        }
+        assert_eq!(attribute(&span.attributes, "ripcord.cancel.class"), None);
+        assert!(span.events.is_empty());
+    }
+    let [server, client] = fixture.ended(&End::hop(LocalEndKind::Unreachable, "refused"));
+    let [done, _] = fixture.ended(&End::complete(Metadata::new()));
+    for span in [&server, &client, &done] {
+        assert_eq!(attribute(&span.attributes, "ripcord.cancel.path"), None);
+    }
+    assert_eq!(
+        attribute(&server.attributes, "ripcord.end.processed"),
+        Some("no".into())
+    );
+    assert_eq!(
+        attribute(&done.attributes, "ripcord.end.by"),
+        Some("callee".into())
+    );
 }
 
 #[test]
@@ -303,7 +348,7 @@ fn an_unsampled_stream_exports_nothing_and_carries_its_context_on() {
     assert!(!record.trace().is_sampled());
     let mut metadata = Metadata::new();
     record.outbound(&mut metadata, Propagation::Plain);
-    let (_, own) = record.trace().ids().unwrap();
+    let own = record.trace().span_id().unwrap();
     finish(record, &cancel());
     assert!(fixture.spans().is_empty());
     let stats = fixture.telemetry.tracer.stats().unwrap();
@@ -352,7 +397,32 @@ fn with_tracing_off_metadata_is_left_alone() {
     let mut trace = Tracer::off().start(&head(parent));
     trace.outbound(&mut metadata, Propagation::Plain);
     assert_eq!(metadata, before);
-    assert_eq!(trace.ids(), None);
+    assert_eq!(trace.trace_id().unwrap().to_string(), parent[3..35]);
+    assert_eq!(trace.span_id(), None);
+    let untraced = Tracer::off().start(&RequestHead::default());
+    assert_eq!(untraced.trace_id(), None);
+}
+
+/// An id that only this process knows leads nowhere: a log does not show it.
+#[test]
+fn ids_that_nobody_sees_are_not_shown() {
+    let fixture = fixture(0.0);
+    let wires = (&crate::wire::grpc::WIRE, &crate::wire::grpc::WIRE);
+    let mut root = fixture.open(&RequestHead::default(), wires);
+    assert_eq!(root.trace().trace_id(), None);
+    assert_eq!(root.trace().span_id(), None);
+    let mut metadata = Metadata::new();
+    root.outbound(&mut metadata, Propagation::Plain);
+    let sent = metadata.get(Scope::Plain, "traceparent").unwrap();
+    let (trace, span) = (root.trace().trace_id(), root.trace().span_id());
+    let shown = format!("00-{}-{}-00", trace.unwrap(), span.unwrap());
+    assert_eq!(sent, shown.as_bytes());
+
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    let refused = fixture.open(&head(parent), wires);
+    let trace = refused.trace().trace_id().unwrap();
+    assert_eq!(trace.to_string(), parent[3..35]);
+    assert_eq!(refused.trace().span_id(), None);
 }
 
 #[test]

@@ -129,8 +129,15 @@ fn assert_cancel(what: &str, span: &Span, expected: &[(&str, Value)]) {
     assert_eq!(name, "cancel", "{what}");
     for (key, value) in expected {
         let seen = attributes.get(&format!("ripcord.cancel.{key}"));
-        assert_eq!(seen, Some(value), "{what}: {key}");
+        assert_eq!(seen, Some(value), "{what}: event: {key}");
+        let searched = match *key {
+            "by" => "ripcord.end.by".to_owned(),
+            other => format!("ripcord.cancel.{other}"),
+        };
+        let seen = span.attributes.get(&searched);
+        assert_eq!(seen, Some(value), "{what}: span: {searched}");
     }
+    assert_eq!(span.attributes["ripcord.end.kind"], "canceled", "{what}");
     assert_eq!(span.status, UNSET, "{what}: a cancel is no fault");
     assert!(!span.attributes.contains_key("error.type"), "{what}");
 }
@@ -176,6 +183,8 @@ fn complete(spans: &[Span], run: &Run) {
             assert_eq!(span.attributes["rpc.system"], speaks, "{what}");
             assert_eq!(span.attributes["rpc.method"], "Bidi", "{what}");
             assert_eq!(span.attributes["ripcord.request.messages"], 3, "{what}");
+            assert_eq!(span.attributes["ripcord.end.kind"], "complete", "{what}");
+            assert_eq!(span.attributes["ripcord.end.by"], "callee", "{what}");
             assert!(span.events.is_empty(), "{what}: {span:#?}");
         }
     }
@@ -225,7 +234,16 @@ fn third_hop_gave_up(spans: &[Span], run: &Run) {
     assert_kitex(run, spans, Some([&printed(&back), &printed(&on)]));
     for span in of_hop(spans, 3) {
         assert_eq!(span.status, ERROR, "{}: {span:#?}", run.what);
-        assert_eq!(span.attributes["error.type"], "idle", "{}", run.what);
+        for (key, value) in [
+            ("error.type", json!("idle")),
+            ("ripcord.end.kind", json!("hop")),
+            ("ripcord.end.by", json!("hop")),
+            ("ripcord.cancel.cause", json!(12014)),
+            ("ripcord.cancel.origin", json!("r3")),
+            ("ripcord.cancel.path", json!(["r3"])),
+        ] {
+            assert_eq!(span.attributes[key], value, "{}: {key}", run.what);
+        }
     }
     for n in [1, 2, 4, 5, 6] {
         let (path, class, by) = if n < 3 {

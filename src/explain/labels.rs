@@ -1,0 +1,168 @@
+//! The words of metrics, access log and spans that are no code: what they mean and what to do.
+
+/// One word.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Label {
+    /// The field or label that has it.
+    pub(super) field: &'static str,
+    pub(super) value: &'static str,
+    pub(super) means: &'static str,
+    pub(super) advice: &'static str,
+}
+
+const fn label(
+    field: &'static str,
+    value: &'static str,
+    means: &'static str,
+    advice: &'static str,
+) -> Label {
+    Label {
+        field,
+        value,
+        means,
+        advice,
+    }
+}
+
+/// All of them. A test compares them with those that streams can have.
+pub(super) const LABELS: &[Label] = &[
+    label(
+        "end",
+        "complete",
+        "the callee finished the stream with success",
+        "Nothing.",
+    ),
+    label(
+        "end",
+        "failed",
+        "the callee answered with an error: a status, an exception or a business error",
+        "Look at the callee. `error_type` and `text` say which error it was; ripcord only passed it on.",
+    ),
+    label(
+        "end",
+        "canceled",
+        "the caller or the callee let go before the stream was over",
+        "Look at `origin`, who let go first, then at `cause`. Cancels of users are normal.",
+    ),
+    label(
+        "end",
+        "hop",
+        "this ripcord ended the stream itself",
+        "Look at `error_type`: it names the limit, the timeout, the route or the backend.",
+    ),
+    label(
+        "by",
+        "caller",
+        "the end came from the caller's side of this hop",
+        "Follow the path toward the caller: its first name is who let go.",
+    ),
+    label(
+        "by",
+        "callee",
+        "the end came from the callee's side of this hop",
+        "Look at the endpoint of the access log line: the callee, or the next ripcord.",
+    ),
+    label(
+        "by",
+        "hop",
+        "this ripcord decided on the end",
+        "Look at `error_type`, and explain that word.",
+    ),
+    label(
+        "processed",
+        "no",
+        "the callee did not see the call",
+        "It is safe to retry.",
+    ),
+    label(
+        "processed",
+        "maybe",
+        "the callee may have acted on the call",
+        "Retry only what may happen twice.",
+    ),
+    label(
+        "processed",
+        "yes",
+        "the callee acted on the call and answered",
+        "Do not retry blindly: the answer is the callee's own.",
+    ),
+    label(
+        "class",
+        "by_caller",
+        "12010: a Rst came from the caller's side",
+        "Look at the first name of the path.",
+    ),
+    label(
+        "class",
+        "by_callee",
+        "12009: a Rst came from the callee's side",
+        "Look at the first name of the path.",
+    ),
+    label(
+        "class",
+        "foreign",
+        "12011: the cancel came over another protocol, for ripcord gRPC",
+        "Look at `how` and at the first name of the path.",
+    ),
+    label(
+        "how",
+        "reset",
+        "the cancel came as a RST_STREAM",
+        "Normal when a gRPC caller lets go. The path says which caller.",
+    ),
+    label(
+        "how",
+        "rst",
+        "the cancel came as a Rst frame",
+        "Look at `cause` and at the first name of the path.",
+    ),
+    label(
+        "how",
+        "trailer",
+        "a TTHeader caller gave up with a Trailer that has an error",
+        "Look at `text`: it is what the caller's application said.",
+    ),
+    label(
+        "how",
+        "status",
+        "a gRPC callee let go with the status CANCELLED",
+        "Look at the callee, or at the `origin` if the callee is another ripcord.",
+    ),
+    label(
+        "how",
+        "connection_lost",
+        "a connection was lost: nobody decided on this",
+        "Look for a crash, a kill without drain or a network fault at the first name of the path.",
+    ),
+    label(
+        "how",
+        "own",
+        "a ripcord decided on it",
+        "Look at the access log of the first name of the path: its `error_type` says why.",
+    ),
+    label(
+        "error_type",
+        "status_other",
+        "a gRPC status that the specification does not have",
+        "Look at `status` in the access log, then at the callee's code: it is the callee's own number.",
+    ),
+    label(
+        "error_type",
+        "exception_other",
+        "an exception type that neither thrift nor Kitex has",
+        "Look at `code` and `text` in the access log, then at the callee's code.",
+    ),
+    label(
+        "cause",
+        "other",
+        "a cause that is none of 12001 to 12015: some proxy chose the number",
+        "Look at `cause` in the access log, and at the first name of the path for who sent it.",
+    ),
+];
+
+/// Those with that value; of one field if it is known.
+pub(super) fn find(field: Option<&str>, value: &str) -> impl Iterator<Item = &'static Label> {
+    LABELS.iter().filter(move |label| {
+        label.value.eq_ignore_ascii_case(value) && field.is_none_or(|field| label.field == field)
+    })
+}

@@ -1,0 +1,57 @@
+//! Where the access log's thread writes: a stream, or a file that can be opened again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tracing::{error, info};
+
+/// What lines are written to.
+pub(super) enum Output {
+    Stream(Box<dyn Write + Send>),
+    File { path: PathBuf, file: File },
+}
+
+impl Output {
+    pub(super) fn stream(to: impl Write + Send + 'static) -> Self {
+        Self::Stream(Box::new(to))
+    }
+
+    pub(super) fn file(path: &Path) -> io::Result<Self> {
+        Ok(Self::File {
+            path: path.to_owned(),
+            file: open(path)?,
+        })
+    }
+
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let to: &mut dyn Write = match self {
+            Self::Stream(to) => to,
+            Self::File { file, .. } => file,
+        };
+        to.write_all(lines)?;
+        to.flush()
+    }
+
+    /// Opens the file again; one that cannot be opened leaves the old one in use.
+    pub(super) fn reopen(&mut self) {
+        let Self::File { path, file } = self else {
+            return;
+        };
+        match open(path) {
+            Ok(opened) => {
+                *file = opened;
+                info!(path = %path.display(), "access log reopened");
+            }
+            Err(error) => error!(
+                path = %path.display(),
+                %error,
+                "access log cannot be reopened; lines still go to the old file"
+            ),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
