@@ -237,7 +237,16 @@ fn config_page(routes: &Routes) -> Value {
                 .iter()
                 .map(|e| json!({ "address": e.address.to_string(), "failures": e.failures() }))
                 .collect();
-            (name.clone(), json!({ "endpoints": endpoints }))
+            let finding = cluster.finding().map(|finding| {
+                json!({
+                    "at": telemetry::rfc3339(finding.at),
+                    "endpoint": finding.endpoint.to_string(),
+                    "text": finding.text,
+                    "count": finding.count,
+                })
+            });
+            let backend = json!({ "endpoints": endpoints, "other_protocol": finding });
+            (name.clone(), backend)
         })
         .collect();
     json!({

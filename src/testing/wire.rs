@@ -67,6 +67,12 @@ pub fn speaks(first: &[u8]) -> bool {
     first.starts_with(MAGIC)
 }
 
+/// Its callees say nothing on the socket.
+#[must_use]
+pub fn answers(_first: &[u8]) -> bool {
+    false
+}
+
 /// What goes over a connection.
 #[derive(Debug)]
 enum Frame {

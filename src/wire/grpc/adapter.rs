@@ -80,6 +80,13 @@ pub fn speaks(first: &[u8]) -> bool {
     first.starts_with(b"PRI * HT")
 }
 
+/// Whether a callee that says `first` first speaks HTTP/2: SETTINGS (RFC 9113, 3.4), or GOAWAY from one
+/// that takes no connection.
+#[must_use]
+pub fn answers(first: &[u8]) -> bool {
+    matches!(first, [0, 0, _, 0x04 | 0x07, 0, 0, 0, 0, ..])
+}
+
 /// The connections of a listener, on one worker.
 #[derive(Debug)]
 pub struct Server {

@@ -37,6 +37,12 @@ pub fn speaks(first: &[u8]) -> bool {
     matches!(first, [_, _, _, _, 0x10, 0x00, _, flags, ..] if flags & 0x02 != 0)
 }
 
+/// Whether a callee that says `first` first speaks TTHeader, streaming or not.
+#[must_use]
+pub fn answers(first: &[u8]) -> bool {
+    matches!(first, [_, _, _, _, 0x10, 0x00, _, _, ..])
+}
+
 /// The connections of a listener, on one worker.
 #[derive(Debug)]
 pub struct Server(Rc<ConnConfig>);
