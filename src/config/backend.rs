@@ -16,6 +16,7 @@ pub(super) const KEYS: &[&str] = &[
     "service",
     "endpoints",
     "payload",
+    "assume_payload",
     "hop",
     "connections",
     "pool_size",
@@ -35,6 +36,25 @@ pub enum PayloadKind {
     Thrift,
     /// Protobuf; thrift is refused.
     Protobuf,
+}
+
+/// What messages are whose content type names no kind: plain `application/grpc`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AssumedPayload {
+    /// Protobuf, as gRPC libraries take it.
+    #[default]
+    Protobuf,
+    /// Thrift structs: for gRPC libraries that can send no other content type.
+    Thrift,
+}
+
+/// Reads `assume_payload`, of a backend or of a route.
+pub(super) fn assume_payload(walk: &mut Walk, spot: &Spot<'_>) -> Option<AssumedPayload> {
+    let words = [
+        ("protobuf", AssumedPayload::Protobuf),
+        ("thrift", AssumedPayload::Thrift),
+    ];
+    walk.choice(spot, "assume_payload", &words)
 }
 
 /// Whether a backend is another ripcord.
@@ -97,6 +117,8 @@ pub struct Backend {
     pub endpoints: Vec<Target>,
     /// What it takes (default `any`).
     pub payload: PayloadKind,
+    /// What it takes plain `application/grpc` for (default `protobuf`); gRPC only.
+    pub assume_payload: AssumedPayload,
     /// Whether it is another ripcord (default `none`).
     pub hop: Hop,
     /// How streams share connections (default `shared`).
@@ -203,7 +225,7 @@ pub(super) const DNS_KEYS: &[&str] = &["refresh"];
 /// Reads one backend; `None` when it is not even a map.
 pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
     let s = walk.section(spot, KEYS)?;
-    Some(Backend {
+    let backend = Backend {
         protocol: walk.need(&s, "protocol", Protocol::WORDS, |w, at| {
             Protocol::read(w, at, &[], |protocol| protocol)
         }),
@@ -222,6 +244,12 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
             ];
             w.choice(at, "payload", &words)
         }),
+        assume_payload: walk.or(
+            &s,
+            "assume_payload",
+            AssumedPayload::default(),
+            assume_payload,
+        ),
         hop: walk.or(&s, "hop", Hop::default(), |w, at| {
             w.choice(at, "hop", &[("none", Hop::None), ("ripcord", Hop::Ripcord)])
         }),
@@ -244,7 +272,13 @@ pub(super) fn read(walk: &mut Walk, spot: &Spot<'_>) -> Option<Backend> {
                 w.duration(at, Duration::from_millis(100)..=*TIMEOUTS.end())
             }))
         }),
-    })
+    };
+    if backend.assume_payload == AssumedPayload::Thrift && backend.protocol == Protocol::TTHEADER {
+        let message = "bad assume_payload \"thrift\": TTHeader frames name the kind of their payload; allowed: protocol: grpc, or no assume_payload";
+        let path = format!("{}.assume_payload", spot.path);
+        walk.error(spot.place_of("assume_payload"), &path, message);
+    }
+    Some(backend)
 }
 
 const DNS_REFRESH: Duration = Duration::from_secs(10);

@@ -26,7 +26,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use backend::{
-    Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Target, TcpKeepalive,
+    AssumedPayload, Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Target,
+    TcpKeepalive,
 };
 pub use destination::Destination;
 pub use fault::{Fault, Faults, Place, Severity};

@@ -41,6 +41,7 @@ pub static WIRE: Wire = Wire {
     accept_encoding: None,
     heads: false,
     propagation: Propagation::Plain,
+    payload_text: |payload, _| payload.name().to_owned().into(),
     codes: None,
     rpc_system: "memory",
     protocol_name: "memory",
@@ -119,7 +120,7 @@ impl Server {
         let [.., a, b, c, d, e, f, g, h] = begin;
         let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
         let Some((sender, receiver)) = waiting(|all| all.remove(&number)) else {
-            acceptor.violation(GARBAGE);
+            acceptor.violation(GARBAGE, "nobody dialed it");
             return ConnectionEnd::Failed(format!("nobody dialed {number}"));
         };
         let connection = Connection::new(sender, &self.0, Initiator::Caller);

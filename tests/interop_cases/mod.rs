@@ -1,5 +1,6 @@
 //! The cases, by what must hold.
 
+mod assumed;
 mod cancels;
 mod chain;
 mod control;
@@ -26,6 +27,7 @@ use crate::kit::trial::Case;
 /// All of them.
 pub(crate) fn cases() -> Vec<Case> {
     let cases = [
+        assumed::cases(),
         cancels::cases(),
         chain::cases(),
         chain::cancels::cases(),

@@ -8,7 +8,7 @@ use crate::net::bounds::Bounds;
 use crate::net::connection::{ConnectionEnd, DialOptions, Drive};
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, OpenError, Propagation, RequestHead, Wire};
-use crate::wire::ttheader::{ConnConfig, client, header, server};
+use crate::wire::ttheader::{ConnConfig, client, header, metadata, server};
 
 pub use crate::wire::ttheader::client::ClientStream;
 pub use crate::wire::ttheader::conn::config::Counters;
@@ -22,6 +22,7 @@ pub static WIRE: Wire = Wire {
     accept_encoding: None,
     heads: true,
     propagation: Propagation::Transit,
+    payload_text: metadata::payload_text,
     codes: None,
     rpc_system: "kitex",
     protocol_name: "ttheader",
