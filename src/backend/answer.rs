@@ -109,37 +109,34 @@ impl Judge {
 
 impl FirstAnswer for Judge {
     fn judge(&mut self, first: &[u8], closed: bool) -> Verdict {
-        let wanted = self.wire;
-        let own = format!("this backend's protocol is {wanted}");
-        match wire::answered(wanted, first, closed) {
-            Answered::More => Verdict::More,
-            Answered::Wanted => Verdict::Expected,
-            Answered::Tls => {
-                let text = format!(
-                    "answers TLS, which ripcord does not speak; {own}: use a port without TLS"
-                );
-                self.refuse(Some(Violation::TLS), &text)
-            }
-            Answered::Http1 => {
-                let text = format!(
-                    "answers HTTP/1; {own}: use the port that speaks {}, without TLS",
-                    wanted.spoken
-                );
-                self.refuse(Some(Violation::HTTP1), &text)
-            }
-            Answered::Other(wire) => {
-                let text = format!("answers {}; {own}: set protocol: {wire}", wire.spoken);
-                self.refuse(Some(Violation::OTHER_WIRE), &text)
-            }
-            Answered::Nothing if self.dialed.elapsed() > SOON => Verdict::Expected,
-            Answered::Nothing => {
-                let text = format!(
-                    "closed the connection without an answer; {own}: does it speak {}, without TLS?",
-                    wanted.spoken
-                );
-                self.refuse(None, &text)
-            }
-        }
+        let (wanted, spoken) = (self.wire, self.wire.spoken);
+        let (kind, what, set) = match wire::answered(wanted, first, closed) {
+            Answered::More => return Verdict::More,
+            Answered::Wanted => return Verdict::Expected,
+            Answered::Nothing if self.dialed.elapsed() > SOON => return Verdict::Expected,
+            Answered::Tls => (
+                Some(Violation::TLS),
+                "answers TLS, which ripcord does not speak".to_owned(),
+                ": use a port without TLS".to_owned(),
+            ),
+            Answered::Http1 => (
+                Some(Violation::HTTP1),
+                "answers HTTP/1".to_owned(),
+                format!(": use the port that speaks {spoken}, without TLS"),
+            ),
+            Answered::Other(wire) => (
+                Some(Violation::OTHER_WIRE),
+                format!("answers {}", wire.spoken),
+                format!(": set protocol: {wire}"),
+            ),
+            Answered::Nothing => (
+                None,
+                "closed the connection without an answer".to_owned(),
+                format!(": does it speak {spoken}, without TLS?"),
+            ),
+        };
+        let text = format!("{what}; this backend's protocol is {wanted}{set}");
+        self.refuse(kind, &text)
     }
 }
 

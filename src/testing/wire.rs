@@ -77,7 +77,7 @@ pub fn answers(_first: &[u8]) -> bool {
 /// What goes over a connection.
 #[derive(Debug)]
 enum Frame {
-    Open(u64, RequestHead),
+    Open(u64, Box<RequestHead>),
     /// Pieces of messages, with their prefixes.
     Messages(u64, Bytes),
     /// The receiver took so many bytes.
@@ -224,7 +224,7 @@ impl Client {
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
         let connection = &self.0.connection;
         let id = self.0.next.replace(self.0.next.get() + 1);
-        if !self.is_usable() || !connection.send(Frame::Open(id, head.clone())) {
+        if !self.is_usable() || !connection.send(Frame::Open(id, Box::new(head.clone()))) {
             let text = "the connection is closed".to_owned();
             return Err(OpenError::Connection(text));
         }

@@ -16,6 +16,7 @@ mod hop_times;
 mod hops;
 mod limits;
 mod official;
+mod other_protocol;
 mod payloads;
 mod pingpong;
 mod reload;
@@ -46,6 +47,7 @@ pub(crate) fn cases() -> Vec<Case> {
         hops::cases(),
         limits::cases(),
         official::cases(),
+        other_protocol::cases(),
         payloads::cases(),
         pingpong::cases(),
         reload::cases(),
