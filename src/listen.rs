@@ -325,7 +325,8 @@ impl Acceptor for Streams {
         ));
     }
 
-    fn violation(&self, kind: &'static str) {
+    fn violation(&self, kind: &'static str, what: &str) {
+        debug!(peer = %self.info.peer, wire = %self.wire, kind, what, "request refused");
         let metrics = &self.entry.context.process.telemetry.metrics;
         metrics.violation(Side::Inbound, Some(self.wire), Violation::new(kind));
     }

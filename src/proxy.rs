@@ -14,12 +14,15 @@ use crate::bridge::{
     self, Check, Decompress, Early, Outcome, PreparedStream, Stage, Stages, StreamTimeouts, Switch,
     Transferred,
 };
-use crate::config::{PayloadKind, Validate};
+use crate::config::Validate;
 use crate::context::Context;
 use crate::drain::{Watch, Watcher};
-use crate::stream::{End, Inbound, LocalEndKind, Payload, Received, RequestHead, Wire};
+use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Wire};
 use crate::telemetry::{self, Observed, SeriesCache, StreamInfo, StreamRecord, Traffic};
 use crate::wire::{self, OutboundStream};
+use payload::PayloadCheck;
+
+mod payload;
 
 /// What streams are told that the drain ended.
 const OVER: &str = "the proxy is shutting down";
@@ -221,25 +224,15 @@ impl Opening<'_> {
     /// Makes the head what the backend is to see.
     fn prepare(&self, head: &mut RequestHead) -> Result<(), End> {
         let backend = &self.route.backend;
-        let fits = match backend.config.payload {
-            PayloadKind::Any => true,
-            PayloadKind::Thrift => head.payload == Payload::Thrift,
-            PayloadKind::Protobuf => head.payload == Payload::Protobuf,
+        let mut kind = PayloadCheck {
+            head,
+            route: &self.route.name,
+            wire: self.wire,
         };
-        if !fits {
-            let text = format!(
-                "backend {} takes other payloads than {:?}",
-                backend.name, head.payload
-            );
-            return Err(End::hop(LocalEndKind::PayloadMismatch, text));
-        }
-        if self.route.validate == Validate::Thrift && head.payload != Payload::Thrift {
-            let text = format!(
-                "route {} takes thrift structs, not {:?}",
-                self.route.name, head.payload
-            );
-            return Err(End::hop(LocalEndKind::PayloadMismatch, text));
-        }
+        kind.assume(self.route.assume_payload);
+        kind.check_backend(&backend.name, backend.config.payload)?;
+        kind.check_route(self.route.validate)?;
+        kind.name_for(backend.config.assume_payload);
         self.route.apply(head);
         if let Some(hops) = &mut head.hops {
             hops.append(&self.context.process.node);

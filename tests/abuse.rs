@@ -10,7 +10,7 @@ mod abuse_cases;
 mod kit;
 
 use abuse_cases::rig::Rig;
-use abuse_cases::{callee, grpc, port, silent, ttheader, unprivileged, unread};
+use abuse_cases::{callee, foreign, grpc, port, silent, ttheader, unprivileged, unread};
 use kit::Wire;
 use kit::trial::cases;
 
@@ -25,6 +25,7 @@ cases! {
         grpc_callers_that_flood,
         ttheader_callers,
         callees,
+        callees_of_another_protocol,
         peers_that_fall_silent,
         peers_that_do_not_read_their_ends,
     }
@@ -51,6 +52,10 @@ fn ttheader_callers() {
 
 fn callees() {
     Rig::start(Wire::TtHeader).run(callee::ROWS);
+}
+
+fn callees_of_another_protocol() {
+    foreign::rig().run(foreign::ROWS);
 }
 
 fn peers_that_fall_silent() {

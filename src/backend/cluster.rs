@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
+use crate::backend::answer::{Finding, Findings};
 use crate::backend::endpoint::{Endpoint, EndpointGuard};
 use crate::config::{self, Backend, Hop, Keepalive, Target};
 use crate::net::bounds::Ping;
@@ -55,6 +56,7 @@ pub struct Cluster {
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     changed: Notify,
     seed: u64,
+    pub(super) findings: Findings,
 }
 
 impl Cluster {
@@ -79,6 +81,7 @@ impl Cluster {
             endpoints: ArcSwap::default(),
             changed: Notify::new(),
             seed: name.bytes().fold(seed, |s, b| mix(s ^ u64::from(b))),
+            findings: Findings::default(),
         };
         let fixed = config.endpoints.iter().filter_map(|target| match target {
             Target::Address(address) => Some(*address),
@@ -104,6 +107,12 @@ impl Cluster {
     /// The endpoints, in the order that they are picked in.
     pub fn endpoints(&self) -> Guard<Arc<Vec<Arc<Endpoint>>>> {
         self.endpoints.load()
+    }
+
+    /// What was found last of endpoints that speak another protocol than the backend's.
+    #[must_use]
+    pub fn finding(&self) -> Option<Finding> {
+        self.findings.last()
     }
 
     /// Whether an address is one of its endpoints.

@@ -3,11 +3,13 @@
 //! Owns which endpoint the next stream goes to and how it is found out (`cluster`, `dns`). Knows
 //! nothing of routes; `proxy` brings the two together.
 
+mod answer;
 mod cluster;
 pub mod dns;
 mod endpoint;
 pub(crate) mod pool;
 
+pub use answer::Finding;
 pub use cluster::{Cluster, PickHint};
 pub use endpoint::{Endpoint, EndpointGuard};
 

@@ -6,11 +6,14 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak as RcWeak};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustc_hash::FxHashMap;
+use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tracing::{debug, warn};
 
+use crate::backend::answer::Judge;
 use crate::backend::{Cluster, EndpointGuard, PickHint};
 use crate::config::Connections;
 use crate::net::connection::{ConnectionEnd, Drive};
@@ -143,7 +146,7 @@ impl Pool {
             Ok((socket, own)) => {
                 endpoint.opened();
                 Ok(Dialed {
-                    socket,
+                    socket: Socket::new(socket),
                     endpoint,
                     _counted: self.metrics.connection(Side::Outbound, cluster.wire),
                     _own: own,
@@ -259,11 +262,15 @@ impl Pool {
     /// Rare, and its state is large: callers box it, so that not every stream's task carries it.
     async fn connect(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Result<Client, String> {
         let (socket, own) = self.socket(cluster, address).await?;
+        let told = Arc::default();
+        let judge = Judge::new(cluster, address, &self.metrics, &told);
+        let socket = Socket::judged(socket, Box::new(judge));
         let driver = SpawnDriver {
             pool: self,
             cluster,
             address,
             own,
+            told,
         };
         self.dialers
             .connect(cluster.wire, socket, &cluster.dial, driver)
@@ -274,11 +281,11 @@ impl Pool {
         &self,
         cluster: &Cluster,
         address: SocketAddr,
-    ) -> Result<(Socket, LoopGuardEntry), String> {
+    ) -> Result<(TcpStream, LoopGuardEntry), String> {
         let socket = tcp::connect(address, cluster.config.connect_timeout, &cluster.tcp);
         let socket = socket.await.map_err(|e| e.to_string())?;
         let own = self.loop_guard.enter(&socket);
-        Ok((Socket::new(socket), own))
+        Ok((socket, own))
     }
 
     /// Forgets connections whose endpoint or backend is no longer configured, or that a storm left
@@ -335,6 +342,8 @@ struct SpawnDriver<'a> {
     cluster: &'a Cluster,
     address: SocketAddr,
     own: LoopGuardEntry,
+    /// The log has a line about it already.
+    told: Arc<AtomicBool>,
 }
 
 impl Drive for SpawnDriver<'_> {
@@ -343,7 +352,7 @@ impl Drive for SpawnDriver<'_> {
         let metrics = Arc::clone(&self.pool.metrics);
         let counted = metrics.connection(Side::Outbound, wire);
         let guard = Running::new(&self.pool.drivers, counted, self.own);
-        let backend = Arc::clone(&self.cluster.name);
+        let (backend, told) = (Arc::clone(&self.cluster.name), self.told);
         spawn_local(async move {
             let _guard = guard;
             let end = driver.await;
@@ -352,6 +361,8 @@ impl Drive for SpawnDriver<'_> {
             }
             if end == ConnectionEnd::Closed {
                 debug!(%backend, endpoint = %address, "backend connection closed");
+            } else if told.load(Ordering::Relaxed) {
+                debug!(%backend, endpoint = %address, reason = %end, "backend connection lost");
             } else if log_limit::admits("backend connection lost", &backend, "") {
                 warn!(%backend, endpoint = %address, reason = %end, "backend connection lost");
             }

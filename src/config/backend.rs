@@ -17,6 +17,7 @@ pub(super) const KEYS: &[&str] = &[
     "service",
     "endpoints",
     "payload",
+    "assume_payload",
     "hop",
     "connections",
     "pool_size",
@@ -36,6 +37,25 @@ pub enum PayloadKind {
     Thrift,
     /// Protobuf; thrift is refused.
     Protobuf,
+}
+
+/// What messages are whose content type names no kind: plain `application/grpc`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AssumedPayload {
+    /// Protobuf, as gRPC libraries take it.
+    #[default]
+    Protobuf,
+    /// Thrift structs: for gRPC libraries that can send no other content type.
+    Thrift,
+}
+
+/// Reads `assume_payload`, of a backend or of a route.
+pub(super) fn assume_payload(walk: &mut Walk, at: &NodeRef<'_>) -> Option<AssumedPayload> {
+    let words = [
+        ("protobuf", AssumedPayload::Protobuf),
+        ("thrift", AssumedPayload::Thrift),
+    ];
+    walk.choice(at, "assume_payload", &words)
 }
 
 /// Whether a backend is another ripcord.
@@ -98,6 +118,8 @@ pub struct Backend {
     pub endpoints: Vec<Target>,
     /// What it takes (default `any`).
     pub payload: PayloadKind,
+    /// What it takes plain `application/grpc` for (default `protobuf`); gRPC only.
+    pub assume_payload: AssumedPayload,
     /// Whether it is another ripcord (default `none`).
     pub hop: Hop,
     /// How streams share connections (default `shared`).
@@ -204,7 +226,7 @@ pub(super) const DNS_KEYS: &[&str] = &["refresh"];
 /// Reads one backend; `None` when it is not even a map.
 pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
     let s = walk.section(at, KEYS)?;
-    Some(Backend {
+    let backend = Backend {
         protocol: walk.required(&s, "protocol", Protocol::WORDS, |w, at| {
             Protocol::read(w, at, &[], |protocol| protocol)
         }),
@@ -223,6 +245,12 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
             ];
             w.choice(at, "payload", &words)
         }),
+        assume_payload: walk.optional(
+            &s,
+            "assume_payload",
+            AssumedPayload::default(),
+            assume_payload,
+        ),
         hop: walk.optional(&s, "hop", Hop::default(), |w, at| {
             w.choice(at, "hop", &[("none", Hop::None), ("ripcord", Hop::Ripcord)])
         }),
@@ -245,7 +273,13 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
                 w.duration(at, Duration::from_millis(100)..=*TIMEOUTS.end())
             }))
         }),
-    })
+    };
+    if backend.assume_payload == AssumedPayload::Thrift && backend.protocol == Protocol::TTHEADER {
+        let message = "bad assume_payload \"thrift\": TTHeader frames name the kind of their payload; allowed: protocol: grpc, or no assume_payload";
+        let path = format!("{}.assume_payload", at.path);
+        walk.error(at.place_of("assume_payload"), &path, message);
+    }
+    Some(backend)
 }
 
 const DNS_REFRESH: Duration = Duration::from_secs(10);

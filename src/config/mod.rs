@@ -34,7 +34,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 pub use backend::{
-    Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Target, TcpKeepalive,
+    AssumedPayload, Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Target,
+    TcpKeepalive,
 };
 pub use check::check;
 pub use destination::Destination;

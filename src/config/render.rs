@@ -15,9 +15,10 @@ use serde_json::Value;
 use super::tree::Tree;
 use super::units::{format_duration, format_size};
 use super::{
-    AccessLog, Admin, Backend, Backoff, Carried, Config, Connections, Drain, Hop, Keepalive,
-    Limits, Listener, ListenerProtocol, Log, LogFormat, Match, Otlp, OtlpProtocol, Pattern,
-    PayloadKind, Ping, Rewrite, Route, Target, TcpKeepalive, Telemetry, Timeouts, Validate,
+    AccessLog, Admin, AssumedPayload, Backend, Backoff, Carried, Config, Connections, Drain, Hop,
+    Keepalive, Limits, Listener, ListenerProtocol, Log, LogFormat, Match, Otlp, OtlpProtocol,
+    Pattern, PayloadKind, Ping, Rewrite, Route, Target, TcpKeepalive, Telemetry, Timeouts,
+    Validate,
 };
 
 /// What stands in the place of a secret. It loads, as any other text.
@@ -234,6 +235,7 @@ fn backend(backend: &Backend) -> Tree {
         service,
         endpoints,
         payload,
+        assume_payload,
         hop,
         connections,
         pool_size,
@@ -265,6 +267,7 @@ fn backend(backend: &Backend) -> Tree {
                 PayloadKind::Protobuf => text("protobuf"),
             },
         )
+        .with("assume_payload", assumed(*assume_payload))
         .with(
             "hop",
             match hop {
@@ -295,6 +298,7 @@ fn route(route: &Route) -> Tree {
         rewrite,
         timeouts,
         metadata_to_transit,
+        assume_payload,
         validate,
     } = route;
     Keys::default()
@@ -307,6 +311,7 @@ fn route(route: &Route) -> Tree {
             "metadata_to_transit",
             map_unless_empty(metadata_to_transit, text),
         )
+        .with("assume_payload", assumed(*assume_payload))
         .with(
             "validate",
             match validate {
@@ -315,6 +320,13 @@ fn route(route: &Route) -> Tree {
             },
         )
         .done()
+}
+
+fn assumed(payload: AssumedPayload) -> Tree {
+    match payload {
+        AssumedPayload::Protobuf => text("protobuf"),
+        AssumedPayload::Thrift => text("thrift"),
+    }
 }
 
 fn match_keys(matching: &Match) -> Tree {

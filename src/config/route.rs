@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashSet;
 
+use super::backend::{AssumedPayload, assume_payload};
 use super::destination::{self, Destination};
 use super::fault::{Place, quote, shown, suggestion};
 use super::hints;
@@ -21,6 +22,7 @@ pub(super) const KEYS: &[&str] = &[
     "timeouts",
     "metadata_to_transit",
     "validate",
+    "assume_payload",
 ];
 pub(super) const MATCH_KEYS: &[&str] = &[
     "service",
@@ -51,6 +53,8 @@ pub struct Route {
     pub metadata_to_transit: BTreeMap<String, String>,
     /// What every message must be, either way (default `off`).
     pub validate: Validate,
+    /// What plain `application/grpc` is taken for that a caller sends (default `protobuf`).
+    pub assume_payload: AssumedPayload,
 }
 
 /// What is looked at in messages. A stream whose payload is of another kind is refused, a message
@@ -194,6 +198,12 @@ pub(super) fn read(
             let words = [("off", Validate::Off), ("thrift", Validate::Thrift)];
             w.choice(at, "validate", &words)
         }),
+        assume_payload: walk.optional(
+            &s,
+            "assume_payload",
+            AssumedPayload::default(),
+            assume_payload,
+        ),
     };
     Some(Draft {
         route,

@@ -2,6 +2,7 @@
 //!
 //! Knows no protocol but HTTP/2's connection handling (every HTTP/2 wire shares it).
 
+pub mod answer;
 pub mod bounds;
 pub mod budget;
 pub mod connection;

@@ -1,13 +1,16 @@
 //! A connection's socket, as everything above it sees it, and what is known of the connection.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::net::answer::{FirstAnswer, Unjudged};
 
 /// How much is read at once to tell what a connection speaks, in bytes.
 const FIRST: usize = 4096;
@@ -28,6 +31,8 @@ pub struct ConnectionInfo {
 pub struct Socket {
     io: TcpStream,
     first: BytesMut,
+    /// `None` once the peer's first bytes are judged, and where nobody judges them.
+    unjudged: Option<Box<Unjudged>>,
 }
 
 impl Socket {
@@ -37,6 +42,17 @@ impl Socket {
         Self {
             io,
             first: BytesMut::new(),
+            unjudged: None,
+        }
+    }
+
+    /// The socket of a connection whose peer's first bytes are judged. Reading fails where they are
+    /// refused, and so does writing where that fails before they came.
+    #[must_use]
+    pub fn judged(io: TcpStream, judge: Box<dyn FirstAnswer>) -> Self {
+        Self {
+            unjudged: Some(Box::new(Unjudged::new(judge))),
+            ..Self::new(io)
         }
     }
 
@@ -63,6 +79,56 @@ impl Socket {
     pub const fn tcp(&self) -> &TcpStream {
         &self.io
     }
+
+    /// Reads from a peer that is not judged yet.
+    #[cold]
+    fn poll_unjudged(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(unjudged) = &mut self.unjudged else {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        };
+        if let Some(error) = unjudged.refused() {
+            return Poll::Ready(Err(error));
+        }
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
+        let bytes = buf.filled().get(before..).unwrap_or_default();
+        let closed = read.is_err() || (bytes.is_empty() && room > 0);
+        match unjudged.heard(bytes, closed) {
+            Ok(true) => self.unjudged = None,
+            Ok(false) => {}
+            Err(error) => {
+                buf.set_filled(before);
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(read)
+    }
+
+    /// A write failed: what the peer said before may say why. It is read past the runtime, which may
+    /// not know yet that there is something.
+    #[cold]
+    fn why(&mut self, error: io::Error) -> io::Error {
+        let Some(unjudged) = &mut self.unjudged else {
+            return error;
+        };
+        if let Some(refused) = unjudged.refused() {
+            return refused;
+        }
+        let mut said = [0; 64];
+        loop {
+            let read = (&*SockRef::from(&self.io)).read(&mut said).unwrap_or(0);
+            let closed = read == 0;
+            match unjudged.heard(said.get(..read).unwrap_or_default(), closed) {
+                Err(refused) => return refused,
+                Ok(false) if !closed => {}
+                Ok(_) => return error,
+            }
+        }
+    }
 }
 
 impl AsyncRead for Socket {
@@ -71,6 +137,9 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.unjudged.is_some() {
+            return self.poll_unjudged(cx, buf);
+        }
         if self.first.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
@@ -90,7 +159,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf));
+        Poll::Ready(written.map_err(|error| self.why(error)))
     }
 
     fn poll_write_vectored(
@@ -98,7 +168,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs));
+        Poll::Ready(written.map_err(|error| self.why(error)))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -110,6 +181,8 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A peer that closes now does so since this side did.
+        self.unjudged = None;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
@@ -119,6 +192,7 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
+    use crate::net::answer::Verdict;
 
     #[tokio::test]
     async fn first_bytes_are_read_again_before_the_others() {
@@ -138,5 +212,77 @@ mod tests {
         far.read_to_end(&mut all).await.unwrap();
         assert_eq!((&three, all.as_slice()), (b"PRI", b" * HTTP".as_slice()));
         assert!(far.first().is_empty());
+    }
+
+    /// Refuses what begins with `X`.
+    struct NoX;
+
+    impl FirstAnswer for NoX {
+        fn judge(&mut self, first: &[u8], closed: bool) -> Verdict {
+            match first {
+                [b'X', ..] => Verdict::Refused("it says X".into()),
+                [] if closed => Verdict::Refused("it says nothing".into()),
+                [_, _, _, ..] => Verdict::Expected,
+                _ => Verdict::More,
+            }
+        }
+    }
+
+    async fn judged() -> (Socket, TcpStream) {
+        let listener = crate::net::tcp::listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (Socket::judged(near.unwrap(), Box::new(NoX)), far.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_refused_answer_is_the_error_of_every_read_and_no_byte_of_it_is_given() {
+        let (mut near, mut far) = judged().await;
+        far.write_all(b"XYZ").await.unwrap();
+        for _ in 0..2 {
+            let mut buf = Vec::new();
+            let error = near.read_buf(&mut buf).await.unwrap_err();
+            assert_eq!((error.to_string().as_str(), buf.len()), ("it says X", 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_expected_answer_passes_as_it_comes() {
+        let (mut near, mut far) = judged().await;
+        let mut all = Vec::new();
+        for byte in b"abcX" {
+            far.write_all(&[*byte]).await.unwrap();
+            assert_eq!(near.read_buf(&mut all).await.unwrap(), 1);
+        }
+        assert!(near.unjudged.is_none());
+        drop(far);
+        assert_eq!(near.read_buf(&mut all).await.unwrap(), 0);
+        assert_eq!(all, b"abcX");
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_says_what_the_peer_said() {
+        for (said, text) in [(&b"X"[..], "it says X"), (b"", "it says nothing")] {
+            let (mut near, mut far) = judged().await;
+            near.write_all(b"unread").await.unwrap();
+            far.write_all(said).await.unwrap();
+            // Closed with bytes unread: it resets.
+            drop(far);
+            let error = loop {
+                if let Err(error) = near.write_all(b"more").await {
+                    break error;
+                }
+                tokio::task::yield_now().await;
+            };
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_closes_after_this_side_is_not_judged() {
+        let (mut near, far) = judged().await;
+        near.shutdown().await.unwrap();
+        drop(far);
+        assert_eq!(near.read_buf(&mut Vec::new()).await.unwrap(), 0);
     }
 }

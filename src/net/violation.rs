@@ -15,7 +15,7 @@ impl Violation {
     pub const FOREIGN: Self = Self("foreign");
     /// Closed before its first bytes told the protocol.
     pub const TRUNCATED: Self = Self("truncated");
-    /// A wire that the listener does not serve.
+    /// A wire that the listener does not serve, or that is not the backend's.
     pub const OTHER_WIRE: Self = Self("other_wire");
     /// The handshake was not over in time.
     pub const HANDSHAKE_TIMEOUT: Self = Self("handshake_timeout");
@@ -43,6 +43,9 @@ impl Violation {
         Self::OTHER_WIRE,
         Self::HANDSHAKE_TIMEOUT,
     ];
+
+    /// What a callee can answer that speaks another protocol, whatever it was dialed for.
+    pub const ANSWERED: [Self; 3] = [Self::HTTP1, Self::TLS, Self::OTHER_WIRE];
 
     /// A wire's own kind. `name` is its label: lower case.
     #[must_use]

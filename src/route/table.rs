@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::config::{self, Destination, Pattern, Rewrite, Timeouts, Validate};
+use crate::config::{self, AssumedPayload, Destination, Pattern, Rewrite, Timeouts, Validate};
 use crate::stream::{Metadata, RequestHead, Scope};
 
 /// A compiled route.
@@ -27,6 +27,8 @@ pub struct Route<B> {
     pub timeouts: Timeouts,
     /// What messages must be.
     pub validate: Validate,
+    /// What a caller's payload is that names no kind.
+    pub assume_payload: AssumedPayload,
     /// Only a prefix is left to compare: exact names are found by hash.
     method: Option<Pattern>,
     to: Option<Pattern>,
@@ -50,6 +52,7 @@ impl<B> Route<B> {
             backend,
             timeouts: route.timeouts.clone(),
             validate: route.validate,
+            assume_payload: route.assume_payload,
             method: match &matching.method {
                 prefix @ Some(Pattern::Prefix(_)) => prefix.clone(),
                 Some(Pattern::Any | Pattern::Exact(_)) | None => None,

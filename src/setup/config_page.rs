@@ -10,7 +10,8 @@
 //! | `restart_needed` | list: keys that the file changes and only a restart puts in force |
 //! | `last_error` | `null`, or of the refused file: `timestamp`, and `faults` |
 //! | `last_error.faults` | list of `line`, `column` (0: the file as a whole), `path`, `severity` (`error`, `warning`), `message` |
-//! | `backends` | of each backend: `endpoints`, each with its `address` and `failures` in a row |
+//! | `backends` | of each backend: `endpoints`, each with its `address` and `failures` in a row; `other_protocol` |
+//! | `other_protocol` | `null`, or the last endpoint that answered in another protocol: `timestamp`, `endpoint`, `text`, `count` (how often) |
 //! | `config` | the configuration in force, with the file's keys and value forms (`config::render`) |
 //!
 //! As YAML: the value of `config`, as a file that loads.
@@ -63,7 +64,15 @@ fn backend(cluster: &Cluster) -> Value {
         .iter()
         .map(|e| json!({ "address": e.address.to_string(), "failures": e.failures() }))
         .collect();
-    json!({ "endpoints": endpoints })
+    let other_protocol = cluster.finding().map(|finding| {
+        json!({
+            "timestamp": rfc3339(finding.at),
+            "endpoint": finding.endpoint.to_string(),
+            "text": finding.text,
+            "count": finding.count,
+        })
+    });
+    json!({ "endpoints": endpoints, "other_protocol": other_protocol })
 }
 
 fn last_error(error: &LastError) -> Value {

@@ -10,8 +10,9 @@ pub trait Acceptor: Unpin + 'static {
     /// A caller opened a stream; the stream's task begins here.
     fn open<I: Inbound + 'static>(&self, head: RequestHead, inbound: Box<I>);
 
-    /// The peer did what its wire forbids: one of [`Wire::caller_violations`](crate::stream::Wire).
-    fn violation(&self, kind: &'static str);
+    /// The peer did what its wire forbids: one of [`Wire::caller_violations`](crate::stream::Wire), and
+    /// what it was, for the log.
+    fn violation(&self, kind: &'static str, what: &str);
 
     /// Has `drain` called when the connection is to take no new streams; at once where that is so
     /// already.

@@ -17,6 +17,31 @@ pub enum Payload {
     Other(Box<str>),
 }
 
+impl Payload {
+    /// In the words of people and of the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Protobuf => "protobuf",
+            Self::Thrift => "thrift",
+            Self::Other(subtype) => subtype,
+        }
+    }
+}
+
+/// How a request names the kind of its payload, where its wire leaves a choice. gRPC does: a content
+/// type may name none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PayloadNaming {
+    /// As the wire does it: gRPC leaves protobuf unnamed.
+    #[default]
+    Usual,
+    /// Not at all: `application/grpc`.
+    Unnamed,
+    /// Whatever the kind is: `application/grpc+proto`.
+    Named,
+}
+
 /// The caller's request to open a stream.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
@@ -32,6 +57,8 @@ pub struct RequestHead {
     pub hops: Option<Hops>,
     /// The payload's kind.
     pub payload: Payload,
+    /// How the wire names it.
+    pub naming: PayloadNaming,
     /// `grpc-encoding`: how messages whose flag is 1 are compressed.
     pub encoding: Option<Box<str>>,
     /// The time that remained when the head was sent (`grpc-timeout`, int key 12).

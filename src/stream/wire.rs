@@ -1,8 +1,11 @@
 //! What the rest knows of a wire: its name and what it can do. Names no wire: each describes itself
 //! in its own folder, and `crate::wire` lists them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+
+use crate::stream::{Payload, PayloadNaming};
 
 /// A wire, described by itself. Two are the same when their names are.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub struct Wire {
     pub heads: bool,
     /// The format of the trace context that its peers read.
     pub propagation: Propagation,
+    /// What stands for the kind of a payload on it, in texts for people.
+    pub payload_text: fn(&Payload, PayloadNaming) -> Cow<'static, str>,
     /// The numbers by which its callers are told ends; `None` where it has none.
     pub codes: Option<Codes>,
     /// `rpc.system` of its spans (OpenTelemetry semantic conventions, RPC).

@@ -41,6 +41,7 @@ pub static WIRE: Wire = Wire {
     accept_encoding: None,
     heads: false,
     propagation: Propagation::Plain,
+    payload_text: |payload, _| payload.name().to_owned().into(),
     codes: None,
     rpc_system: "memory",
     protocol_name: "memory",
@@ -67,10 +68,16 @@ pub fn speaks(first: &[u8]) -> bool {
     first.starts_with(MAGIC)
 }
 
+/// Its callees say nothing on the socket.
+#[must_use]
+pub fn answers(_first: &[u8]) -> bool {
+    false
+}
+
 /// What goes over a connection.
 #[derive(Debug)]
 enum Frame {
-    Open(u64, RequestHead),
+    Open(u64, Box<RequestHead>),
     /// Pieces of messages, with their prefixes.
     Messages(u64, Bytes),
     /// The receiver took so many bytes.
@@ -113,7 +120,7 @@ impl Server {
         let [.., a, b, c, d, e, f, g, h] = begin;
         let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
         let Some((sender, receiver)) = waiting(|all| all.remove(&number)) else {
-            acceptor.violation(GARBAGE);
+            acceptor.violation(GARBAGE, "nobody dialed it");
             return ConnectionEnd::Failed(format!("nobody dialed {number}"));
         };
         let connection = Connection::new(sender, &self.0, Initiator::Caller);
@@ -217,7 +224,7 @@ impl Client {
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
         let connection = &self.0.connection;
         let id = self.0.next.replace(self.0.next.get() + 1);
-        if !self.is_usable() || !connection.send(Frame::Open(id, head.clone())) {
+        if !self.is_usable() || !connection.send(Frame::Open(id, Box::new(head.clone()))) {
             let text = "the connection is closed".to_owned();
             return Err(OpenError::Connection(text));
         }

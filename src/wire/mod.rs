@@ -9,6 +9,7 @@
 //! | `WIRE` | its description |
 //! | `Counters` | what it counts: `Default`, and `rows` for `/metrics` |
 //! | `speaks(first)` | whether a connection that begins with these 8 bytes is one of its |
+//! | `answers(first)` | whether a callee that says these 8 bytes first speaks it |
 //! | `Server` | `new(bounds, counters)`; `serve(socket, acceptor)` carries a caller's connection |
 //! | `Dialer` | `new(bounds, counters)`; `connect(socket, options, drive)` gives a `Client` |
 //! | `Client` | a connection to a callee: see [`Client`] |
@@ -226,6 +227,18 @@ macro_rules! wires {
             )+
             None
         }
+
+        /// The wire that a callee speaks which says `first` first. Of several, `wanted` is it.
+        fn answering(wanted: &Wire, first: &[u8]) -> Option<&'static Wire> {
+            let mut found = None;
+            $(
+                $(#[$only])*
+                if $($module)::+::answers(first) && (found.is_none() || *wanted == $($module)::+::WIRE) {
+                    found = Some(&$($module)::+::WIRE);
+                }
+            )+
+            found
+        }
     };
 }
 
@@ -288,13 +301,57 @@ pub fn detect(first: &[u8]) -> Option<Detected> {
     Some(Detected::Unknown(kind, what))
 }
 
-/// What a caller of HTTP/1 is told.
+/// What a callee's first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// More bytes are needed.
+    More,
+    /// The wire that it was dialed for, or nothing that is known here: that wire judges it.
+    Wanted,
+    /// TLS.
+    Tls,
+    /// HTTP/1.
+    Http1,
+    /// Another wire.
+    Other(&'static Wire),
+    /// It closed the connection without a byte.
+    Nothing,
+}
+
+/// A TLS alert: a record of two bytes. A TLS server answers with it what is no TLS.
+const ALERT: usize = 7;
+
+/// Tells what a callee speaks that was dialed for `wanted` and says `first` first. `closed` says that
+/// nothing more comes.
+#[must_use]
+pub fn answered(wanted: &Wire, first: &[u8], closed: bool) -> Answered {
+    if let Some(telling) = first.get(..TELLING)
+        && let Some(wire) = answering(wanted, telling)
+    {
+        return match wire == wanted {
+            true => Answered::Wanted,
+            false => Answered::Other(wire),
+        };
+    }
+    let alert = matches!(first, [0x15, 0x03, _, 0, 2, _, _, ..]);
+    match first {
+        [] if closed => Answered::Nothing,
+        _ if first.len() < TELLING && !closed && !(alert && first.len() == ALERT) => Answered::More,
+        [0x15 | 0x16, 0x03, ..] => Answered::Tls,
+        _ if first.starts_with(b"HTTP/1.") => Answered::Http1,
+        _ => Answered::Wanted,
+    }
+}
+
+/// What a caller of HTTP/1 is told. The status offers no upgrade, since none is taken.
 #[must_use]
 pub fn http1_answer() -> String {
-    let text = "this port speaks gRPC (HTTP/2 with prior knowledge) and TTHeader, not HTTP/1\n";
+    let text = "This port is ripcord, a proxy. It takes gRPC (HTTP/2 with prior knowledge, also called h2c) \
+                and Kitex TTHeader streaming.\nHTTP/1 and an upgrade from it are not taken: call this port \
+                with a gRPC client, without TLS.\n";
     format!(
-        "HTTP/1.1 426 Upgrade Required\r\nconnection: close\r\nupgrade: h2c\r\n\
-         content-type: text/plain\r\ncontent-length: {}\r\n\r\n{text}",
+        "HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\n\
+         content-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\r\n{text}",
         text.len()
     )
 }
@@ -303,3 +360,6 @@ pub fn http1_answer() -> String {
 pub fn accept_encodings() -> impl Iterator<Item = &'static str> {
     ALL.iter().filter_map(|wire| wire.accept_encoding)
 }
+
+#[cfg(test)]
+mod tests;

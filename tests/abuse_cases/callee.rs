@@ -26,12 +26,6 @@ pub(crate) const CALLEES: &[Bad] = &[
     ("GrpcNoise", "protocol: grpc", "", |socket| {
         say(socket, &noise(4096))
     }),
-    ("GrpcHttp1", "protocol: grpc", "", |socket| {
-        say(
-            socket,
-            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
-        );
-    }),
     ("GrpcWindow", "protocol: grpc", "", |socket| {
         say(socket, &frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]));
     }),
@@ -71,7 +65,7 @@ pub(crate) fn table(callees: &[Bad]) -> Table {
 }
 
 /// Waits for the stream, says the bytes, and reads until the other side has closed.
-fn say(mut socket: TcpStream, bytes: &[u8]) {
+pub(crate) fn say(mut socket: TcpStream, bytes: &[u8]) {
     let mut first = [0; 64];
     let _ = socket.read(&mut first);
     let _ = socket.write_all(bytes);
@@ -151,14 +145,6 @@ pub(crate) const ROWS: &[Row] = &[
             r#"side="outbound",wire="grpc",kind="frame_size""#,
         ),
         act: |rig| call(rig, "GrpcNoise", UNAVAILABLE),
-    },
-    Row {
-        abuse: "a gRPC callee speaks HTTP/1: UNAVAILABLE",
-        counted: (
-            VIOLATIONS,
-            r#"side="outbound",wire="grpc",kind="frame_size""#,
-        ),
-        act: |rig| call(rig, "GrpcHttp1", UNAVAILABLE),
     },
     Row {
         abuse: "a gRPC callee sets a window of 2^31: UNAVAILABLE",

@@ -4,8 +4,8 @@ use super::port::noise;
 use super::rig::{Rig, Row};
 use crate::kit::h2peer::told;
 use crate::kit::h2raw::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RESET, Raw, SETTINGS,
-    WINDOW, field, frame, message, request,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RESET, Raw,
+    SETTINGS, WINDOW, field, frame, message, request,
 };
 
 const VIOLATIONS: &str = "ripcord_violations_total";
@@ -156,7 +156,7 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
-        abuse: "a foreign content type: 415; the connection lives",
+        abuse: "a foreign content type: 415, with a text; the connection lives",
         counted: NOT_GRPC,
         act: |rig| {
             let mut block = vec![0x83, 0x86];
@@ -164,9 +164,43 @@ pub(crate) const ROWS: &[Row] = &[
             block.extend(field(":authority", "ripcord"));
             block.extend(field("content-type", "text/html"));
             block.extend(field("te", "trailers"));
-            answered(rig, &block);
+            explained(
+                rig,
+                &block,
+                "The content-type of this request is not application/grpc.",
+            );
             let html = [("content-type", "text/html")];
             assert_eq!(told(rig.address(), "Storm", &html), (415, -1));
+        },
+    },
+    Row {
+        abuse: "GET: 405, with a text; the connection lives",
+        counted: NOT_GRPC,
+        act: |rig| {
+            // :method GET of the static table.
+            let mut block = vec![0x82, 0x86];
+            block.extend(field(":path", "/"));
+            block.extend(field(":authority", "ripcord"));
+            explained(rig, &block, "The method of this request is not POST.");
+        },
+    },
+    Row {
+        abuse: "GET from a caller without room for a text: 405 alone; the connection lives",
+        counted: NOT_GRPC,
+        act: |rig| {
+            let mut raw = Raw::connect(rig.address());
+            raw.send(PREFACE);
+            // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+            raw.frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+            let mut block = vec![0x82, 0x86];
+            block.extend(field(":path", "/"));
+            block.extend(field(":authority", "ripcord"));
+            raw.frame(HEADERS, END_HEADERS | END_STREAM, 1, &block);
+            assert_eq!(raw.wait(HEADERS, 1).flags & END_STREAM, 0);
+            let end = raw.wait(DATA, 1);
+            assert_eq!((end.flags & END_STREAM, end.payload.len()), (1, 0));
+            raw.frame(PING, 0, 0, &[7; 8]);
+            assert_eq!(raw.wait(PING, 0).payload, [7; 8]);
         },
     },
     Row {
@@ -338,6 +372,21 @@ fn answered(rig: &Rig, block: &[u8]) {
     raw.frame(HEADERS, END_HEADERS, 1, block);
     let answer = raw.wait(HEADERS, 1);
     assert_ne!(answer.flags & END_STREAM, 0, "{answer:?}");
+    raw.echo(3);
+}
+
+/// The answer has this text, and the connection lives.
+fn explained(rig: &Rig, block: &[u8], why: &str) {
+    let mut raw = Raw::open(rig.address());
+    raw.frame(HEADERS, END_HEADERS | END_STREAM, 1, block);
+    assert_eq!(raw.wait(HEADERS, 1).flags & END_STREAM, 0);
+    let body = raw.wait(DATA, 1);
+    assert_ne!(body.flags & END_STREAM, 0, "{body:?}");
+    let text = String::from_utf8(body.payload).unwrap();
+    assert!(
+        text.starts_with("This is ripcord") && text.contains(why),
+        "{text}"
+    );
     raw.echo(3);
 }
 

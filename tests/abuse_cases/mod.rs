@@ -1,6 +1,7 @@
 //! The tables of `tests/abuse.rs`, and what their rows are played with.
 
 pub(crate) mod callee;
+pub(crate) mod foreign;
 pub(crate) mod grpc;
 pub(crate) mod port;
 pub(crate) mod rig;

@@ -18,11 +18,13 @@ pub(crate) const ROWS: &[Row] = &[
         act: |rig| assert_eq!(answer(rig, &noise(4096)), ""),
     },
     Row {
-        abuse: "HTTP/1: 426, closed",
+        abuse: "HTTP/1: 505, which offers no upgrade and says what to do; closed",
         counted: (VIOLATIONS, "wire=\"none\",kind=\"http1\""),
         act: |rig| {
             let said = answer(rig, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
-            assert!(said.starts_with("HTTP/1.1 426 "), "{said}");
+            assert!(said.starts_with("HTTP/1.1 505 "), "{said}");
+            assert!(!said.contains("upgrade:"), "{said}");
+            assert!(said.contains("call this port with a gRPC client"), "{said}");
         },
     },
     Row {

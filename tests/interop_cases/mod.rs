@@ -1,5 +1,6 @@
 //! The cases, by what must hold.
 
+mod assumed;
 mod cancels;
 mod chain;
 mod control;
@@ -15,6 +16,7 @@ mod hop_times;
 mod hops;
 mod limits;
 mod official;
+mod other_protocol;
 mod payloads;
 mod pingpong;
 mod reload;
@@ -26,6 +28,7 @@ use crate::kit::trial::Case;
 /// All of them.
 pub(crate) fn cases() -> Vec<Case> {
     let cases = [
+        assumed::cases(),
         cancels::cases(),
         chain::cases(),
         chain::cancels::cases(),
@@ -44,6 +47,7 @@ pub(crate) fn cases() -> Vec<Case> {
         hops::cases(),
         limits::cases(),
         official::cases(),
+        other_protocol::cases(),
         payloads::cases(),
         pingpong::cases(),
         reload::cases(),

@@ -251,7 +251,7 @@ pub(crate) fn client(caller: Caller, address: &str) -> Process {
 /// The same with more arguments.
 pub(crate) fn client_with(caller: Caller, address: &str, more: &[&str]) -> Process {
     if caller == Caller::Python {
-        return grpcio(&["grpc-client", "--addr", address]);
+        return grpcio(&[&["grpc-client", "--addr", address], more].concat());
     }
     let mut arguments = caller.arguments().to_vec();
     arguments.extend(["--addr", address]);

@@ -177,7 +177,7 @@ impl Acceptor for Handlers {
         self.tasks.borrow_mut().push(spawn_local(handled));
     }
 
-    fn violation(&self, kind: &'static str) {
+    fn violation(&self, kind: &'static str, _what: &str) {
         panic!("{kind}");
     }
 

@@ -25,7 +25,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -321,7 +321,15 @@ where
                 Poll::Ready(Err(e)) => return Poll::Ready(failed(&e)),
                 Poll::Pending => {}
             }
-            driver.poll(cx)
+            let end = ready!(driver.poll(cx));
+            // The socket could not be written. Reading says why, where that is known, and `h2`
+            // tells the streams.
+            if let ConnectionEnd::Failed(_) = end
+                && let Poll::Ready(Err(e)) = Pin::new(&mut connection).poll(cx)
+            {
+                return Poll::Ready(failed(&e));
+            }
+            Poll::Ready(end)
         })
         .await;
         control.0.over.set(true);

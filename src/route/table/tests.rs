@@ -26,6 +26,7 @@ fn route(name: &str, service: &str, method: &str) -> config::Route {
         timeouts: Timeouts::default(),
         metadata_to_transit: BTreeMap::new(),
         validate: config::Validate::Off,
+        assume_payload: config::AssumedPayload::Protobuf,
     }
 }
 

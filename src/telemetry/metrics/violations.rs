@@ -9,7 +9,8 @@ use crate::net::violation::Violation;
 use crate::stream::Wire;
 
 /// One counter for each side, wire and kind that can happen: those that the wires name of
-/// themselves, and those of a connection whose wire is not known yet.
+/// themselves, those of a connection whose wire is not known yet, and those of a callee that speaks
+/// another protocol.
 #[derive(Debug, Default)]
 pub(super) struct Violations {
     rows: Vec<([&'static str; 3], AtomicU64)>,
@@ -33,6 +34,8 @@ impl Violations {
             };
             labels.extend(of(Side::Inbound, wire.caller_violations));
             labels.extend(of(Side::Outbound, wire.callee_violations));
+            let answered = Violation::ANSWERED.map(Violation::name);
+            labels.extend(answered.map(|kind| [Side::Outbound.name(), wire.name, kind]));
         }
         Self {
             rows: labels

@@ -103,7 +103,7 @@ impl Connection {
                     let origin = head.caller.as_deref().unwrap_or_default();
                     head.hops.get_or_insert_with(|| Hops::from_origin(origin));
                     let stream = ServerStream::new(&self, id, &head);
-                    accept(head, stream);
+                    accept(*head, stream);
                 }
                 Frame::Messages(id, bytes) => self.with(id, |inner| self.take(inner, bytes)),
                 Frame::Taken(id, bytes) => self.with(id, |inner| {

@@ -10,7 +10,7 @@ use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
 use crate::net::http2::{self, Http2Config};
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, Codes, OpenError, Propagation, RequestHead, Wire};
-use crate::wire::grpc::{StreamConfig, client, server};
+use crate::wire::grpc::{StreamConfig, client, metadata, server};
 
 pub use crate::wire::grpc::client::ClientStream;
 
@@ -25,6 +25,7 @@ pub static WIRE: Wire = Wire {
     accept_encoding: Some("grpc-accept-encoding"),
     heads: true,
     propagation: Propagation::Plain,
+    payload_text: metadata::content_type,
     codes: Some(Codes {
         log_key: "grpc_status",
         attribute: "rpc.grpc.status_code",
@@ -80,6 +81,13 @@ pub fn speaks(first: &[u8]) -> bool {
     first.starts_with(b"PRI * HT")
 }
 
+/// Whether a callee that says `first` first speaks HTTP/2: SETTINGS (RFC 9113, 3.4), or GOAWAY from one
+/// that takes no connection.
+#[must_use]
+pub fn answers(first: &[u8]) -> bool {
+    matches!(first, [0, 0, _, 0x04 | 0x07, 0, 0, 0, 0, ..])
+}
+
 /// The connections of a listener, on one worker.
 #[derive(Debug)]
 pub struct Server {
@@ -106,8 +114,8 @@ impl Server {
             if let Some((head, stream)) = connection.accept(request, respond) {
                 acceptor.open(head, Box::new(stream));
             }
-            for _ in 0..connection.take_not_grpc() {
-                acceptor.violation(NOT_GRPC);
+            if let Some(what) = connection.take_not_grpc() {
+                acceptor.violation(NOT_GRPC, &what);
             }
         };
         http2::serve(socket, &self.http2, control, on_request).await

@@ -243,7 +243,7 @@ impl Half for ClientStream {
                     };
                     if body.is_end_stream()
                         || parts.status != StatusCode::OK
-                        || metadata::payload(&parts.headers).is_none()
+                        || !metadata::is_grpc(&parts.headers)
                     {
                         return self
                             .over(end::from_trailers(parts.status.as_u16(), &parts.headers));

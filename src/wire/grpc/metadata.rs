@@ -3,12 +3,14 @@
 //! Follows PROTOCOL-HTTP2.md and gopkg `cloud/metainfo/http.go`. What HTTP headers cannot write
 //! (case, bytes, order) rides in one `ripcord-meta-bin` header: see `wire/grpc/keys.rs`.
 
+use std::borrow::Cow;
+
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::stream::{Hops, Payload, RequestHead, ResponseHead};
+use crate::stream::{Hops, Payload, PayloadNaming, RequestHead, ResponseHead};
 use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::keys;
 use crate::wire::grpc::metadata::refusal::Refused;
@@ -86,7 +88,7 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
     if parts.method != Method::POST {
         return Err(Refused::Method.into());
     }
-    let Some(payload) = fields.content_type.and_then(payload_of) else {
+    let Some((payload, naming)) = fields.content_type.and_then(payload_of) else {
         return Err(Refused::ContentType.into());
     };
     if fields.te == Some(false) {
@@ -131,6 +133,7 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
             .hops
             .and_then(|raw| Hops::parse(&status::decode_message(raw.as_bytes()))),
         payload,
+        naming,
         encoding: fields.encoding.and_then(encoding_of),
         timeout,
         destination: None,
@@ -169,7 +172,11 @@ pub fn request(head: &RequestHead) -> Request<()> {
     *request.uri_mut() = uri(authority, path);
     let headers = request.headers_mut();
     put(headers, TE, "trailers");
-    put_payload(headers, &head.payload);
+    put(
+        headers,
+        CONTENT_TYPE,
+        &content_type(&head.payload, head.naming),
+    );
     if let Some(timeout) = head.timeout {
         put(
             headers,
@@ -236,17 +243,20 @@ pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
     response
 }
 
-/// The kind of payload that the content type says; `None` if it is not gRPC's.
+/// Whether the content type is gRPC's.
 #[must_use]
-pub fn payload(headers: &HeaderMap) -> Option<Payload> {
-    headers.get(CONTENT_TYPE).and_then(payload_of)
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(payload_of).is_some()
 }
 
-fn payload_of(content_type: &HeaderValue) -> Option<Payload> {
+/// The kind of payload that a content type says, and how; `None` if it is not gRPC's.
+fn payload_of(content_type: &HeaderValue) -> Option<(Payload, PayloadNaming)> {
+    use PayloadNaming::{Named, Unnamed};
     // As peers write it, without a copy in lower case.
     match content_type.as_bytes() {
-        b"application/grpc" | b"application/grpc+proto" => return Some(Payload::Protobuf),
-        b"application/grpc+thrift" => return Some(Payload::Thrift),
+        b"application/grpc" => return Some((Payload::Protobuf, Unnamed)),
+        b"application/grpc+proto" => return Some((Payload::Protobuf, Named)),
+        b"application/grpc+thrift" => return Some((Payload::Thrift, Named)),
         _ => {}
     }
     let raw = content_type.to_str().ok()?.to_ascii_lowercase();
@@ -257,25 +267,34 @@ fn payload_of(content_type: &HeaderValue) -> Option<Payload> {
         Some(_) => return None,
     };
     Some(match subtype {
-        "" | "proto" => Payload::Protobuf,
-        "thrift" => Payload::Thrift,
-        other => Payload::Other(other.into()),
+        "" => (Payload::Protobuf, Unnamed),
+        "proto" => (Payload::Protobuf, Named),
+        "thrift" => (Payload::Thrift, Named),
+        other => (Payload::Other(other.into()), Named),
     })
 }
 
-/// Writes the content type.
-pub(crate) fn put_payload(headers: &mut HeaderMap, payload: &Payload) {
-    match payload {
-        Payload::Protobuf => put(headers, CONTENT_TYPE, "application/grpc"),
-        Payload::Thrift => put(headers, CONTENT_TYPE, "application/grpc+thrift"),
-        Payload::Other(subtype) => {
-            put(
-                headers,
-                CONTENT_TYPE,
-                &format!("application/grpc+{subtype}"),
-            );
+/// The content type of messages of a kind.
+#[must_use]
+pub fn content_type(payload: &Payload, naming: PayloadNaming) -> Cow<'static, str> {
+    use PayloadNaming::{Named, Unnamed, Usual};
+    match (payload, naming) {
+        (Payload::Protobuf, Usual | Unnamed) | (Payload::Thrift | Payload::Other(_), Unnamed) => {
+            "application/grpc".into()
         }
+        (Payload::Protobuf, Named) => "application/grpc+proto".into(),
+        (Payload::Thrift, Usual | Named) => "application/grpc+thrift".into(),
+        (Payload::Other(subtype), Usual | Named) => format!("application/grpc+{subtype}").into(),
     }
+}
+
+/// Writes the content type of an answer.
+pub(crate) fn put_payload(headers: &mut HeaderMap, payload: &Payload) {
+    put(
+        headers,
+        CONTENT_TYPE,
+        &content_type(payload, PayloadNaming::Usual),
+    );
 }
 
 /// Writes a header of our own, if its value can be written.

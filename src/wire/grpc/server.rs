@@ -1,20 +1,24 @@
 //! The gRPC server role: streams in, as [`Inbound`] halves.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
 use crate::net::held::Held;
 use crate::net::http2::{self, Control, RecvBody, ResetCode, Respond};
 use crate::stream::{
     End, Half, Hops, Inbound, Initiator, LocalEndKind, MessageBatch, NON_TTSTREAM, NativeCode,
-    Payload, Received, RequestHead, ResponseHead, Wire,
+    Payload, Received, RequestHead, ResponseHead, Wire, shorten,
 };
 use crate::wire::grpc::adapter::WIRE;
 use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::hop::inbound::CancelDetails;
+use crate::wire::grpc::metadata::Refusal;
 use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::send::Sender;
 use crate::wire::grpc::status::Code;
@@ -55,7 +59,8 @@ pub struct Connection {
     control: Control,
     held: Rc<Held>,
     details: Rc<CancelDetails>,
-    not_grpc: Cell<u64>,
+    /// What was refused last since it is not gRPC.
+    not_grpc: RefCell<Option<String>>,
 }
 
 impl Connection {
@@ -69,7 +74,7 @@ impl Connection {
             config,
             control,
             held,
-            not_grpc: Cell::new(0),
+            not_grpc: RefCell::default(),
         }
     }
 
@@ -79,8 +84,8 @@ impl Connection {
         self.control.clone()
     }
 
-    /// How many requests were refused since they are not gRPC, since this was asked last.
-    pub fn take_not_grpc(&self) -> u64 {
+    /// Why the last request was refused, if it is not gRPC.
+    pub fn take_not_grpc(&self) -> Option<String> {
         self.not_grpc.take()
     }
 
@@ -110,8 +115,8 @@ impl Connection {
         let mut head = match metadata::request_head(&parts) {
             Ok(head) => head,
             Err(refusal) => {
-                let _ = respond.send_response(refusal.response(), true);
-                self.not_grpc.set(self.not_grpc.get() + 1);
+                *self.not_grpc.borrow_mut() = Some(described(&parts, &refusal));
+                refuse(respond, &refusal, &parts.method);
                 return None;
             }
         };
@@ -152,6 +157,37 @@ impl Connection {
             stream.refusal = Some(Box::new(End::hop(LocalEndKind::OverLimit, text)));
         }
         Some((head, stream))
+    }
+}
+
+/// The most of a path or a content type that is described.
+const DESCRIBED: usize = 128;
+
+/// A request that is not gRPC, for the log.
+fn described(parts: &Parts, refusal: &Refusal) -> String {
+    let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = String::from_utf8_lossy(kind.unwrap_or_default());
+    format!(
+        "{refusal}: {} {:?}, content-type {:?}",
+        parts.method,
+        shorten(parts.uri.path(), DESCRIBED),
+        shorten(&kind, DESCRIBED)
+    )
+}
+
+/// Answers a request that is not gRPC. Nothing of it is left waiting: a caller that has no room for
+/// the text gets the status alone.
+fn refuse(mut respond: Respond, refusal: &Refusal, method: &Method) {
+    let response = refusal.response();
+    let Some(text) = refusal.body().filter(|_| *method != Method::HEAD) else {
+        let _ = respond.send_response(response, true);
+        return;
+    };
+    if let Ok(mut body) = respond.send_response(response, false) {
+        body.reserve_capacity(text.len());
+        let fits = body.capacity() >= text.len();
+        let text = if fits { text } else { "" };
+        let _ = body.send_data(Bytes::from_static(text.as_bytes()), true);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::net::bounds::Bounds;
 use crate::net::connection::{ConnectionEnd, DialOptions, Drive};
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, OpenError, Propagation, RequestHead, Wire};
-use crate::wire::ttheader::{ConnConfig, client, header, server};
+use crate::wire::ttheader::{ConnConfig, client, header, metadata, server};
 
 pub use crate::wire::ttheader::client::ClientStream;
 pub use crate::wire::ttheader::conn::config::Counters;
@@ -22,6 +22,7 @@ pub static WIRE: Wire = Wire {
     accept_encoding: None,
     heads: true,
     propagation: Propagation::Transit,
+    payload_text: metadata::payload_text,
     codes: None,
     rpc_system: "kitex",
     protocol_name: "ttheader",
@@ -35,6 +36,12 @@ pub static WIRE: Wire = Wire {
 #[must_use]
 pub fn speaks(first: &[u8]) -> bool {
     matches!(first, [_, _, _, _, 0x10, 0x00, _, flags, ..] if flags & 0x02 != 0)
+}
+
+/// Whether a callee that says `first` first speaks TTHeader, streaming or not.
+#[must_use]
+pub fn answers(first: &[u8]) -> bool {
+    matches!(first, [_, _, _, _, 0x10, 0x00, _, _, ..])
 }
 
 /// The connections of a listener, on one worker.

@@ -14,6 +14,7 @@ pub(crate) mod shared;
 mod slot;
 
 use std::future::Future;
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -151,7 +152,7 @@ where
             match poll {
                 Poll::Ready(Ok(0)) => self.eof = true,
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return self.lose(&format!("read: {error}")),
+                Poll::Ready(Err(error)) => return self.lose(&failure("read", &error)),
                 Poll::Pending => {
                     if self.shared.slots.borrow().is_empty() {
                         self.decoder.shrink();
@@ -333,7 +334,7 @@ where
             polled
         };
         if let Poll::Ready(Err(error)) = polled {
-            return self.lose(&format!("write: {error}"));
+            return self.lose(&failure("write", &error));
         }
         self.shared.grant();
     }
@@ -440,6 +441,15 @@ where
             self.lose("the connection did not end in time");
         }
         Step::Again
+    }
+}
+
+/// Why a connection is lost. An error that has a text of its own says enough; one of the system's
+/// does not say what failed.
+fn failure(doing: &str, error: &io::Error) -> String {
+    match error.get_ref() {
+        Some(text) => text.to_string(),
+        None => format!("{doing}: {error}"),
     }
 }
 

@@ -3,11 +3,12 @@
 //! Follows Kitex `ttstream/client_handler.go` (request), `stream_server.go` (response: strings are
 //! seen raw) and gopkg `cloud/metainfo`. Knows nothing of frames but their info blocks.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::stream::{Hops, Metadata, Payload, RequestHead, ResponseHead, Scope};
+use crate::stream::{Hops, Metadata, Payload, PayloadNaming, RequestHead, ResponseHead, Scope};
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::keys;
 
@@ -73,6 +74,7 @@ pub fn request_head(info: &Info, protocol: u8) -> Result<RequestHead, HeadError>
             .string(keys::CARRIED_HOPS)
             .and_then(|raw| Hops::parse(&String::from_utf8_lossy(raw))),
         payload,
+        naming: PayloadNaming::Usual,
         encoding: None,
         timeout: info.int(keys::RPC_TIMEOUT).and_then(timeout),
         destination: None,
@@ -120,15 +122,24 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
     if let Some(hops) = &head.hops {
         push(&mut info.strings, keys::CARRIED_HOPS, hops.as_wire());
     }
-    let protocol = match &head.payload {
+    if let Payload::Other(subtype) = &head.payload {
+        push(&mut info.strings, keys::CARRIED_SUBTYPE, subtype);
+    }
+    (info, protocol_id(&head.payload))
+}
+
+/// What its frames say a payload is.
+const fn protocol_id(payload: &Payload) -> u8 {
+    match payload {
         Payload::Thrift => keys::PROTOCOL_THRIFT_STRUCT,
-        Payload::Protobuf => keys::PROTOCOL_PROTOBUF_STRUCT,
-        Payload::Other(subtype) => {
-            push(&mut info.strings, keys::CARRIED_SUBTYPE, subtype);
-            keys::PROTOCOL_PROTOBUF_STRUCT
-        }
-    };
-    (info, protocol)
+        Payload::Protobuf | Payload::Other(_) => keys::PROTOCOL_PROTOBUF_STRUCT,
+    }
+}
+
+/// The same in a text for people. The protocol id is always there.
+#[must_use]
+pub fn payload_text(payload: &Payload, _naming: PayloadNaming) -> Cow<'static, str> {
+    format!("TTHeader's protocol id {:#04x}", protocol_id(payload)).into()
 }
 
 /// Reads a callee's Header frame.

@@ -19,6 +19,7 @@ func runGRPCClient(args []string) error {
 	fs := flag.NewFlagSet("grpc-client", flag.ExitOnError)
 	addr := fs.String("addr", "", "server address")
 	subtype := fs.String("subtype", "", "content-subtype: empty, thrift or proto")
+	assume := fs.String("assume", "", "what the messages are under an empty content-subtype")
 	service := fs.String("service", "interop.Interop", "service part of the path")
 	authority := fs.String("authority", "", ":authority, default the address")
 	source := fs.String("source", "", "source-service metadata, as Kitex sends it")
@@ -45,6 +46,9 @@ func runGRPCClient(args []string) error {
 	cc, err := grpc.NewClient("passthrough:///"+*addr, opts...)
 	if err != nil {
 		return err
+	}
+	if *subtype == "" {
+		*subtype = *assume
 	}
 	runClient(&grpcDialer{cc: cc, subtype: *subtype, service: *service, source: *source})
 	return nil

@@ -28,6 +28,7 @@ func runGRPCServer(args []string) error {
 	streams := fs.Uint("max-streams", 0, "SETTINGS_MAX_CONCURRENT_STREAMS, 0 = none")
 	window := fs.Int("window", 0, "initial stream window, 0 = default")
 	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
+	assume := fs.String("assume", "", "what the messages are under an empty content-subtype")
 	_ = fs.Parse(args)
 	if err := startTracing(*otlp, "grpc.interop.callee"); err != nil {
 		return err
@@ -39,7 +40,7 @@ func runGRPCServer(args []string) error {
 	ln := &trackedListener{Listener: tcp, conns: map[string]net.Conn{}}
 	opts := []grpc.ServerOption{
 		grpc.ForceServerCodec(rawCodec{"proto"}), // any content-subtype
-		grpc.UnknownServiceHandler(func(_ any, st grpc.ServerStream) error { return serveGRPC(st, ln) }),
+		grpc.UnknownServiceHandler(func(_ any, st grpc.ServerStream) error { return serveGRPC(st, ln, *assume) }),
 		grpc.MaxRecvMsgSize(*maxMsg),
 	}
 	if *otlp != "" {
@@ -89,7 +90,7 @@ func (l *trackedListener) drop(addr string) {
 	}
 }
 
-func serveGRPC(st grpc.ServerStream, ln *trackedListener) error {
+func serveGRPC(st grpc.ServerStream, ln *trackedListener, assume string) error {
 	full, _ := grpc.MethodFromServerStream(st)
 	md, _ := metadata.FromIncomingContext(st.Context())
 	raw := ""
@@ -104,6 +105,9 @@ func serveGRPC(st grpc.ServerStream, ln *trackedListener) error {
 	s := &grpcServerStream{st: st, md: md, full: full, ln: ln, ping: strings.HasSuffix(full, "/Ping")}
 	if ct := md.Get("content-type"); len(ct) > 0 {
 		s.subtype = strings.TrimLeft(strings.TrimPrefix(ct[0], "application/grpc"), "+;")
+	}
+	if s.subtype == "" {
+		s.subtype = assume
 	}
 	return serve(id, full[strings.LastIndex(full, "/")+1:], ops, s)
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Python gRPC peers for ripcord's interop tests: a second, independent gRPC stack (grpcio).
 
-The scenario language is that of ../README.md. Subset: raw payloads only (content-type
-application/grpc); server ops header, send_header, recv, send, echo, trailer, wait_cancel,
+The scenario language is that of ../README.md. Subset: content-type application/grpc only,
+with raw payloads, or with thrift Msgs where --assume thrift says so; server ops header, send_header, recv, send, echo, trailer, wait_cancel,
 sleep, barrier, kill, return (ok, biz, error, status, panic; details as ErrorInfo); client
 ops send, recv, exchange (window 1), header, close_send, cancel, cancel_cause (a plain
 cancel), return, barrier, sleep, compress, ping.
@@ -24,6 +24,8 @@ OUT = threading.Lock()
 GATES = {}
 WAIT_CANCEL_LIMIT = 20
 EOF = object()
+# How messages are read and written: None is raw.
+UNPACK = PACK = None
 
 
 def emit(**m):
@@ -58,6 +60,26 @@ def stdin_lines(handle):
 def payload(k, size):
     x = k * 31 % 251
     return bytes((x + i * 7) % 251 for i in range(size))
+
+
+def pack_thrift(b):
+    """A thrift Msg (../idl) whose payload is b."""
+    return b"\x0b\0\x01" + len(b).to_bytes(4, "big") + b + b"\0"
+
+
+def unpack_thrift(b):
+    """The payload of a thrift Msg; seq is passed over."""
+    at, found = 0, b""
+    while b[at] != 0:
+        kind, at = b[at], at + 3
+        if kind == 0x0B:
+            size = int.from_bytes(b[at:at + 4], "big")
+            found, at = b[at + 4:at + 4 + size], at + 4 + size
+        elif kind == 0x0A:
+            at += 8
+        else:
+            raise ValueError(f"peer: message is not a thrift Msg: type {kind}")
+    return found
 
 
 class Tally:
@@ -128,7 +150,7 @@ def status_details(code, message):
 
 class Handler(grpc.GenericRpcHandler):
     def service(self, details):
-        return grpc.stream_stream_rpc_method_handler(lambda it, ctx: self.serve(details, it, ctx))
+        return grpc.stream_stream_rpc_method_handler(lambda it, ctx: self.serve(details, it, ctx), UNPACK, PACK)
 
     def serve(self, details, it, ctx):
         """A generator: what it yields is sent."""
@@ -261,7 +283,7 @@ class ClientRun:
         for prefix, kv in (("rpc-persist-", sc.get("persist")), ("rpc-transit-", sc.get("transit"))):
             md += [(prefix + k.lower().replace("_", "-"), v) for k, v in (kv or {}).items()]
         gzip = any(o["op"] == "compress" and o.get("name") == "gzip" for o in sc["ops"])
-        call = channel.stream_stream(f"/{args.service}/{sc['method']}")
+        call = channel.stream_stream(f"/{args.service}/{sc['method']}", PACK, UNPACK)
         self.call = call(iter(self.out.get, EOF), timeout=sc["timeout_ms"] / 1000 if sc.get("timeout_ms") else None, metadata=md,
                          compression=grpc.Compression.Gzip if gzip else None)
 
@@ -367,7 +389,12 @@ def main():
     c.add_argument("--service", default="interop.Interop")
     c.add_argument("--authority", default="")
     c.set_defaults(run=run_client)
+    for one in (s, c):
+        one.add_argument("--assume", choices=["thrift"])
     args = p.parse_args()
+    if args.assume:
+        global UNPACK, PACK  # pylint: disable=global-statement
+        UNPACK, PACK = unpack_thrift, pack_thrift
     args.run(args)
 
 

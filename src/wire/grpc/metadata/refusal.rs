@@ -2,7 +2,7 @@
 //!
 //! Follows grpc-go `internal/transport/http2_server.go` (`operateHeaders`) and PROTOCOL-HTTP2.md.
 
-use http::header::{ALLOW, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
 use crate::stream::Payload;
@@ -30,7 +30,20 @@ pub(crate) enum Refused {
     Timeout,
 }
 
-/// A refusal, to be written as one HEADERS block with END_STREAM.
+/// What people are told who call a gRPC port with something else.
+macro_rules! explained {
+    ($why:literal) => {
+        concat!(
+            "This is ripcord, a proxy for gRPC: it takes POST requests with the content-type \
+             application/grpc. ",
+            $why,
+            "\nUse a gRPC client.\n"
+        )
+    };
+}
+
+/// A refusal. A peer that speaks gRPC gets it in one HEADERS block with END_STREAM, another one with
+/// a [`Refusal::body`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Refusal {
@@ -60,7 +73,19 @@ impl Refusal {
         self.why.code()
     }
 
-    /// The answer.
+    /// A text for people, where the peer does not speak gRPC.
+    #[must_use]
+    pub fn body(&self) -> Option<&'static str> {
+        match self.why {
+            Refused::Method => Some(explained!("The method of this request is not POST.")),
+            Refused::ContentType => Some(explained!(
+                "The content-type of this request is not application/grpc."
+            )),
+            Refused::Te | Refused::Path(_) | Refused::Timeout => None,
+        }
+    }
+
+    /// The answer, without its body.
     #[must_use]
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
@@ -75,6 +100,9 @@ impl Refusal {
                 keys::names::MESSAGE,
                 &encode_message(&self.to_string()),
             );
+        }
+        if self.body().is_some() {
+            put(headers, CONTENT_TYPE, "text/plain; charset=utf-8");
         }
         if self.why == Refused::Method {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));

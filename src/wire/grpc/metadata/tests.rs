@@ -74,7 +74,13 @@ fn a_request_is_read_and_written() {
 fn what_is_not_grpc_is_refused_as_a_grpc_server_does() {
     let mut get = parts(|r| r);
     get.method = Method::GET;
-    assert_eq!(request_head(&get).unwrap_err().http_status(), 405);
+    let refusal = request_head(&get).unwrap_err();
+    assert_eq!(refusal.http_status(), 405);
+    assert_eq!(
+        refusal.body().unwrap(),
+        "This is ripcord, a proxy for gRPC: it takes POST requests with the content-type \
+         application/grpc. The method of this request is not POST.\nUse a gRPC client.\n"
+    );
     let mut json = parts(|r| r);
     json.headers.insert(
         CONTENT_TYPE,
@@ -82,10 +88,18 @@ fn what_is_not_grpc_is_refused_as_a_grpc_server_does() {
     );
     let refusal = request_head(&json).unwrap_err();
     assert_eq!(refusal.response().status(), 415);
+    let response = refusal.response();
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/plain; charset=utf-8"
+    );
+    let why = "The content-type of this request is not application/grpc.";
+    assert!(refusal.body().unwrap().contains(why));
     assert_eq!(refusal.code(), None);
     let late = parts(|r| r.header("grpc-timeout", "soon"));
     let refusal = request_head(&late).unwrap_err();
     assert_eq!(refusal.response().headers()["grpc-status"], "13");
+    assert_eq!(refusal.body(), None);
     let mut te = parts(|r| r);
     te.headers.insert(TE, HeaderValue::from_static("gzip"));
     assert!(request_head(&te).is_err());

@@ -1,0 +1,144 @@
+//! Backends that speak another protocol than the configuration says: how one is recognized, and
+//! what is said of it in ends, in the log, in metrics and on the `/config` page.
+//!
+//! Owns the words. What the bytes mean the wires know ([`wire::answered`]).
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::backend::Cluster;
+use crate::net::answer::{FirstAnswer, Verdict};
+use crate::net::violation::Violation;
+use crate::stream::Wire;
+use crate::telemetry::{Metrics, Side, log_limit};
+use crate::wire::{self, Answered};
+
+/// A callee that closes without an answer later than this after it was dialed has another reason.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What was found of a backend whose endpoints speak another protocol than it is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The endpoint that was found last.
+    pub endpoint: SocketAddr,
+    /// What it does, and what to set.
+    pub text: String,
+    /// When it was found last.
+    pub at: SystemTime,
+    /// Connections of the backend on which something was found.
+    pub count: u64,
+}
+
+/// The last finding of a backend.
+#[derive(Debug, Default)]
+pub(super) struct Findings(Mutex<Option<Finding>>);
+
+impl Findings {
+    pub(super) fn last(&self) -> Option<Finding> {
+        self.lock().clone()
+    }
+
+    fn add(&self, endpoint: SocketAddr, text: &str) {
+        let mut last = self.lock();
+        *last = Some(Finding {
+            endpoint,
+            text: text.to_owned(),
+            at: SystemTime::now(),
+            count: last.as_ref().map_or(1, |last| last.count + 1),
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Finding>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Judges the first bytes of one connection.
+pub(super) struct Judge {
+    /// Not kept alive by a connection that says nothing.
+    cluster: Weak<Cluster>,
+    backend: Arc<str>,
+    wire: &'static Wire,
+    address: SocketAddr,
+    dialed: Instant,
+    metrics: Arc<Metrics>,
+    /// The log has its line.
+    told: Arc<AtomicBool>,
+}
+
+impl Judge {
+    pub(super) fn new(
+        cluster: &Arc<Cluster>,
+        address: SocketAddr,
+        metrics: &Arc<Metrics>,
+        told: &Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            cluster: Arc::downgrade(cluster),
+            backend: Arc::clone(&cluster.name),
+            wire: cluster.wire,
+            address,
+            dialed: Instant::now(),
+            metrics: Arc::clone(metrics),
+            told: Arc::clone(told),
+        }
+    }
+
+    fn refuse(&self, kind: Option<Violation>, what: &str) -> Verdict {
+        let (backend, endpoint) = (&self.backend, self.address);
+        if let Some(cluster) = self.cluster.upgrade() {
+            cluster.findings.add(endpoint, what);
+        }
+        if let Some(kind) = kind {
+            self.metrics
+                .violation(Side::Outbound, Some(self.wire), kind);
+        }
+        let message = "backend speaks another protocol";
+        if log_limit::admits(message, backend, what.to_owned()) {
+            warn!(%backend, %endpoint, what, "{message}");
+        }
+        self.told.store(true, Ordering::Relaxed);
+        Verdict::Refused(format!("backend {backend} ({endpoint}) {what}"))
+    }
+}
+
+impl FirstAnswer for Judge {
+    fn judge(&mut self, first: &[u8], closed: bool) -> Verdict {
+        let (wanted, spoken) = (self.wire, self.wire.spoken);
+        let (kind, what, set) = match wire::answered(wanted, first, closed) {
+            Answered::More => return Verdict::More,
+            Answered::Wanted => return Verdict::Expected,
+            Answered::Nothing if self.dialed.elapsed() > SOON => return Verdict::Expected,
+            Answered::Tls => (
+                Some(Violation::TLS),
+                "answers TLS, which ripcord does not speak".to_owned(),
+                ": use a port without TLS".to_owned(),
+            ),
+            Answered::Http1 => (
+                Some(Violation::HTTP1),
+                "answers HTTP/1".to_owned(),
+                format!(": use the port that speaks {spoken}, without TLS"),
+            ),
+            Answered::Other(wire) => (
+                Some(Violation::OTHER_WIRE),
+                format!("answers {}", wire.spoken),
+                format!(": set protocol: {wire}"),
+            ),
+            Answered::Nothing => (
+                None,
+                "closed the connection without an answer".to_owned(),
+                format!(": does it speak {spoken}, without TLS?"),
+            ),
+        };
+        let text = format!("{what}; this backend's protocol is {wanted}{set}");
+        self.refuse(kind, &text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

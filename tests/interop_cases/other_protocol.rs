@@ -1,0 +1,38 @@
+//! A real gRPC server behind a backend that says `protocol: ttheader`: it is named, with what to set.
+//! Scripted callees of every protocol are in `tests/abuse.rs`.
+
+use serde_json::json;
+
+use crate::kit::lab::{Caller, client, say};
+use crate::kit::peers::{address, go};
+use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind, assert_like, recv, scenario, send};
+use crate::kit::trial::cases;
+
+cases! {
+    [Go] {
+        a_grpc_server_behind_protocol_ttheader_is_named,
+    }
+}
+
+fn a_grpc_server_behind_protocol_ttheader_is_named() {
+    let server = go(&["grpc-server"]);
+    let endpoint = address(&server);
+    let hop = Ripcord::before("ttheader", &endpoint);
+    let text = "answers HTTP/2; this backend's protocol is ttheader: set protocol: grpc";
+    let callers = [Caller::Mux, Caller::GrpcGo];
+    for caller in callers {
+        let client = client(caller, &hop.address);
+        let id = say(
+            &client,
+            &scenario("other", Kind::Bidi, [], [send(1, 3), recv(1)]),
+        );
+        let seen = client.event("result", &id);
+        let all = format!("~backend callee ({endpoint}) {text}");
+        assert_like(&format!("{caller:?}"), &seen, &json!({ "err": all }));
+    }
+    let page = hop.json("/config");
+    let finding = &page["backends"]["callee"]["other_protocol"];
+    let found = json!({ "endpoint": endpoint, "text": text, "count": callers.len() });
+    assert_like("/config", finding, &found);
+}
