@@ -30,7 +30,7 @@ pub struct App {
     pages: JoinSet<()>,
     ready: Arc<AtomicBool>,
     hup: Arc<Notify>,
-    _telemetry: TelemetryGuard,
+    telemetry: TelemetryGuard,
 }
 
 impl App {
@@ -127,7 +127,7 @@ impl App {
             pages,
             ready,
             hup,
-            _telemetry: guard,
+            telemetry: guard,
         })
     }
 
@@ -201,11 +201,20 @@ impl App {
                 error!("a worker was gone before it closed");
             }
         }
-        for worker in self.workers.iter() {
-            worker.join();
-        }
+        // What blocks does so elsewhere: the owner hears signals meanwhile.
+        let workers = Arc::clone(&self.workers);
+        elsewhere(move || workers.iter().for_each(Handle::join)).await;
         self.pages.shutdown().await;
         log_limit::flush();
         info!("drained");
+        let telemetry = self.telemetry;
+        elsewhere(move || drop(telemetry)).await;
+    }
+}
+
+/// Runs what blocks on a thread of its own.
+async fn elsewhere(blocking: impl FnOnce() + Send + 'static) {
+    if let Err(error) = tokio::task::spawn_blocking(blocking).await {
+        error!(%error, "a step of the drain panicked");
     }
 }

@@ -426,6 +426,30 @@ fn a_second_signal_ends_a_drain_at_once() {
     }
 }
 
+/// A collector that says nothing holds up the last spans for some seconds.
+#[test]
+fn a_second_signal_does_not_wait_for_the_last_spans() {
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let otlp = format!(
+        "{{ endpoint: 'http://{}' }}",
+        collector.local_addr().unwrap()
+    );
+    let hop = Ripcord::named("hop")
+        .traced(&otlp)
+        .table(table("a"))
+        .start();
+    let caller = tt::Connection::connect(&hop.address);
+    caller.open(1, "Talk", &[("isn", "Chat")]);
+    hop.wait("the stream's end", || {
+        hop.metric("ripcord_streams_total", "") == 1
+    });
+    hop.wait_idle();
+    hop.process.signal("TERM");
+    hop.logged("drained");
+    hop.process.signal("INT");
+    assert_eq!(hop.process.exit_code(), Some(130));
+}
+
 /// As logrotate does it: rename, then SIGHUP.
 #[test]
 fn sighup_reopens_the_access_log() {
