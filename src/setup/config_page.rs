@@ -138,7 +138,10 @@ telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret }
         assert_eq!(page["last_error"], Value::Null);
         assert_eq!(
             page["backends"],
-            json!({ "b": { "endpoints": [{ "address": "127.0.0.1:8888", "failures": 0 }] } })
+            json!({ "b": {
+                "endpoints": [{ "address": "127.0.0.1:8888", "failures": 0 }],
+                "other_protocol": null,
+            } })
         );
         assert_eq!(page["config"]["routes"][0]["timeouts"]["idle"], "1m");
         assert_eq!(page["config"]["limits"]["stream_buffer"], "256KiB");

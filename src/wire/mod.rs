@@ -338,9 +338,19 @@ pub fn answered(wanted: &Wire, first: &[u8], closed: bool) -> Answered {
         [] if closed => Answered::Nothing,
         _ if first.len() < TELLING && !closed && !(alert && first.len() == ALERT) => Answered::More,
         [0x15 | 0x16, 0x03, ..] => Answered::Tls,
-        _ if first.starts_with(b"HTTP/1.") => Answered::Http1,
+        _ if first.starts_with(b"HTTP/1.") || is_html(first) => Answered::Http1,
         _ => Answered::Wanted,
     }
+}
+
+/// Whether it is a page: some servers of HTTP/1 take what they do not understand for HTTP/0.9, and
+/// answer it without a status line.
+fn is_html(first: &[u8]) -> bool {
+    [&b"<!doctyp"[..], b"<html"].iter().any(|page| {
+        first
+            .get(..page.len())
+            .is_some_and(|f| f.eq_ignore_ascii_case(page))
+    })
 }
 
 /// What a caller of HTTP/1 is told. The status offers no upgrade, since none is taken.

@@ -33,6 +33,9 @@ const CALLEES: &[Bad] = &[
     ("TtHttp1", "protocol: ttheader", "", |socket| {
         say(socket, HTTP1)
     }),
+    ("TtPage", "protocol: ttheader", "", |socket| {
+        say(socket, b"<!DOCTYPE HTML>\n<html lang=\"en\">");
+    }),
     ("TtGrpc", "protocol: ttheader", "", |socket| {
         say(socket, &frame(SETTINGS, 0, 0, &[]));
     }),
@@ -141,6 +144,11 @@ pub(crate) const ROWS: &[Row] = &[
         abuse: "a TTHeader callee speaks HTTP/1: named",
         counted: TT_HTTP1,
         act: |rig| found(rig, "TtHttp1", "answers HTTP/1; this backend's protocol"),
+    },
+    Row {
+        abuse: "a TTHeader callee answers with a page, as HTTP/0.9: named as HTTP/1",
+        counted: TT_HTTP1,
+        act: |rig| found(rig, "TtPage", "answers HTTP/1; this backend's protocol"),
     },
     Row {
         abuse: "a TTHeader callee speaks HTTP/2: named, with what to set",

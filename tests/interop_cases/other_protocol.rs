@@ -1,8 +1,10 @@
 //! A real gRPC server behind a backend that says `protocol: ttheader`: it is named, with what to set.
-//! Scripted callees of every protocol are in `tests/abuse.rs`.
+//! Scripted callees of every protocol are in `tests/abuse.rs`. And a caller that speaks HTTP/2, not
+//! gRPC: the log has a line.
 
 use serde_json::json;
 
+use crate::kit::h2peer::told;
 use crate::kit::lab::{Caller, client, say};
 use crate::kit::peers::{address, go};
 use crate::kit::ripcord::Ripcord;
@@ -10,6 +12,9 @@ use crate::kit::scenario::{Kind, assert_like, recv, scenario, send};
 use crate::kit::trial::cases;
 
 cases! {
+    [] {
+        a_request_that_is_not_grpc_has_a_line_at_debug,
+    }
     [Go] {
         a_grpc_server_behind_protocol_ttheader_is_named,
     }
@@ -35,4 +40,19 @@ fn a_grpc_server_behind_protocol_ttheader_is_named() {
     let finding = &page["backends"]["callee"]["other_protocol"];
     let found = json!({ "endpoint": endpoint, "text": text, "count": callers.len() });
     assert_like("/config", finding, &found);
+}
+
+fn a_request_that_is_not_grpc_has_a_line_at_debug() {
+    let hop = Ripcord::named("hop")
+        .log_level("debug")
+        .to("protocol: grpc", "127.0.0.1:9")
+        .start();
+    let html = [("content-type", "text/html")];
+    assert_eq!(told(hop.socket_address(), "Chat", &html), (415, -1));
+    let line = hop.logged("request refused");
+    assert_eq!(line["level"], "DEBUG", "{line}");
+    assert_eq!(
+        line["what"],
+        "content-type is not application/grpc: POST \"/Chat/Echo\", content-type \"text/html\""
+    );
 }

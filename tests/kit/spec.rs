@@ -89,6 +89,7 @@ pub(crate) struct Spec {
     admin: bool,
     sections: String,
     access_log: String,
+    log_level: &'static str,
     otlp: String,
     table: Table,
     pub(super) start: Start,
@@ -114,6 +115,7 @@ impl Ripcord {
             admin: true,
             sections: String::new(),
             access_log: "stdout".to_owned(),
+            log_level: "info",
             otlp: String::new(),
             table: Table::new(),
             start: Start::default(),
@@ -193,6 +195,12 @@ impl Spec {
         self
     }
 
+    /// How much its own log says.
+    pub(crate) fn log_level(mut self, level: &'static str) -> Self {
+        self.log_level = level;
+        self
+    }
+
     /// Runs this program in place of the built one.
     pub(crate) fn binary(mut self, path: impl Into<PathBuf>) -> Self {
         self.start.binary = Some(path.into());
@@ -245,6 +253,7 @@ impl Spec {
             node,
             sections,
             access_log,
+            log_level,
             otlp,
             ..
         } = self;
@@ -253,7 +262,7 @@ impl Spec {
             text.push_str("admin: { address: 127.0.0.1:0 }\n");
         }
         text += &format!(
-            "telemetry: {{ log: {{ format: json }}, access_log: {access_log}{otlp} }}\nlisteners:\n"
+            "telemetry: {{ log: {{ format: json, level: {log_level} }}, access_log: {access_log}{otlp} }}\nlisteners:\n"
         );
         let own = ["{ name: in, address: \"127.0.0.1:0\" }".to_owned()];
         let listeners = match self.listeners.as_slice() {

@@ -134,6 +134,7 @@ fn json_has_the_keys_and_the_forms_of_the_file() {
             "match": { "service": "*" },
             "backend": "b",
             "timeouts": { "stream": "off", "idle": "off", "first_response": "off" },
+            "assume_payload": "protobuf",
             "validate": "off",
         })
     );
