@@ -233,7 +233,7 @@ fn an_access_log_that_cannot_be_opened_is_named_once() {
     assert!(said.contains(&format!(
         "WARN ripcord::setup: configuration: FILE:{warned}\n"
     )));
-    let error = "ripcord: access log: cannot write to /nonexistent/access.log: \
+    let error = "ripcord: access log /nonexistent/access.log cannot be opened: \
         No such file or directory (os error 2)\n";
     assert!(said.ends_with(error), "{said}");
     assert_eq!(said.matches("os error 2").count(), 1, "{said}");

@@ -1,0 +1,3 @@
+//! Cases of `tests/operations.rs` that need room of their own.
+
+mod process;
