@@ -295,6 +295,17 @@ impl End {
         }
     }
 
+    /// Writes this hop's name before the text of its own refusal. A refusal has no path: in a chain,
+    /// nothing else says which hop refused. Another hop's refusal, which the callee's side brought,
+    /// stays as it is.
+    pub fn sign(&mut self, node: &str) {
+        if let (Reason::Hop(hop), Initiator::Hop) = (&mut self.reason, self.by)
+            && hop.kind.before_backend()
+        {
+            hop.text = format!("{node}: {}", hop.text);
+        }
+    }
+
     /// Whether this hop decided to end a stream that could have gone on.
     #[must_use]
     pub fn is_own_decision(&self) -> bool {
