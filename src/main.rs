@@ -122,27 +122,30 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
         config::inspect(&file).map_err(|faults| anyhow::anyhow!("{faults}"))?;
     ripcord::init_logs(&config)?;
     ripcord::log_warnings(&warnings);
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?
-        .block_on(async {
-            let mut signals = Signals::listen()?;
-            let app = App::start(config, Some(file), None).await?;
-            #[cfg(feature = "live-heap")]
-            app.metrics().gauge_fn(
-                "ripcord_heap_bytes",
-                "Bytes of the allocations that are not freed; in builds with the feature live-heap",
-                &[],
-                || ALLOCATOR.allocated() as u64,
-            );
-            sd_notify::tell(sd_notify::READY);
-            while signals.next().await == Asked::Reload {
-                app.reload();
-            }
-            sd_notify::tell(sd_notify::STOPPING);
-            drain(app, &mut signals).await;
-            Ok(())
-        })
+        .build()?;
+    let result = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let app = App::start(config, Some(file), None).await?;
+        #[cfg(feature = "live-heap")]
+        app.metrics().gauge_fn(
+            "ripcord_heap_bytes",
+            "Bytes of the allocations that are not freed; in builds with the feature live-heap",
+            &[],
+            || ALLOCATOR.allocated() as u64,
+        );
+        sd_notify::tell(sd_notify::READY);
+        while signals.next().await == Asked::Reload {
+            app.reload();
+        }
+        sd_notify::tell(sd_notify::STOPPING);
+        drain(app, &mut signals).await;
+        Ok(())
+    });
+    // A look at the file may hang, on a file system that is gone: nobody waits for it.
+    runtime.shutdown_background();
+    result
 }
 
 /// Signals that come this soon after the first one are the same wish: `timeout` and some init

@@ -53,6 +53,12 @@ impl Findings {
         });
     }
 
+    /// The endpoint answered as configured: what was found of it is over.
+    fn clear(&self, endpoint: SocketAddr) {
+        let mut last = self.lock();
+        *last = last.take().filter(|last| last.endpoint != endpoint);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Finding>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,15 +95,13 @@ impl Judge {
         }
     }
 
-    fn refuse(&self, kind: Option<Violation>, what: &str) -> Verdict {
+    fn refuse(&self, kind: Violation, what: &str) -> Verdict {
         let (backend, endpoint) = (&self.backend, self.address);
         if let Some(cluster) = self.cluster.upgrade() {
             cluster.findings.add(endpoint, what);
         }
-        if let Some(kind) = kind {
-            self.metrics
-                .violation(Side::Outbound, Some(self.wire), kind);
-        }
+        self.metrics
+            .violation(Side::Outbound, Some(self.wire), kind);
         let message = "backend speaks another protocol";
         if log_limit::admits(message, backend, what.to_owned()) {
             warn!(%backend, %endpoint, what, "{message}");
@@ -112,27 +116,35 @@ impl FirstAnswer for Judge {
         let (wanted, spoken) = (self.wire, self.wire.spoken);
         let (kind, what, set) = match wire::answered(wanted, first, closed) {
             Answered::More => return Verdict::More,
-            Answered::Wanted => return Verdict::Expected,
+            Answered::Wanted => {
+                if let Some(cluster) = self.cluster.upgrade() {
+                    cluster.findings.clear(self.address);
+                }
+                return Verdict::Expected;
+            }
             Answered::Nothing if self.dialed.elapsed() > SOON => return Verdict::Expected,
+            // It may as well have just ended: nothing is known of its protocol.
+            Answered::Nothing => {
+                let (backend, endpoint) = (&self.backend, self.address);
+                return Verdict::Refused(format!(
+                    "backend {backend} ({endpoint}) closed the connection without an answer; \
+                     if it always does: does it speak {spoken}, without TLS?"
+                ));
+            }
             Answered::Tls => (
-                Some(Violation::TLS),
+                Violation::TLS,
                 "answers TLS, which ripcord does not speak".to_owned(),
                 ": use a port without TLS".to_owned(),
             ),
             Answered::Http1 => (
-                Some(Violation::HTTP1),
+                Violation::HTTP1,
                 "answers HTTP/1".to_owned(),
                 format!(": use the port that speaks {spoken}, without TLS"),
             ),
             Answered::Other(wire) => (
-                Some(Violation::OTHER_WIRE),
+                Violation::OTHER_WIRE,
                 format!("answers {}", wire.spoken),
                 format!(": set protocol: {wire}"),
-            ),
-            Answered::Nothing => (
-                None,
-                "closed the connection without an answer".to_owned(),
-                format!(": does it speak {spoken}, without TLS?"),
             ),
         };
         let text = format!("{what}; this backend's protocol is {wanted}{set}");

@@ -40,6 +40,11 @@ impl Unjudged {
         }
     }
 
+    /// Everything that came so far.
+    pub(super) fn first(&self) -> &[u8] {
+        &self.first
+    }
+
     /// The error of a connection that was refused.
     pub(super) fn refused(&self) -> Option<io::Error> {
         self.refused.clone().map(io::Error::other)

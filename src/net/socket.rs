@@ -15,6 +15,9 @@ use crate::net::answer::{FirstAnswer, Unjudged};
 /// How much is read at once to tell what a connection speaks, in bytes.
 const FIRST: usize = 4096;
 
+/// How much of a callee's first answer is read at once until it is judged, in bytes.
+const FIRST_ANSWER: usize = 512;
+
 /// What is known of a connection before anything is said on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionInfo {
@@ -93,19 +96,24 @@ impl Socket {
         if let Some(error) = unjudged.refused() {
             return Poll::Ready(Err(error));
         }
-        let (before, room) = (buf.filled().len(), buf.remaining());
-        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
-        let bytes = buf.filled().get(before..).unwrap_or_default();
-        let closed = read.is_err() || (bytes.is_empty() && room > 0);
-        match unjudged.heard(bytes, closed) {
-            Ok(true) => self.unjudged = None,
-            Ok(false) => {}
-            Err(error) => {
-                buf.set_filled(before);
-                return Poll::Ready(Err(error));
+        // Nothing of an answer is given away before it is judged.
+        let mut said = [0; FIRST_ANSWER];
+        loop {
+            let mut said = ReadBuf::new(&mut said);
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut said));
+            let bytes = said.filled();
+            let closed = read.is_err() || bytes.is_empty();
+            let well = unjudged.heard(bytes, closed)?;
+            if well || closed {
+                self.first.extend_from_slice(unjudged.first());
+                self.unjudged = None;
+                return match read {
+                    Err(error) if self.first.is_empty() => Poll::Ready(Err(error)),
+                    Err(_) | Ok(()) if self.first.is_empty() => Poll::Ready(Ok(())),
+                    Err(_) | Ok(()) => Pin::new(self).poll_read(cx, buf),
+                };
             }
         }
-        Poll::Ready(read)
     }
 
     /// A write failed: what the peer said before may say why. It is read past the runtime, which may
@@ -247,12 +255,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_expected_answer_passes_as_it_comes() {
+    async fn an_expected_answer_passes_whole_once_it_is_judged() {
         let (mut near, mut far) = judged().await;
         let mut all = Vec::new();
-        for byte in b"abcX" {
-            far.write_all(&[*byte]).await.unwrap();
-            assert_eq!(near.read_buf(&mut all).await.unwrap(), 1);
+        far.write_all(b"ab").await.unwrap();
+        {
+            let early = near.read_buf(&mut all);
+            let early = std::pin::pin!(early);
+            let mut waits = true;
+            tokio::select! {
+                biased;
+                _ = early => waits = false,
+                () = tokio::task::yield_now() => {}
+            }
+            assert!(waits, "two bytes do not tell");
+        }
+        far.write_all(b"cX").await.unwrap();
+        while all.len() < 4 {
+            assert!(near.read_buf(&mut all).await.unwrap() > 0);
         }
         assert!(near.unjudged.is_none());
         drop(far);

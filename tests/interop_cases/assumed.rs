@@ -145,7 +145,7 @@ fn a_named_kind_stays_what_it_is() {
         .line("the refusal", |line| line["text"].is_string());
     assert_eq!(
         line["text"],
-        "backend callee takes thrift; the request is protobuf (application/grpc+proto): send \
+        "hop: backend callee takes thrift; the request is protobuf (application/grpc+proto): send \
          application/grpc+thrift, or set payload: any on the backend"
     );
 }

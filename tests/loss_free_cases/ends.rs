@@ -193,16 +193,17 @@ pub(crate) async fn tt_nest(world: Arc<World>, case: TtCase) -> Checked {
             }
         }
     }
-    same_end(&case.end, &method, stream.id, end, BACK)
+    same_end(&case.end, &method, stream.id, end, BACK, "")
 }
 
-/// Whether `frame` is `end` with `hops` behind its path.
+/// Whether `frame` is `end` with `hops` behind its path; `unnamed` is what stands for an empty one.
 fn same_end(
     end: &tt::End,
     method: &str,
     id: i32,
     frame: &ripcord::wire::ttheader::frame::Frame,
     hops: &str,
+    unnamed: &str,
 ) -> Checked {
     let (kind, mut strings, payload) = match end {
         tt::End::Trailer(strings, said) => {
@@ -220,7 +221,7 @@ fn same_end(
     if kind == Kind::Rst {
         let path = strings.entry(Bytes::from_static(b"ttscp")).or_default();
         let way = path.pop().filter(|way| !way.is_empty());
-        let way = way.map_or_else(Vec::new, |way| [&way[..], b","].concat());
+        let way = way.map_or_else(|| unnamed.into(), |way| [&way[..], b","].concat());
         path.push([&way[..], hops.as_bytes()].concat().into());
     } else if strings.contains_key(&b"biz-status"[..]) {
         // An empty text may be said or not.
@@ -276,7 +277,8 @@ async fn tt_cancel(world: &World, case: &Cancel, end: &tt::End) -> Checked {
     stream.end(end);
     let asked = soon("the callee", heard).await.unwrap();
     let rst = asked.end.as_ref().unwrap();
-    same_end(&as_rst(end), &name, rst.stream_id, rst, "one,two")
+    // A caller without a name has an empty one in the path.
+    same_end(&as_rst(end), &name, rst.stream_id, rst, "one,two", ",")
 }
 
 /// A caller's end as its callee hears it: whatever it was, it is a Rst there.

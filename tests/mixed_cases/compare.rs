@@ -36,7 +36,7 @@ const CALLERS_LIMIT: &str = "the caller's limit";
 const RACE: &str = "Race";
 
 /// How many differences a failure shows.
-const SHOWN: usize = 3;
+const SHOWN: usize = 30;
 
 pub(crate) fn every_end(pair: &Pair, middle: Middle) {
     let expected = expected(pair, middle);

@@ -45,11 +45,6 @@ async fn the_text_says_what_it_answers_and_what_to_set() {
             b"HTTP/1.1 400 Bad Request",
             "answers HTTP/1; this backend's protocol is grpc: use the port that speaks HTTP/2, without TLS",
         ),
-        (
-            "ttheader",
-            b"",
-            "closed the connection without an answer; this backend's protocol is ttheader: does it speak TTHeader, without TLS?",
-        ),
     ] {
         let cluster = cluster(protocol);
         for n in 1..3 {
@@ -71,4 +66,26 @@ async fn a_callee_that_goes_later_without_an_answer_has_another_reason() {
     tokio::time::advance(SOON + Duration::from_millis(1)).await;
     assert_eq!(judge.judge(b"", true), Verdict::Expected);
     assert!(!told.load(Ordering::Relaxed) && cluster.finding().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_closes_without_an_answer_is_no_finding_and_a_good_answer_ends_one() {
+    let cluster = cluster("grpc");
+    let (mut judge_of_nothing, told) = judge(&cluster);
+    let Verdict::Refused(text) = judge_of_nothing.judge(b"", true) else {
+        panic!()
+    };
+    assert!(text.contains("(127.0.0.1:8888) closed the connection without an answer"));
+    assert!(
+        !told.load(Ordering::Relaxed),
+        "the log says that it was lost"
+    );
+    assert_eq!(cluster.finding(), None);
+    let (mut judge_of_tls, _) = judge(&cluster);
+    judge_of_tls.judge(&[0x15, 3, 3, 0, 2, 2, 70], true);
+    assert!(cluster.finding().is_some());
+    let (mut judge_of_settings, _) = judge(&cluster);
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    assert_eq!(judge_of_settings.judge(&settings, false), Verdict::Expected);
+    assert_eq!(cluster.finding(), None);
 }

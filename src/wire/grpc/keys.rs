@@ -26,8 +26,9 @@ pub const SOURCE_SERVICE: &str = "source-service";
 pub const HOPS: &str = "ripcord-hops";
 
 /// What the ripcord that wrote [`HOPS`] beside it reads: `plain-ends;hops=37`. It reads own ends of a
-/// hop in the plain wording too. The number is the length of that header: a ripcord that does
-/// not know this field hands it on, but not the header beside it as it was.
+/// hop in the plain wording too. The number is the length of that header in bytes: a ripcord
+/// that does not know this field hands it on, but not the header beside it as it was. It is not
+/// written beside a list that is nearly full.
 pub const READS: &str = "ripcord-reads";
 
 /// The stream's name in the cancel details of the control stream (`wire/grpc/hop.rs`), 16 hex digits: on requests

@@ -53,7 +53,10 @@ fn claimed(trailers: &HeaderMap, seen: &Status, wording: Wording) -> Option<(Rea
             // Only an own end of a hop has the plain wording.
             let (prefix, signal) = match wording {
                 Wording::Kitex => (prefix(number, &path), CARRIED_RST),
-                Wording::Plain if is_own_end(number, seen.code) => (String::new(), CARRIED_OWN),
+                // Its text is free, so only the details tie the claim to what was sent.
+                Wording::Plain if seen.details.is_some() && is_own_end(number, seen.code) => {
+                    (String::new(), CARRIED_OWN)
+                }
                 Wording::Plain => return None,
             };
             let class = match text(keys::CLASS) {

@@ -71,6 +71,11 @@ pub(super) fn trailers(
 }
 
 fn render(end: &End, node: &str, carried: bool, wording: Wording, cut: Cut) -> HeaderMap {
+    // Without the details only the long wording says whose end it is.
+    let wording = match carried && cut.contains(Part::Details) {
+        true => Wording::Kitex,
+        false => wording,
+    };
     let rendered = RenderedStatus::of(&end.reason, node, wording);
     let mut out = HeaderMap::new();
     put(

@@ -44,11 +44,9 @@ impl HeadersOf {
 
 /// Headers to entries, the carried ones where they count.
 pub(crate) fn exact(headers: &HeaderMap, place: HeadersOf) -> Metadata {
-    let pack = headers.get(keys::META);
-    // Up to 0.1 a ripcord wrote binary metainfo as it was, and no pack beside it.
-    let encoded = pack.is_some() || !headers.contains_key(keys::HOPS);
-    let native = read(headers, place, encoded);
-    let packed = pack
+    let native = read(headers, place);
+    let packed = headers
+        .get(keys::META)
         .and_then(|raw| status::decode_bin(raw.as_bytes()))
         .and_then(|raw| Metadata::unpack(raw.into()));
     match packed {
@@ -64,7 +62,7 @@ pub(crate) fn exact(headers: &HeaderMap, place: HeadersOf) -> Metadata {
 pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     let mut headers = HeaderMap::with_capacity(metadata.len());
     write(metadata, place, &mut headers);
-    read(&headers, place, true)
+    read(&headers, place)
 }
 
 /// Writes the entries, and their pack where the headers do not say all of it.
@@ -77,9 +75,9 @@ pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, headers: &mut H
     }
 }
 
-/// `encoded` says that metainfo under a name that ends in `-bin` is base64, as gRPC has it (Kitex
-/// `nphttp2/grpc/http_util.go`, `encodeMetadataHeader`).
-fn read(headers: &HeaderMap, place: HeadersOf, encoded: bool) -> Metadata {
+/// Metainfo under a name that ends in `-bin` is base64, as every such header (Kitex
+/// `nphttp2/grpc/http_util.go`, `encodeMetadataHeader`). What is no base64 stays as it is.
+fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
     let mut out = Metadata::with_capacity(headers.len());
     for (name, value) in headers {
         let name = name.as_str();
@@ -94,7 +92,7 @@ fn read(headers: &HeaderMap, place: HeadersOf, encoded: bool) -> Metadata {
         if let Some((scope, rest)) = metainfo {
             if !rest.is_empty() && !value.is_empty() {
                 let key = rest.replace('-', "_").to_ascii_uppercase();
-                let raw = (encoded && name.ends_with(BINARY)).then(|| status::decode_bin(value));
+                let raw = name.ends_with(BINARY).then(|| status::decode_bin(value));
                 out.push(scope, key, raw.flatten().unwrap_or_else(|| value.to_vec()));
             }
         } else if name.ends_with(BINARY) {
@@ -140,13 +138,8 @@ pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderM
                 exact &= append(headers, name.clone(), text.as_bytes());
             }
         } else {
-            // The pack beside it tells a reader that it is encoded.
-            exact = false;
-            append(
-                headers,
-                name.clone(),
-                status::encode_bin(&entry.value).as_bytes(),
-            );
+            let text = status::encode_bin(&entry.value);
+            exact &= append(headers, name.clone(), text.as_bytes());
         }
         last = Some(name);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::stream::Scope;
+use crate::stream::{Metadata, Scope};
 
 fn parts(
     build: impl FnOnce(http::request::Builder) -> http::request::Builder,
@@ -161,14 +161,16 @@ fn binary_metainfo_is_base64_as_every_grpc_library_has_it() {
     // What is no base64 stays as it is.
     let plain = request_head(&parts(|r| r.header("rpc-persist-blob-bin", "{}"))).unwrap();
     assert_eq!(metainfo(&plain), expected(b"{}"));
-    // A ripcord of before wrote the bytes, and its name.
-    let old = parts(|r| {
-        r.header("rpc-persist-blob-bin", "abcd")
-            .header("ripcord-hops", "a")
-    });
-    assert_eq!(metainfo(&request_head(&old).unwrap()), expected(b"abcd"));
     head.hops = Some(Hops::from_origin("a"));
     let sent = request(&head).into_parts().0;
     assert_eq!(sent.headers.get("rpc-persist-blob-bin").unwrap(), "e30");
     assert_eq!(metainfo(&request_head(&sent).unwrap()), expected(b"{}"));
+    // It needs no pack, so its size is bounded by nothing else than the head's.
+    assert!(!sent.headers.contains_key(keys::META));
+    let large = vec![0xfe; 10_000];
+    head.metadata = Metadata::new();
+    head.metadata
+        .push(Scope::Persist, "BLOB_BIN", large.clone());
+    let sent = request(&head).into_parts().0;
+    assert_eq!(metainfo(&request_head(&sent).unwrap()), expected(&large));
 }
