@@ -13,8 +13,8 @@ use crate::stream::{End, LocalEndKind};
 pub struct StreamTimeouts {
     /// When the whole stream must be over: the earlier of the caller's deadline and the route's.
     pub deadline: Option<Instant>,
-    /// The longest time in which no byte of a message moves in either direction. A quarter of it
-    /// may pass before that is noticed.
+    /// The longest time in which no byte of a message moves in either direction. It is noticed at
+    /// most a quarter late.
     pub idle: Option<Duration>,
     /// The longest time until the callee sends anything.
     pub first_response: Option<Duration>,

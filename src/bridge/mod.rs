@@ -7,13 +7,13 @@
 //! stream.
 //!
 //! 1. Early messages: did a check refuse one that came while the backend was being opened?
-//! 2. The caller: receive all that it sent. Its end overtakes its messages.
-//! 3. The callee's direction out: send it the waiting messages, then the half-close.
-//! 4. The callee: receive all that it sent. A local end wins at once. Any other end is kept, so
-//!    that the messages before it reach the caller first.
+//! 2. From the caller: receive all that it sent. Its end overtakes its messages.
+//! 3. To the callee: send the waiting messages, then the half-close.
+//! 4. From the callee: receive all that it sent. What this hop decided wins at once. Any other end
+//!    is kept, so that the messages before it reach the caller first.
 //! 5. After the callee's end: drop what the caller still sends.
-//! 6. The caller's direction out: send it the waiting messages. When none is left, the callee's end
-//!    that was kept is the stream's end.
+//! 6. To the caller: send the waiting messages. When none is left, the callee's end that was kept
+//!    is the stream's end.
 //! 7. The switch (drain), then the clock (the limits of time).
 //!
 //! Steps 2 to 6 are `Duplex::poll`. `pump` is one direction. [`settle`] then decides what each side
@@ -314,8 +314,8 @@ impl Duplex {
                         return Poll::Ready(end);
                     }
                 }
-                // A local end does not wait for a slow caller. An answer of the callee, and the
-                // loss of its connection, come after all that the callee sent.
+                // What this hop decided does not wait for a slow caller. An answer of the callee,
+                // and the loss of its connection, come after all that the callee sent.
                 Poll::Ready(Received::End(end)) if end.is_own_decision() => {
                     return Poll::Ready(end);
                 }
