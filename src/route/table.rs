@@ -1,13 +1,12 @@
 //! The compiled routes: immutable, looked up without allocating.
 //!
 //! A stream's service and method each cost one hash (two more for routes of any service); what
-//! remains is walked in the order of the file, and the first route whose conditions hold is
-//! taken.
+//! remains is walked in the order of the file, and the first route whose conditions hold is taken.
 //!
 //! A service is compared as the caller's wire has it. gRPC's `:path` has the package
-//! (`chat.v1.Chat`), TTHeader's `isn` has not (`Chat`), so a route for one does not take the
-//! other. An `isn` that is empty or `$GenericService` names no service: only routes of any service
-//! take it, by method or `to`.
+//! (`chat.v1.Chat`), TTHeader's `isn` has not (`Chat`), so a route for one does not take the other.
+//! An `isn` that is empty or `$GenericService` names no service: only routes of any service take
+//! it, by method or `to`.
 
 use std::sync::Arc;
 

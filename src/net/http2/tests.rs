@@ -1,5 +1,5 @@
-//! Drain, storms and ends that nobody reads on one HTTP/2 connection, against scripted frames on a paused clock. Knows no
-//! gRPC.
+//! Drain, storms and ends that nobody reads on one HTTP/2 connection, against scripted frames on a
+//! paused clock. Knows no gRPC.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -69,7 +69,8 @@ fn a_connection_that_is_left_reads_on_until_its_callee_has_closed() {
         peer.read_to_end(&mut said).await.unwrap();
         let reset = frame(RESET, 0, 1, &8u32.to_be_bytes());
         assert!(said.windows(reset.len()).any(|w| w == reset));
-        // What the callee had sent does not meet a closed socket, which would take the reset with it.
+        // What the callee had sent does not meet a closed socket, which would take the reset with
+        // it.
         peer.write_all(&[0; 30_000]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         peer.write_all(&[0; 60_000]).await.expect("still read");
@@ -81,7 +82,8 @@ fn a_connection_that_is_left_reads_on_until_its_callee_has_closed() {
     });
 }
 
-/// The socket takes a part of a long DATA frame, or all of it, and no more; a cancel waits behind it.
+/// The socket takes a part of a long DATA frame, or all of it, and no more; a cancel waits behind
+/// it.
 #[test]
 fn a_peer_that_takes_no_cancel_for_its_grace_loses_the_connection() {
     for (room, taken) in [(1 << 10, 0), (1 << 10, 5_000), (9 + (16 << 10), 0)] {
