@@ -20,8 +20,8 @@
 //!  Open, HalfClosed ── terminal sent ──► Closed(Hop)
 //! ```
 //!
-//! Follows Kitex `stream_client.go` and `stream_server.go` (v0.16.3), except that a fault of the
-//! peer ends its stream instead of the connection.
+//! The sources are Kitex `stream_client.go` and `stream_server.go` (v0.16.3). One thing differs: a
+//! fault of the peer ends its stream, not the connection.
 
 /// Which side of the wire this hop plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
