@@ -1,9 +1,9 @@
-//! Holds the direction of the dependencies (src/README.md, "Dependencies") and the shape of the
+//! Checks the direction of the dependencies (src/README.md, "Dependencies") and the shape of the
 //! source files.
 //!
-//! Owns the table of what each part of `src/` may import. A parser reads the files: every path
+//! Here is the table of what each part of `src/` may import. A parser reads the files. Every path
 //! counts that names another part, in `use` lines, in code, in macros and in visibilities. So does
-//! an `impl` that joins other parts behind their backs. Tests (`#[cfg(test)]`) do not count.
+//! an `impl` that joins two other parts. Tests (`#[cfg(test)]`) do not count.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod layering {

@@ -1,7 +1,7 @@
-//! A thousand connections that never read, and a thousand that send to a callee that never reads,
-//! cannot raise the memory of the built ripcord past what its `limits` say.
+//! A thousand connections that never read, and a thousand that send to a callee that never reads.
+//! They cannot raise the memory of the built ripcord beyond what its `limits` allow.
 //!
-//! The bound, as `config/reference.yaml` states it:
+//! The bound, as `config/reference.yaml` gives it:
 //!
 //! ```text
 //! process_buffer                                  received and not yet taken by the other side
@@ -11,8 +11,8 @@
 //! + workers x connection_buffer                   one more read of each worker
 //! ```
 //!
-//! for connections with one stream each. Callers that only send are held to it without the write
-//! queue, which they cannot fill. The kernel's buffers do not count.
+//! This is for connections with one stream each. For callers that only send, the bound has no write
+//! queue, since they cannot fill it. The kernel's buffers do not count.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod kit;

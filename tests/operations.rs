@@ -1,6 +1,6 @@
-//! What operators read and do: every metric that the dashboard, the alerts and the documents name
-//! is one that the binary shows, every one that it shows is explained, a ConfigMap's update is
-//! taken up, and a flood of connections does not flood the log. Signals, `RUST_LOG` and pasted lines
+//! What operators read and do. Every metric that the dashboard, the alerts and the documents name
+//! exists in the binary, and every metric of the binary is explained. A ConfigMap's update becomes
+//! effective. A flood of connections does not flood the log. Signals, `RUST_LOG` and pasted lines
 //! are in `operations_cases`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 

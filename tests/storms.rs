@@ -1,11 +1,11 @@
-//! Storms: thousands of streams canceled at once, hundreds of connections dropped at once, the callee
-//! killed under thousands of streams, in all four pairs of wires, against the built ripcord.
+//! Storms, in all four pairs of wires, against the built ripcord: thousands of streams canceled at
+//! once, hundreds of connections dropped at once, the callee killed under thousands of streams.
 //!
-//! Everybody hears of it, exactly once on the wire, and says the right thing; afterwards nothing is
-//! left in any table or gauge, and the process goes back to its idle memory. How long it took until our
-//! own peers noticed is printed, not judged:
-//! `cargo test --release --test storms -- --nocapture`, with `RIPCORD_STORM=full` for the full size
-//! (10,000 streams, 1,000 connections) or `RIPCORD_STORM=STREAMS,CONNECTIONS`.
+//! Every peer receives the right end, exactly once on the wire. Afterwards nothing is left in any
+//! table or gauge, and the process goes back to its idle memory. How long our own peers waited for
+//! their ends is printed, not judged: `cargo test --release --test storms -- --nocapture`.
+//! `RIPCORD_STORM=full` gives the full size (10,000 streams, 1,000 connections),
+//! `RIPCORD_STORM=STREAMS,CONNECTIONS` any other one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod kit;
@@ -31,10 +31,10 @@ const ROUNDS: usize = 3;
 /// connection that a process has when it works was used once.
 const WARM: (usize, usize) = (100, 20);
 
-/// How far over its idle memory the process may stay when a round is over and it rested, in bytes: what
-/// the allocator keeps of pages that still hold something, now more and now less (at most 6 MiB were
-/// seen at the default size, with 1.1 MiB allocated before and after), and more where more was
-/// in use.
+/// How far over its idle memory the process may stay when a round is over and it rested, in bytes:
+/// what the allocator keeps of pages that still hold something, now more and now less (at most 6
+/// MiB were seen at the default size, with 1.1 MiB allocated before and after), and more where more
+/// was in use.
 fn slack(streams: usize) -> u64 {
     (8 << 20) + streams as u64 * 1024
 }
@@ -207,7 +207,8 @@ impl Rig {
         assert_eq!(self.callee.seen.extra(), 0);
     }
 
-    /// A TTHeader callee of a TTHeader caller hears `expected`; HTTP/2 has one number, and no names.
+    /// A TTHeader callee of a TTHeader caller hears `expected`; HTTP/2 has one number, and no
+    /// names.
     fn assert_canceled(&self, end: &End, expected: (i32, &str, &[&str])) {
         let Reason::Canceled(cancel) = &end.reason else {
             panic!("{end:?}");
@@ -276,8 +277,9 @@ fn to_strings(names: &[&str]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-/// Segments that the machine's kernel dropped since it has no memory for them, or sent again. Others
-/// that run here may be the cause (`tests/memory.rs` is); a storm that met some was late for that.
+/// Segments that the machine's kernel dropped since it has no memory for them, or sent again.
+/// Others that run here may be the cause (`tests/memory.rs` is); a storm that met some was late for
+/// that.
 fn dropped() -> u64 {
     let text = std::fs::read_to_string("/proc/net/netstat").unwrap();
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));

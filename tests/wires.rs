@@ -1,8 +1,8 @@
-//! Every pair of wires through a real `App`: streams, cancels and the hop's own ends, with labels of
-//! their own. The third wire is made of memory (`src/testing/wire.rs`). That it runs here shows that
-//! nothing but the registry knows a wire by name.
+//! Every pair of wires through a real `App`: streams, cancels and local ends, each with its labels.
+//! The third wire is made of memory (`src/testing/wire.rs`). That it runs here shows that only the
+//! registry knows a wire by name.
 //!
-//! The peers are the wires' own roles, taken from the registry, so a case is written once.
+//! The peers are the wires' own roles, taken from the registry, so that a case is written once.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod wires_cases;

@@ -1,5 +1,5 @@
-//! Callees that break their protocol. A row opens one stream by its route and holds what its caller
-//! is told.
+//! Callees that break their protocol. A row opens one stream by its route, and checks what its
+//! caller receives.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -91,8 +91,8 @@ fn pings(socket: TcpStream) {
     while raw.next().is_some() {}
 }
 
-/// Answers the first stream with its Header, so many messages, and its Header again; and the next one
-/// as it should, when the first was ended by the Rst that it must be ended by.
+/// Answers the first stream with its Header, so many messages, and its Header again; and the next
+/// one as it should, when the first was ended by the Rst that it must be ended by.
 fn twice(socket: TcpStream, messages: usize) {
     let wire = Connection::new(socket);
     let stream = wire.stream(0);

@@ -1,5 +1,5 @@
-//! Callees that speak another protocol than their backend's. Each row opens one stream, and holds
-//! what its end, the log and the `/config` page say.
+//! Callees that speak another protocol than their backend's. Each row opens one stream, and checks
+//! its end, the log and the `/config` page.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

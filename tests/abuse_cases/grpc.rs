@@ -1,4 +1,4 @@
-//! Callers that break HTTP/2 or gRPC. RFC 9113 says the codes, 7 what they mean.
+//! Callers that break HTTP/2 or gRPC. The codes are those of RFC 9113, section 7.
 
 use super::port::noise;
 use super::rig::{Rig, Row};

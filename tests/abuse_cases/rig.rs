@@ -1,4 +1,4 @@
-//! One ripcord, a callee that echoes, bystanders on both wires, and what must hold of every row.
+//! One ripcord, a callee that echoes, bystanders on both wires, and what must hold for every row.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;

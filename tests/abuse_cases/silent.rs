@@ -1,9 +1,9 @@
-//! Peers that fall silent, and say no end: one that vanished (its machine, or the way to it), whose
-//! kernel acknowledges nothing any more; and one that hangs, whose kernel still does. The other side
-//! of the stream hears it within what the keepalive settings promise.
+//! Peers that fall silent and send no end. One has vanished, with its machine or its network: its
+//! kernel acknowledges nothing any more. Another one hangs: its kernel still does. The other side
+//! of the stream receives an end within the time of the keepalive settings.
 //!
-//! A peer vanishes by a filter on its socket that drops whatever arrives, before the kernel looks at
-//! it: nothing is acknowledged, no probe is answered, and no FIN or RST is sent.
+//! A peer vanishes by a filter on its socket, which drops whatever arrives before the kernel looks
+//! at it. Nothing is acknowledged, no probe is answered, and no FIN or RST is sent.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Callers that break TTHeader streaming. A fault ends its stream; only lost framing ends the
-//! connection, and what lives on it hears why first.
+//! Callers that break TTHeader streaming. A fault ends its stream. Only lost framing ends the
+//! connection, and its open streams receive the reason first.
 
 use bytes::{Bytes, BytesMut};
 use ripcord::wire::ttheader::frame::{Frame, Kind};

@@ -1,6 +1,6 @@
-//! Peers that read nothing while an end or a cancel waits for them: after `cancel_grace` their
-//! connection is closed, and counted. The streams are ended by their route's deadline, with more on
-//! the way to the peer than sockets take.
+//! Peers that read nothing while an end or a cancel waits for them. After `cancel_grace` their
+//! connection is closed, and counted. The route's deadline ends the streams, with more bytes on the
+//! way to the peer than sockets can hold.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! `assume_payload: thrift`: gRPC libraries that can name no other kind than plain `application/grpc`
-//! send and take thrift, through ripcord, toward Kitex and from it.
+//! `assume_payload: thrift`. gRPC libraries that can send no other content type than plain
+//! `application/grpc` exchange thrift with Kitex through ripcord, in both directions.
 
 use bytes::Bytes;
 use http::HeaderMap;

@@ -1,5 +1,5 @@
-//! The cancel matrix: who lets go, how, between which peers, on which kind of stream, in which
-//! phase; code, text and path at both ends.
+//! The cancel matrix: who cancels, how, between which peers, on which kind of stream, in which
+//! phase. Checks code, text and path at both ends.
 
 use serde_json::{Value, json};
 

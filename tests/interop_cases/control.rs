@@ -1,5 +1,5 @@
-//! The control stream between two real ripcords: on a connection just opened, and that nobody but they
-//! notices it.
+//! The control stream between two real ripcords: on a connection that was just opened, and that
+//! nobody else notices it.
 
 use serde_json::json;
 

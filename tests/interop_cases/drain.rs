@@ -1,4 +1,5 @@
-//! SIGTERM while streams run: who is spared, what the rest is told, in which order connections go.
+//! SIGTERM while streams run: which streams may finish, what the others receive, and in which order
+//! connections close.
 
 use std::net::TcpStream;
 

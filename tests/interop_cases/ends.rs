@@ -1,4 +1,4 @@
-//! What a callee says when it ends a stream, as the caller's application reads it.
+//! The ends that a callee sends, as the caller's application reads them.
 
 use serde_json::{Value, json};
 

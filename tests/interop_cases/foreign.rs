@@ -1,5 +1,5 @@
-//! A foreign HTTP/2 proxy between two ripcords, and peers that are not ripcord where one was expected:
-//! the path of a cancel survives, nobody is told another stream's cause, nobody waits.
+//! A third-party HTTP/2 proxy between two ripcords, and other peers where a ripcord was expected.
+//! The path of a cancel survives, no stream receives another stream's cause, and nobody waits.
 
 use serde_json::json;
 
@@ -68,8 +68,8 @@ fn ingress(node: &str, callee: &str) -> Ripcord {
         .start()
 }
 
-/// Kitex's callee prints the whole path, whoever calls and in whatever phase; through a proxy that is
-/// said to be a ripcord too, which is a mistake of whoever wrote the file.
+/// Kitex's callee prints the whole path, whoever calls and in whatever phase; through a proxy that
+/// is said to be a ripcord too, which is a mistake of whoever wrote the file.
 fn the_path_survives(proxy: Proxy) {
     let kitex = go(&["kitex-server"]);
     let ingress = ingress("ingress", &address(&kitex));
@@ -101,8 +101,8 @@ fn the_path_survives(proxy: Proxy) {
     assert_eq!(ingress.json("/streams")["streams"], json!([]));
 }
 
-/// Streams of two egresses, both of which take the proxy for a ripcord, and which it may mix into one
-/// connection with ids of its own.
+/// Streams of two egresses, both of which take the proxy for a ripcord, and which it may mix into
+/// one connection with ids of its own.
 fn nobody_is_told(proxy: Proxy) {
     const STREAMS: usize = 30;
     let callee = Listener::start();

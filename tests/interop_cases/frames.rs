@@ -1,5 +1,5 @@
-//! What a ripcord must never do to a TTHeader peer: a second Header, a closed connection with live
-//! streams, silence. And the callee's cancel in every phase. The TTHeader callee is scripted.
+//! What a ripcord must never do to a TTHeader peer: a second Header, a closed connection with open
+//! streams, silence. Also the callee's cancel in every phase. The TTHeader callee is scripted.
 
 use bytes::Bytes;
 use ripcord::wire::ttheader::frame::Kind as FrameKind;

@@ -1,6 +1,6 @@
-//! Whether a cancel comes later to a callee that is not ripcord when the gRPC hop before it is said to
-//! lead to a ripcord: with one ripcord on the way, where that is a mistake, and with two, where it is
-//! not. Each cancel arrives as one RST_STREAM; the times are printed, not judged:
+//! Whether a cancel comes later to a callee that is not ripcord when the backend has
+//! `hop: ripcord`. With one ripcord on the way that setting is a mistake, with two it is not. Each
+//! cancel arrives as one RST_STREAM. The times are printed, not judged:
 //! `RIPCORD_CANCELS=2000 cargo test --release --test interop -- hop_times --nocapture`.
 
 use std::time::Instant;

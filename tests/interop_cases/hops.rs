@@ -1,8 +1,8 @@
 //! The topologies of Kitex's `TestProxyCancel`: A, Egress, Ingress, B with real ripcords. Kitex's
-//! test logs the canceled path; here it is asserted, at both ends.
+//! test logs the canceled path. Here it is asserted, at both ends.
 //!
-//! "A biz cancel" is in `cancels`, for every kind and phase. What is left is the cancel that begins
-//! at a hop, and at B.
+//! "A biz cancel" is in `cancels`, for every kind and phase. Here are the cancels that begin at a
+//! hop, and at B.
 
 use std::sync::Arc;
 

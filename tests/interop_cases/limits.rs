@@ -1,5 +1,5 @@
-//! Ends that a hop brings about itself, at real peers: its limits, refusals and lost backends,
-//! each held against its rows of the golden table.
+//! Local ends at real peers: limits, refusals and lost backends, each compared with its rows of the
+//! golden table.
 
 use serde_json::json;
 

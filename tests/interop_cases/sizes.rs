@@ -1,7 +1,7 @@
-//! Ends near and over what peers take: the status is always right, and what is cut is cut in the
-//! order that `stream::Part` states, and marked.
+//! Ends near and over what peers accept. The status is always right. What is cut is cut in the
+//! order of `stream::Part`, and marked.
 //!
-//! What the peers take (from their sources; asserted below through what their callers see):
+//! What the peers accept (from their sources, and asserted below by what their callers see):
 //!
 //! | peer | reads | over it |
 //! |---|---|---|
@@ -224,7 +224,8 @@ fn a_grpc_caller_is_told_details_whole_or_not_at_all(ends: Ends) {
                     let whole = seen.caller["trailer"]["grpc-status-details-bin"].is_array()
                         || seen.caller["details"].is_array();
                     let fits = bytes == 5_000;
-                    // As base64 too long for a string: gone before there is anything to make room for.
+                    // As base64 too long for a string: gone before there is anything to make room
+                    // for.
                     let early = seen.pair.via == Via::TtHeader && bytes > 49_000;
                     let room = with == 0 || early;
                     assert_eq!(whole, fits, "{}: {cut}", seen.what);

@@ -1,5 +1,5 @@
-//! `validate: thrift` on a route, between real peers: structs pass, also compressed ones; what is
-//! no struct ends its stream on both sides as the golden rows say.
+//! `validate: thrift` on a route, between real peers. Structs pass, also compressed ones. What is
+//! no struct ends its stream on both sides, as in the golden rows.
 
 use bytes::Bytes;
 use ripcord::wire::ttheader::frame::Kind as FrameKind;

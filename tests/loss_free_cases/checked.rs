@@ -1,4 +1,4 @@
-//! Routes with `validate: thrift`, at raw peers of both wires: what each side is told.
+//! Routes with `validate: thrift`, at raw peers of both wires: what each side receives.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};

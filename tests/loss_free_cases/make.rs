@@ -1,4 +1,4 @@
-//! What peers can say: strategies for heads, messages and ends of each wire.
+//! What peers can send: strategies for heads, messages and ends of each wire.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! A table of ends through a mixed chain and through one of two new hops: both peers hear the same.
+//! A table of ends through a mixed chain and through one of two new hops: both peers receive the
+//! same.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What the mixed suite stands on: a chain of two ripcords of chosen builds, with scripted peers of
+//! The parts of the mixed suite: a chain of two ripcords of chosen builds, with scripted peers of
 //! both wires on both sides, and one of three wires in the middle.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! One stream through a chain, and what its peers heard of it.
+//! One stream through a chain, and what its peers received.
 
 use std::sync::{Arc, Mutex};
 

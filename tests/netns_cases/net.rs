@@ -1,4 +1,4 @@
-//! Network namespaces with a wire between them, made and unmade.
+//! Network namespaces with a wire between them: makes and removes them.
 //!
 //! Needs root, `ip` (iproute2), TUN devices and python3 (for the wire).
 

@@ -1,5 +1,5 @@
-//! A partition in mid stream: both sides hear it within the bound that the keepalive settings
-//! promise, and when it heals, new streams work.
+//! A partition in mid stream. Both sides receive an end within the bound of the keepalive settings.
+//! When the partition is over, new streams work.
 
 use std::time::{Duration, Instant};
 

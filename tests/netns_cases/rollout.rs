@@ -1,13 +1,16 @@
 //! Changes under load, as a platform makes them: a ConfigMap that is swapped, and a rolling restart
-//! of everything, the new one ready before the old one goes.
+//! of everything, where the new process is ready before the old one goes.
 //!
-//! What can be spared, and so must be: every stream that ends within the drain timeout, and every
-//! new stream, since there is always somebody ready to take it. Two kinds cannot, both because
-//! TTHeader has no GOAWAY, both of Kitex callers that share or keep connections, both at a sidecar
-//! that is draining while its callers stay: a stream that is opened beside older ones is refused
-//! (12006), and one whose Header crosses the closing of an idle connection finds it closed (12004,
-//! EOF, or 12006, a broken pipe). No callee has seen either; they may be tried again. They are
-//! counted.
+//! No stream may be lost that ends within the drain timeout, and no new stream, since somebody is
+//! always ready for it. There are two exceptions. Both exist because TTHeader has no GOAWAY. Both
+//! concern Kitex callers that share or keep connections, at a sidecar that drains while its callers
+//! stay:
+//!
+//! - A stream that is opened beside older ones is refused (12006).
+//! - A stream whose Header crosses the closing of an idle connection finds it closed (12004, EOF,
+//!   or 12006, a broken pipe).
+//!
+//! No callee has seen either, and they may be tried again. They are counted.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Any bytes through every decoder of heads, trailers, ends and single values of both wires, and
-//! what they mean on to the other wire: never a panic, and what ripcord writes it reads again.
+//! the result on to the other wire. There is never a panic, and ripcord can read what it writes.
 #![no_main]
 
 use bytes::{Bytes, BytesMut};

@@ -1,8 +1,9 @@
 //! A world for one connection whose peer is a fuzzer: an in-memory transport, a paused clock, and
-//! players of the streams, so that a run is a function of its bytes.
+//! players of the streams. So a run is a function of its bytes.
 //!
-//! Owns what must hold of every connection whatever its peer says: it ends once the peer is gone,
-//! so does every stream, neither polls without end, and all memory that was charged is given back.
+//! Here is what must hold for every connection, whatever its peer sends. It ends once the peer is
+//! gone, and so does every stream. Neither polls without end. All memory that was charged is given
+//! back.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

@@ -1,6 +1,6 @@
-//! A cancel from each node of the chain; the path at every node.
+//! A cancel from each node of the chain, and the path at every node.
 //!
-//! What a hop says is its access log line; what the applications say is what their libraries print.
+//! A hop's view is its access log line. An application's view is what its library prints.
 
 use serde_json::{Value, json};
 
@@ -57,7 +57,8 @@ fn assert_line(stage: &Chain, run: &Run, n: usize, expected: &Value) {
     assert_like(&format!("{} at r{n}", run.what), &line, expected);
 }
 
-/// Asserts at hop `n` a cancel that came from the caller's side, from hop `first` or the caller (0).
+/// Asserts at hop `n` a cancel that came from the caller's side, from hop `first` or the caller
+/// (0).
 fn from_the_caller(chain: &Chain, run: &Run, n: usize, (origin, first): (&str, usize), cause: i64) {
     let (path, class) = path_at(run.caller, origin, first, n);
     let how = match wire(run.caller, n - 1) {
@@ -181,7 +182,8 @@ fn each_hops_deadline_is_named_at_every_node() {
 }
 
 /// A deadline travels, so that any hop behind the one that has it may be the first to act, or two
-/// at once, and so may grpc-go, whose server answers DEADLINE_EXCEEDED while its handler still runs.
+/// at once, and so may grpc-go, whose server answers DEADLINE_EXCEEDED while its handler still
+/// runs.
 fn deadline(stage: &Stage, hop: usize, run: &Run) {
     let lines: Vec<_> = (1..=HOPS)
         .map(|n| stage.chain.access(n, &run.trace))
@@ -281,8 +283,8 @@ fn killed(stage: &Stage, hop: usize, run: &Run) {
         }
         caller_sees(run, 12013, 14, &nodes((1..hop).rev()));
     } else {
-        // The caller's own library lost its connection. Kitex says 12006, 12004 or, which is success,
-        // plain EOF, by a race of its own.
+        // The caller's own library lost its connection. Kitex says 12006, 12004 or, which is
+        // success, plain EOF, by a race of its own.
         let seen = run.caller_end();
         if run.caller.is_ttheader() {
             let known = seen["kind"] == "ok" || seen["code"] == 12004 || seen["code"] == 12006;
