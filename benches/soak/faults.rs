@@ -1,4 +1,4 @@
-//! What goes wrong, one after the other beside the load: callees killed, callers' connections dropped,
+//! The faults, one after the other beside the load: killed callees, dropped connections of callers,
 //! floods, storms of cancels, garbage, readers that never read; and reloads.
 
 use std::net::SocketAddr;

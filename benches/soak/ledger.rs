@@ -1,5 +1,5 @@
-//! What was expected and what came: counts by kind, the unexpected in full, how each stream ended
-//! at its callee, and when a callee was down.
+//! What was expected and what came: counts by kind, everything unexpected in full, how each stream
+//! ended at its callee, and when a callee was down.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -158,7 +158,8 @@ impl Ledger {
         self.unexpected.borrow().clone()
     }
 
-    // -- What the callees were told ----------------------------------------------------------------
+    // -- What the callees were told
+    // ----------------------------------------------------------------
 
     /// A name for a new stream.
     pub(crate) fn token(&self) -> u64 {
@@ -180,8 +181,8 @@ impl Ledger {
         Live(Rc::clone(self))
     }
 
-    /// Whether a stream came to a callee; where it has not, that is waited for a little. If it comes
-    /// later still, the next quiet point finds what it leaves behind.
+    /// Whether a stream came to a callee; where it has not, that is waited for a little. If it
+    /// comes later still, the next quiet point finds what it leaves behind.
     pub(crate) async fn opened(&self, token: u64) -> bool {
         let end = Instant::now() + LATE;
         loop {
@@ -238,7 +239,8 @@ impl Ledger {
         (self.live.get(), self.notes.borrow().len())
     }
 
-    // -- Faults ------------------------------------------------------------------------------------
+    // -- Faults
+    // ------------------------------------------------------------------------------------
 
     pub(crate) fn goes_down(&self, wire: Wire) {
         let mut down = self.down.borrow_mut();
@@ -306,7 +308,8 @@ pub(crate) fn canceled<S: AsRef<str>>(code: i32, path: &[S]) -> String {
     format!("canceled {code} [{}]", names.join(" -> "))
 }
 
-/// Whether that is the end of a stream whose receiver held up its connection for `slow_receiver_timeout`.
+/// Whether that is the end of a stream whose receiver held up its connection for
+/// `slow_receiver_timeout`.
 pub(crate) fn is_slow(end: &End) -> bool {
     match &end.reason {
         Reason::Canceled(cancel) => cancel.cause.text == "the receiver did not keep up",

@@ -1,5 +1,5 @@
-//! The load: what single callers do, each kind so and so often in a second, every message and every
-//! end compared with what was ordered.
+//! The load: what single callers do, each kind a number of times in a second. Every message and
+//! every end is compared with what was ordered.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,8 +1,8 @@
-//! The soak: an hour of mixed load with faults through two ripcords, everything that comes back compared
-//! with what was ordered, memory and gauges sampled, plotted, and judged.
+//! The soak: an hour of mixed load with faults through two ripcords. Everything that comes back is
+//! compared with what was ordered. Memory and gauges are sampled, plotted and judged.
 //!
-//! `cargo bench --bench soak -- --help`; what it does is in `benches/README.md`. One thread drives all
-//! callers and callees; the ripcords are processes of their own.
+//! See `cargo bench --bench soak -- --help`; `benches/README.md` explains what it does. One thread
+//! drives all callers and callees. The ripcords are processes of their own.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,5 +1,5 @@
-//! The picture: resident memory and live heap with quiet points and line, open streams, streams a second, and when
-//! faults were, as an SVG written by hand.
+//! The picture, an SVG written by hand: resident memory and live heap with quiet points and line,
+//! open streams, streams per second, and the times of faults.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The callee: does what each stream orders, and tells the ledger how the stream ended.
+//! The callee: does what each stream orders, and reports to the ledger how the stream ended.
 
 use std::cell::Cell;
 use std::future::poll_fn;
