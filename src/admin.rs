@@ -41,25 +41,25 @@ const INDEX: &str = "/healthz  the process runs
 /// Whether this process accepts streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// It does.
+    /// Streams are accepted.
     Ready,
-    /// It does not, and why.
+    /// Streams are not accepted; the reason.
     NotReady(String),
 }
 
 /// The sources of the pages.
 #[derive(Clone)]
 pub struct AdminState {
-    /// Of `/metrics`.
+    /// The source of `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// Of `/streams`.
+    /// The source of `/streams`.
     pub live: LiveStreams,
-    /// Of `/readyz`.
+    /// The source of `/readyz`.
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
-    /// Of `/config`: the effective configuration, its version, the last reload's error. Without
-    /// secrets.
+    /// The source of `/config`: the effective configuration, its version, the last reload's error.
+    /// Without secrets.
     pub config: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
-    /// Of `/config?format=yaml`: the effective configuration as a file. Without secrets.
+    /// The source of `/config?format=yaml`: the effective configuration as a file. Without secrets.
     pub config_file: Arc<dyn Fn() -> String + Send + Sync>,
 }
 

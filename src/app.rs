@@ -20,7 +20,7 @@ use crate::telemetry::{Metrics, Tap, Telemetry, TelemetryGuard, log_limit};
 use crate::worker::Handle;
 use crate::{admin, setup};
 
-/// A running proxy.
+/// A running proxy: its workers, listeners and control tasks.
 pub struct App {
     process: Arc<Process>,
     workers: Arc<[Handle<Local>]>,

@@ -27,7 +27,7 @@ pub(crate) trait Watch {
     /// New streams and connections have to be refused.
     fn draining(&self) {}
 
-    /// It has to end.
+    /// Its stream or connection has to end.
     fn ending(&self) {}
 
     /// Whether its end counts as work done ([`Drain::take_done`]). A stream's does.
@@ -74,7 +74,7 @@ impl Drain {
         }
     }
 
-    /// Ends the open ones.
+    /// Ends the open streams and connections.
     pub(crate) fn end(&self) {
         self.begin();
         if self.phase.get() < Phase::Ending {

@@ -50,8 +50,8 @@ impl Watch for DrainSwitch {
 
 /// Carries one stream that a caller opened to its end.
 ///
-/// An idle stream keeps this future for as long as it lives. So what only the opening needs (the
-/// head, the search for a backend) is in a box of its own, which goes when there is a backend.
+/// An idle stream keeps this future for as long as it lives. So what only the opening needs is in a
+/// box of its own: the head, the search for a backend. The box goes when there is a backend.
 /// Another reason for its small size: the runtime moves what is spawned nine times.
 pub(crate) fn carry<I: Inbound>(
     entry: Rc<Entry>,

@@ -23,7 +23,7 @@ use crate::wire::{self, Counters};
 /// Spans that may wait for export.
 const SPAN_QUEUE: usize = 8192;
 
-/// The settings of telemetry.
+/// The settings of telemetry, by the whole configuration.
 pub(crate) fn telemetry_settings(config: &Config) -> Settings {
     let trace = config.telemetry.otlp.as_ref().map(|otlp| TraceSettings {
         endpoint: otlp.endpoint.clone(),

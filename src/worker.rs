@@ -17,7 +17,6 @@ use tokio::task::spawn_local;
 /// splits what could be written at once.
 const EVENT_INTERVAL: u32 = 256;
 
-/// A job's task.
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Makes a job's task, on the worker's thread.

@@ -24,7 +24,7 @@ pub struct Endpoint {
     failures: AtomicU32,
     /// Until when it is avoided, in microseconds after `born`; 0 when it is well.
     retry_at: AtomicU64,
-    /// Guards that exist now.
+    /// Streams and calls that have a guard now.
     open: AtomicUsize,
     /// Finished streams and calls, by who ended them: caller, callee, hop.
     ended: [AtomicU64; 3],

@@ -114,9 +114,9 @@ impl Switch {
 /// What looks at the messages of a stream on their way, in both directions.
 #[derive(Default)]
 pub struct Stages {
-    /// From caller to callee.
+    /// The stage for messages from caller to callee.
     pub request: Option<Box<dyn Stage>>,
-    /// From callee to caller.
+    /// The stage for messages from callee to caller.
     pub response: Option<Box<dyn Stage>>,
     /// What messages must be, in both directions. It comes after the stages.
     pub check: Option<Check>,

@@ -7,12 +7,12 @@ use super::{Backend, Config, Route};
 /// The difference between two effective configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Routes, by name.
+    /// How the routes differ, by name.
     pub routes: Names,
     /// Whether routes that are in both come in another order. The first match is taken, so order
     /// matters.
     pub routes_reordered: bool,
-    /// Backends, by name.
+    /// How the backends differ, by name.
     pub backends: Names,
     /// Whether `drain` differs.
     pub drain: bool,

@@ -54,9 +54,8 @@ pub struct Limits {
     /// Connections open at once on one listener (default 10000).
     pub max_connections: usize,
     /// Streams of one HTTP/2 connection that may be opened and reset before this hop has looked at
-    /// them (default 10000, as many as may be open). Over it the connection is closed. A caller
-    /// that opens and cancels many streams at once needs it high. Against an attacker it has to be
-    /// low.
+    /// them. Default 10000, as many as may be open. Over it the connection is closed. A caller that
+    /// opens and cancels many streams at once needs it high. Against an attacker it has to be low.
     pub max_resets: usize,
     /// Bytes of keys and values in one head of a caller. Over it, RESOURCE_EXHAUSTED. Default 16
     /// KiB, at most 255 KiB, since a TTHeader header ends there. A TTHeader caller may always send

@@ -46,7 +46,7 @@ pub struct Route {
     pub backend: String,
     /// What is changed on the way out (default: nothing).
     pub rewrite: Rewrite,
-    /// When this hop gives up (default: never).
+    /// When this hop ends its streams (default: never).
     pub timeouts: Timeouts,
     /// Plain metadata that a Kitex handler has to see, each key with its name after `RPC_TRANSIT_`
     /// (default: none). The plain entry stays. A transit entry of the caller takes precedence.

@@ -53,7 +53,7 @@ impl Violation {
         Self(name)
     }
 
-    /// Its label.
+    /// Its label in `/metrics`, in lower case.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.0

@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 use crate::config::{self, AssumedPayload, Destination, Pattern, Rewrite, Timeouts, Validate};
 use crate::stream::{Metadata, RequestHead, Scope};
 
-/// A compiled route.
+/// A compiled route: its conditions, and what it does to a stream.
 #[derive(Debug)]
 pub struct Route<B> {
     /// Its name in logs, traces and metrics.

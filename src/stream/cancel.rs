@@ -138,7 +138,7 @@ pub struct Cancel {
     pub path: Path,
     /// Where this hop saw it come from.
     pub class: Class,
-    /// How it was noticed.
+    /// By what this hop noticed it.
     pub signal: CancelSignal,
     /// The gRPC status that came with it: with [`CancelSignal::STATUS`], or carried by other hops.
     pub status: Option<Box<crate::stream::Status>>,

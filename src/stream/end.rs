@@ -36,7 +36,7 @@ pub struct End {
     pub by: Initiator,
     /// Whether the callee may have processed the call.
     pub processed: Processed,
-    /// What happened.
+    /// In which way the stream ended.
     pub reason: Reason,
     /// The callee's trailers, without those that `reason` holds.
     pub trailers: Metadata,
@@ -44,7 +44,7 @@ pub struct End {
     pub cut: Cut,
 }
 
-/// What ended a stream.
+/// The ways in which a stream ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The callee finished with success.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use crate::stream::{Cancel, End, MessageBatch, ResponseHead, Wire};
 
-/// What a peer did.
+/// What the peer of a half did.
 #[derive(Debug)]
 pub enum Received {
     /// The callee's head. At most once, before any message, and never from an inbound half.

@@ -54,7 +54,7 @@ impl std::fmt::Display for AccessTarget {
 pub struct Settings {
     /// This hop's name.
     pub node: Arc<str>,
-    /// The number of workers.
+    /// The number of workers that open streams.
     pub workers: usize,
     /// The wires of this process.
     pub wires: &'static [&'static Wire],

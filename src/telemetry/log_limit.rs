@@ -49,8 +49,7 @@ enum Line {
         /// How many of the window before were not written, and not reported yet.
         more: u64,
     },
-    /// Not written. The first such line of its window has the number of the others reported at this
-    /// time.
+    /// Not written. The first such line of a window also tells when their number is to be reported.
     Held { tell_at: Option<Instant> },
 }
 

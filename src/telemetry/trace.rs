@@ -48,7 +48,7 @@ pub struct TraceSettings {
     /// `http://host:port`. There is no TLS: the collector of a sidecar is on its node. `https` is
     /// refused, so that nothing is sent in the clear by mistake.
     pub endpoint: String,
-    /// The transport.
+    /// The transport of the export.
     pub protocol: OtlpProtocol,
     /// Headers of each export.
     pub headers: Vec<(String, String)>,

@@ -55,7 +55,7 @@ pub static WIRE: Wire = Wire {
 pub struct Counters;
 
 impl Counters {
-    /// No rows.
+    /// Always empty: the wire counts nothing.
     #[must_use]
     pub fn rows(self: &Arc<Self>) -> Vec<CounterRow> {
         Vec::new()

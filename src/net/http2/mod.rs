@@ -97,8 +97,8 @@ impl Default for Http2Config {
 }
 
 /// How long a stream that this side reset is remembered. `h2`'s default is a second. A busy machine
-/// takes longer to read what the peer had sent by then, and would end some of many canceled streams
-/// twice on the wire.
+/// takes longer to read what the peer had sent by then. In a storm of cancels, some streams would
+/// end twice on the wire.
 const REMEMBER: Duration = Duration::from_secs(10);
 
 /// The most such streams toward a callee, about 300 bytes each: 10,000 cancels a second. A callee

@@ -136,18 +136,11 @@ pub(crate) fn is_carried(name: &str) -> bool {
 pub(crate) mod names {
     use http::HeaderName;
 
-    /// [`super::STATUS`].
     pub(crate) const STATUS: HeaderName = HeaderName::from_static(super::STATUS);
-    /// [`super::MESSAGE`].
     pub(crate) const MESSAGE: HeaderName = HeaderName::from_static(super::MESSAGE);
-    /// [`super::TIMEOUT`].
     pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static(super::TIMEOUT);
-    /// [`super::ENCODING`].
     pub(crate) const ENCODING: HeaderName = HeaderName::from_static(super::ENCODING);
-    /// [`super::SOURCE_SERVICE`].
     pub(crate) const SOURCE_SERVICE: HeaderName = HeaderName::from_static(super::SOURCE_SERVICE);
-    /// [`super::HOPS`].
     pub(crate) const HOPS: HeaderName = HeaderName::from_static(super::HOPS);
-    /// [`super::READS`].
     pub(crate) const READS: HeaderName = HeaderName::from_static(super::READS);
 }

@@ -67,9 +67,9 @@ pub(super) struct Receiver {
     /// Bytes of `partial` whose capacity was given back.
     prepaid_partial: usize,
     max_message: u32,
-    /// The window cannot hold a longer message than this, so the capacity of such a message is
-    /// given back on arrival. That is done only while no more than this waits before it. Otherwise
-    /// a receiver that takes nothing would be sent one message after the other.
+    /// The capacity of a message above this is given back on arrival, since the window could not
+    /// hold it. That is done only while no more than this waits before it. Otherwise a receiver
+    /// that takes nothing would be sent one message after the other.
     prepay_above: u32,
     last: Option<Last>,
 }

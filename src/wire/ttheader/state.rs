@@ -1,6 +1,6 @@
 //! The state machine of one stream: which frames may come and go, and that the first end wins.
 //!
-//! It has no bytes, no queue and no clock: it only decides what is allowed. Both roles have the same
+//! It has no bytes, no queue and no clock: it decides what is allowed. Both roles have the same
 //! states, since only the caller half-closes:
 //!
 //! ```text

@@ -5,7 +5,7 @@
 //! given now would leave before the details that wait. Hence these steps:
 //!
 //! 1. [`Hop::detail`] gives the detail to the connection, as DATA of the control stream. Without
-//!    capacity it is left out.
+//!    room for it, it is left out.
 //! 2. [`Hop::reset`] does not reset the stream yet. It queues a [`Reset`], with the number of
 //!    details given so far, and wakes the driver.
 //! 3. [`Parting::drive`] polls the driver with the flush held: details go into the connection's

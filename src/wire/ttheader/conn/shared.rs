@@ -1,8 +1,8 @@
 //! What a connection's task and the halves of its streams share, on one thread.
 //!
-//! It has four parts, each with its section below: the stream table and the frames that come in,
-//! the write queue and the frames that go out, the operations of a half, and the account of
-//! received bytes. There is no socket and no timer here.
+//! Its four parts have a section each below. What comes in: the stream table. What goes out: the
+//! write queue. What a half does. The account: the bytes that were received and not yet released.
+//! There is no socket and no timer here.
 //!
 //! Two rules are Kitex's: frames for a stream that is gone are normal (`transport_client.go`,
 //! `transport_server.go`), and a Header comes before a Trailer, once.
