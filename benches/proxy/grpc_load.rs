@@ -1,5 +1,5 @@
-//! The gRPC caller, on `h2` directly: streams with a window of messages in flight, short streams, and
-//! single streams to time.
+//! The gRPC caller, on `h2` directly: streams with a window of messages in flight, short streams,
+//! and single streams to time.
 //!
 //! Follows the gRPC project's PROTOCOL-HTTP2. One message is sent as one DATA frame.
 

@@ -1,5 +1,5 @@
-//! Measurements of the proxy's memory: idle streams, and callers that never read while the callee sends
-//! without end.
+//! Measurements of the proxy's memory: idle streams, and callers that never read while the callee
+//! sends without end.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

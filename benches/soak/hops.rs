@@ -1,5 +1,5 @@
-//! The two ripcords: `egress` beside the callers, `ingress` beside the callees. Their configurations,
-//! processes, logs, reloads and admin pages.
+//! The two ripcords: `egress` beside the callers, `ingress` beside the callees. Their
+//! configurations, processes, logs, reloads and admin pages.
 
 use std::cell::Cell;
 use std::fs::{self, File};

@@ -15,7 +15,8 @@ cases! {
     }
 }
 
-/// The callers' deadline. A hop tells a caller's reset at its deadline from another by a tenth of it.
+/// The callers' deadline. A hop tells a caller's reset at its deadline from another by a tenth of
+/// it.
 const TIMEOUT_MS: u32 = 4000;
 
 /// What the caller's library says when its own time is over.

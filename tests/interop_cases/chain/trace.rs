@@ -69,8 +69,8 @@ fn spans_of(collector: &Collector, stage: &Stage, run: &Run) -> Vec<Span> {
     spans
 }
 
-/// Kitex's own suite made the spans of its applications, and says in each how the stream ended there:
-/// `said` is what the caller's and the callee's exceptions contain, none where all was well.
+/// Kitex's own suite made the spans of its applications, and says in each how the stream ended
+/// there: `said` is what the caller's and the callee's exceptions contain, none where all was well.
 fn assert_kitex(run: &Run, spans: &[Span], said: Option<[&str; 2]>) {
     let ends = [spans.first(), spans.last()].map(Option::unwrap);
     for (at, span) in ends.into_iter().enumerate() {
