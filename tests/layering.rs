@@ -22,9 +22,9 @@ use layering::rules::{Facts, ModuleFacts, cycle};
 use layering::tree::Tree;
 
 /// The directions: what each part may import of this crate. A part is a module right below the
-/// crate's root; a folder below `src/wire/` is one too, and `wire` is what knows all of them. `*`
-/// puts the others together and may import any; nothing below imports it. A part that is not here
-/// fails the test: say what it may import when it comes.
+/// crate's root. A folder below `src/wire/` is one too, and `wire` knows all of them. `*` puts the
+/// others together and may import any; nothing below imports it. A part that is not here fails the
+/// test: add it with what it may import.
 const MAY: &str = "
 stream:
 config:

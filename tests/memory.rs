@@ -43,8 +43,8 @@ const LIMITS: &str = "limits: { process_buffer: 32MiB, connection_buffer: 1MiB, 
 /// 64 KiB gathered, or, for TTHeader, 64 KiB and the one message that went over it.
 const WRITE_QUEUE: u64 = 128 * KIB;
 
-/// What was read at once before the budget could say no, the read buffer, and what a connection and
-/// its stream cost without any message.
+/// What was read before the budget could stop it, the read buffer, and what a connection and its
+/// stream cost without any message.
 const FIXED: u64 = 128 * KIB;
 
 /// Streams of one connection.

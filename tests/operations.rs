@@ -297,7 +297,7 @@ fn a_reload_says_what_changed_and_the_page_what_is_in_force() {
     );
     same(&page);
 
-    // Put back to what is in force: nothing has changed, and nothing is wrong.
+    // Put back to what is effective: nothing has changed, and nothing is wrong.
     ripcord.reload(&new);
     ripcord.logged("configuration unchanged");
     assert_eq!(ripcord.json("/config")["last_error"], Value::Null);
@@ -367,8 +367,8 @@ fn the_service_manager_hears_when_it_is_ready_and_when_it_stops() {
     assert_eq!(ripcord.process.exit_code(), Some(0));
 }
 
-/// The log says the first few of a kind in a second and how many more there were; the metric has
-/// each.
+/// The log has the first few lines of a kind in a second, and how many more there were. The metric
+/// has each.
 #[test]
 fn a_flood_of_refused_connections_does_not_flood_the_log() {
     const FLOOD: u64 = 300;

@@ -31,10 +31,10 @@ const ROUNDS: usize = 3;
 /// connection that a process has when it works was used once.
 const WARM: (usize, usize) = (100, 20);
 
-/// How far over its idle memory the process may stay when a round is over and it rested, in bytes:
-/// what the allocator keeps of pages that still hold something, now more and now less (at most 6
-/// MiB were seen at the default size, with 1.1 MiB allocated before and after), and more where more
-/// was in use.
+/// How far over its idle memory the process may stay after a round and a rest, in bytes. The
+/// allocator keeps pages that still hold something, now more and now less. At most 6 MiB were seen
+/// at the default size, with 1.1 MiB allocated before and after. It may be more where more was in
+/// use.
 fn slack(streams: usize) -> u64 {
     (8 << 20) + streams as u64 * 1024
 }
@@ -207,7 +207,7 @@ impl Rig {
         assert_eq!(self.callee.seen.extra(), 0);
     }
 
-    /// A TTHeader callee of a TTHeader caller hears `expected`; HTTP/2 has one number, and no
+    /// A TTHeader callee of a TTHeader caller receives `expected`. HTTP/2 has one number, and no
     /// names.
     fn assert_canceled(&self, end: &End, expected: (i32, &str, &[&str])) {
         let Reason::Canceled(cancel) = &end.reason else {
@@ -256,9 +256,9 @@ impl Rig {
     }
 }
 
-/// Whether a caller heard that its callee was lost in mid stream, noticed here. The crate's halves
-/// read what ripcord says beside the native end (Rst 12013, UNAVAILABLE), and believe it only where
-/// that end is the one that belongs to it.
+/// Whether a caller received that its callee was lost in mid stream, noticed here. The crate's
+/// halves read carried fields beside the native end (Rst 12013, UNAVAILABLE). They believe them
+/// only when that end belongs to them.
 fn is_lost(end: &End) -> bool {
     match &end.reason {
         Reason::Canceled(cancel) => cancel.cause.code == 12013 && cancel.path.names() == [NODE],
@@ -266,7 +266,7 @@ fn is_lost(end: &End) -> bool {
     }
 }
 
-/// Whether a caller heard that no callee could be reached; so its call was not processed.
+/// Whether a caller received that no callee could be reached, so that its call was not processed.
 fn is_refused(end: &End) -> bool {
     let unreachable =
         matches!(&end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::Unreachable);

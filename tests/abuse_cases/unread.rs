@@ -66,8 +66,8 @@ fn counted(rig: &Rig, (name, labels): (&str, &str), before: u64) {
     });
 }
 
-/// A caller's stream to a callee that reads nothing: it is told of its deadline, and its connection
-/// lives.
+/// A caller's stream to a callee that reads nothing. It receives its deadline, and its connection
+/// stays open.
 fn to_unread(rig: &Rig, service: &str) {
     let wire = tt::Connection::connect(&rig.hop.address);
     let stream = wire.open(1, "Echo", &[(keys::IDL_SERVICE, service)]);

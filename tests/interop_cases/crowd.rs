@@ -26,7 +26,7 @@ cases! {
 
 const STREAMS: usize = 1_000;
 
-/// A caller and a callee that have said hello on every stream.
+/// A caller and a callee that have exchanged a message on every stream.
 struct Crowd {
     callee: Process,
     hop: Ripcord,

@@ -167,7 +167,7 @@ fn a_plain_error_arrives(ends: Ends) {
             Callee::KitexGrpc => "plain [biz error]",
             Callee::GrpcGo | Callee::Python => "plain",
         };
-        // grpc-go and grpcio say UNKNOWN, Kitex INTERNAL.
+        // grpc-go and grpcio report UNKNOWN, Kitex INTERNAL.
         let (code, name) = if pair.callee.is_kitex() {
             (13, "Internal")
         } else {

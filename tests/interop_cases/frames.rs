@@ -36,7 +36,7 @@ const CALLERS: [Caller; 4] = [
     Caller::GrpcGo,
 ];
 
-/// How far the callee has come when it lets go.
+/// How far the callee has come when it cancels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Nothing,

@@ -72,7 +72,7 @@ impl Way {
         assert!(matches!(self.heard(), Heard::Opened(_)));
         let began = Instant::now();
         stream.rst(12007, "why", "caller");
-        // CANCEL; the cause where the file says, wrongly, that a ripcord is next (rule 7).
+        // CANCEL, or the cause where the file wrongly says that a ripcord is next (rule 7).
         let falsely = self.hops == 1 && self.via == "marked";
         let code = if falsely { 12007 } else { 8 };
         let heard = self.heard();
@@ -85,7 +85,7 @@ impl Way {
         );
     }
 
-    /// What the callee hears next of the caller's streams.
+    /// What the callee receives next of the caller's streams.
     fn heard(&self) -> Heard {
         loop {
             match self.callee.heard() {

@@ -186,7 +186,7 @@ fn the_client_fails_when_a_case_does() {
     assert_eq!(client.exit_code(), Some(1), "{}", client.tail());
 }
 
-/// That the hops are where they are said to be: each has logged streams of its two wires.
+/// Whether the hops are where they should be: each has logged streams of its two wires.
 fn the_streams_take_the_wires_that_they_should() {
     let suite = suite();
     for (topology, first, second) in [

@@ -16,7 +16,7 @@ use super::lies::{Lie, LyingCall, Native, go_name};
 use super::world::World;
 use super::{Fields, Pairs, fields, frames, grpc, soon, tt};
 
-/// What a caller was told, as far as it is the end's.
+/// What a caller received, as far as it belongs to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
     /// Status, text, details and business error.

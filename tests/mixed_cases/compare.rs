@@ -66,7 +66,7 @@ fn difference(new: &str, old: &str) -> String {
 /// A name that no other case has, and what is played.
 type Case = (String, Call, Callee);
 
-/// Every case, and what its peers heard of it.
+/// Every case, and what its peers received.
 type Heard = Vec<(String, String)>;
 
 /// Of two new hops. Both orders compare with the same.
@@ -290,7 +290,7 @@ fn tt_ends() -> Vec<(String, tt::End)> {
     ends
 }
 
-/// How a caller lets go.
+/// How a caller cancels.
 fn let_go(from: Side) -> Vec<Then> {
     match from {
         Side::Grpc => (0..=13).map(Then::Reset).collect(),

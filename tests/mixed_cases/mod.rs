@@ -54,7 +54,7 @@ impl Middle {
 /// Nothing listens on port 1.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// How long the routes that give up wait. Callees there say nothing at all.
+/// How long the routes with a limit wait. Callees there send nothing at all.
 const SHORT: &str = "500ms";
 
 /// A chain, and a caller of each wire.
@@ -146,7 +146,8 @@ impl Chain {
         }
     }
 
-    /// The gRPC caller. It connects at its first stream: a connection that says nothing is closed.
+    /// The gRPC caller. It connects at its first stream, since a connection that sends nothing is
+    /// closed.
     pub(crate) async fn grpc(&self) -> &grpc::Caller {
         let connect = || grpc::Caller::connect(self.entry);
         self.grpc.get_or_init(connect).await

@@ -94,7 +94,7 @@ fn a_partition_in_mid_stream_is_heard_on_both_sides_and_heals() {
                 json!({ "code": 12013, "err": "~[canceled path: b]" })
             }
             (Callee::Kitex, _) => {
-                // A Kitex caller does not say its name in a TTHeader Header.
+                // A Kitex caller does not send its name in a TTHeader Header.
                 let name = if kind.is_ttheader() {
                     ""
                 } else {

@@ -201,8 +201,8 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
     let load = Load::start(&lanes);
     load.turn();
 
-    // The callee's pod: its successor is ready and in the endpoints before it is told to end, and
-    // the wait in between is what a `preStop` sleep is for.
+    // The callee's pod. Its successor is ready, and in the endpoints, before it gets SIGTERM. A
+    // `preStop` sleep serves for the wait in between.
     let held_b = hold(&lanes);
     let c = services(&net, "c");
     let at_c = sidecar(&net, "c", "c", TO_C).table(c.table()).start();
