@@ -229,7 +229,7 @@ async fn rotate(
             continue;
         }
         have -= message.len();
-        // A stream that cannot send has ended, and says so itself.
+        // A stream that cannot send has ended, and reports that itself.
         let back = ring.borrow_mut().back(Rc::clone(&send), |next| {
             let _ = next.borrow_mut().send_data(message.clone(), false);
         });

@@ -22,7 +22,7 @@ const BURST: usize = 64;
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The bytes that say when a message was made, in nanoseconds of this process.
+/// The time at which a message was made, in nanoseconds of this process, as bytes.
 pub(crate) fn stamp() -> [u8; 8] {
     u64::try_from(EPOCH.elapsed().as_nanos())
         .unwrap_or(u64::MAX)

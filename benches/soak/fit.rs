@@ -11,15 +11,14 @@ use crate::quiet::Quiet;
 /// A share of the run that warms up: caches fill, the allocator finds its level.
 const WARM_UP: f64 = 0.2;
 
-/// Fewer quiet points than these say nothing.
+/// With fewer quiet points than these, nothing can be concluded.
 const FEWEST: usize = 6;
 
 /// What a finished stream may leave behind for the verdict "flat", in bytes: less than the smallest
 /// thing that could be forgotten with it (a pointer and a length).
 const PER_STREAM: f64 = 16.0;
 
-/// What all of the growth may be, as a share of the memory in use, where it cannot be told from
-/// noise.
+/// The most growth in all, as a share of the memory in use, where noise could hide it.
 const MOST: f64 = 0.15;
 
 /// What resident memory may be in the second half above its highest in the first, as a share of

@@ -87,7 +87,7 @@ struct Arguments {
     _bench: bool,
 }
 
-/// How often everything is sampled, and how often that is told.
+/// How often everything is sampled, and how often that is printed.
 const SAMPLE: Duration = Duration::from_secs(5);
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -267,7 +267,8 @@ fn cut_access_logs(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Stops both ripcords as a system does: they must end with success and have said nothing bad.
+/// Stops both ripcords as a system does. They must end with success, and must not have logged a
+/// fault.
 async fn end(world: &World, early: Option<&'static str>) -> Result<()> {
     for hop in world.hops() {
         let code = hop.terminate().await?;

@@ -14,7 +14,7 @@ const PANEL: f64 = 190.0;
 const GAP: f64 = 42.0;
 const TOP: f64 = 46.0;
 
-/// Colours that are told apart without red and green, and for light and dark pages.
+/// Colours that can be distinguished without red and green, on light and dark pages.
 const COLOURS: [&str; 2] = ["#1f77b4", "#d95f02"];
 /// The same, for the live heap.
 const HEAP: [&str; 2] = ["#0b3c5d", "#8c4a00"];

@@ -92,7 +92,7 @@ impl Page {
     }
 }
 
-/// What the kernel says of a hop.
+/// What the kernel knows of a hop.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kernel {
     pub(crate) rss_kib: u64,

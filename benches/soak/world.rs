@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// Looks at what was said on connections that were not broken on purpose.
+    /// Checks what came on connections that were not broken on purpose.
     pub(crate) fn check(&self, who: &'static str, heard: &Heard) {
         if heard.doubled + heard.after + heard.errors > 0 {
             let what = format!("streams were not ended exactly once: {heard:?}");
@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    /// The callee must have been told that. Nothing is asked of a callee that was killed since.
+    /// The callee must have received that. A callee that was killed since is not checked.
     pub(crate) async fn told(
         &self,
         token: u64,

@@ -180,7 +180,7 @@ impl Served {
         }
     }
 
-    /// Takes what comes and says nothing.
+    /// Receives what comes and sends nothing.
     async fn hold(&mut self) -> Told {
         loop {
             match self.recv().await {
