@@ -146,14 +146,20 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
         })
 }
 
+/// Signals that come this soon after the first one count as the same: `timeout` and some init
+/// programs signal the process and then its group.
+const SAME_WISH: Duration = Duration::from_millis(500);
+
 /// Drains. A second SIGTERM or SIGINT ends the process at once.
 async fn drain(app: App, signals: &mut Signals) {
     let telemetry = app.telemetry().clone();
     let drained = std::pin::pin!(app.drain());
+    let began = tokio::time::Instant::now();
     let cut = async {
         loop {
             match signals.next().await {
                 Asked::Reload => telemetry.access.reopen(),
+                Asked::End { .. } if began.elapsed() < SAME_WISH => {}
                 Asked::End { signal, exit_code } => break (signal, exit_code),
             }
         }

@@ -123,7 +123,9 @@ impl Clock {
                 if answered {
                     this.first_response = None;
                 } else if at <= now {
-                    let text = format!("no response from the callee within {limit:?}");
+                    let text = format!(
+                        "no response from the callee within {limit:?} (timeouts.first_response)"
+                    );
                     return Poll::Ready(End::hop(LocalEndKind::FirstResponse, text));
                 }
             }
@@ -134,7 +136,7 @@ impl Clock {
                     idle.activity = activity;
                     idle.quiet_since = now;
                 } else if now - idle.quiet_since >= idle.limit {
-                    let text = format!("no message for {:?}", idle.limit);
+                    let text = format!("no message for {:?} (timeouts.idle)", idle.limit);
                     return Poll::Ready(End::hop(LocalEndKind::Idle, text));
                 }
                 idle.check = (now + idle.limit / 4)

@@ -53,6 +53,7 @@ pub fn settle(mut end: End, node: &str, callee_open: bool) -> Settlement {
     if let Reason::Canceled(cancel) = &mut end.reason {
         cancel.path.append(node);
     }
+    end.sign(node);
     let tell_caller = end.by != Initiator::Caller;
     let to_callee = match (&end.reason, end.by) {
         (Reason::Canceled(cancel), Initiator::Caller | Initiator::Hop) => Some(cancel.clone()),

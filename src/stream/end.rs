@@ -298,6 +298,17 @@ impl End {
         }
     }
 
+    /// Writes this hop's name before the text of its own refusal. A refusal has no path: in a
+    /// chain, nothing else shows which hop refused. Another hop's refusal, which came from the
+    /// callee's side, stays as it is.
+    pub fn sign(&mut self, node: &str) {
+        if let (Reason::Hop(hop), Initiator::Hop) = (&mut self.reason, self.by)
+            && hop.kind.before_backend()
+        {
+            hop.text = format!("{node}: {}", hop.text);
+        }
+    }
+
     /// Whether this hop decided to end a stream that could have gone on.
     #[must_use]
     pub fn is_own_decision(&self) -> bool {

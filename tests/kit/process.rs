@@ -172,6 +172,13 @@ impl Process {
         assert!(status.unwrap().success(), "kill -{signal} {}", self.name);
     }
 
+    /// Sends two signals, one right after the other.
+    pub(crate) fn signal_twice(&self, first: &str, second: &str) {
+        let kill = format!("kill -{first} {0} && kill -{second} {0}", self.pid);
+        let status = Command::new("sh").args(["-c", &kill]).status();
+        assert!(status.unwrap().success(), "{kill}");
+    }
+
     /// Kills it, as `kill -9`, and waits until it is gone.
     pub(crate) fn kill(&self) {
         let mut child = self.child.lock().unwrap();

@@ -17,7 +17,15 @@ use crate::loss_free_cases::{Pairs, grpc, tt};
 
 /// Cases that this build means to change: each by its name, with what is other. They are not
 /// compared. When `.ci/landed` names a commit that has the change, the entry goes.
-const CHANGED: &[(&str, &str)] = &[];
+const CHANGED: &[(&str, &str)] = &[
+    ("Grpc caller, Grpc callee: Idle", PLAIN),
+    ("Grpc caller, Grpc callee: Late", PLAIN),
+    ("Grpc caller, Grpc callee: Silent", PLAIN),
+];
+const PLAIN: &str = "a new hop between two gRPC peers says its own ends in the plain wording";
+
+/// What only new hops write, and old ones hand on: its lines are not compared.
+const NEW_FIELD: &str = "ripcord-reads=";
 
 /// How long one stream may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -37,6 +45,7 @@ pub(crate) fn every_end(pair: &Pair, middle: Middle) {
     let mut faults = Vec::new();
     for ((name, new), (other, old)) in expected.iter().zip(&mixed) {
         assert_eq!(name, other);
+        let (new, old) = (&without_new_field(new), &without_new_field(old));
         if new != old && !CHANGED.iter().any(|(changed, _)| changed == name) {
             faults.push(format!("{name}{}", difference(new, old)));
         }
@@ -49,6 +58,11 @@ pub(crate) fn every_end(pair: &Pair, middle: Middle) {
         faults.is_empty(),
         "{many} of {all} ends are other than those of two new hops:\n{text}"
     );
+}
+
+fn without_new_field(heard: &str) -> String {
+    let lines = heard.lines().filter(|line| !line.contains(NEW_FIELD));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn difference(new: &str, old: &str) -> String {

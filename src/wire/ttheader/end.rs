@@ -133,13 +133,17 @@ pub fn from_caller_trailer(info: &Info, payload: &Bytes) -> Option<End> {
         Initiator::Caller,
         Cancel {
             cause,
-            path: Path::new(),
+            path: Path::from_origin(UNNAMED),
             class: Class::ByCaller,
             signal: TRAILER,
             status: None,
         },
     ))
 }
+
+/// The name of a caller that gives none, such as a Kitex client without `WithClientBasicInfo`.
+/// Without it the path would begin with this hop, as if this hop had canceled.
+const UNNAMED: &str = "";
 
 /// Reads a Rst from either side.
 #[must_use]
@@ -157,6 +161,10 @@ pub fn from_rst(by: Initiator, info: &Info, payload: &Bytes) -> End {
     let path = info
         .string(keys::CANCELED_PATH)
         .map_or_else(Path::new, |raw| Path::parse(&String::from_utf8_lossy(raw)));
+    let path = match by {
+        Initiator::Caller if path.is_empty() => Path::from_origin(UNNAMED),
+        Initiator::Caller | Initiator::Callee | Initiator::Hop => path,
+    };
     let class = match by {
         Initiator::Caller => Class::ByCaller,
         Initiator::Callee | Initiator::Hop => Class::ByCallee,

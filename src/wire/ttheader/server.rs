@@ -197,7 +197,9 @@ fn refuse(shared: &Rc<SharedConnection>, frame: &Frame, end: &End) {
         method.to_owned().into(),
     );
     if let Some(slot) = slot(&like, method) {
-        shared.finish(&slot, end, &shared.config.node);
+        let mut end = end.clone();
+        end.sign(&shared.config.node);
+        shared.finish(&slot, &end, &shared.config.node);
         shared.out.borrow_mut().count_refusal();
     }
 }

@@ -138,7 +138,7 @@ fn each_hop_that_gives_up_an_idle_stream_is_named_at_every_node() {
     for (hop, runs) in &all {
         let (hop, name) = (*hop, node(*hop));
         for run in runs {
-            let own = json!({ "end": "hop", "by": "hop", "error_type": "idle", "text": "no message for 2s" });
+            let own = json!({ "end": "hop", "by": "hop", "error_type": "idle", "text": "no message for 2s (timeouts.idle)" });
             assert_line(&stage.chain, run, hop, &own);
             for n in 1..hop {
                 from_the_callee(&stage.chain, run, n, &[], hop, 12014);
