@@ -5,9 +5,9 @@
 //! taken.
 //!
 //! A service is compared as the caller's wire has it. gRPC's `:path` has the package
-//! (`chat.v1.Chat`), TTHeader's `isn` has not (`Chat`), so a route for one does not match the
-//! other. An `isn` that is empty or `$GenericService` names no service. Only routes of any service
-//! match it, by method or `to`.
+//! (`chat.v1.Chat`), TTHeader's `isn` has not (`Chat`). A route for one does not match the other.
+//! An `isn` that is empty or `$GenericService` names no service. Only routes of any service match
+//! it, by method or `to`.
 
 use std::sync::Arc;
 

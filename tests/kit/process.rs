@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything may take. It is longer than any limit that a test sets for a peer, and than
-/// what a busy machine needs (30 s were once not enough to start a process).
+/// How long anything may take. It is longer than any limit that a test sets for a peer. A busy
+/// machine needs that: 30 s were once not enough to start a process.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Lines kept for a failure's report.

@@ -8,8 +8,9 @@ use super::Side;
 use crate::net::violation::Violation;
 use crate::stream::Wire;
 
-/// One counter for each side, wire and kind that can happen: the kinds that each wire lists, those
-/// of a connection whose wire is not known yet, and those of a callee that speaks another protocol.
+/// One counter for each side, wire and kind that can happen. The kinds are those that each wire
+/// lists, those of a connection whose wire is not known yet, and those of a callee that speaks
+/// another protocol.
 #[derive(Debug, Default)]
 pub(super) struct Violations {
     rows: Vec<([&'static str; 3], AtomicU64)>,

@@ -14,9 +14,9 @@
 //! flush. A listener that keeps carried fields serves it ([`inbound`]).
 //!
 //! Its messages have gRPC's framing. Each is a `Metadata::pack` of the entries named here, in any
-//! order. Other entries are ignored. A stream's name in details is not its HTTP/2 id but the number
-//! in its `ripcord-stream` header: a proxy between has other ids, and may mix streams of many
-//! connections into one.
+//! order. Other entries are ignored. A stream's name in details is the number in its
+//! `ripcord-stream` header. Its HTTP/2 id would not do: a proxy between has other ids, and may mix
+//! streams of many connections into one.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};

@@ -11,8 +11,8 @@
 //!    over.
 //!
 //! TTHeader has no flow control, so the memory of streams is bounded here. Over a budget the
-//! connection is not read (`pause`). After a grace, the stream that holds the most is ended, and
-//! the others go on.
+//! connection is not read (`pause`). After a grace, the stream that causes it is ended, and the
+//! others go on.
 //!
 //! A connection is never closed before every stream on it has ended and these ends are written:
 //! Kitex callers read a plain EOF as success.
@@ -240,7 +240,7 @@ where
         }
     }
 
-    /// Checks whether a pause is over. When its grace is, ends the stream that caused it.
+    /// Checks whether a pause is over. When its grace has passed, ends the stream that caused it.
     fn poll_pause(&mut self, cx: &mut Context<'_>) {
         let Some(pause) = &mut self.pause else { return };
         if pause.is_over(&self.shared, cx) {

@@ -51,7 +51,7 @@ pub enum Kind {
     Header,
     /// One message of a stream.
     Data,
-    /// Half-closes as the caller's, ends the stream as the callee's.
+    /// A caller's Trailer half-closes the stream, a callee's ends it.
     Trailer,
     /// Cancels the stream.
     Rst,
