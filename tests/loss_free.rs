@@ -3,8 +3,8 @@
 //! the hops.
 //!
 //! The ripcords run in this process. Around them are raw peers, so that the code is not tested with
-//! itself: TTHeader frames with an exception codec of the test's own, and `h2` with bare header
-//! maps. A case of proptest is a batch of streams that run at the same time.
+//! itself. They use TTHeader frames with an exception codec of the test's own, and `h2` with bare
+//! header maps. A case of proptest is a batch of streams that run at the same time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod kit;

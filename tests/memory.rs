@@ -39,8 +39,8 @@ const PROCESS_BUFFER: u64 = 32 * MIB;
 const LIMITS: &str = "limits: { process_buffer: 32MiB, connection_buffer: 1MiB, \
                       stream_buffer: 64KiB, max_message: 1MiB, slow_receiver_timeout: 250ms }";
 
-/// What waits for the socket of one connection with one stream: 64 KiB in the HTTP/2 library and
-/// 64 KiB gathered, or, for TTHeader, 64 KiB and the one message that went over it.
+/// What waits for the socket of one connection with one stream. On gRPC: 64 KiB in the HTTP/2
+/// library and 64 KiB gathered. On TTHeader: 64 KiB and the one message that went over it.
 const WRITE_QUEUE: u64 = 128 * KIB;
 
 /// What was read before the budget could stop it, the read buffer, and what a connection and its

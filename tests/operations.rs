@@ -319,8 +319,8 @@ fn every_alert_is_explained() {
     }
 }
 
-/// As the kubelet does it: `ripcord.yaml` is a link to `..data/ripcord.yaml`, `..data` one to a
-/// folder, and an update is a new folder and a rename over `..data`. No signal.
+/// As the kubelet does it: `ripcord.yaml` is a link to `..data/ripcord.yaml`, and `..data` is a
+/// link to a folder. An update is a new folder and a rename over `..data`. No signal.
 #[test]
 fn an_update_of_a_config_map_is_taken_up() {
     let ripcord = hop().table(table("a")).config_map().start();

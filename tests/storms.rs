@@ -27,8 +27,8 @@ const NODE: &str = "storm";
 /// How often everything is done.
 const ROUNDS: usize = 3;
 
-/// A storm of a kind each in small, before the idle memory is measured: every thread, table and
-/// connection that a process has when it works was used once.
+/// A small storm of each kind, before the idle memory is measured. It uses every thread, table and
+/// connection of a working process once.
 const WARM: (usize, usize) = (100, 20);
 
 /// How far over its idle memory the process may stay after a round and a rest, in bytes. The

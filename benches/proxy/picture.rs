@@ -1,5 +1,5 @@
-//! The picture of a report: CPU per million round trips, a bar for each proxy, grouped by pair, as
-//! SVG that is readable on light and dark pages.
+//! The picture of a report: CPU per million round trips, with a bar for each proxy, grouped by
+//! pair. It is an SVG that is readable on light and dark pages.
 
 use std::fmt::Write as _;
 

@@ -1,8 +1,8 @@
 //! Whether memory is flat: straight lines through the quiet points after the warm-up.
 //!
 //! What a stream leaves behind shows in the live heap, for builds that count it (feature
-//! `live-heap`). It hardly shows in resident memory. mimalloc keeps a page of 64 KiB for as long as
-//! one object of its size lives, so resident memory moves in steps larger than the whole live heap.
+//! `live-heap`). It hardly shows in resident memory: mimalloc keeps a page of 64 KiB for as long as
+//! one object of its size lives. So resident memory moves in steps larger than the whole live heap.
 //! With that count the heap must be flat, and resident memory must keep its level. Without it,
 //! resident memory has to be flat.
 

@@ -18,8 +18,8 @@ use crate::kit::tt::{Connection, message, said};
 /// What a callee does with a connection.
 pub(crate) type Behave = fn(TcpStream);
 
-/// A bad callee: the name of its service, the keys of its backend, more keys of its route
-/// (`, key: value`), and what it does with each connection.
+/// A bad callee: its service, the keys of its backend, more keys of its route (`, key: value`), and
+/// what it does with each connection.
 pub(crate) type Bad = (&'static str, &'static str, &'static str, Behave);
 
 pub(crate) const CALLEES: &[Bad] = &[
@@ -91,8 +91,8 @@ fn pings(socket: TcpStream) {
     while raw.next().is_some() {}
 }
 
-/// Answers the first stream with its Header, so many messages, and its Header again; and the next
-/// one as it should, when the first was ended by the Rst that it must be ended by.
+/// Answers the first stream with its Header, so many messages, and its Header again. When the right
+/// Rst has ended that stream, answers the next one as it should.
 fn twice(socket: TcpStream, messages: usize) {
     let wire = Connection::new(socket);
     let stream = wire.stream(0);

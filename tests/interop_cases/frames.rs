@@ -94,8 +94,9 @@ fn a_ttheader_callees_cancel_reaches_every_caller_in_every_phase() {
                 } else {
                     send(0, 0)
                 };
-                // A Kitex reader that waits takes a message or its stream's cancel by chance, when both
-                // are there (`container/pipe.go`, waitCtx): it has to have read the message before.
+                // When a message and its stream's cancel are both there, a waiting Kitex reader
+                // takes one of them by chance (`container/pipe.go`, waitCtx). So it has to have
+                // read the message before.
                 let waits = down > 0 && caller.is_ttheader();
                 let read = if waits { barrier("read") } else { send(0, 0) };
                 let ops = [send(1, 3), close, recv(down), read, json!({ "op": "recv" })];

@@ -239,9 +239,9 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
 
     // Kitex's words for a connection that its peer has closed, as it reads and as it writes.
     let crossed = ["EOF peer close", "broken pipe when flush"];
-    // And for a dial that nobody took. Seen once, 2 of 4,236 on a busy machine, at its short pool;
-    // that the kernel's tracking sent them by the rule of an earlier connection from the same port
-    // is likely, not shown.
+    // And for a dial that nobody took. Seen once, 2 of 4,236 on a busy machine, at its short pool.
+    // Likely, but not shown: the kernel's tracking sent them by the rule of an earlier connection
+    // from the same port.
     let dialed = |o: &Outcome| {
         o.lane.starts_with("Short") && says(o, "dial tcp") && says(o, "closed by peer")
     };

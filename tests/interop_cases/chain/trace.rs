@@ -1,5 +1,5 @@
-//! One trace for the whole chain, as the OpenTelemetry collector received it: the caller's span is
-//! the root, each ripcord adds a server and a client span, the callee's span is the last child.
+//! One trace for the whole chain, as the OpenTelemetry collector received it. The caller's span is
+//! the root. Each ripcord adds a server and a client span. The callee's span is the last child.
 
 use serde_json::{Value, json};
 
