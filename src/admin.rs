@@ -1,8 +1,8 @@
-//! The admin endpoint: health, metrics, the configuration in force, the live streams.
+//! The admin endpoint: health, metrics, the effective configuration, the live streams.
 //!
-//! HTTP/1.1 by hyper, on the control runtime. Read-only. It knows nothing of what it shows: the
-//! composition root hands it closures. A connection serves one request and has ten seconds for it,
-//! and there are at most [`MAX_CONNECTIONS`]; so nobody can keep the endpoint busy for long.
+//! HTTP/1.1 by hyper, on the control runtime; read-only. It does not know what it shows: `setup`
+//! hands it closures. Nobody can keep it busy for long: a connection serves one request within ten
+//! seconds, and there are at most [`MAX_CONNECTIONS`].
 
 use std::convert::Infallible;
 use std::fmt;
@@ -22,12 +22,12 @@ use tokio::sync::Semaphore;
 
 use crate::telemetry::{LiveStreams, Metrics, log_limit, metrics};
 
-/// Connections served at a time; further ones wait in the kernel's queue.
+/// Connections served at a time. Further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 32;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEADER_BYTES: usize = 16 * 1024;
-/// Streams listed by `/streams`; `?limit=N` asks for another number.
+/// Streams that `/streams` lists. `?limit=N` asks for another number.
 const STREAMS: usize = 1000;
 const MAX_STREAMS: usize = 100_000;
 
@@ -38,28 +38,28 @@ const INDEX: &str = "/healthz  the process runs
 /streams  live streams, JSON, oldest first (?limit=N)
 ";
 
-/// Whether streams are taken.
+/// Whether this process accepts streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// They are.
+    /// Streams are accepted.
     Ready,
-    /// They are not; why.
+    /// Streams are not accepted; the reason.
     NotReady(String),
 }
 
-/// What the endpoint shows.
+/// The sources of the pages.
 #[derive(Clone)]
 pub struct AdminState {
-    /// `/metrics`.
+    /// The source of `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// `/streams`.
+    /// The source of `/streams`.
     pub live: LiveStreams,
-    /// `/readyz`.
+    /// The source of `/readyz`.
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
-    /// `/config`: the configuration in force, its version, the last reload's error. Without
-    /// secrets.
+    /// The source of `/config`: the effective configuration, its version, the last reload's error.
+    /// Without secrets.
     pub config: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
-    /// `/config?format=yaml`: the configuration in force as a file. Without secrets.
+    /// The source of `/config?format=yaml`: the effective configuration as a file. Without secrets.
     pub config_file: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -69,8 +69,7 @@ impl fmt::Debug for AdminState {
     }
 }
 
-/// Serves until `shutdown` is done. Connections in flight end with the runtime or by their time
-/// limit.
+/// Serves until `shutdown` is done. Open connections end with the runtime, or at their time limit.
 pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Future<Output = ()>) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tokio::pin!(shutdown);
@@ -95,7 +94,8 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
                 });
             }
             Err(error) => {
-                // Out of descriptors, or a peer that left in the queue: go on, but not in a spin.
+                // No descriptors left, or a peer that disconnected in the queue. Go on, but do not
+                // spin.
                 if log_limit::admits("admin: accept failed", &Arc::from("admin"), "") {
                     tracing::warn!(%error, "admin: accept failed");
                 }
@@ -169,7 +169,7 @@ fn respond<B>(request: &Request<B>, state: &AdminState) -> Response<Full<Bytes>>
     }
 }
 
-/// The value of a parameter of the query; the first one counts.
+/// The value of a query parameter. The first one counts.
 fn parameter<'a, B>(request: &'a Request<B>, name: &str) -> Option<&'a str> {
     let pairs = request.uri().query().unwrap_or_default().split('&');
     pairs
@@ -192,7 +192,7 @@ fn json(value: &serde_json::Value) -> Response<Full<Bytes>> {
     reply(StatusCode::OK, "application/json", format!("{value:#}\n"))
 }
 
-/// hyper leaves the body out of the answer to a HEAD and keeps its length.
+/// For a HEAD request, hyper leaves the body out and keeps its length.
 fn reply(
     status: StatusCode,
     content_type: &'static str,

@@ -1,4 +1,5 @@
-//! The composition root: configuration to workers, listeners, routes, backends, admin and drain.
+//! Puts all parts together: from the configuration to workers, listeners, routes, backends, admin
+//! pages and drain.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,14 +20,15 @@ use crate::telemetry::{Metrics, Tap, Telemetry, TelemetryGuard, log_limit};
 use crate::worker::Handle;
 use crate::{admin, setup};
 
-/// A running proxy.
+/// A running proxy: its workers, listeners and control tasks.
 pub struct App {
     process: Arc<Process>,
     workers: Arc<[Handle<Local>]>,
     listeners: Vec<(String, SocketAddr)>,
     admin: Option<SocketAddr>,
     tasks: JoinSet<()>,
-    /// Serves the admin pages to the end: while it drains, the process says that it is not ready.
+    /// Serves the admin pages until the end, so that a draining process reports that it is not
+    /// ready.
     pages: JoinSet<()>,
     ready: Arc<AtomicBool>,
     hup: Arc<Notify>,
@@ -34,10 +36,10 @@ pub struct App {
 }
 
 impl App {
-    /// Binds the listeners and starts the workers; streams are taken when it returns. Has to be
-    /// called on the runtime that the control tasks (admin, DNS, watching) are to run on.
+    /// Binds the listeners and starts the workers. Streams are accepted when it returns. The
+    /// control tasks (admin, DNS, the watch of the file) run on the runtime on which it is called.
     ///
-    /// `file` is watched for changes; every stream's end is told to `tap`.
+    /// `file` is watched for changes. `tap` receives every stream's end.
     ///
     /// # Errors
     /// An address that cannot be bound, or telemetry that cannot be set up.
@@ -131,7 +133,7 @@ impl App {
         })
     }
 
-    /// Where a listener really listens (port 0 was replaced).
+    /// The address on which a listener really listens: port 0 is replaced.
     #[must_use]
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
         self.listeners
@@ -140,19 +142,19 @@ impl App {
             .map(|(_, address)| *address)
     }
 
-    /// Where the admin pages are.
+    /// The address of the admin pages; `None` without `admin`.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
 
-    /// The numbers on its `/metrics`, for one more that its owner keeps.
+    /// The registry behind `/metrics`, for metrics that its owner adds.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.process.telemetry.metrics
     }
 
-    /// What it tells about its streams, for its owner's use while it drains.
+    /// The record of its streams, for its owner's use while it drains.
     #[must_use]
     pub fn telemetry(&self) -> &Telemetry {
         &self.process.telemetry
@@ -164,8 +166,8 @@ impl App {
         self.hup.notify_one();
     }
 
-    /// Takes no new connections and streams, waits for the open streams up to `drain.timeout`,
-    /// ends the rest, flushes every end, closes, and returns.
+    /// Refuses new connections and streams, waits for the open streams up to `drain.timeout`, and
+    /// ends the rest. Flushes every end, closes all connections, and returns.
     pub async fn drain(mut self) {
         self.ready.store(false, Ordering::Relaxed);
         self.tasks.shutdown().await;
@@ -201,7 +203,7 @@ impl App {
                 error!("a worker was gone before it closed");
             }
         }
-        // What blocks does so elsewhere: the owner hears signals meanwhile.
+        // The blocking part runs elsewhere, so that the owner receives signals meanwhile.
         let workers = Arc::clone(&self.workers);
         elsewhere(move || workers.iter().for_each(Handle::join)).await;
         self.pages.shutdown().await;
@@ -212,7 +214,7 @@ impl App {
     }
 }
 
-/// Runs what blocks on a thread of its own.
+/// Runs a blocking function on a thread of its own.
 async fn elsewhere(blocking: impl FnOnce() + Send + 'static) {
     if let Err(error) = tokio::task::spawn_blocking(blocking).await {
         error!(%error, "a step of the drain panicked");

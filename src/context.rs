@@ -1,5 +1,5 @@
-//! What a stream's task needs of its process and of its worker. Stands below `listen`, `proxy` and
-//! `relay`, which use it.
+//! What a stream's task needs of its process and of its worker. `listen`, `proxy` and `relay` use
+//! it, and it uses none of them.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,29 +17,30 @@ use crate::telemetry::{Tap, Telemetry};
 use crate::trim::{self, IdleTrim};
 use crate::wire::{Counters, Dialers};
 
-/// How often connections to endpoints that are gone, and what a storm left, are looked for.
+/// How often each worker looks for connections whose endpoints are gone, and for what a storm left
+/// behind.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// What all workers share; nothing in it is behind a lock on the data path.
+/// What all workers share. The data path takes no lock for any of it.
 pub(crate) struct Process {
-    /// This hop's name.
+    /// This hop's name (`node`).
     pub(crate) node: Arc<str>,
     pub(crate) limits: Limits,
     pub(crate) routes: Arc<Routes>,
     pub(crate) telemetry: Telemetry,
-    /// What the wires count.
+    /// The counters of the wires.
     pub(crate) counters: Counters,
     /// The bounds of connections to backends.
     pub(crate) bounds: Bounds,
-    /// The connections to backends, should one be redirected back to a listener.
+    /// Knows the connections to backends, in case one is redirected back to a listener.
     pub(crate) loop_guard: Arc<LoopGuard>,
-    /// Where ends are told to an embedder.
+    /// Receives the ends of streams, for a program that embeds ripcord.
     pub(crate) tap: Option<Tap>,
 }
 
-/// A worker's share; never leaves its thread.
+/// One worker's part. It never leaves its thread.
 pub(crate) struct Context {
-    /// Which worker.
+    /// The worker's number, from 0.
     pub(crate) worker: usize,
     pub(crate) process: Arc<Process>,
     pub(crate) pool: Pool,
@@ -61,7 +62,7 @@ impl Context {
         })
     }
 
-    /// Looks now and then for what can be given back, for as long as the context lives.
+    /// Gives back at intervals what is no longer used, for as long as the context lives.
     pub(crate) fn sweep(self: &Rc<Self>) {
         let context = Rc::downgrade(self);
         spawn_local(async move {
@@ -81,8 +82,8 @@ impl Context {
         });
     }
 
-    /// Ends every stream and connection, and waits until what they said is written, but no longer
-    /// than `cancel_grace`.
+    /// Ends every stream and connection, and waits until their last bytes are written, but no
+    /// longer than `cancel_grace`.
     pub(crate) async fn close(&self) {
         self.drain.end();
         let grace = self.process.limits.cancel_grace;

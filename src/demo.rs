@@ -1,8 +1,8 @@
-//! `ripcord demo`: both protocols, two hops and both ends in one process, over real sockets and
-//! through the same [`App`] that `ripcord run` starts.
+//! `ripcord demo`: both protocols, two hops and both ends in one process. It uses real sockets and
+//! the same [`App`] that `ripcord run` starts.
 //!
-//! Shows a stream each way, then a cancel travelling in each direction, with the path and the time
-//! at each hop; compares what every node observed with the table ([`crate::explain`]).
+//! It shows a stream each way, then a cancel in each direction, with the path and the time at each
+//! hop. What every node observed is compared with the end table ([`crate::explain`]).
 
 mod peers;
 
@@ -21,13 +21,13 @@ use crate::stream::{
 use crate::telemetry::Observed;
 use peers::{Call, Callee, Seen};
 
-/// The longest that anything in the demo may take.
+/// The longest time that anything in the demo may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the demo.
 ///
 /// # Errors
-/// Whatever did not come out as the table says.
+/// The first result that differs from the end table, or a socket's error.
 pub fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -65,8 +65,8 @@ struct World {
     ttheader_callee: Callee,
 }
 
-/// A hop whose backends are described by these keys, `over_ttheader` for the stream that leaves the
-/// first hop over TTHeader.
+/// A hop with these keys for its backends: `over_ttheader` for the stream that leaves the first hop
+/// over TTHeader, and `over_grpc` for the other.
 fn hop(node: &str, over_ttheader: &str, over_grpc: &str) -> anyhow::Result<Config> {
     let text = format!(
         "
@@ -90,8 +90,8 @@ impl World {
         let grpc_callee = Callee::grpc().await?;
         let ttheader_callee = Callee::ttheader().await?;
         let (tap, observed) = mpsc::unbounded_channel();
-        // The last hop sends the stream that came over TTHeader on to the gRPC callee and the other
-        // way round, so that each stream changes its protocol at every hop.
+        // The last hop changes the protocol of each stream again. The one that came over TTHeader
+        // goes to the gRPC callee, the other one to the TTHeader callee.
         let last = hop(
             "ingress",
             &format!("protocol: grpc, endpoints: ['{}']", grpc_callee.address),
@@ -121,7 +121,7 @@ impl World {
         self.egress.address("in").context("egress does not listen")
     }
 
-    /// A stream each way, echoed.
+    /// Sends a stream each way and checks the echo.
     async fn streams(&mut self) -> anyhow::Result<()> {
         for (name, call) in [
             (
@@ -152,7 +152,7 @@ impl World {
         Ok(())
     }
 
-    /// What the two hops observed of one stream, in the order in which they did.
+    /// What the two hops observed of one stream, in the order of their observations.
     async fn hops(&mut self, what: &str, count: usize, expected: Reason) -> anyhow::Result<()> {
         for _ in 0..count {
             let seen = self.observed.recv().await.context("a hop is gone")?;
@@ -166,7 +166,7 @@ impl World {
         Ok(())
     }
 
-    /// The user of a gRPC caller closes the page: everyone behind hears it.
+    /// The user of a gRPC caller closes the page. Every node behind it receives the cancel.
     async fn caller_lets_go(&mut self) -> anyhow::Result<()> {
         let mut request = head("demo.OverTTHeader", "Wait");
         request.caller = Some("page".to_owned());
@@ -180,7 +180,7 @@ impl World {
             row.ttheader.contains("rst 12011") && row.grpc.contains("reset=8"),
             "unexpected row: {row}"
         );
-        // The second hop hears a Rst from the first one and passes it on unchanged but for the path.
+        // The second hop receives a Rst from the first one, and passes it on with a longer path.
         self.cascade(
             began,
             &[
@@ -206,8 +206,8 @@ impl World {
         let began = Instant::now();
         call.cancel(&own_cancel("chat"));
         let row = row_for("caller ttheader rst 12007", &["rst 12007"])?;
-        // Between the hops is gRPC, where a reset is only a number: to another ripcord the number is the
-        // cause, and text and path ride on a control stream.
+        // gRPC is between the hops, where a reset is only a number. To another ripcord that number
+        // is the cause; the control stream carries text and path.
         self.cascade(
             began,
             &[
@@ -235,7 +235,7 @@ impl World {
         Ok(())
     }
 
-    /// A model server gives up: its caller hears who it was.
+    /// A model server cancels. Its caller receives who it was.
     async fn callee_lets_go(&mut self) -> anyhow::Result<()> {
         let mut call = Call::ttheader(self.entry()?, &head("OverGrpc", "LetGo")).await?;
         println!("the TTHeader callee \"model\" cancels (Rst 12007, path \"model\"):");
@@ -360,7 +360,7 @@ fn own_cancel(name: &str) -> Cancel {
     }
 }
 
-/// The end with which the callee "model" lets go.
+/// The end with which the callee "model" cancels.
 fn model_end() -> End {
     End::canceled(
         Initiator::Callee,

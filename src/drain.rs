@@ -1,7 +1,7 @@
-//! Draining one worker: one trigger, and everybody who watches it.
+//! The drain of one worker: one trigger, and everybody who watches it.
 //!
-//! Streams and connections watch for as long as they live, so that whoever drains knows when all of
-//! them are gone. Everything here stays on its worker's thread.
+//! Streams and connections watch for as long as they live, so that the drain is over when nobody
+//! watches. Everything here stays on its worker's thread.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,42 +9,43 @@ use std::rc::Rc;
 use slab::Slab;
 use tokio::sync::Notify;
 
-/// How far a drain is.
+/// The phase of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// Everything is taken.
+    /// New streams and connections are accepted.
     #[default]
     Open,
-    /// Nothing new is taken; what there is goes on.
+    /// New ones are refused; open ones go on.
     Draining,
-    /// What there is, is being ended.
+    /// Open ones are being ended.
     Ending,
 }
 
-/// What somebody does when the drain goes on. Called at once where it is that far already.
+/// What a watcher does when the drain enters a phase. Called at once when that phase has begun
+/// before.
 pub(crate) trait Watch {
-    /// Nothing new is to be taken.
+    /// New streams and connections have to be refused.
     fn draining(&self) {}
 
-    /// What there is, is to end.
+    /// Its stream or connection has to end.
     fn ending(&self) {}
 
-    /// Whether its end is work done ([`Drain::take_done`]): a stream's is.
+    /// Whether its end counts as work done ([`Drain::take_done`]). A stream's does.
     fn is_work(&self) -> bool {
         false
     }
 }
 
-/// A worker's drain.
+/// A worker's drain: its phase and its watchers.
 #[derive(Default)]
 pub(crate) struct Drain {
     phase: Cell<Phase>,
     watchers: RefCell<Slab<Rc<dyn Watch>>>,
-    /// Told when one of them is gone.
+    /// Notified when a watcher is gone.
     gone: Notify,
-    /// How much work was done since this was asked last.
+    /// Streams that ended since [`Drain::take_done`] was last called.
     done: Cell<usize>,
-    /// Told when the last phase begins.
+    /// Notified when the last phase begins.
     ending: Notify,
 }
 
@@ -65,7 +66,7 @@ impl Drain {
         }
     }
 
-    /// Has nothing new taken.
+    /// Begins the drain: new streams and connections are refused.
     pub(crate) fn begin(&self) {
         if self.phase.get() < Phase::Draining {
             self.phase.set(Phase::Draining);
@@ -73,7 +74,7 @@ impl Drain {
         }
     }
 
-    /// Has what there is ended.
+    /// Ends the open streams and connections.
     pub(crate) fn end(&self) {
         self.begin();
         if self.phase.get() < Phase::Ending {
@@ -83,32 +84,31 @@ impl Drain {
         }
     }
 
-    /// Done when what there is, is being ended.
+    /// Completes when open streams are being ended.
     pub(crate) async fn ending(&self) {
         if self.phase.get() < Phase::Ending {
             self.ending.notified().await;
         }
     }
 
-    /// Done when nobody watches any more.
+    /// Completes when nobody watches any more.
     pub(crate) async fn empty(&self) {
         while !self.watchers.borrow().is_empty() {
             self.gone.notified().await;
         }
     }
 
-    /// How many streams are gone since this was asked last.
+    /// How many streams ended since the last call.
     pub(crate) fn take_done(&self) -> usize {
         self.done.take()
     }
 
-    /// Gives back the room that a storm of watchers left behind.
+    /// Gives back the memory that many watchers needed.
     pub(crate) fn shrink(&self) {
         self.watchers.borrow_mut().shrink_to_fit();
     }
 
-    /// A watcher that is told may be the last handle of something that watches itself, and so must
-    /// not be told under the borrow.
+    /// A watcher may hold the last handle of another watcher. So it is called without the borrow.
     fn each(&self, tell: impl Fn(&dyn Watch)) {
         let all: Vec<_> = self
             .watchers
@@ -120,7 +120,7 @@ impl Drain {
     }
 }
 
-/// Someone who watches, until dropped.
+/// A registered watcher; dropping it ends the watch.
 pub(crate) struct Watcher {
     drain: Rc<Drain>,
     key: usize,
@@ -136,7 +136,7 @@ impl Drop for Watcher {
     }
 }
 
-/// Watches with a function that is called when nothing new is to be taken.
+/// A watcher that calls a function when new streams have to be refused.
 pub(crate) struct OnDraining<F>(pub(crate) F);
 
 impl<F: Fn()> Watch for OnDraining<F> {
@@ -145,7 +145,7 @@ impl<F: Fn()> Watch for OnDraining<F> {
     }
 }
 
-/// Watches only so that it is waited for.
+/// A watcher that does nothing: the drain only waits for it.
 pub(crate) struct Present;
 
 impl Watch for Present {}

@@ -1,11 +1,11 @@
-//! The tables of ends, rendered for people and for tests: `ripcord explain` and
+//! The end table, rendered for people and for tests: `ripcord explain` and
 //! `tests/data/end_table.golden`.
 //!
-//! Owns no rule: every row is made by calling the wires' `end.rs` with one native end. It is, with
-//! `backend` and `listen`, a place where both wires meet; nothing on the data path imports it.
+//! It has no rule of its own. Every row is made by giving one native end to the wires' `end.rs`.
+//! Nothing on the data path imports it.
 //!
-//! Asked for is a word (`words`), or a line that something printed (`pasted`). Both are read as
-//! subjects; each has a meaning (`meaning`), an advice (`advice`) and its rows.
+//! The input is a word (`words`), or a line that a program printed (`pasted`). Both become
+//! subjects. A subject has a meaning (`meaning`), an advice (`advice`) and rows of the table.
 
 mod advice;
 mod labels;
@@ -24,7 +24,7 @@ pub use rows::{Row, rows};
 use pasted::Pasted;
 use subject::Subject;
 
-/// What may be asked for, for messages.
+/// What can be asked for, for messages.
 const ALLOWED: &str = "a ttstream code (12007), a gRPC status (5, grpc:5, NotFound, NOT_FOUND), an exception type \
      (exception:6), an HTTP/2 reset (reset:8, REFUSED_STREAM), a word of the metrics or the access log (idle, \
      status_not_found, cause=12011), or a line that Kitex, a gRPC library or ripcord printed";
@@ -40,19 +40,19 @@ How to read the rows:
   `peer` let go, `hop` is this ripcord, `why` is what was said; ttscp and ripcord-path are the
   canceled path, who let go first; `details` is a google.rpc.ErrorInfo; `-` is nothing at all.";
 
-/// The most lines that are read, and the most of a line that is shown again.
+/// The most lines that are read, and the most characters of a line that are shown again.
 const MAX_LINES: usize = 100;
 const SHOWN: usize = 200;
 
 static TABLE: LazyLock<Vec<Row>> = LazyLock::new(rows);
 
-/// Explains a code, a word, or lines that something printed: what it means, who sends it, what to
-/// do, and its rows of the end table. Of a canceled path it says who was first.
+/// Explains a code, a word, or printed lines: what it means, who sends it, what to do, and its rows
+/// of the end table. Of a canceled path it tells who was first.
 ///
 /// # Errors
-/// Nothing in `asked` has a meaning; the text says what would, and which known words are near.
+/// Nothing in `asked` has a meaning. The text lists what has one, and similar known words.
 pub fn explain(asked: &str) -> Result<String, String> {
-    // What a peer said may be meant for the terminal.
+    // A pasted text may hold control sequences for the terminal.
     let plain = asked.replace(|c: char| c.is_control() && c != '\n', " ");
     let mut lines: Vec<&str> = Vec::new();
     for line in plain.lines().map(str::trim).filter(|l| !l.is_empty()) {
@@ -99,7 +99,7 @@ pub fn explain(asked: &str) -> Result<String, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Detail {
     All,
-    /// What the subject becomes. Of a printed line it is known what it came of.
+    /// What the subject becomes. A printed line shows where the subject came from.
     Becomes,
 }
 
@@ -121,7 +121,7 @@ fn read(line: &str) -> (Pasted, Detail) {
     (pasted::read(line), Detail::Becomes)
 }
 
-/// What else the word means, if it is not only one thing.
+/// The other meanings of an ambiguous word.
 fn ambiguity(word: &str, subjects: &[Subject]) -> Option<(&'static str, String)> {
     let mut spellings: Vec<String> = subjects.iter().map(|s| s.spelling()).collect();
     if let Ok(number @ 0..=13) = word.parse::<u32>() {

@@ -1,4 +1,5 @@
-//! Listeners: accept, tell the protocols apart, hand sockets to workers and streams to the proxy.
+//! Listeners: accept connections, detect their protocol, hand sockets to workers and streams to the
+//! proxy.
 
 use std::borrow::Cow;
 use std::io;
@@ -26,13 +27,13 @@ use crate::telemetry::{SeriesCache, Side, log_limit};
 use crate::wire::{self, Detected, Servers};
 use crate::worker::Handle;
 
-/// How long an acceptor rests when the system has no more file descriptors.
+/// How long an acceptor pauses when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener, as all threads see it.
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
-    /// What its callers may speak.
+    /// Which wires its callers may speak.
     pub(crate) protocol: ListenerProtocol,
     pub(crate) bounds: Bounds,
     pub(crate) max_connections: usize,
@@ -53,7 +54,7 @@ impl Listener {
         fits
     }
 
-    /// A connection is over.
+    /// Counts that a connection is over.
     fn leave(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -62,7 +63,7 @@ impl Listener {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Connections refused: too many, or not what the listener speaks.
+    /// Connections refused: too many, or of a protocol that the listener does not serve.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed) as u64
     }
@@ -82,7 +83,7 @@ struct LocalListener {
 }
 
 impl Local {
-    /// What worker number `worker` serves.
+    /// The listeners that worker number `worker` serves.
     pub(crate) fn new(
         worker: usize,
         process: Arc<Process>,
@@ -104,7 +105,7 @@ impl Local {
     }
 }
 
-/// Counts a listener's connection until dropped.
+/// Counts a listener's connection; dropping it ends the count.
 struct Connected(Arc<Listener>);
 
 impl Drop for Connected {
@@ -113,8 +114,8 @@ impl Drop for Connected {
     }
 }
 
-/// Accepts until it is dropped, and gives each connection to the least loaded worker. `index` is the
-/// listener's place among all.
+/// Accepts until it is dropped, and gives each connection to the least loaded worker. `index` is
+/// the listener's place among all.
 pub(crate) async fn accept(
     socket: TcpListener,
     index: usize,
@@ -124,10 +125,10 @@ pub(crate) async fn accept(
     loop {
         let (connection, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
-            // It died in the queue.
+            // The connection broke while it waited in the queue.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                // Out of descriptors or memory.
+                // No descriptors or memory left.
                 if log_limit::admits("accept failed", &listener.name, "") {
                     warn!(listener = %listener.name, %error, "accept failed");
                 }
@@ -159,7 +160,8 @@ pub(crate) async fn accept(
 
 /// Serves one connection until it is over.
 ///
-/// What a connection needs at one time only is in a box of its own: an idle one keeps little.
+/// State that is needed for a short time only is in a box of its own, so that an idle connection
+/// keeps little.
 async fn serve(local: Rc<LocalListener>, socket: TcpStream, peer: std::net::SocketAddr) {
     let context = &local.entry.context;
     let _present = context.drain.watch(Rc::new(Present));
@@ -188,7 +190,7 @@ async fn serve(local: Rc<LocalListener>, socket: TcpStream, peer: std::net::Sock
     }
 }
 
-/// Finds out what the connection speaks; `None` where nobody is to be served.
+/// Detects what the connection speaks; `None` when it must not be served.
 async fn begin(
     local: &LocalListener,
     socket: TcpStream,
@@ -212,7 +214,7 @@ async fn begin(
         () = context.drain.ending() => return None,
     };
     let detected = match detected {
-        // `None`: it closed without saying anything, a health check.
+        // `None`: it closed without sending anything, as health checks do.
         Ok(detected) => detected?,
         Err(error) => {
             debug!(%peer, %error, "connection lost before it said anything");
@@ -228,7 +230,7 @@ async fn begin(
     Some((socket, info, detected))
 }
 
-/// Reads until it can be told what the connection speaks; `None` when it closed without a byte.
+/// Reads until the protocol is known; `None` when the connection closed without a byte.
 async fn detect(socket: &mut Socket, limit: Duration) -> io::Result<Option<Detected>> {
     let read = async {
         loop {
@@ -304,7 +306,7 @@ async fn streams(
     }
 }
 
-/// Gives the streams of one connection to the proxy.
+/// Hands the streams of one connection to the proxy.
 struct Streams {
     entry: Rc<Entry>,
     wire: &'static Wire,

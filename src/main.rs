@@ -32,7 +32,8 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the proxy until SIGTERM or SIGINT, then drains; a second one ends it at once. SIGHUP
-    /// reloads the configuration and reopens the access log. RUST_LOG overrides telemetry.log.level.
+    /// reloads the configuration and reopens the access log. RUST_LOG overrides
+    /// telemetry.log.level.
     #[command(after_help = RUN_CODES)]
     Run {
         /// The configuration file.
@@ -95,7 +96,7 @@ fn explain(asked: &[String]) -> ExitCode {
     };
     match ripcord::explain::explain(&text) {
         Ok(text) => {
-            // Whoever reads may have seen enough: `| head` is no failure.
+            // The reader may have closed the pipe, as in `| head`. That is no failure.
             let _ = writeln!(std::io::stdout(), "{text}");
             ExitCode::SUCCESS
         }
@@ -148,11 +149,11 @@ fn run(file: PathBuf) -> anyhow::Result<()> {
     result
 }
 
-/// Signals that come this soon after the first one are the same wish: `timeout` and some init
+/// Signals that come this soon after the first one count as the same: `timeout` and some init
 /// programs signal the process and then its group.
 const SAME_WISH: Duration = Duration::from_millis(500);
 
-/// Drains; a second signal to end does not wait for it.
+/// Drains. A second SIGTERM or SIGINT ends the process at once.
 async fn drain(app: App, signals: &mut Signals) {
     let telemetry = app.telemetry().clone();
     let drained = std::pin::pin!(app.drain());

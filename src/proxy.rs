@@ -24,17 +24,17 @@ use payload::PayloadCheck;
 
 mod payload;
 
-/// What streams are told that the drain ended.
+/// The text for streams that the drain ended.
 const OVER: &str = "the proxy is shutting down";
 
-/// Where streams enter: one listener, on one worker.
+/// Where streams enter: one listener on one worker.
 pub(crate) struct Entry {
     pub(crate) context: Rc<Context>,
     /// The counters of its streams.
     pub(crate) series: SeriesCache<Route>,
 }
 
-/// Ends a stream when the drain does.
+/// Ends a stream when the drain ends all streams.
 #[derive(Default)]
 struct DrainSwitch(Switch);
 
@@ -50,9 +50,9 @@ impl Watch for DrainSwitch {
 
 /// Carries one stream that a caller opened to its end.
 ///
-/// The future is what a stream that idles takes for as long as it lives. So what only the opening needs
-/// (the head, the way to a backend) is in a box of its own, gone when there is a backend. It is
-/// small also since the runtime moves what is spawned nine times.
+/// An idle stream keeps this future for as long as it lives. So what only the opening needs is in a
+/// box of its own: the head, the search for a backend. The box goes when there is a backend.
+/// Another reason for its small size: the runtime moves what is spawned nine times.
 pub(crate) fn carry<I: Inbound>(
     entry: Rc<Entry>,
     wire: &'static Wire,
@@ -80,9 +80,9 @@ pub(crate) fn carry<I: Inbound>(
 /// A stream, from its routing to its end.
 struct Stream<I> {
     entry: Rc<Entry>,
-    /// Its backend stays while it does, whatever the table becomes.
+    /// Keeps the backend while the stream lives, even if the table changes.
     _route: Option<Arc<Route>>,
-    /// Its endpoint hears how it went.
+    /// Learns how the stream ended.
     endpoint: Option<EndpointGuard>,
     record: StreamRecord,
     switch: Rc<DrainSwitch>,
@@ -103,9 +103,9 @@ impl<I> Stream<I> {
             traffic,
             native_code: outcome.native_code,
         });
-        // Last, so that whoever hears of it finds it counted.
+        // Last, so that a receiver of this event finds the stream counted.
         if let (Some(tap), Some(at)) = (&process.tap, at) {
-            // Nobody listens any more: then nobody misses it.
+            // When nobody receives any more, nobody misses it.
             let _ = tap.send(Observed {
                 node: Arc::clone(&process.node),
                 at,
@@ -115,7 +115,8 @@ impl<I> Stream<I> {
     }
 }
 
-/// Makes a stream of a head, and opens its backend; the end where there is none to open.
+/// Makes a stream of a head and opens its backend. The error is the end when there is no backend to
+/// open.
 async fn open<I: Inbound>(
     entry: Rc<Entry>,
     wire: &'static Wire,
@@ -188,7 +189,7 @@ fn traffic(request: Transferred, response: Transferred) -> Traffic {
 struct Opening<'a> {
     context: &'a Context,
     route: &'a Route,
-    /// The caller's.
+    /// The caller's wire.
     wire: &'static Wire,
     received: Instant,
 }
@@ -210,7 +211,8 @@ impl Opening<'_> {
         Ok((outbound, PreparedStream::new(early, stages, &limits)))
     }
 
-    /// The earlier of the caller's deadline and the route's, and the route's other limits.
+    /// The stream's limits: the earlier of the caller's deadline and the route's, and the route's
+    /// other limits.
     fn limits(&self, head: &RequestHead) -> StreamTimeouts {
         let timeouts = &self.route.timeouts;
         let stream = [head.timeout, timeouts.stream].into_iter().flatten().min();
@@ -221,7 +223,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Makes the head what the backend is to see.
+    /// Rewrites the head to what the backend has to receive.
     fn prepare(&self, head: &mut RequestHead) -> Result<(), End> {
         let backend = &self.route.backend;
         let mut kind = PayloadCheck {
@@ -268,7 +270,7 @@ impl Opening<'_> {
         Ok((outbound, endpoint))
     }
 
-    /// The stages that messages between these wires need.
+    /// The stages that messages between these two wires need.
     fn stages(&self, head: &mut RequestHead) -> Result<Stages, End> {
         let max = self.context.process.limits.max_message;
         let inflate = |encoding: Option<&str>| {
@@ -281,7 +283,7 @@ impl Opening<'_> {
             Validate::Off => None,
             Validate::Thrift => Some(Check::ThriftStruct),
         };
-        // What is checked passes decompressed, so nobody is asked to compress it.
+        // Checked messages must pass decompressed, so nobody is asked to compress them.
         let checked = check.is_some();
         if checked {
             head.metadata
@@ -307,8 +309,8 @@ impl Opening<'_> {
     }
 }
 
-/// Waits for `opening` while the caller is heard: what it sends is kept, and its end, or an end
-/// from outside, ends the wait.
+/// Waits for `opening` and receives what the caller sends meanwhile. Its messages are kept. Its
+/// end, or an end from outside, ends the wait.
 async fn listen_while<I: Inbound, T>(
     inbound: &mut I,
     early: &mut Early,

@@ -1,9 +1,9 @@
-//! TTHeader ping-pong traffic passes through untouched, so that ripcord can stand in front of a
-//! Kitex port that serves both.
+//! TTHeader ping-pong traffic passes unchanged, so that ripcord can stand in front of a Kitex port
+//! that serves both.
 //!
-//! A connection is routed by its first request and then relayed byte for byte, both ways: every
-//! request on it goes where the first one went. Kitex keeps a connection to one service, so that
-//! is what its callers expect.
+//! The first request decides the route of a connection. Then all bytes are relayed both ways: every
+//! request on it goes where the first one went. Kitex keeps a connection to one service, so its
+//! callers expect that.
 
 use std::cell::Cell;
 use std::io;
@@ -27,11 +27,11 @@ use crate::wire::calls::{self, Request};
 /// A connection that is not relayed, since its first call could not be read.
 pub(crate) struct Refused;
 
-/// Relays one connection of `listener`, whose first frame is a call of `wire`'s and has to be read
+/// Relays one connection of `listener`. Its first frame is a call of `wire`, and has to be read
 /// within `limit`.
 ///
 /// # Errors
-/// It could not be read; that is logged.
+/// The call could not be read. The log has the reason.
 pub(crate) async fn calls(
     context: &Context,
     listener: &Arc<str>,
@@ -94,7 +94,7 @@ pub(crate) async fn calls(
     Ok(())
 }
 
-/// Reads until the first request's header is there; every byte stays to be read again.
+/// Reads until the header of the first request is there. Every byte stays, to be read again.
 async fn read_request(socket: &mut Socket) -> Result<Request, String> {
     loop {
         if let Some(request) = calls::parse(socket.first()).map_err(|e| e.to_string())? {
@@ -128,7 +128,7 @@ async fn connect(
     context.pool.dial(backend, head).await
 }
 
-/// A socket that notes whose side was the first to end or to fail.
+/// A socket that records which side ended or failed first.
 struct Noted<'a> {
     socket: &'a mut Socket,
     side: Initiator,

@@ -1,5 +1,5 @@
-//! Tells the service manager what the process does: sd_notify(3), one datagram to the socket that
-//! `NOTIFY_SOCKET` names. Without one nothing happens.
+//! Reports the state of the process to the service manager: sd_notify(3), one datagram to the
+//! socket that `NOTIFY_SOCKET` names. Without that variable nothing happens.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,13 +7,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// It takes streams: `Type=notify` waits for this before it starts what comes after.
+/// Streams are accepted. `Type=notify` waits for this before it starts dependent services.
 pub(crate) const READY: &str = "READY=1";
 
-/// It drains.
+/// The process drains.
 pub(crate) const STOPPING: &str = "STOPPING=1";
 
-/// Sends `state`; a manager that cannot be told is no reason to stop, but to say so.
+/// Sends `state`. A failure is only logged.
 pub(crate) fn tell(state: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
         return;

@@ -1,4 +1,4 @@
-//! Configuration sections turned into the values that the parts take.
+//! Turns configuration sections into the values that the parts take.
 
 mod config_page;
 
@@ -23,7 +23,7 @@ use crate::wire::{self, Counters};
 /// Spans that may wait for export.
 const SPAN_QUEUE: usize = 8192;
 
-/// What telemetry is to do.
+/// The settings of telemetry, by the whole configuration.
 pub(crate) fn telemetry_settings(config: &Config) -> Settings {
     let trace = config.telemetry.otlp.as_ref().map(|otlp| TraceSettings {
         endpoint: otlp.endpoint.clone(),
@@ -55,7 +55,7 @@ pub(crate) fn telemetry_settings(config: &Config) -> Settings {
     }
 }
 
-/// How the process log looks.
+/// The format of the process log.
 pub(crate) fn log_format(format: config::LogFormat) -> telemetry::LogFormat {
     match format {
         config::LogFormat::Text => telemetry::LogFormat::Text,
@@ -63,7 +63,7 @@ pub(crate) fn log_format(format: config::LogFormat) -> telemetry::LogFormat {
     }
 }
 
-/// The first table; a cluster with DNS names gets its resolver, on the current runtime.
+/// The first route table. A cluster with DNS names gets its resolver, on the current runtime.
 pub(crate) fn routes(config: Arc<Config>) -> Routes {
     let seed = RandomState::new().hash_one(&config.node);
     let runtime = tokio::runtime::Handle::current();
@@ -76,15 +76,15 @@ pub(crate) fn routes(config: Arc<Config>) -> Routes {
     })
 }
 
-/// Logs the warnings of a configuration that is taken, each as `ripcord check` prints it.
+/// Logs the warnings of an accepted configuration, each as `ripcord check` prints it.
 pub fn log_warnings(warnings: &Faults) {
     for line in warnings.lines() {
         tracing::warn!("configuration: {line}");
     }
 }
 
-/// Puts what a look at the file found in force, and says so; what the process was `started` with stays
-/// where only a restart changes it.
+/// Applies the result of a look at the file, and logs it. What only a restart changes stays as in
+/// `started`.
 pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) {
     let metrics = &process.telemetry.metrics;
     match reload {
@@ -117,7 +117,7 @@ pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) 
     }
 }
 
-/// One line: what the new table has that the old one had not, and the other way round.
+/// One line: what the new table has and the old one had not, and the other way round.
 fn log_reload(version: u64, changes: &Changes) {
     let (routes, backends) = (&changes.routes, &changes.backends);
     tracing::info!(
@@ -134,7 +134,7 @@ fn log_reload(version: u64, changes: &Changes) {
     );
 }
 
-/// What all workers share.
+/// The state that all workers share.
 pub(crate) fn process(
     config: &Config,
     routes: Arc<Routes>,
@@ -179,7 +179,7 @@ pub(crate) fn listeners(config: &Config, process: &Process) -> Vec<Arc<Listener>
     config.listeners.iter().map(listener).collect()
 }
 
-/// The bounds of connections that `limits` mean; all of a process share its budget.
+/// The bounds of connections by `limits`. All connections of a process share its budget.
 fn bounds(node: &str, limits: &Limits, budget: &Arc<Budget>) -> Bounds {
     Bounds {
         node: Arc::from(node),
@@ -198,7 +198,7 @@ fn bounds(node: &str, limits: &Limits, budget: &Arc<Budget>) -> Bounds {
     }
 }
 
-/// The numbers that their owners keep.
+/// Registers the counters that their owners keep.
 pub(crate) fn register_metrics(process: &Process, listeners: &[Arc<Listener>]) {
     let metrics = &process.telemetry.metrics;
     metrics.node(&process.node);
@@ -222,7 +222,7 @@ pub(crate) fn register_metrics(process: &Process, listeners: &[Arc<Listener>]) {
     }
 }
 
-/// What the admin pages show.
+/// The sources of the admin pages.
 pub(crate) fn admin_state(process: &Process, ready: &Arc<AtomicBool>) -> AdminState {
     let ready = Arc::clone(ready);
     let (shown, file) = (Arc::clone(&process.routes), Arc::clone(&process.routes));
@@ -244,7 +244,7 @@ pub(crate) fn admin_state(process: &Process, ready: &Arc<AtomicBool>) -> AdminSt
 /// Sends the process' log to standard error, as the configuration says. Once per process.
 ///
 /// # Errors
-/// A log is set up already, or the level is not one.
+/// A log is set up already, or the level is not valid.
 pub fn init_logs(config: &Config) -> Result<(), telemetry::InitError> {
     let log = &config.telemetry.log;
     telemetry::init_logs(log.level.name(), log_format(log.format))

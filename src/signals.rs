@@ -1,31 +1,31 @@
-//! What the process is asked by signals.
+//! The signals that the process handles.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that are listened to, from the start on.
+/// The handled signals, from the start of the process on.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
-/// What is asked.
+/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// SIGHUP: read the configuration again and reopen the access log.
     Reload,
-    /// SIGTERM or SIGINT: drain; while it drains, end at once.
+    /// SIGTERM or SIGINT: drain. While the process drains: end at once.
     End {
         /// The signal's name.
         signal: &'static str,
-        /// 128 and the signal's number, as a shell shows a process that a signal ended.
+        /// 128 and the signal's number, as a shell reports a process that a signal ended.
         exit_code: i32,
     },
 }
 
 impl Signals {
-    /// Takes the signals over: from here on they do not end the process by themselves.
+    /// Takes the signals over. From here on they do not end the process by themselves.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
@@ -34,7 +34,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.terminate.recv() => Asked::end("SIGTERM", SignalKind::terminate()),

@@ -1,38 +1,43 @@
-//! When a worker that was busy rests, so that a process goes back to its idle memory after a storm.
+//! Lets a worker rest after it was busy, so that a process goes back to its idle memory after a
+//! storm.
 //!
-//! mimalloc gives pages back to the system only while it is used: every 1,000 allocations that its
-//! fast path cannot serve it frees what a thread keeps for sizes that nobody wants any more (a page of
-//! each, up to megabytes), every 10,000 it returns to the system what was free for a second. A thread
-//! that a storm left idle makes none: tens of MiB stay for ever. The call for it, `mi_collect`, needs
-//! `unsafe`, which this crate forbids; so [`trim_thread`] makes those allocations, when nobody waits for the
-//! worker. With another allocator it costs its time, about 0.7 ms, and does nothing else.
+//! mimalloc gives pages back to the system only while it is used. It acts at every 1,000th
+//! allocation that its fast path cannot serve. Then it frees what a thread keeps for sizes that are
+//! no longer needed: a page of each, up to megabytes. At every 10,000th it returns to the system
+//! what was free for a second. A thread that is idle after a storm makes no such allocation, and
+//! tens of MiB would stay for ever.
+//!
+//! The call for it, `mi_collect`, needs `unsafe`, which this crate forbids. So [`trim_thread`]
+//! makes those allocations, when nobody waits for the worker. With another allocator it only costs
+//! its time, about 0.7 ms.
 
 use std::cell::Cell;
 use std::hint::black_box;
 
-/// Streams that end between two looks (5 s) in a worker that is busy. Low: a storm on a slow machine,
-/// or the smaller share of it that a second worker had, leaves as much behind as a quick one.
+/// How many streams have to end between two looks (5 s apart) for a worker to count as busy. The
+/// number is low on purpose. A storm on a slow machine, or a second worker's smaller share of it,
+/// leaves as much memory behind as a quick one.
 const BUSY: usize = 100;
 
-/// How many looks without that many it rests at. What the first frees, a later one returns.
+/// At how many looks it then rests. What the first frees, a later one returns.
 const TIMES: u32 = 4;
 
-/// More than mimalloc's fast path serves (1 KiB), in bytes.
+/// An allocation above what mimalloc's fast path serves (1 KiB), in bytes.
 const LARGE: usize = 2048;
 
-/// Sixteen times a thousand: as often a page of a size that is not wanted is passed over (mimalloc
-/// 3, `MI_RETIRE_CYCLES`); and enough for what happens every 10,000.
+/// Sixteen times 1,000: so often a page of a size that is not needed is passed over (mimalloc 3,
+/// `MI_RETIRE_CYCLES`). It is also enough for what happens at every 10,000th.
 const ALLOCATIONS: usize = 17_000;
 
-/// How often a worker is still to rest.
+/// How often a worker still has to rest.
 #[derive(Debug, Default)]
 pub(crate) struct IdleTrim {
     left: Cell<u32>,
 }
 
 impl IdleTrim {
-    /// At each look: whether the worker was busy not long ago, and is not now. `over` is what ended
-    /// since the look before.
+    /// To be called at each look. Whether the worker was busy not long ago, and is not now. `over`
+    /// is how many streams ended since the last look.
     pub(crate) fn is_due(&self, over: usize) -> bool {
         if over >= BUSY {
             self.left.set(TIMES);
@@ -44,7 +49,7 @@ impl IdleTrim {
     }
 }
 
-/// Has the allocator trim_thread up what this thread freed.
+/// Makes the allocator free what this thread no longer uses.
 pub(crate) fn trim_thread() {
     for _ in 0..ALLOCATIONS {
         drop(black_box(Vec::<u8>::with_capacity(LARGE)));

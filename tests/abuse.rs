@@ -1,7 +1,8 @@
-//! Abuse: what ripcord answers to peers that break their protocol or flood it, against the built
-//! program. Each row of the tables in `abuse_cases` does one thing and holds what its sender gets
-//! and whether its connection lives; the rig holds, for every row, that a metric counts it, that
-//! streams of others on both wires go on meanwhile and lose nothing, and that memory stays bounded.
+//! Abuse: how ripcord answers peers that break their protocol or flood it, against the built
+//! program. Each row of the tables in `abuse_cases` does one thing, and checks what its sender gets
+//! and whether its connection stays open. For every row, the rig checks three more things. A metric
+//! counts it. Streams of others on both wires go on meanwhile and lose nothing. Memory stays
+//! bounded.
 //!
 //! `cargo test --test abuse` prints the tables.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]

@@ -142,7 +142,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// Loads; its backend does not say what it takes.
+/// Loads with a warning: its backend has no `payload`.
 const WARNED: &str = "\
 node: n
 listeners: [{ name: in, address: \"127.0.0.1:${RIPCORD_TEST_PORT}\" }]
@@ -150,7 +150,7 @@ backends: { chat: { protocol: ttheader, endpoints: 127.0.0.1:8888 } }
 routes: [{ name: r, backend: chat, timeouts: { first_response: 1s } }]
 ";
 
-/// What is said of it.
+/// The warning for it.
 const WARNING: &str = "3:13: backends.chat.payload: warning: missing on a TTHeader backend: \
     Kitex reads whatever comes as thrift, also protobuf; write payload: thrift, protobuf, or any \
     to pass everything on";
@@ -199,7 +199,7 @@ fn bad_arguments_have_a_code_of_their_own() {
     assert_eq!(check(&[], "").status.code(), Some(2));
 }
 
-/// What `ripcord run -c FILE` says of a file that it does not start with.
+/// What `ripcord run -c FILE` prints of a file with which it does not start.
 fn refused(name: &str, content: &[u8]) -> String {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&file, content).unwrap();

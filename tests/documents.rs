@@ -1,6 +1,6 @@
-//! What the documents promise: configurations in them and in deploy/ load without a warning, links
-//! and anchors lead somewhere, commands name what exists, every document can be found, and the
-//! numbers of the manifests fit together.
+//! What the documents promise. Configurations in them and in deploy/ load without a warning. Links
+//! and anchors lead somewhere. Commands name what exists. Every document can be found. The numbers
+//! of the manifests fit together.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;

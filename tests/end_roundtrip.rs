@@ -382,7 +382,7 @@ fn every_hop_end_crosses_with_its_status_and_cause() {
         assert_eq!(over_grpc, over_ttheader, "{kind:?}");
         assert_eq!(over_grpc.processed, end.processed);
         let headers = grpc::end::to_caller(&over_ttheader, "next", true, Wording::Kitex);
-        // What a caller is told on gRPC at once is what it is told behind a hop on TTHeader.
+        // What a gRPC caller receives at once equals what it receives behind a hop on TTHeader.
         let direct = grpc::end::to_caller(&end, "hop", true, Wording::Kitex);
         assert_eq!(headers["grpc-status"], direct["grpc-status"], "{kind:?}");
         assert_eq!(headers["ripcord-code"], kind.cause().to_string());
@@ -445,7 +445,7 @@ fn an_own_end_in_the_plain_wording_is_read_as_the_same_cancel() {
         };
         let (kitex, (trailers, plain)) = (read(Wording::Kitex).1, read(Wording::Plain));
         assert_eq!(trailers["grpc-message"], "why", "{kind:?}");
-        // A second hop between gRPC peers hands it on in the same words, and TTHeader hears as much
+        // A second hop between gRPC peers passes it on in the same words. TTHeader receives as much
         // of it as of the other.
         let next = grpc::end::to_caller(&grown(&plain), "next", true, Wording::Plain);
         assert_eq!(next["grpc-message"], "why", "{kind:?}");

@@ -1,4 +1,4 @@
-//! The whole mapping of ends, rendered, is `tests/data/end_table.golden`: a change of a rule shows
+//! The whole mapping of ends, rendered, is `tests/data/end_table.golden`. A change of a rule shows
 //! as a readable diff. `RIPCORD_BLESS=1` rewrites the file.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 

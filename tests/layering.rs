@@ -1,9 +1,9 @@
-//! Holds the direction of the dependencies (src/README.md, "Dependencies") and the shape of the
+//! Checks the direction of the dependencies (src/README.md, "Dependencies") and the shape of the
 //! source files.
 //!
-//! Owns the table of what each part of `src/` may import. A parser reads the files: every path
+//! Here is the table of what each part of `src/` may import. A parser reads the files. Every path
 //! counts that names another part, in `use` lines, in code, in macros and in visibilities. So does
-//! an `impl` that joins other parts behind their backs. Tests (`#[cfg(test)]`) do not count.
+//! an `impl` that joins two other parts. Tests (`#[cfg(test)]`) do not count.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod layering {
@@ -22,9 +22,9 @@ use layering::rules::{Facts, ModuleFacts, cycle};
 use layering::tree::Tree;
 
 /// The directions: what each part may import of this crate. A part is a module right below the
-/// crate's root; a folder below `src/wire/` is one too, and `wire` is what knows all of them. `*`
-/// puts the others together and may import any; nothing below imports it. A part that is not here
-/// fails the test: say what it may import when it comes.
+/// crate's root. A folder below `src/wire/` is one too, and `wire` knows all of them. `*` puts the
+/// others together and may import any; nothing below imports it. A part that is not here fails the
+/// test: add it with what it may import.
 const MAY: &str = "
 stream:
 config:

@@ -1,8 +1,9 @@
-//! Loss-free ends over real sockets (config/README.md, "Ends and cancels"): what goes into two
-//! ripcords with the other protocol between them comes out equal, the path grown by the hops.
+//! Loss-free ends over real sockets (config/README.md, "Ends and cancels"). What goes into two
+//! ripcords with the other protocol between them comes out equal, and only the path has grown by
+//! the hops.
 //!
-//! The ripcords run in this process; around them are raw peers, so that the code is not proved
-//! with itself: TTHeader frames with an exception codec of the test's own, and `h2` with bare
+//! The ripcords run in this process. Around them are raw peers, so that the code is not tested with
+//! itself. They use TTHeader frames with an exception codec of the test's own, and `h2` with bare
 //! header maps. A case of proptest is a batch of streams that run at the same time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

@@ -1,7 +1,7 @@
-//! A thousand connections that never read, and a thousand that send to a callee that never reads,
-//! cannot raise the memory of the built ripcord past what its `limits` say.
+//! A thousand connections that never read, and a thousand that send to a callee that never reads.
+//! They cannot raise the memory of the built ripcord beyond what its `limits` allow.
 //!
-//! The bound, as `config/reference.yaml` states it:
+//! The bound, as `config/reference.yaml` gives it:
 //!
 //! ```text
 //! process_buffer                                  received and not yet taken by the other side
@@ -11,8 +11,8 @@
 //! + workers x connection_buffer                   one more read of each worker
 //! ```
 //!
-//! for connections with one stream each. Callers that only send are held to it without the write
-//! queue, which they cannot fill. The kernel's buffers do not count.
+//! This is for connections with one stream each. For callers that only send, the bound has no write
+//! queue, since they cannot fill it. The kernel's buffers do not count.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod kit;
@@ -39,12 +39,12 @@ const PROCESS_BUFFER: u64 = 32 * MIB;
 const LIMITS: &str = "limits: { process_buffer: 32MiB, connection_buffer: 1MiB, \
                       stream_buffer: 64KiB, max_message: 1MiB, slow_receiver_timeout: 250ms }";
 
-/// What waits for the socket of one connection with one stream: 64 KiB in the HTTP/2 library and
-/// 64 KiB gathered, or, for TTHeader, 64 KiB and the one message that went over it.
+/// What waits for the socket of one connection with one stream. On gRPC: 64 KiB in the HTTP/2
+/// library and 64 KiB gathered. On TTHeader: 64 KiB and the one message that went over it.
 const WRITE_QUEUE: u64 = 128 * KIB;
 
-/// What was read at once before the budget could say no, the read buffer, and what a connection and
-/// its stream cost without any message.
+/// What was read before the budget could stop it, the read buffer, and what a connection and its
+/// stream cost without any message.
 const FIXED: u64 = 128 * KIB;
 
 /// Streams of one connection.

@@ -2,8 +2,8 @@
 //! with each wire between them. A mixed pair does what two new ones do, and no message is lost.
 //!
 //! `RIPCORD_OLD` is the old program: `RIPCORD_OLD=$(.ci/old) cargo test --test mixed`. Without it
-//! every case is ignored. The streams are those of tests/loss_free.rs. Beside them each end of a
-//! table goes through every chain, and what both peers heard is compared to the byte.
+//! every case is ignored. The streams are those of tests/loss_free.rs. Beside them, each end of a
+//! table goes through every chain. What both peers received is compared to the byte.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod kit;

@@ -1,6 +1,6 @@
-//! What operators read and do: every metric that the dashboard, the alerts and the documents name
-//! is one that the binary shows, every one that it shows is explained, a ConfigMap's update is
-//! taken up, and a flood of connections does not flood the log. Signals, `RUST_LOG` and pasted lines
+//! What operators read and do. Every metric that the dashboard, the alerts and the documents name
+//! exists in the binary, and every metric of the binary is explained. A ConfigMap's update becomes
+//! effective. A flood of connections does not flood the log. Signals, `RUST_LOG` and pasted lines
 //! are in `operations_cases`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -297,7 +297,7 @@ fn a_reload_says_what_changed_and_the_page_what_is_in_force() {
     );
     same(&page);
 
-    // Put back to what is in force: nothing has changed, and nothing is wrong.
+    // Put back to what is effective: nothing has changed, and nothing is wrong.
     ripcord.reload(&new);
     ripcord.logged("configuration unchanged");
     assert_eq!(ripcord.json("/config")["last_error"], Value::Null);
@@ -319,8 +319,8 @@ fn every_alert_is_explained() {
     }
 }
 
-/// As the kubelet does it: `ripcord.yaml` is a link to `..data/ripcord.yaml`, `..data` one to a
-/// folder, and an update is a new folder and a rename over `..data`. No signal.
+/// As the kubelet does it: `ripcord.yaml` is a link to `..data/ripcord.yaml`, and `..data` is a
+/// link to a folder. An update is a new folder and a rename over `..data`. No signal.
 #[test]
 fn an_update_of_a_config_map_is_taken_up() {
     let ripcord = hop().table(table("a")).config_map().start();
@@ -367,8 +367,8 @@ fn the_service_manager_hears_when_it_is_ready_and_when_it_stops() {
     assert_eq!(ripcord.process.exit_code(), Some(0));
 }
 
-/// The log says the first few of a kind in a second and how many more there were; the metric has
-/// each.
+/// The log has the first few lines of a kind in a second, and how many more there were. The metric
+/// has each.
 #[test]
 fn a_flood_of_refused_connections_does_not_flood_the_log() {
     const FLOOD: u64 = 300;

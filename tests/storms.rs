@@ -1,11 +1,11 @@
-//! Storms: thousands of streams canceled at once, hundreds of connections dropped at once, the callee
-//! killed under thousands of streams, in all four pairs of wires, against the built ripcord.
+//! Storms, in all four pairs of wires, against the built ripcord: thousands of streams canceled at
+//! once, hundreds of connections dropped at once, the callee killed under thousands of streams.
 //!
-//! Everybody hears of it, exactly once on the wire, and says the right thing; afterwards nothing is
-//! left in any table or gauge, and the process goes back to its idle memory. How long it took until our
-//! own peers noticed is printed, not judged:
-//! `cargo test --release --test storms -- --nocapture`, with `RIPCORD_STORM=full` for the full size
-//! (10,000 streams, 1,000 connections) or `RIPCORD_STORM=STREAMS,CONNECTIONS`.
+//! Every peer receives the right end, exactly once on the wire. Afterwards nothing is left in any
+//! table or gauge, and the process goes back to its idle memory. How long our own peers waited for
+//! their ends is printed, not judged: `cargo test --release --test storms -- --nocapture`.
+//! `RIPCORD_STORM=full` gives the full size (10,000 streams, 1,000 connections),
+//! `RIPCORD_STORM=STREAMS,CONNECTIONS` any other one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod kit;
@@ -27,14 +27,14 @@ const NODE: &str = "storm";
 /// How often everything is done.
 const ROUNDS: usize = 3;
 
-/// A storm of a kind each in small, before the idle memory is measured: every thread, table and
-/// connection that a process has when it works was used once.
+/// A small storm of each kind, before the idle memory is measured. It uses every thread, table and
+/// connection of a working process once.
 const WARM: (usize, usize) = (100, 20);
 
-/// How far over its idle memory the process may stay when a round is over and it rested, in bytes: what
-/// the allocator keeps of pages that still hold something, now more and now less (at most 6 MiB were
-/// seen at the default size, with 1.1 MiB allocated before and after), and more where more was
-/// in use.
+/// How far over its idle memory the process may stay after a round and a rest, in bytes. The
+/// allocator keeps pages that still hold something, now more and now less. At most 6 MiB were seen
+/// at the default size, with 1.1 MiB allocated before and after. It may be more where more was in
+/// use.
 fn slack(streams: usize) -> u64 {
     (8 << 20) + streams as u64 * 1024
 }
@@ -207,7 +207,8 @@ impl Rig {
         assert_eq!(self.callee.seen.extra(), 0);
     }
 
-    /// A TTHeader callee of a TTHeader caller hears `expected`; HTTP/2 has one number, and no names.
+    /// A TTHeader callee of a TTHeader caller receives `expected`. HTTP/2 has one number, and no
+    /// names.
     fn assert_canceled(&self, end: &End, expected: (i32, &str, &[&str])) {
         let Reason::Canceled(cancel) = &end.reason else {
             panic!("{end:?}");
@@ -255,9 +256,9 @@ impl Rig {
     }
 }
 
-/// Whether a caller heard that its callee was lost in mid stream, noticed here. The crate's halves
-/// read what ripcord says beside the native end (Rst 12013, UNAVAILABLE), and believe it only where
-/// that end is the one that belongs to it.
+/// Whether a caller received that its callee was lost in mid stream, noticed here. The crate's
+/// halves read carried fields beside the native end (Rst 12013, UNAVAILABLE). They believe them
+/// only when that end belongs to them.
 fn is_lost(end: &End) -> bool {
     match &end.reason {
         Reason::Canceled(cancel) => cancel.cause.code == 12013 && cancel.path.names() == [NODE],
@@ -265,7 +266,7 @@ fn is_lost(end: &End) -> bool {
     }
 }
 
-/// Whether a caller heard that no callee could be reached; so its call was not processed.
+/// Whether a caller received that no callee could be reached, so that its call was not processed.
 fn is_refused(end: &End) -> bool {
     let unreachable =
         matches!(&end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::Unreachable);
@@ -276,8 +277,9 @@ fn to_strings(names: &[&str]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-/// Segments that the machine's kernel dropped since it has no memory for them, or sent again. Others
-/// that run here may be the cause (`tests/memory.rs` is); a storm that met some was late for that.
+/// Segments that the machine's kernel dropped since it has no memory for them, or sent again.
+/// Others that run here may be the cause (`tests/memory.rs` is); a storm that met some was late for
+/// that.
 fn dropped() -> u64 {
     let text = std::fs::read_to_string("/proc/net/netstat").unwrap();
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));

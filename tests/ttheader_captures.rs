@@ -1,4 +1,4 @@
-//! What real Kitex peers put on the wire (`tests/data/captures`) against this crate's codec: every
+//! What real Kitex peers put on the wire (`tests/data/captures`), against this crate's codec. Every
 //! frame decodes to what the capture says, and encodes to the same bytes again.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 

@@ -1,8 +1,8 @@
-//! Every pair of wires through a real `App`: streams, cancels and the hop's own ends, with labels of
-//! their own. The third wire is made of memory (`src/testing/wire.rs`). That it runs here shows that
-//! nothing but the registry knows a wire by name.
+//! Every pair of wires through a real `App`: streams, cancels and local ends, each with its labels.
+//! The third wire is made of memory (`src/testing/wire.rs`). That it runs here shows that only the
+//! registry knows a wire by name.
 //!
-//! The peers are the wires' own roles, taken from the registry, so a case is written once.
+//! The peers are the wires' own roles, taken from the registry, so that a case is written once.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod wires_cases;
@@ -122,9 +122,10 @@ fn the_third_wire_has_a_word_and_labels_of_its_own_where_it_is_refused() {
 enum Tried {
     /// The pair cannot bring this end about.
     No,
-    /// The hop ends the stream, and the embedder is told.
+    /// The hop ends the stream, and the embedding program receives the end.
     Ended,
-    /// The wire refuses it before it is a stream, or its task is gone: nobody but the peers hears.
+    /// The wire refuses it before it is a stream, or its task is gone: only the peers receive the
+    /// end.
     Unobserved,
 }
 
@@ -165,7 +166,7 @@ fn own_end(
     });
 }
 
-/// Whether a callee hears of it.
+/// Whether a callee receives it.
 fn reaches_callee(kind: LocalEndKind) -> bool {
     let hop = LocalEnd {
         kind,
@@ -174,7 +175,7 @@ fn reaches_callee(kind: LocalEndKind) -> bool {
     hop.to_callee("hop").is_some()
 }
 
-/// What the caller is told: the refusal, or a cancel with the cause, whose path begins at the hop.
+/// What the caller receives: the refusal, or a cancel with the cause, whose path begins at the hop.
 fn told(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
     match &end.reason {
         Reason::Hop(hop) => {
@@ -198,7 +199,8 @@ fn told(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
     }
 }
 
-/// What the callee hears: a cancel with the cause and the hop as its origin; on gRPC a bare reset.
+/// What the callee receives: a cancel with the cause and the hop as its origin. On gRPC it is a
+/// bare reset.
 fn heard(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
     let Reason::Canceled(cancel) = &end.reason else {
         panic!("{pair:?}: {end:?}");

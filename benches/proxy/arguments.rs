@@ -82,8 +82,8 @@ pub(crate) struct ReportArguments {
     /// Only these proxies.
     #[arg(long, value_delimiter = ',')]
     pub(crate) peers: Vec<Peer>,
-    /// Only these measures: 128-w1, 1024-w1, 128-w8, 1024-w8, short, pingpong, cancel, bulk, llm, idle,
-    /// stall, growth.
+    /// Only these measures: 128-w1, 1024-w1, 128-w8, 1024-w8, short, pingpong, cancel, bulk, llm,
+    /// idle, stall, growth.
     #[arg(long, value_delimiter = ',', value_parser = measure)]
     pub(crate) only: Vec<String>,
     /// Only gRPC to gRPC.

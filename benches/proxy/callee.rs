@@ -1,5 +1,6 @@
-//! What both echo servers tell the measurements: how many streams live, when a message arrived, and the
-//! wire event by which a stream let go. Holds the pacer of their paced streams. Knows no wire.
+//! What both echo servers report to the measurements: how many streams are open, when a message
+//! arrived, and the wire event that canceled a stream. Holds the pacer of their paced streams.
+//! Knows no wire.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

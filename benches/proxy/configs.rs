@@ -1,5 +1,5 @@
-//! The configuration of ripcord as a proxy: one worker, telemetry off (as the peers have it) or as a user
-//! gets it by default, and otherwise the defaults.
+//! The configuration of ripcord as a proxy: one worker, and otherwise the defaults. Telemetry is
+//! off, as the other proxies have it, or as a user gets it by default.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,6 +1,6 @@
-//! The configuration of each foreign proxy, from one gRPC listener to one callee: one worker, no logs, no
-//! limits that a load would meet, and otherwise what a user gets by default. Shared with the interop
-//! tests, so it uses `std` only.
+//! The configuration of each third-party proxy, from one gRPC listener to one callee. It has one
+//! worker, no logs, no limits that a load would meet, and otherwise a user's defaults. Shared with
+//! the interop tests, so it uses `std` only.
 
 use std::net::SocketAddr;
 use std::path::Path;

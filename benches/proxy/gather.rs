@@ -1,8 +1,8 @@
 //! A socket that gathers: what one poll of an HTTP/2 connection writes leaves in one `write`.
 //!
 //! The `h2` crate writes and flushes every DATA frame of 256 bytes or more on its own. Here a write
-//! only fills a buffer and a flush does nothing; the driver empties the buffer after the poll. Knows
-//! nothing of HTTP/2, and deliberately shares no code with the proxy: an instrument that has the
+//! only fills a buffer and a flush does nothing. The driver empties the buffer after the poll. This
+//! knows nothing of HTTP/2. It shares no code with the proxy on purpose: an instrument with the
 //! fault of what it measures would not show it.
 
 use std::cell::RefCell;

@@ -1,7 +1,7 @@
-//! The gRPC echo server, on `h2` directly: `/S/Echo` returns each message in a DATA frame of its own
-//! and ends with status 0; `/S/Flood` sends without end, `/S/Tokens` at the pacer's pace.
+//! The gRPC echo server, on `h2` directly. `/S/Echo` returns each message in a DATA frame of its
+//! own and ends with status 0. `/S/Flood` sends without end, `/S/Tokens` at the pacer's pace.
 //!
-//! Follows the gRPC project's PROTOCOL-HTTP2 as far as an echo needs it.
+//! It follows the gRPC project's PROTOCOL-HTTP2 as far as an echo needs it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

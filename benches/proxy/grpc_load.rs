@@ -1,5 +1,5 @@
-//! The gRPC caller, on `h2` directly: streams with a window of messages in flight, short streams, and
-//! single streams to time.
+//! The gRPC caller, on `h2` directly: streams with a window of messages in flight, short streams,
+//! and single streams to time.
 //!
 //! Follows the gRPC project's PROTOCOL-HTTP2. One message is sent as one DATA frame.
 
@@ -229,7 +229,7 @@ async fn rotate(
             continue;
         }
         have -= message.len();
-        // A stream that cannot send has ended, and says so itself.
+        // A stream that cannot send has ended, and reports that itself.
         let back = ring.borrow_mut().back(Rc::clone(&send), |next| {
             let _ = next.borrow_mut().send_data(message.clone(), false);
         });

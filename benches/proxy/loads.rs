@@ -1,5 +1,5 @@
-//! Measurements with a load of many streams: rates and CPU, large messages, paced messages, and how the
-//! cost of a message grows with the number of streams.
+//! Measurements with a load of many streams: rates and CPU, large messages, paced messages, and how
+//! the cost of a message grows with the number of streams.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! The measuring instruments: a load generator and echo servers for both wires in one process pinned to
-//! one core, a proxy pinned to another, and a report that sets proxies side by side.
+//! The measuring instruments. A load generator and echo servers for both wires run in one process
+//! on one core, a proxy runs on another core, and a report compares the proxies.
 //!
-//! `cargo bench --bench proxy -- --help`; what the numbers mean is in `benches/README.md`. Shares no
-//! code with the proxy.
+//! See `cargo bench --bench proxy -- --help`; `benches/README.md` explains the numbers. It shares
+//! no code with the proxy.
 
 mod arguments;
 mod bridge;
@@ -120,8 +120,8 @@ async fn dispatch(arguments: Arguments) -> Result<()> {
     }
 }
 
-/// On a free port. nginx opens a connection for each stream, thousands at once: the kernel shall keep as
-/// many waiting as it may.
+/// On a free port. nginx opens a connection for each stream, thousands at once: the kernel shall
+/// keep as many waiting as it may.
 fn listener() -> Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;

@@ -1,4 +1,4 @@
-//! What is measured: the list, what each is called, how long it takes, and which proxies it is for.
+//! The list of measurements: the name of each, how long it takes, and for which proxies it is.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! Measurements of the proxy's memory: idle streams, and callers that never read while the callee sends
-//! without end.
+//! Measurements of the proxy's memory: idle streams, and callers that never read while the callee
+//! sends without end.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -33,7 +33,7 @@ pub(crate) struct Grown {
     pub(crate) before: u64,
     pub(crate) after: u64,
     pub(crate) most: u64,
-    /// Growth in the last quarter of the time: near zero, or the run was too short to say.
+    /// Growth in the last quarter of the time. It is near zero, or the run was too short to tell.
     pub(crate) late: u64,
     /// Callers that got their stream as far as a first message.
     pub(crate) stalled: usize,

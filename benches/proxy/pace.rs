@@ -1,8 +1,8 @@
-//! Streams that get small messages at an even pace, as a language model's tokens come: who sends what
-//! when, and the time stamp by which the caller knows how old a message is.
+//! Streams that get small messages at an even pace, like the tokens of a language model. Decides
+//! who sends what when, and writes the time stamp by which the caller knows a message's age.
 //!
-//! The pacer spins while there are such streams: timers of 1 ms would make bursts of what is spread
-//! evenly, and a core that sleeps would add its waking to every latency. Knows no wire.
+//! The pacer spins while there are such streams. Timers of 1 ms would make bursts, and a core that
+//! sleeps would add its waking to every latency. Knows no wire.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -22,7 +22,7 @@ const BURST: usize = 64;
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The bytes that say when a message was made, in nanoseconds of this process.
+/// The time at which a message was made, in nanoseconds of this process, as bytes.
 pub(crate) fn stamp() -> [u8; 8] {
     u64::try_from(EPOCH.elapsed().as_nanos())
         .unwrap_or(u64::MAX)

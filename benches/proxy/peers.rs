@@ -1,7 +1,7 @@
-//! The proxies that are compared: how each is found and started. Their configurations, with the
-//! settings without which they break or mislead, are in `foreign` and `configs`.
+//! The compared proxies: how each is found and started. Their configurations, with the settings
+//! without which they break or mislead, are in `foreign` and `configs`.
 //!
-//! A proxy that is not there, or does not come up, is reported as missing and never an error.
+//! A proxy that is not installed, or does not start, is reported as missing. It is never an error.
 
 use std::fmt;
 use std::fs::{self, File};

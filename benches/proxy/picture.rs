@@ -1,5 +1,5 @@
-//! The picture of a report: CPU per million round trips, a bar for each proxy, grouped by pair, as SVG
-//! that is readable on light and dark pages.
+//! The picture of a report: CPU per million round trips, with a bar for each proxy, grouped by
+//! pair. It is an SVG that is readable on light and dark pages.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,8 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#57606a}.h{font-we
 .bar{fill:#8c959f}.rip{fill:#0969da}\
 @media(prefers-color-scheme:dark){text{fill:#9da7b3}.h{fill:#e6edf3}.bar{fill:#6e7681}.rip{fill:#58a6ff}}";
 
-/// Draws the measure that decides, messages of 128 bytes with a window of 1; `None` if it is not there.
+/// Draws the measure that decides, messages of 128 bytes with a window of 1; `None` if it is not
+/// there.
 pub(crate) fn draw(results: &Results) -> Option<String> {
     let taken = results.measure("128-w1")?;
     let bars = bars(taken);

@@ -1,7 +1,7 @@
-//! What the kernel says about a process tree: CPU time and resident memory, from `/proc`.
+//! What the kernel knows of a process tree: CPU time and resident memory, from `/proc`.
 //!
 //! CPU time is the sum over all threads of the first field of `/proc/PID/task/TID/schedstat`, in
-//! nanoseconds. Where the kernel has no schedstat it is utime + stime, in ticks of 10 ms.
+//! nanoseconds. If the kernel has no schedstat, it is utime + stime, in ticks of 10 ms.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +30,8 @@ pub(crate) fn machine() -> String {
     )
 }
 
-/// CPU time spent in user mode: free of what the kernel and a hypervisor add, but in ticks of 10 ms.
+/// CPU time spent in user mode: free of what the kernel and a hypervisor add, but in ticks of 10
+/// ms.
 pub(crate) fn user(pids: &[u32]) -> Duration {
     let ticks = |pid: &u32| stat(*pid)?.get(11)?.parse::<u64>().ok();
     Duration::from_millis(pids.iter().filter_map(ticks).sum::<u64>() * 10)

@@ -1,5 +1,5 @@
-//! A plain TCP relay: what a hop costs that looks at nothing. Runs as a process of its own, on one
-//! current-thread runtime, like every proxy it is compared with.
+//! A plain TCP relay, as the cost of a hop that reads nothing. It runs as a process of its own, on
+//! one current-thread runtime, like every proxy to which it is compared.
 
 use std::net::SocketAddr;
 

@@ -91,8 +91,8 @@ impl Proxies {
     }
 }
 
-/// Runs the plan; prints the table of each measure as soon as it is done. `keep` is called after each
-/// with what there is so far.
+/// Runs the plan; prints the table of each measure as soon as it is done. `keep` is called after
+/// each with what there is so far.
 pub(crate) async fn run(
     plan: &Plan,
     bed: &Bed,

@@ -1,5 +1,5 @@
-//! What a report found: every round of every column, and how it is kept in a JSON file, from which
-//! tables and picture can be drawn again.
+//! What a report found: every round of every column. It is kept in a JSON file, from which tables
+//! and picture can be drawn again.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! The streams of one connection of which a fixed number have a message in flight: what comes back goes
-//! to the end of the line, and the next in line sends. So the load is the same however many streams
-//! there are. Knows no wire.
+//! The streams of one connection, of which a fixed number have a message in flight. A stream whose
+//! message came back goes to the end of the line, and the next in line sends. So the load does not
+//! depend on the number of streams. Knows no wire.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Measurements with one stream on one connection: ping-pong, and the way of a cancel beside that of a
+//! Measurements with one stream on one connection: ping-pong, and how a cancel compares with a
 //! message.
 
 use std::collections::BTreeMap;

@@ -7,8 +7,8 @@ use crate::measure::{BYTES, CPU, IDLE, MOST, P50, P99, RATE, RATIO};
 use crate::peers::Peer;
 use crate::results::{Line, Results, Taken};
 
-/// Names and lines of the ones that others are compared with: on gRPC→gRPC the C proxies, on the pairs
-/// with TTHeader the Go bridge.
+/// Names and lines of the ones that others are compared with: on gRPC→gRPC the C proxies, on the
+/// pairs with TTHeader the Go bridge.
 const RIVALS: [Peer; 4] = [Peer::Nghttpx, Peer::Haproxy, Peer::GoBridge, Peer::Baseline];
 
 pub(crate) fn number(value: Option<f64>) -> String {

@@ -1,4 +1,4 @@
-//! The targets that the project has set itself, each with what was measured: met or not.
+//! The project's own targets, each with what was measured: met or not.
 
 use crate::measure::{CPU, GROWTH, IDLE, P50, P99, RATE, RATIO};
 use crate::peers::Peer;

@@ -1,8 +1,8 @@
-//! Just enough TTHeader streaming for a caller and an echo server: frames, and a connection that reads
-//! and writes at once.
+//! Just enough TTHeader streaming for a caller and an echo server: frames, and a connection that
+//! reads and writes at once.
 //!
-//! Follows Kitex v0.16.3 (`pkg/remote/trans/ttstream/frame.go`, gopkg `protocol/ttheader`). A codec of
-//! its own, so that a fault of the proxy's codec cannot cancel itself out.
+//! The sources are Kitex v0.16.3 (`pkg/remote/trans/ttstream/frame.go`) and gopkg
+//! `protocol/ttheader`. The codec is its own, so that a fault of the proxy's codec cannot hide.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

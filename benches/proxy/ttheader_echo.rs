@@ -1,7 +1,7 @@
-//! The TTHeader streaming echo server: method `Echo` returns each message and answers a half-close with
-//! an empty Trailer; `Flood` sends without end, `Tokens` at the pacer's pace.
+//! The TTHeader streaming echo server. Method `Echo` returns each message and answers a half-close
+//! with an empty Trailer. `Flood` sends without end, `Tokens` at the pacer's pace.
 //!
-//! Behaves as a Kitex server v0.16.3 does: Header first, never a Rst of its own.
+//! It behaves like a Kitex server v0.16.3: Header first, never a Rst of its own.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! The TTHeader streaming caller: the same loads and single streams as `grpc_load`.
 //!
-//! One task serves a connection with all its streams, so the load generator stays far below the cost
-//! of what it measures.
+//! One task serves a connection with all its streams, so the load generator stays far below the
+//! cost of what it measures.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

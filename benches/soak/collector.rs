@@ -1,5 +1,5 @@
-//! A collector of spans (OTLP over HTTP) that takes everything, answers with an empty success, and is
-//! now and then not there. Counts what came.
+//! A collector of spans (OTLP over HTTP) that accepts everything, answers with an empty success,
+//! and is down now and then. Counts what came.
 
 use std::cell::Cell;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What goes wrong, one after the other beside the load: callees killed, callers' connections dropped,
+//! The faults, one after the other beside the load: killed callees, dropped connections of callers,
 //! floods, storms of cancels, garbage, readers that never read; and reloads.
 
 use std::net::SocketAddr;
@@ -264,7 +264,7 @@ impl Maker<'_> {
         first
     }
 
-    /// The callee must be told that the caller's connection was lost: noticed by the egress.
+    /// The callee must receive that the caller's connection was lost, noticed by the egress.
     async fn hears_loss(&self, token: u64, way: &Way, caller: Wire, since: Instant) -> Checked {
         let expected = match caller {
             Wire::TtHeader => canceled(12013, way.hops()),
@@ -284,7 +284,7 @@ impl Maker<'_> {
         self.world.told(token, way, since, heard, &expected).await
     }
 
-    /// Many connections that say nothing, or the beginning of something.
+    /// Many connections that send nothing, or the beginning of something.
     async fn flood(&mut self) -> Result<()> {
         let mut open = Vec::new();
         for n in 0..self.size.storm {
@@ -396,7 +396,8 @@ impl Maker<'_> {
         }
         let mut first = Ok(());
         for (_connection, way, call) in frozen {
-            // It was too slow, or is lost: the callee hears that nobody wants it any more.
+            // It was too slow, or its connection is lost. The callee receives that nobody needs it
+            // any more.
             let heard = |told: &Told| match told {
                 Told::Ended(end) => matches!(end.reason, Reason::Canceled(_)),
                 Told::Finished => false,
@@ -420,7 +421,7 @@ async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(connected.context("connecting takes over 60 s")??)
 }
 
-/// Puts other tables in force, and some that must be refused, until the run is over.
+/// Makes other tables effective, and offers some that must be refused, until the run is over.
 pub(crate) async fn reload(world: Rc<World>, seed: u64, every: Duration) {
     const NAME: &str = "reload";
     let mut random = Random::new(seed);

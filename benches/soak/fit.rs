@@ -1,26 +1,28 @@
 //! Whether memory is flat: straight lines through the quiet points after the warm-up.
 //!
 //! What a stream leaves behind shows in the live heap, for builds that count it (feature
-//! `live-heap`), and hardly in resident memory: mimalloc keeps a page of 64 KiB for as long as one object
-//! of its size lives, so that it moves in steps, by more than the whole live heap. Then the heap must be
-//! flat, and resident memory keep its level. Without that count, resident memory has to be flat.
+//! `live-heap`). It hardly shows in resident memory: mimalloc keeps a page of 64 KiB for as long as
+//! one object of its size lives. So resident memory moves in steps larger than the whole live heap.
+//! With that count the heap must be flat, and resident memory must keep its level. Without it,
+//! resident memory has to be flat.
 
 use crate::quiet::Quiet;
 
 /// A share of the run that warms up: caches fill, the allocator finds its level.
 const WARM_UP: f64 = 0.2;
 
-/// Fewer quiet points than these say nothing.
+/// With fewer quiet points than these, nothing can be concluded.
 const FEWEST: usize = 6;
 
 /// What a finished stream may leave behind for the verdict "flat", in bytes: less than the smallest
 /// thing that could be forgotten with it (a pointer and a length).
 const PER_STREAM: f64 = 16.0;
 
-/// What all of the growth may be, as a share of the memory in use, where it cannot be told from noise.
+/// The most growth in all, as a share of the memory in use, where noise could hide it.
 const MOST: f64 = 0.15;
 
-/// What resident memory may be in the second half above its highest in the first, as a share of that.
+/// What resident memory may be in the second half above its highest in the first, as a share of
+/// that.
 const LEVEL: f64 = 0.25;
 
 /// The memory of one hop.

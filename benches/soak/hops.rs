@@ -1,5 +1,5 @@
-//! The two ripcords: `egress` beside the callers, `ingress` beside the callees. Their configurations,
-//! processes, logs, reloads and admin pages.
+//! The two ripcords: `egress` beside the callers, `ingress` beside the callees. Their
+//! configurations, processes, logs, reloads and admin pages.
 
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -225,7 +225,7 @@ impl Hop {
         matches!(self.child.borrow_mut().try_wait(), Ok(None))
     }
 
-    /// Lines of its log that say that it is broken: any error but that a file was refused.
+    /// Lines of its log that show a fault of its own: any error except a refused file.
     pub(crate) fn panics(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let error =
@@ -234,7 +234,7 @@ impl Hop {
         text.lines().filter(broken).map(str::to_owned).collect()
     }
 
-    /// Puts another table in force, or offers one that must be refused.
+    /// Makes another table effective, or offers one that must be refused.
     pub(crate) fn reload(&self, variant: u64, broken: bool) -> Result<()> {
         let mut text = self.settings.config(variant % VARIANTS);
         if broken {
@@ -252,7 +252,7 @@ impl Hop {
         Ok(())
     }
 
-    /// The table in force.
+    /// The effective table.
     pub(crate) fn variant(&self) -> u64 {
         self.variant.get()
     }

@@ -1,5 +1,5 @@
-//! What was expected and what came: counts by kind, the unexpected in full, how each stream ended
-//! at its callee, and when a callee was down.
+//! What was expected and what came: counts by kind, everything unexpected in full, how each stream
+//! ended at its callee, and when a callee was down.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +22,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// other worker's back-off (`hops`).
 const AFTERMATH: Duration = Duration::from_secs(3);
 
-/// How late a stream may come to its callee when its caller has heard its end already.
+/// How late a stream may come to its callee when its caller has already received its end.
 const LATE: Duration = Duration::from_secs(5);
 
 /// The unexpected that is shown; all is counted, and stands in the file.
@@ -33,7 +33,7 @@ const SHOWN: usize = 40;
 pub(crate) enum Told {
     /// The callee ended it.
     Finished,
-    /// It was told this.
+    /// It received this end.
     Ended(End),
 }
 
@@ -158,7 +158,7 @@ impl Ledger {
         self.unexpected.borrow().clone()
     }
 
-    // -- What the callees were told ----------------------------------------------------------------
+    // -- What the callees were told ---------------------------------------------------------------
 
     /// A name for a new stream.
     pub(crate) fn token(&self) -> u64 {
@@ -180,8 +180,8 @@ impl Ledger {
         Live(Rc::clone(self))
     }
 
-    /// Whether a stream came to a callee; where it has not, that is waited for a little. If it comes
-    /// later still, the next quiet point finds what it leaves behind.
+    /// Whether a stream came to a callee; where it has not, that is waited for a little. If it
+    /// comes later still, the next quiet point finds what it leaves behind.
     pub(crate) async fn opened(&self, token: u64) -> bool {
         let end = Instant::now() + LATE;
         loop {
@@ -205,7 +205,7 @@ impl Ledger {
         }
     }
 
-    /// Waits until the callee was told the end of a stream; nothing when that takes too long.
+    /// Waits until the callee received the end of a stream. `None` when that takes too long.
     pub(crate) async fn wait_told(&self, token: u64) -> Option<Told> {
         let wait = async {
             loop {
@@ -238,7 +238,7 @@ impl Ledger {
         (self.live.get(), self.notes.borrow().len())
     }
 
-    // -- Faults ------------------------------------------------------------------------------------
+    // -- Faults -----------------------------------------------------------------------------------
 
     pub(crate) fn goes_down(&self, wire: Wire) {
         let mut down = self.down.borrow_mut();
@@ -306,12 +306,13 @@ pub(crate) fn canceled<S: AsRef<str>>(code: i32, path: &[S]) -> String {
     format!("canceled {code} [{}]", names.join(" -> "))
 }
 
-/// Whether that is the end of a stream whose receiver held up its connection for `slow_receiver_timeout`.
+/// Whether that is the end of a stream whose receiver blocked its connection for
+/// `slow_receiver_timeout`.
 pub(crate) fn is_slow(end: &End) -> bool {
     match &end.reason {
         Reason::Canceled(cancel) => cancel.cause.text == "the receiver did not keep up",
         Reason::Hop(hop) => hop.kind == LocalEndKind::SlowReceiver,
-        // Where a message was half written: nothing else can be said on HTTP/2.
+        // A message was half written, and HTTP/2 has nothing else for that case.
         Reason::Failed(Failure::Status(s)) => {
             s.code == 8 && s.message.contains("ENHANCE_YOUR_CALM")
         }
@@ -319,7 +320,7 @@ pub(crate) fn is_slow(end: &End) -> bool {
     }
 }
 
-/// Whether a caller hears that its callee was lost or could not be reached, noticed at a hop.
+/// Whether a caller received that its callee was lost or could not be reached, noticed at a hop.
 pub(crate) fn is_lost(end: &End, hops: &[&str]) -> bool {
     match &end.reason {
         Reason::Canceled(cancel) => {

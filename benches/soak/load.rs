@@ -1,5 +1,5 @@
-//! The load: what single callers do, each kind so and so often in a second, every message and every
-//! end compared with what was ordered.
+//! The load: what single callers do, each kind a number of times in a second. Every message and
+//! every end is compared with what was ordered.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -238,7 +238,7 @@ impl<'a> Caller<'a> {
         call
     }
 
-    /// What the caller hears of the end that was ordered.
+    /// What the caller receives for the end that was ordered.
     fn ordered(&self) -> String {
         let mut path: Vec<&str> = self.way.hops().to_vec();
         path.reverse();
@@ -336,7 +336,7 @@ impl<'a> Caller<'a> {
         self.cancel(call).await
     }
 
-    /// Lets go; the callee must hear it.
+    /// Cancels. The callee must receive it.
     async fn cancel(&self, call: Call) -> Checked {
         self.place.set("the callee to be told");
         if !call.cancel() {
@@ -380,8 +380,8 @@ impl<'a> Caller<'a> {
         self.timed_out(&mut call, before, code, kind).await
     }
 
-    /// Both sides must hear of a time limit of a hop's; `before` it may come, unless something held
-    /// it up for longer.
+    /// Both sides must receive a time limit of a hop. The message `before` may come first. The
+    /// limit may be late only if something blocked the stream for longer.
     async fn timed_out(
         &self,
         call: &mut Call,
@@ -447,7 +447,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// The callee must be told of a caller's cancel, with its cause and the way it came.
+/// The callee must receive a caller's cancel, with its cause and path.
 pub(crate) async fn hears_cancel(
     world: &World,
     token: u64,

@@ -1,8 +1,8 @@
-//! The soak: an hour of mixed load with faults through two ripcords, everything that comes back compared
-//! with what was ordered, memory and gauges sampled, plotted, and judged.
+//! The soak: an hour of mixed load with faults through two ripcords. Everything that comes back is
+//! compared with what was ordered. Memory and gauges are sampled, plotted and judged.
 //!
-//! `cargo bench --bench soak -- --help`; what it does is in `benches/README.md`. One thread drives all
-//! callers and callees; the ripcords are processes of their own.
+//! See `cargo bench --bench soak -- --help`; `benches/README.md` explains what it does. One thread
+//! drives all callers and callees. The ripcords are processes of their own.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -87,7 +87,7 @@ struct Arguments {
     _bench: bool,
 }
 
-/// How often everything is sampled, and how often that is told.
+/// How often everything is sampled, and how often that is printed.
 const SAMPLE: Duration = Duration::from_secs(5);
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -267,7 +267,8 @@ fn cut_access_logs(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Stops both ripcords as a system does: they must end with success and have said nothing bad.
+/// Stops both ripcords as a system does. They must end with success, and must not have logged a
+/// fault.
 async fn end(world: &World, early: Option<&'static str>) -> Result<()> {
     for hop in world.hops() {
         let code = hop.terminate().await?;

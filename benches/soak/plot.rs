@@ -1,5 +1,5 @@
-//! The picture: resident memory and live heap with quiet points and line, open streams, streams a second, and when
-//! faults were, as an SVG written by hand.
+//! The picture, an SVG written by hand: resident memory and live heap with quiet points and line,
+//! open streams, streams per second, and the times of faults.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ const PANEL: f64 = 190.0;
 const GAP: f64 = 42.0;
 const TOP: f64 = 46.0;
 
-/// Colours that are told apart without red and green, and for light and dark pages.
+/// Colours that can be distinguished without red and green, on light and dark pages.
 const COLOURS: [&str; 2] = ["#1f77b4", "#d95f02"];
 /// The same, for the live heap.
 const HEAP: [&str; 2] = ["#0b3c5d", "#8c4a00"];

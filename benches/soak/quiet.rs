@@ -1,5 +1,5 @@
-//! Quiet points: the load pauses until nobody has a stream any more, and then nothing may be left in any
-//! table or gauge, descriptors are those of the connections, and memory is read.
+//! Quiet points. The load pauses until nobody has a stream any more. Then no table or gauge may
+//! hold anything, and descriptors are those of the connections. Memory is read then.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};

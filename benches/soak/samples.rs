@@ -1,5 +1,5 @@
-//! What is sampled every few seconds: the kernel's numbers of each hop, every family of its `/metrics`,
-//! and the load's own counts. Written to a CSV file as it comes.
+//! The samples of every few seconds: the kernel's numbers for each hop, every family of its
+//! `/metrics`, and the load's own counts. They are written to a CSV file as they come.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -92,7 +92,7 @@ impl Page {
     }
 }
 
-/// What the kernel says of a hop.
+/// What the kernel knows of a hop.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kernel {
     pub(crate) rss_kib: u64,

@@ -49,8 +49,8 @@ pub(crate) enum Wrong {
     Unexpected(String),
     /// The callee of that wire was lost or not there: right if it was killed.
     Lost(Wire, String),
-    /// Ended since its receiver was too slow for too long: right for a stream of more than buffers
-    /// hold, when this process has not enough of the machine.
+    /// Ended since its receiver was too slow for too long. That is right for a stream of more than
+    /// buffers hold, when this process gets too little CPU.
     Slow(String),
 }
 
@@ -133,8 +133,8 @@ impl World {
         Ok(connection)
     }
 
-    /// Whether a ripcord has closed a connection since then, because the other end took nothing for
-    /// `cancel_grace` while an end waited to be written: with it go all its streams.
+    /// Whether a ripcord has closed a connection since then, because the other end read nothing for
+    /// `cancel_grace` while an end waited. All its streams go with it.
     pub(crate) async fn grace_closed(&self, since: Instant) -> bool {
         let mut now = 0.0;
         for hop in self.hops() {
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// Looks at what was said on connections that were not broken on purpose.
+    /// Checks what came on connections that were not broken on purpose.
     pub(crate) fn check(&self, who: &'static str, heard: &Heard) {
         if heard.doubled + heard.after + heard.errors > 0 {
             let what = format!("streams were not ended exactly once: {heard:?}");
@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    /// The callee must have been told that. Nothing is asked of a callee that was killed since.
+    /// The callee must have received that. A callee that was killed since is not checked.
     pub(crate) async fn told(
         &self,
         token: u64,

@@ -38,7 +38,7 @@ async fn server(readiness: Readiness) -> Server {
 }
 
 impl Server {
-    /// Sends bytes and reads to the end: head and body.
+    /// Sends bytes and reads to the end of the answer: head and body.
     async fn send(&self, request: &[u8]) -> (String, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request).await.unwrap();
@@ -166,7 +166,7 @@ async fn live_streams_are_listed_while_they_live() {
         traffic: Traffic::default(),
         native_code: None,
     });
-    // As in a panic of the stream's task.
+    // As when the stream's task panics.
     drop(second);
     assert_eq!(listed(server.get("/streams").await.1)["total"], 0);
     assert!(server.telemetry.live.is_empty());
@@ -216,7 +216,8 @@ async fn idle_connections_cannot_keep_the_endpoint_busy() {
     for _ in 0..MAX_CONNECTIONS {
         idle.push(TcpStream::connect(server.address).await.unwrap());
     }
-    // Answered once the header timeout has ended the idle ones: the clock, paused, runs ahead.
+    // Answered once the header timeout has ended the idle connections. The clock is paused and runs
+    // ahead.
     tokio::time::pause();
     assert_eq!(server.get("/healthz").await.1, "ok\n");
 }

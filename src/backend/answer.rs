@@ -1,7 +1,7 @@
-//! Backends that speak another protocol than the configuration says: how one is recognized, and
-//! what is said of it in ends, in the log, in metrics and on the `/config` page.
+//! Backends that speak another protocol than the configuration says. Recognizes one, and describes
+//! it in ends, in the log, in metrics and on the `/config` page.
 //!
-//! Owns the words. What the bytes mean the wires know ([`wire::answered`]).
+//! The words are here. Each wire knows what the bytes mean ([`wire::answered`]).
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,23 +18,23 @@ use crate::stream::Wire;
 use crate::telemetry::{Metrics, Side, log_limit};
 use crate::wire::{self, Answered};
 
-/// A callee that closes without an answer later than this after it was dialed has another reason.
+/// A callee that closes later than this after the dial, without an answer, has another reason.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What was found of a backend whose endpoints speak another protocol than it is configured with.
+/// What was found of a backend whose endpoints speak another protocol than the configured one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The endpoint that was found last.
+    /// The last endpoint on which it was found.
     pub endpoint: SocketAddr,
-    /// What it does, and what to set.
+    /// What the endpoint does, and what to set.
     pub text: String,
-    /// When it was found last.
+    /// When it was last found.
     pub at: SystemTime,
-    /// Connections of the backend on which something was found.
+    /// How many of the backend's connections showed it.
     pub count: u64,
 }
 
-/// The last finding of a backend.
+/// The last finding of a backend, if any.
 #[derive(Debug, Default)]
 pub(super) struct Findings(Mutex<Option<Finding>>);
 
@@ -64,16 +64,16 @@ impl Findings {
     }
 }
 
-/// Judges the first bytes of one connection.
+/// Judges the first bytes that come on one connection.
 pub(super) struct Judge {
-    /// Not kept alive by a connection that says nothing.
+    /// Weak: a silent connection must not keep it alive.
     cluster: Weak<Cluster>,
     backend: Arc<str>,
     wire: &'static Wire,
     address: SocketAddr,
     dialed: Instant,
     metrics: Arc<Metrics>,
-    /// The log has its line.
+    /// Whether the log has its line.
     told: Arc<AtomicBool>,
 }
 

@@ -1,7 +1,7 @@
-//! The endpoints of one backend: picking one, and leaving failed ones alone for a while.
+//! The endpoints of one backend. Picks one, and avoids failed ones for a while.
 //!
-//! Shared by all workers without locks: the list is behind an `ArcSwap`, an endpoint's state is
-//! atomics. Owns no connection (each worker's pool does) and knows no wire.
+//! All workers share it without locks: the list is in an `ArcSwap`, an endpoint's state in atomics.
+//! It owns no connection (each worker's pool does) and knows no wire.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,9 +31,9 @@ pub(super) fn mix(seed: u64) -> u64 {
 /// What is known of a stream or call when its endpoint is picked.
 #[derive(Clone, Copy, Debug)]
 pub struct PickHint<'a> {
-    /// The picker's own counter; the next one also for the next attempt.
+    /// The picker's own counter. The next value also serves the next attempt.
     pub turn: usize,
-    /// What the caller asks for.
+    /// The caller's request.
     pub head: &'a RequestHead,
 }
 
@@ -42,16 +42,16 @@ pub struct PickHint<'a> {
 pub struct Cluster {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Unlike any other of this process, also one of the same name before or after a reload: what
-    /// a worker's pool is keyed by.
+    /// Unlike any other of this process, also one of the same name before or after a reload. It is
+    /// the key of a worker's pool.
     pub id: u64,
-    /// Its configuration.
+    /// The backend's section of the configuration.
     pub config: Backend,
-    /// What its endpoints speak.
+    /// The wire of its endpoints.
     pub wire: &'static Wire,
-    /// The options of sockets to them.
+    /// The options of sockets to its endpoints.
     pub tcp: TcpOptions,
-    /// What is said of connections to them.
+    /// How connections to its endpoints are set up.
     pub dial: DialOptions,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     changed: Notify,
@@ -60,8 +60,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster whose fixed addresses are there at once; names are for `dns::run`. `seed` makes
-    /// the jitter repeatable, and different from other hops'.
+    /// A cluster with its fixed addresses; `dns::run` adds those of names. `seed` makes the jitter
+    /// repeatable, and different from that of other hops.
     #[must_use]
     pub fn new(name: &str, config: &Backend, seed: u64) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -91,8 +91,8 @@ impl Cluster {
         Arc::new(cluster)
     }
 
-    /// The endpoint for a stream or call: round robin by the hint's turn. Endpoints that failed are
-    /// passed over unless all have; `None` when there is none at all.
+    /// The endpoint for a stream or call: round robin by the hint's turn. Failed endpoints are
+    /// skipped unless all have failed. `None` when there is no endpoint.
     #[must_use]
     pub fn pick(&self, hint: &PickHint<'_>) -> Option<EndpointGuard> {
         let endpoints = self.endpoints.load();
@@ -104,12 +104,12 @@ impl Cluster {
         Some(EndpointGuard::new(Arc::clone(picked)))
     }
 
-    /// The endpoints, in the order that they are picked in.
+    /// The endpoints, in the order in which they are picked.
     pub fn endpoints(&self) -> Guard<Arc<Vec<Arc<Endpoint>>>> {
         self.endpoints.load()
     }
 
-    /// What was found last of endpoints that speak another protocol than the backend's.
+    /// The last finding of endpoints that speak another protocol than the backend's.
     #[must_use]
     pub fn finding(&self) -> Option<Finding> {
         self.findings.last()
@@ -121,13 +121,13 @@ impl Cluster {
         self.endpoints.load().iter().any(|e| e.address == address)
     }
 
-    /// Completes when the endpoints change after the call, e.g. when a name is first resolved.
+    /// Completes when the endpoints change after the call, for example when a name first resolves.
     pub fn changed(&self) -> impl Future<Output = ()> + '_ {
         self.changed.notified()
     }
 
-    /// Replaces the endpoints by these addresses; those that were there before keep their state
-    /// and identity. Returns whether anything changed.
+    /// Replaces the endpoints by these addresses. Those that were there before keep their state and
+    /// identity. Returns whether anything changed.
     pub fn set_addresses(&self, addresses: impl IntoIterator<Item = SocketAddr>) -> bool {
         let old = self.endpoints.load_full();
         let known: FxHashMap<SocketAddr, &Arc<Endpoint>> =
@@ -167,7 +167,7 @@ impl Cluster {
     }
 }
 
-/// The socket options that `keepalive` means, of a backend or of a listener.
+/// The socket options of a `keepalive` section, of a backend or of a listener.
 pub(crate) fn tcp_options(keepalive: &Keepalive) -> TcpOptions {
     TcpOptions {
         keepalive: keepalive
@@ -178,7 +178,7 @@ pub(crate) fn tcp_options(keepalive: &Keepalive) -> TcpOptions {
     }
 }
 
-/// The same for pings.
+/// The HTTP/2 pings of such a section.
 pub(crate) fn ping(ping: &config::Ping) -> Ping {
     Ping {
         interval: ping.interval,

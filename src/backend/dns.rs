@@ -1,8 +1,8 @@
 //! Keeps a cluster's endpoints equal to what its DNS names resolve to.
 //!
-//! One task per cluster, on the control thread; it ends when the cluster is dropped. A name that
-//! fails to resolve, or resolves to nothing, keeps its last good addresses. Uses the system's
-//! resolver, so `/etc/hosts`, search domains and the rest hold.
+//! One task per cluster, on the control thread. It ends when the cluster is dropped. A name that
+//! fails to resolve, or resolves to nothing, keeps its last good addresses. The system's resolver
+//! is used, so `/etc/hosts`, search domains and the rest apply.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,27 +13,27 @@ use crate::config::Target;
 
 use super::Cluster;
 
-/// How long one look-up may take.
+/// How long one lookup may take.
 const LOOKUP: Duration = Duration::from_secs(5);
 
 /// Asks the system's resolver.
 ///
 /// # Errors
-/// What the resolver says.
+/// The resolver's error.
 pub async fn system(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found = tokio::net::lookup_host((name.as_str(), port)).await?;
     Ok(found.collect())
 }
 
-/// Whether there is anything to resolve.
+/// Whether the cluster has a name to resolve.
 #[must_use]
 pub fn needed(cluster: &Cluster) -> bool {
     let mut targets = cluster.config.endpoints.iter();
     targets.any(|t| matches!(t, Target::Dns { .. }))
 }
 
-/// Resolves at once and then again and again, until the cluster is dropped. Ends at once when
-/// there is no name to resolve.
+/// Resolves at once and then repeatedly, until the cluster is dropped. Ends at once when there is
+/// no name to resolve.
 pub async fn run<L, F>(cluster: Weak<Cluster>, lookup: L)
 where
     L: Fn(String, u16) -> F,
@@ -48,7 +48,7 @@ where
     };
     loop {
         let well = names.resolve(&lookup).await;
-        // Held only here: a cluster that nobody else holds is gone.
+        // Only this task holds it: the cluster is gone when nobody else does.
         let Some(held) = cluster.upgrade() else {
             return;
         };
@@ -61,7 +61,7 @@ where
     }
 }
 
-/// How long until the next look-up.
+/// The time until the next lookup.
 struct Pause {
     initial: Duration,
     refresh: Duration,
@@ -77,7 +77,7 @@ impl Pause {
         }
     }
 
-    /// After a failure sooner than usual, then doubled up to the usual.
+    /// After a failure sooner than usual, then doubled up to the usual time.
     fn next(&mut self, well: bool) -> Duration {
         self.failed = match self.failed {
             _ if well => None,
@@ -88,7 +88,7 @@ impl Pause {
     }
 }
 
-/// The configured endpoints with what each last resolved to.
+/// The configured endpoints, each with its last addresses.
 struct Names {
     backend: Arc<str>,
     targets: Vec<(Target, Vec<SocketAddr>)>,
@@ -103,7 +103,7 @@ impl Names {
         }
     }
 
-    /// Looks every name up, one after the other; whether all went well.
+    /// Looks up all names, one after the other. Returns whether all succeeded.
     async fn resolve<L, F>(&mut self, lookup: &L) -> bool
     where
         L: Fn(String, u16) -> F,
@@ -118,7 +118,7 @@ impl Names {
                     let answer = tokio::time::timeout(LOOKUP, lookup(name.clone(), *port)).await;
                     let problem = match answer {
                         Ok(Ok(mut found)) if !found.is_empty() => {
-                            // Resolvers rotate their answers; that is no change.
+                            // Resolvers rotate their answers. That is no change.
                             found.sort_unstable();
                             *last = found;
                             continue;

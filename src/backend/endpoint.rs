@@ -1,4 +1,4 @@
-//! One address of a backend: its health, and who uses it now.
+//! One address of a backend: its health, and how many streams use it now.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use crate::stream::{End, Initiator};
 /// One address that streams may be sent to.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Where it is.
+    /// Its IP address and port.
     pub address: SocketAddr,
     backoff: Backoff,
     seed: u64,
-    /// What `retry_at` counts from.
+    /// The time from which `retry_at` counts.
     born: Instant,
-    /// Failures without a success in between.
+    /// Failures since the last success.
     failures: AtomicU32,
-    /// Microseconds after `born` until which it is left alone; 0 when it is well.
+    /// Until when it is avoided, in microseconds after `born`; 0 when it is well.
     retry_at: AtomicU64,
-    /// Guards that live.
+    /// Streams and calls that have a guard now.
     open: AtomicUsize,
-    /// Streams and calls that are over, by who ended them: caller, callee, hop.
+    /// Finished streams and calls, by who ended them: caller, callee, hop.
     ended: [AtomicU64; 3],
 }
 
@@ -44,13 +44,13 @@ impl Endpoint {
         }
     }
 
-    /// Failures without a success in between.
+    /// Failures since the last success.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// For how long it is still to be left alone.
+    /// How much longer it is avoided; `None` when it is not.
     #[must_use]
     pub fn backoff_left(&self) -> Option<Duration> {
         let until = self.retry_at.load(Ordering::Relaxed);
@@ -58,20 +58,20 @@ impl Endpoint {
         (left > 0).then(|| Duration::from_micros(left))
     }
 
-    /// Streams and calls that use it now, on all workers, those included that are being opened.
+    /// Streams and calls that use it now on all workers, those included that are being opened.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// How many streams and calls are over that `by` ended.
+    /// How many streams and calls `by` ended.
     #[must_use]
     pub fn ended(&self, by: Initiator) -> u64 {
         self.ended_by(by).load(Ordering::Relaxed)
     }
 
-    /// A connection could not be opened. While the endpoint is already left alone this changes
-    /// nothing: the many streams that one lost connection ends are one failure.
+    /// A connection could not be opened. Changes nothing while the endpoint is avoided already: one
+    /// lost connection ends many streams, and that is one failure.
     pub(super) fn report_failure(&self) {
         let now = self.now();
         let until = self.retry_at.load(Ordering::Relaxed);
@@ -90,7 +90,7 @@ impl Endpoint {
 
     /// A stream was opened.
     pub(super) fn report_success(&self) {
-        // Read first: this is called for each stream, and a store would take the cache line.
+        // Reads first: this is called for each stream, and a store would take the cache line.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
             self.retry_at.store(0, Ordering::Relaxed);
@@ -111,8 +111,8 @@ impl Endpoint {
         u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Doubled with each failure up to the maximum, less up to a quarter, so that hops that lost
-    /// the same callee do not come back at once.
+    /// Doubles with each failure up to the maximum. Up to a quarter is subtracted at random, so
+    /// that hops that lost the same callee do not return at once.
     fn delay(&self, failures: u32) -> u64 {
         let doubled = 1_u32.checked_shl(failures.saturating_sub(1).min(31));
         let initial = self.backoff.initial;
@@ -124,10 +124,10 @@ impl Endpoint {
     }
 }
 
-/// One stream or call that an endpoint was picked for. It lives as long as that does and hears how
-/// it went, so that whoever picks the next endpoint can know.
+/// The endpoint that was picked for one stream or call. It lives as long as the stream and learns
+/// how it ended, for the benefit of the next pick.
 ///
-/// One pointer: each stream's task keeps it.
+/// One pointer, since each stream's task keeps it.
 #[derive(Debug)]
 pub struct EndpointGuard(Arc<Endpoint>);
 
@@ -137,12 +137,12 @@ impl EndpointGuard {
         Self(endpoint)
     }
 
-    /// For an address that the caller chose, not a backend's list: nobody else knows it.
+    /// For an address that the caller chose. It is in no backend's list.
     pub(super) fn unlisted(address: SocketAddr) -> Self {
         Self::new(Arc::new(Endpoint::new(address, Backoff::default(), 0)))
     }
 
-    /// Where it is.
+    /// The endpoint's address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.0.address
@@ -153,22 +153,22 @@ impl EndpointGuard {
         &self.0
     }
 
-    /// Nothing could be opened there.
+    /// The connection or stream could not be opened.
     pub fn failed(self) {
         self.0.report_failure();
     }
 
-    /// The stream or the call was opened.
+    /// The stream or call was opened.
     pub fn opened(&self) {
         self.0.report_success();
     }
 
-    /// It is over, with the end that won.
+    /// The stream is over, with the end that won.
     pub fn ended(self, end: &End) {
         self.ended_by(end.by);
     }
 
-    /// It is over, and all that is known of its end is who brought it about.
+    /// It is over, and only who ended it is known.
     pub fn ended_by(self, by: Initiator) {
         self.0.ended_by(by).fetch_add(1, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
-//! Backends: named sets of endpoints that streams are sent to.
+//! Backends: named sets of endpoints to which streams are sent.
 //!
-//! Owns which endpoint the next stream goes to and how it is found out (`cluster`, `dns`). Knows
-//! nothing of routes; `proxy` brings the two together.
+//! Decides to which endpoint the next stream goes (`cluster`), and finds the endpoints (`dns`).
+//! Knows no routes; `proxy` brings the two together.
 
 mod answer;
 mod cluster;

@@ -1,5 +1,5 @@
 //! One worker's connections to backends: opened on demand, shared by streams, closed when their
-//! endpoint is gone. Nothing here crosses threads; endpoints and their health are shared
+//! endpoint is gone. Nothing here crosses threads. Endpoints and their health are shared
 //! ([`Cluster`]).
 
 use std::cell::RefCell;
@@ -33,7 +33,7 @@ const ATTEMPTS: usize = 3;
 /// A stream that was opened, and the guard of its endpoint.
 pub(crate) type OpenedStream = (OutboundStream, EndpointGuard);
 
-/// A connection to a backend that carries calls, with all that counts it while it lives.
+/// A connection to a backend that carries calls, with the guards that count it while it lives.
 pub(crate) struct Dialed {
     pub(crate) socket: Socket,
     pub(crate) endpoint: EndpointGuard,
@@ -45,11 +45,12 @@ pub(crate) struct Dialed {
 pub(crate) struct Pool {
     dialers: Dialers,
     metrics: Arc<Metrics>,
-    /// Where every connection is made known while it lives, should one be redirected back here.
+    /// Registers every connection while it lives, so that one that is redirected back here is
+    /// recognized.
     loop_guard: Arc<LoopGuard>,
     slots: RefCell<FxHashMap<(u64, SocketAddr), Rc<EndpointConnections>>>,
     drivers: Rc<Drivers>,
-    /// Whose turn it is among a cluster's endpoints.
+    /// The next turn among a cluster's endpoints.
     turn: std::cell::Cell<usize>,
 }
 
@@ -75,7 +76,7 @@ impl Pool {
     /// Opens a stream on one of the cluster's endpoints.
     ///
     /// # Errors
-    /// The end that the caller is to be told: nothing reached a backend.
+    /// The end that the caller receives: nothing reached a backend.
     pub(crate) async fn open(
         &self,
         cluster: &Arc<Cluster>,
@@ -106,8 +107,8 @@ impl Pool {
         Err(unreachable(cluster, &last))
     }
 
-    /// Opens a stream where the caller's connection was going. There is one place only, so no other
-    /// attempt, and nothing to leave alone.
+    /// Opens a stream to where the caller's connection was going. There is one such place, so there
+    /// is no other attempt, and no endpoint to avoid.
     async fn open_original(
         &self,
         cluster: &Arc<Cluster>,
@@ -128,7 +129,7 @@ impl Pool {
     /// Opens a connection for calls, which no stream shares.
     ///
     /// # Errors
-    /// What the caller is to be told.
+    /// The end that the caller receives.
     pub(crate) async fn dial(
         &self,
         cluster: &Arc<Cluster>,
@@ -162,7 +163,8 @@ impl Pool {
         }
     }
 
-    /// The next endpoint; a cluster whose names are not resolved yet has the connect timeout for it.
+    /// The next endpoint. A cluster whose names are not resolved yet has the connect timeout for
+    /// it.
     async fn pick(&self, cluster: &Cluster, head: &RequestHead) -> Option<EndpointGuard> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
@@ -201,7 +203,7 @@ impl Pool {
             return opened;
         }
         let slot = self.slot(cluster, address);
-        // A connection may turn out to be going away only when it is used: then once more.
+        // A connection may turn out to be closing only when it is used. Then try once more.
         let mut error = String::new();
         for _ in 0..2 {
             let connection = self.connection(cluster, &slot).await;
@@ -223,7 +225,7 @@ impl Pool {
         Rc::clone(slot)
     }
 
-    /// A connection with room, opened when there is none or not yet enough of them.
+    /// A connection with room. A new one is opened when there is none, or not yet enough of them.
     async fn connection(
         &self,
         cluster: &Arc<Cluster>,
@@ -236,7 +238,7 @@ impl Pool {
         let _opening = match slot.opening.try_lock() {
             Ok(opening) => opening,
             Err(_) => match slot.least().filter(|c| !c.is_full()) {
-                // One more is on its way; until then those that are there do.
+                // One more is being opened. Until then the existing ones serve.
                 Some(connection) => return Ok(connection),
                 None => slot.opening.lock().await,
             },
@@ -288,8 +290,8 @@ impl Pool {
         Ok((socket, own))
     }
 
-    /// Forgets connections whose endpoint or backend is no longer configured, or that a storm left
-    /// behind; their streams go on.
+    /// Forgets connections whose endpoint or backend is no longer configured, and those that a
+    /// storm left behind. Their streams go on.
     pub(crate) fn sweep(&self) {
         self.slots.borrow_mut().retain(|_, slot| {
             slot.discard_unusable();
@@ -307,7 +309,7 @@ impl Pool {
         });
     }
 
-    /// Lets go of every connection and waits until what was queued on them is written.
+    /// Releases every connection, and waits until what was queued on them is written.
     pub(crate) async fn close(&self) {
         for slot in self.slots.borrow_mut().drain().map(|(_, slot)| slot) {
             slot.connections.borrow().iter().for_each(Client::retire);
@@ -318,7 +320,7 @@ impl Pool {
     }
 }
 
-/// Why a stream that came by a connection of its own accord cannot take such a backend.
+/// Why a connection that was not redirected here cannot use such a backend.
 fn not_redirected(cluster: &Cluster) -> String {
     format!(
         "backend {} is where the caller's connection was going, and this one was not redirected: it was made to ripcord itself",
@@ -336,13 +338,13 @@ fn unreachable(cluster: &Cluster, why: &str) -> End {
     End::hop(LocalEndKind::Unreachable, text)
 }
 
-/// Has a new connection's task run, counted while it does.
+/// Spawns a new connection's task, and counts it while it runs.
 struct SpawnDriver<'a> {
     pool: &'a Pool,
     cluster: &'a Cluster,
     address: SocketAddr,
     own: LoopGuardEntry,
-    /// The log has a line about it already.
+    /// Whether the log already has a line about it.
     told: Arc<AtomicBool>,
 }
 

@@ -1,26 +1,26 @@
-//! Looks at every message of a stream and refuses what is not what the route says that it is.
+//! Checks every message of a stream and refuses one that is not what its route requires.
 //!
-//! A check changes nothing, so that messages pass as they lie: unlike a [`crate::bridge::Stage`] it
-//! sees whole runs. A direction without one pays a branch per run.
+//! A check changes nothing, so messages pass as they lie. Unlike a [`crate::bridge::Stage`] it
+//! receives whole batches. A direction without a check pays one branch for each batch.
 
 use crate::bridge::StageError;
 use crate::bridge::thrift::{Pieces, Walker};
 use crate::stream::{LocalEndKind, MessageBatch, PREFIX};
 
-/// What messages must be.
+/// What every message of a stream must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Thrift structs in the binary protocol.
+    /// A thrift struct in the binary protocol.
     ThriftStruct,
 }
 
-/// One direction of a stream.
+/// The check of one direction, with the state of its walker.
 #[derive(Debug)]
 pub(super) struct Checker {
     walker: Walker,
-    /// The end that a bad message means.
+    /// The local end that a bad message causes.
     kind: LocalEndKind,
-    /// Whose messages they are, in that end's text.
+    /// Whose messages these are, for the text of that end: `the caller's`, `the callee's`.
     whose: &'static str,
     messages: u64,
 }
@@ -36,7 +36,7 @@ impl Checker {
         }
     }
 
-    /// Looks at every message of `run`.
+    /// Checks every message of `run`.
     pub(super) fn look(&mut self, run: &MessageBatch) -> Result<(), StageError> {
         let mut pieces = Pieces::new(run.pieces());
         while let Some([flag, length @ ..]) = pieces.take::<PREFIX>() {

@@ -8,30 +8,32 @@ use tokio::time::{Instant, Sleep};
 
 use crate::stream::{End, LocalEndKind};
 
-/// How long a stream and its parts may take. `None` is no limit.
+/// How long a stream and its parts may take. `None` means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamTimeouts {
-    /// When the whole stream has to be over: the earlier of the caller's deadline and the route's.
+    /// When the whole stream must be over: the earlier of the caller's deadline and the route's.
     pub deadline: Option<Instant>,
-    /// The longest time in which no byte of a message moves in either direction. Noticed at most a quarter late.
+    /// The longest time in which no byte of a message moves in either direction. It is noticed at
+    /// most a quarter late.
     pub idle: Option<Duration>,
     /// The longest time until the callee sends anything.
     pub first_response: Option<Duration>,
 }
 
-/// One timer, set to the earliest limit. What happened is looked at only when it fires.
+/// One timer, set to the earliest limit. Activity is compared only when the timer fires.
 pub(super) struct Clock {
     deadline: Option<Instant>,
-    // In boxes: most streams have none of them, or not for long.
+    // In boxes: most streams have none of these, or not for long.
     idle: Option<Box<Idle>>,
     first_response: Option<Box<(Instant, Duration)>>,
-    /// The callee has ended: until when its messages may wait for the caller, and how many bytes did.
+    /// Set once the callee has ended: until when its messages may wait for the caller, and how many
+    /// bytes were waiting.
     leaving: Option<Box<(Instant, usize)>>,
     timer: Option<Pin<Box<Sleep>>>,
     registered: bool,
 }
 
-/// How long a caller that takes nothing may keep a stream that the callee has ended.
+/// How long a caller that reads nothing may keep a stream that the callee has ended.
 const LINGER: Duration = Duration::from_secs(30);
 
 struct Idle {
@@ -88,7 +90,7 @@ impl Clock {
         .min()
     }
 
-    /// Ready with the end that the time that passed means. Cheap when the timer has not fired.
+    /// Ready with the end of a limit that has passed. Cheap when the timer has not fired.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,

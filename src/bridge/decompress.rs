@@ -1,4 +1,4 @@
-//! Decompresses messages for a half that cannot say that a message is compressed.
+//! Decompresses messages for a half whose wire cannot mark a message as compressed.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use flate2::write::{GzDecoder, ZlibDecoder};
 use crate::bridge::{Stage, StageError};
 use crate::stream::{LocalEndKind, Message, MessageBatch, ResponseHead};
 
-/// What it can read, as `grpc-accept-encoding` says it.
+/// The compressions that it reads, as the value of `grpc-accept-encoding`.
 pub(super) const ACCEPTED: &str = "identity,deflate,gzip";
 
 /// Inflates `gzip` and `deflate` (zlib) messages, each up to a limit.
@@ -42,11 +42,11 @@ impl Encoding {
 }
 
 impl Decompress {
-    /// For messages in `encoding` (`grpc-encoding`), each at most `max_message` bytes when
+    /// For messages in `encoding` (`grpc-encoding`). Each may have at most `max_message` bytes once
     /// inflated.
     ///
     /// # Errors
-    /// An encoding that is neither `identity`, `gzip` nor `deflate`.
+    /// An encoding other than `identity`, `gzip` and `deflate`.
     pub fn new(encoding: Option<&str>, max_message: usize) -> Result<Self, StageError> {
         Ok(Self {
             encoding: Encoding::parse(encoding)?,

@@ -1,8 +1,23 @@
 //! Carries one stream from one half to the other, until its first end.
 //!
-//! Knows no protocol: it moves the neutral values of [`crate::stream`]. One task polls both halves,
-//! so an end on either side is seen by both at once. In reading order: [`run`], `pump` (one
-//! direction), `settle` (what each side is told).
+//! It knows no wire: it moves the neutral values of [`crate::stream`]. One task polls both halves,
+//! so an end on either side is seen by both at once.
+//!
+//! One turn of that task ([`run`]) takes these steps. The first one that finds an end finishes the
+//! stream.
+//!
+//! 1. Early messages: did a check refuse one that came while the backend was being opened?
+//! 2. From the caller: receive all that it sent. Its end overtakes its messages.
+//! 3. To the callee: send the waiting messages, then the half-close.
+//! 4. From the callee: receive all that it sent. What this hop decided wins at once. Any other end
+//!    is kept, so that the messages before it reach the caller first.
+//! 5. After the callee's end: drop what the caller still sends.
+//! 6. To the caller: send the waiting messages. When none is left, the callee's end that was kept
+//!    is the stream's end.
+//! 7. The switch (drain), then the clock (the limits of time).
+//!
+//! Steps 2 to 6 are `Duplex::poll`. `pump` is one direction. [`settle`] then decides what each side
+//! receives.
 
 mod check;
 mod clock;
@@ -26,16 +41,16 @@ use check::Checker;
 use clock::Clock;
 use pump::Pump;
 
-/// What the caller did while the backend was being opened.
+/// What the caller sent while the backend was being opened.
 #[derive(Debug, Default)]
 pub struct Early {
-    /// Messages that were received; not yet released.
+    /// Messages that were received, and not yet released to their sender.
     pub messages: MessageBatch,
     /// The caller has half-closed.
     pub half_closed: bool,
 }
 
-/// What moved in one direction.
+/// Messages and bytes received in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transferred {
     /// Messages received.
@@ -45,7 +60,7 @@ pub struct Transferred {
 }
 
 impl Transferred {
-    /// Bytes without the prefixes.
+    /// Bytes of the payloads, without the prefixes.
     #[must_use]
     pub const fn payload_bytes(&self) -> u64 {
         self.bytes
@@ -53,20 +68,21 @@ impl Transferred {
     }
 }
 
-/// How a stream went.
+/// How a stream went: its end, and what moved before it.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The first end, with this hop's name in the path of a cancel.
+    /// The first end. A cancel has this hop's name in its path.
     pub end: End,
-    /// The number that the caller was told.
+    /// The number by which the caller received the end. `None` when it received none, or its wire
+    /// has no numbers.
     pub native_code: Option<NativeCode>,
-    /// From the caller.
+    /// What came from the caller.
     pub request: Transferred,
-    /// From the callee.
+    /// What came from the callee.
     pub response: Transferred,
 }
 
-/// Ends a stream from outside its task (drain, admin).
+/// Ends a stream from outside of its task: drain.
 #[derive(Debug, Default)]
 pub struct Switch {
     kind: Cell<Option<(LocalEndKind, &'static str)>>,
@@ -74,7 +90,7 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// Ends the stream as the hop's own end `kind`, at its next poll.
+    /// Ends the stream with the local end `kind`, at its next poll.
     pub fn end(&self, kind: LocalEndKind, text: &'static str) {
         self.kind.set(Some((kind, text)));
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -82,7 +98,7 @@ impl Switch {
         }
     }
 
-    /// The end that was asked for; remembers the task otherwise.
+    /// The end that was asked for. When there is none, remembers the task, to wake it later.
     pub fn poll_end(&self, cx: &Context<'_>) -> Poll<End> {
         if let Some((kind, text)) = self.kind.get() {
             return Poll::Ready(End::hop(kind, text));
@@ -95,23 +111,23 @@ impl Switch {
     }
 }
 
-/// The per-message stages of the two directions.
+/// What looks at the messages of a stream on their way, in both directions.
 #[derive(Default)]
 pub struct Stages {
-    /// Caller to callee.
+    /// The stage for messages from caller to callee.
     pub request: Option<Box<dyn Stage>>,
-    /// Callee to caller.
+    /// The stage for messages from callee to caller.
     pub response: Option<Box<dyn Stage>>,
-    /// What messages must be, either way, behind the stages.
+    /// What messages must be, in both directions. It comes after the stages.
     pub check: Option<Check>,
     /// The caller's wire has no place for the callee's head.
     pub drop_heads: bool,
 }
 
-/// Carries the stream to its end and tells both sides. `seen` hears what moved so far in the
-/// directions (request, response), once for each turn that moved anything.
+/// Carries the stream to its end and reports the end to both sides. `seen` receives what has moved
+/// so far (request, response), once for each turn that moved anything.
 ///
-/// No `async fn`: that would keep room for each argument twice, in the task of each stream.
+/// Not an `async fn`: that would reserve room for each argument twice, in the task of each stream.
 pub fn run<I: Inbound, O: Outbound>(
     inbound: &mut I,
     outbound: &mut O,
@@ -154,7 +170,7 @@ pub fn run<I: Inbound, O: Outbound>(
     }
 }
 
-/// Ends a stream for which no callee was opened.
+/// Ends a stream for which no callee was opened: only the caller receives the end.
 pub fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
     let settlement = settle(end, node, false);
     tell_caller(inbound, settlement, node, Default::default())
@@ -178,14 +194,14 @@ fn tell_caller(
     }
 }
 
-/// A stream whose backend is open, ready to be carried. The clock of its first response runs.
+/// A stream whose backend is open, ready to be carried. Its first-response clock is running.
 ///
-/// In a box of its own: the task of a stream has room for everything that it holds at any time, and
-/// most of its life it holds only this.
+/// It has a box of its own. A task reserves room for everything that it ever holds, and for most of
+/// its life it holds only this.
 pub struct PreparedStream(Box<Duplex>);
 
 impl PreparedStream {
-    /// What `early` already moved is refused or passed on when the stream is carried.
+    /// Takes over the early messages. Each is checked now; a refusal shows once the stream runs.
     #[must_use]
     pub fn new(early: Early, stages: Stages, limits: &StreamTimeouts) -> Self {
         let checker = |kind, whose| stages.check.map(|check| Checker::new(check, kind, whose));
@@ -217,7 +233,7 @@ impl PreparedStream {
 #[derive(PartialEq)]
 enum HalfClose {
     No,
-    /// The caller's, waiting behind its messages.
+    /// The caller has half-closed; some of its messages still wait for the callee.
     Seen,
     Passed,
 }
@@ -226,13 +242,13 @@ struct Duplex {
     request: Pump,
     response: Pump,
     half_close: HalfClose,
-    /// The callee's end, waiting behind its messages.
+    /// The callee's end. It waits until the caller took the messages before it.
     callee: FirstEnd,
-    /// The callee has sent anything at all.
+    /// Whether the callee has sent anything at all.
     answered: bool,
     drop_heads: bool,
     clock: Clock,
-    /// Why what came early cannot pass.
+    /// Why an early message was refused.
     refused: Option<Box<End>>,
 }
 
@@ -247,7 +263,8 @@ impl Duplex {
         self.clock.poll(cx, self.answered, activity, leaving)
     }
 
-    /// One pass over both directions; ready with the first end.
+    /// One pass over both directions (steps 2 to 6 of the module's comment); ready with the first
+    /// end.
     fn poll<I: Inbound, O: Outbound>(
         &mut self,
         cx: &mut Context<'_>,
@@ -297,8 +314,8 @@ impl Duplex {
                         return Poll::Ready(end);
                     }
                 }
-                // What this hop decided does not wait for a slow caller; what the callee said, and
-                // the loss of its connection, come after all that it sent.
+                // What this hop decided does not wait for a slow caller. An answer of the callee,
+                // and the loss of its connection, come after all that the callee sent.
                 Poll::Ready(Received::End(end)) if end.is_own_decision() => {
                     return Poll::Ready(end);
                 }
@@ -313,8 +330,8 @@ impl Duplex {
             }
         }
         if !self.callee.is_open() {
-            // What the caller still sends must not hold its connection up, or end the stream in
-            // another way than the callee did.
+            // What the caller still sends must not block its connection. Nor may it end the stream
+            // in another way than the callee did.
             self.request.discard(inbound);
             if outbound.poll_slow(cx).is_ready() {
                 let text = "the caller did not take the callee's messages";

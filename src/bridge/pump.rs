@@ -1,9 +1,9 @@
-//! One direction: messages that were received and not yet taken by the other half.
+//! One direction: messages that one half received and the other half has not yet taken.
 //!
-//! What is queued here is bounded by the receiving half, which gets its room back
-//! ([`Half::release`]) only for what the other half took. A stage sees messages one at a time and
-//! only when the other half took what was before, so what a stage makes is bounded by one message.
-//! A check sees whole runs, behind the stage: as they are to be passed on.
+//! The receiving half bounds what waits here. It gets room back ([`Half::release`]) only for what
+//! the other half took. A stage receives one message at a time, and the next one only after the
+//! other half took the last: its output is bounded by one message. A check sees whole batches after
+//! the stage, as they are about to be passed on.
 
 use std::task::{Context, Poll};
 
@@ -13,19 +13,19 @@ use crate::bridge::Transferred;
 use crate::bridge::check::Checker;
 use crate::stream::{End, Half, LocalEndKind, Message, MessageBatch, ResponseHead};
 
-/// Looks at, or changes, every message of one direction; may refuse one. A direction without a
-/// stage passes runs on without looking at them.
+/// Looks at, or changes, every message of one direction, and may refuse one. A direction without a
+/// stage passes whole batches on unread.
 pub trait Stage {
-    /// The head of this direction's messages, before any of them; may be changed.
+    /// Called with the head of this direction, before any of its messages; may change it.
     ///
     /// # Errors
-    /// A head whose messages this stage cannot read.
+    /// A head that announces messages which this stage cannot read.
     fn head(&mut self, head: &mut ResponseHead) -> Result<(), StageError>;
 
-    /// Takes one message in its pieces and appends what is to be passed on to `out`.
+    /// Takes one message in its pieces, and appends to `out` what is to be passed on.
     ///
     /// # Errors
-    /// A message that must not pass; it ends the stream.
+    /// A message that must not pass. It ends the stream.
     fn apply(
         &mut self,
         message: Message,
@@ -37,28 +37,28 @@ pub trait Stage {
 /// Why a stage refused a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageError {
-    /// The end that it means.
+    /// The local end that the refusal causes.
     pub kind: LocalEndKind,
-    /// What to tell people.
+    /// The text of that end, for people.
     pub text: String,
 }
 
 pub(super) struct Pump {
-    /// Most streams have none, and live long: what only a stage needs is apart.
+    /// In a box: most streams have no stage, and live long.
     staged: Option<Box<Staged>>,
     check: Option<Box<Checker>>,
-    /// Ready to be taken.
+    /// Messages that the other half can take now.
     ready: MessageBatch,
     pub(super) moved: Transferred,
 }
 
 struct Staged {
     stage: Box<dyn Stage>,
-    /// Reused between messages.
+    /// The pieces of one message. The buffer is used again for the next.
     pieces: Vec<Bytes>,
-    /// Received, not yet through the stage.
+    /// Messages received that have not been through the stage.
     raw: MessageBatch,
-    /// Bytes received that what is ready stands for: released when it was taken.
+    /// Received bytes behind what is ready. They are released once the other half took all of it.
     owed: usize,
 }
 
@@ -80,7 +80,7 @@ impl Pump {
         }
     }
 
-    /// Nobody takes what still comes: it is not looked at either, lest it end the stream.
+    /// Ends the check: nobody takes what still comes, so it must not end the stream.
     pub(super) fn uncheck(&mut self) {
         self.check = None;
     }
@@ -137,13 +137,13 @@ impl Pump {
                 return Poll::Pending;
             }
             if self.ready.is_empty() {
-                // A stream that idles now keeps no buffer; the next run brings its own.
+                // An idle stream keeps no buffer; the next batch brings its own.
                 self.ready.clear();
             }
         }
     }
 
-    /// Drops what nobody will take any more, and gives its room back.
+    /// Drops messages that nobody will take any more, and gives their room back.
     pub(super) fn discard(&mut self, from: &mut impl Half) {
         let ready = self.ready.clear();
         let bytes = match &mut self.staged {
@@ -155,12 +155,12 @@ impl Pump {
         }
     }
 
-    /// Bytes that wait to be taken.
+    /// Bytes that wait for the other half.
     pub(super) fn waiting(&self) -> usize {
         self.staged.as_ref().map_or(0, |s| s.raw.len()) + self.ready.len()
     }
 
-    /// Shows the stage the head of this direction.
+    /// Shows the head of this direction to the stage.
     pub(super) fn head(&mut self, head: &mut ResponseHead) -> Result<(), End> {
         match &mut self.staged {
             Some(staged) => staged.stage.head(head).map_err(end),

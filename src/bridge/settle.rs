@@ -1,12 +1,12 @@
-//! Pure: the first end wins, and what each side receives of it (config/README.md, "Ends and
-//! cancels").
+//! The first end wins, and what each side receives of it (config/README.md, "Ends and cancels").
+//! Plain functions.
 
 use crate::stream::{Cancel, End, Initiator, Reason};
 
 /// Holds the first end offered and ignores every later one.
 #[derive(Debug, Default)]
 pub struct FirstEnd {
-    /// Boxed: most of a stream's life there is none.
+    /// In a box: for most of a stream's life there is no end.
     end: Option<Box<End>>,
     settled: bool,
 }
@@ -18,7 +18,7 @@ impl FirstEnd {
         !self.settled
     }
 
-    /// Offers an end; true when it is the first.
+    /// Offers an end. Returns true when it is the first.
     pub fn offer(&mut self, end: End) -> bool {
         if self.settled {
             return false;
@@ -28,25 +28,26 @@ impl FirstEnd {
         true
     }
 
-    /// Takes the end out; it stays settled.
+    /// Takes the end out. Later offers are still ignored.
     pub fn take(&mut self) -> Option<End> {
         self.end.take().map(|end| *end)
     }
 }
 
-/// What each side is told.
+/// What each side receives of a stream's end.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// The end, with this hop in the path of a cancel.
+    /// The end. A cancel has this hop in its path.
     pub end: End,
-    /// Whether the caller is told. A caller that let go or vanished is not.
+    /// Whether the caller receives the end. It does not when it canceled, or when its connection is
+    /// lost.
     pub tell_caller: bool,
-    /// The cancel that the callee is told; none when it ended the stream itself.
+    /// The cancel that the callee receives; `None` when the callee ended the stream itself.
     pub to_callee: Option<Cancel>,
 }
 
-/// Decides what each side is told of the stream's first end. `callee_open` says that the callee
-/// has not ended the stream.
+/// Decides what each side receives of the stream's first end. `callee_open`: the callee has not
+/// ended the stream.
 #[must_use]
 pub fn settle(mut end: End, node: &str, callee_open: bool) -> Settlement {
     if let Reason::Canceled(cancel) = &mut end.reason {

@@ -1,4 +1,5 @@
-//! One stream between two in-memory halves on a paused clock: what each side is told. Knows no wire.
+//! One stream between two in-memory halves on a paused clock: what each side receives. Knows no
+//! wire.
 
 mod check;
 mod late;
@@ -46,7 +47,7 @@ struct Rig {
     caller: Remote,
     callee: Remote,
     switch: Rc<Switch>,
-    /// What `run` said had moved.
+    /// What `run` reported as moved.
     seen: Rc<Cell<(Transferred, Transferred)>>,
     task: tokio::task::JoinHandle<(Outcome, MemoryHalf, MemoryHalf)>,
 }
@@ -197,7 +198,8 @@ fn a_second_end_changes_nothing() {
     assert!(!first.is_open());
 
     local(async || {
-        // The callee's end waits behind its data when the caller lets go: nobody hears a second end.
+        // The callee's end waits after its data when the caller cancels. Nobody receives a second
+        // end.
         let rig = start(0, usize::MAX, StreamTimeouts::default());
         rig.callee.sends(b"data");
         rig.callee

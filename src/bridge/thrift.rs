@@ -1,8 +1,9 @@
-//! Whether messages are thrift structs in the binary protocol: looks at them where they lie.
+//! Checks whether messages are thrift structs in the binary protocol, where they lie.
 //!
-//! Follows the Apache Thrift binary protocol and gopkg `protocol/thrift` (types, and 64 levels as
-//! the deepest nesting). Field ids and types are the IDL's and not looked at. Nothing is copied and
-//! nothing allocated per message; a message costs at most its length, however it lies.
+//! The rules are those of the Apache Thrift binary protocol and of gopkg `protocol/thrift` (types;
+//! at most 64 levels of nesting). Field ids and types belong to the IDL and are not checked.
+//! Nothing is copied and nothing is allocated per message. The work for one message is bounded by
+//! its length, whatever is in it.
 
 /// How deep structs and containers may nest within the struct.
 const MAX_DEPTH: usize = 64;
@@ -24,55 +25,55 @@ const LIST: u8 = 15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault}, at byte {at} of {len}")]
 pub struct Malformed {
-    /// What.
+    /// What is wrong.
     pub fault: Fault,
-    /// Where it was found.
+    /// How many bytes into the message it was found.
     pub at: usize,
-    /// The message's length.
+    /// The message's length in bytes.
     pub len: usize,
 }
 
-/// The ways in which bytes are no struct.
+/// The ways in which bytes are not a struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It ends within a value, or a length or a count reaches beyond its end.
+    /// The message ends within a value, or a length or count reaches beyond its end.
     #[error("it ends too early")]
     Short,
     /// A length or a count is negative.
     #[error("a length is negative")]
     Negative,
-    /// No type has that number.
+    /// A type number that thrift does not have.
     #[error("no type has the number {0}")]
     Type(u8),
-    /// Nested too deep.
+    /// More levels of nesting than allowed.
     #[error("it is nested deeper than 64 levels")]
     Deep,
-    /// The struct ends before the message does.
+    /// Bytes follow the end of the struct.
     #[error("bytes follow the struct")]
     Trailing,
 }
 
-/// Walks over structs. One for many messages: it keeps what it remembers the levels in.
+/// Walks over structs. One walker serves many messages and keeps its stack of levels between them.
 #[derive(Debug, Default)]
 pub struct Walker {
     levels: Vec<Level>,
 }
 
-/// A struct or container that is not over.
+/// A struct or container that is not finished.
 #[derive(Debug)]
 enum Level {
-    /// A field or its end comes next.
+    /// A field or the end of the struct comes next.
     Struct,
-    /// So many values; keys and values of a map take turns.
+    /// So many values are left. In a map, keys and values alternate.
     Values { left: u64, next: u8, then: u8 },
 }
 
 impl Walker {
-    /// Looks at the message that the next `len` bytes of `pieces` are. Empty pieces are fine, and
-    /// what follows the message stays in `pieces`.
+    /// Checks the message that the next `len` bytes of `pieces` hold. Pieces may be empty. Bytes
+    /// after the message stay in `pieces`.
     ///
     /// # Errors
-    /// Why it is not one struct.
+    /// Why it is not exactly one struct.
     pub fn walk<'a>(
         &mut self,
         pieces: &mut Pieces<'a, impl Iterator<Item = &'a [u8]>>,
@@ -137,7 +138,7 @@ impl Walker {
                 let [key, value] = at.take()?;
                 let count = at.length()?;
                 match (count, fixed(key), fixed(value)) {
-                    // Without entries its types mean nothing.
+                    // Without entries the types of a map mean nothing.
                     (0, ..) => return Ok(()),
                     (_, Some(key), Some(value)) => {
                         return at.skip(count.saturating_mul(key + value));
@@ -167,7 +168,7 @@ impl Walker {
     }
 }
 
-/// The size of values that all have the same.
+/// The size of a value of this type; `None` when the size varies.
 const fn fixed(kind: u8) -> Option<usize> {
     match kind {
         BOOL | BYTE => Some(1),
@@ -178,7 +179,7 @@ const fn fixed(kind: u8) -> Option<usize> {
     }
 }
 
-/// Bytes in pieces, read from the front.
+/// Bytes in several pieces, read from the front.
 #[derive(Debug)]
 pub struct Pieces<'a, I> {
     now: &'a [u8],
@@ -186,7 +187,7 @@ pub struct Pieces<'a, I> {
 }
 
 impl<'a, I: Iterator<Item = &'a [u8]>> Pieces<'a, I> {
-    /// From the first of `pieces` on.
+    /// Begins at the first of `pieces`.
     pub fn new(pieces: impl IntoIterator<Item = &'a [u8], IntoIter = I>) -> Self {
         Self {
             now: &[],
@@ -194,7 +195,7 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Pieces<'a, I> {
         }
     }
 
-    /// The next bytes; `None` when there are not so many.
+    /// The next `N` bytes; `None` when fewer are left.
     pub fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         if let Some((head, rest)) = self.now.split_first_chunk::<N>() {
             self.now = rest;
@@ -229,7 +230,7 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Pieces<'a, I> {
     }
 }
 
-/// One message of them.
+/// The bytes of one message within the pieces.
 struct Reader<'p, 'a, I> {
     pieces: &'p mut Pieces<'a, I>,
     left: usize,
@@ -251,7 +252,8 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Reader<'_, 'a, I> {
         usize::try_from(length).map_err(|_| Fault::Negative)
     }
 
-    /// Values to come, of which each takes a byte at least.
+    /// Checks that so many values fit into what is left of the message: each takes at least one
+    /// byte.
     fn values(&self, left: usize, next: u8, then: u8) -> Result<Level, Fault> {
         if left > self.left {
             return Err(Fault::Short);

@@ -1,6 +1,7 @@
 //! Warnings: what a file without errors probably does not mean.
 //!
-//! Owns what takes a look at several sections. A warning about one value stands beside its reader.
+//! Here are the warnings that need several sections. A warning about one value is beside its
+//! reader.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use super::route::Draft;
 use super::walk::{Named, Walk};
 use super::{Backend, Match, Pattern, Protocol};
 
-/// Notes every warning; `listed` are the backends as they are written.
+/// Adds every warning. `listed` are the backends as they are written.
 pub(super) fn give(
     walk: &mut Walk,
     drafts: &[Draft],
@@ -38,9 +39,9 @@ pub(super) fn give(
     }
 }
 
-/// Warns of routes to a TTHeader backend on which nothing ends the wait for an answer: a Kitex
-/// server sends nothing at all for a method that it does not know. `idle` and `stream` end it too,
-/// if later. Who writes `first_response: off` knows.
+/// Warns of routes to a TTHeader backend on which nothing ends the wait for an answer. A Kitex
+/// server sends nothing at all for a method that it does not know. `idle` and `stream` end the wait
+/// too, but later. An explicit `first_response: off` is no mistake.
 fn silent(walk: &mut Walk, backend: &str, routes: &[&Draft]) {
     let waits = |draft: &&&Draft| {
         let timeouts = &draft.route.timeouts;
@@ -63,7 +64,7 @@ fn silent(walk: &mut Walk, backend: &str, routes: &[&Draft]) {
     walk.warn(first.place, &path, message);
 }
 
-/// Warns of a TTHeader backend that does not say what it takes.
+/// Warns of a TTHeader backend without `payload`.
 fn mixed(walk: &mut Walk, backend: &Named<'_>) {
     if !backend.value.has("payload") {
         let message = "missing on a TTHeader backend: Kitex reads whatever comes as thrift, also \
@@ -73,10 +74,10 @@ fn mixed(walk: &mut Walk, backend: &Named<'_>) {
     }
 }
 
-/// Warns of routes that an earlier one keeps from ever matching.
+/// Warns of routes that can never match because of an earlier one.
 fn shadows(walk: &mut Walk, drafts: &[Draft]) {
-    // By service and exact method, `None` for any other: only routes under the same keys, or
-    // under `None`, can take all of what another one matches.
+    // By service and exact method; `None` stands for any other. Only a route under the same keys,
+    // or under `None`, can take all streams of another one.
     let mut before: FxHashMap<(Option<&str>, Option<&str>), Vec<&Draft>> = FxHashMap::default();
     for draft in drafts {
         let matching = &draft.route.matching;
@@ -120,7 +121,7 @@ fn covers(a: &Match, b: &Match) -> bool {
             (Some(_), None) => false,
         }
     }
-    // A method is always there, so `*` asks for nothing.
+    // Every stream has a method, so `*` is no condition.
     let method = |m: &Match| m.method.as_ref().is_none_or(|p| *p == Pattern::Any);
     let destination = match (&a.destination, &b.destination) {
         (None, Some(_) | None) => true,

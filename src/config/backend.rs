@@ -1,6 +1,6 @@
 //! `backends`: where streams go, and how connections to them are made and kept.
 //!
-//! Owns the keys, their defaults and their ranges. Opens nothing (`crate::backend` does).
+//! Here are the keys, their defaults and their ranges. `crate::backend` opens the connections.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -27,25 +27,25 @@ pub(super) const KEYS: &[&str] = &[
     "dns",
 ];
 
-/// What a backend takes in its messages.
+/// What payloads a backend accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PayloadKind {
-    /// Not said: everything is passed on.
+    /// No kind is set: every payload is passed on.
     #[default]
     Any,
-    /// Thrift structs; protobuf is refused.
+    /// Thrift structs. Protobuf is refused.
     Thrift,
-    /// Protobuf; thrift is refused.
+    /// Protobuf. Thrift is refused.
     Protobuf,
 }
 
-/// What messages are whose content type names no kind: plain `application/grpc`.
+/// What the payloads are when the content type names no kind: plain `application/grpc`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AssumedPayload {
-    /// Protobuf, as gRPC libraries take it.
+    /// Protobuf, as gRPC libraries read it.
     #[default]
     Protobuf,
-    /// Thrift structs: for gRPC libraries that can send no other content type.
+    /// Thrift structs, for gRPC libraries that can send no other content type.
     Thrift,
 }
 
@@ -61,10 +61,10 @@ pub(super) fn assume_payload(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Assume
 /// Whether a backend is another ripcord.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Hop {
-    /// Not said: nothing but plain gRPC or TTHeader is sent to it.
+    /// It is not: only plain gRPC or TTHeader is sent to it.
     #[default]
     None,
-    /// It is: a cancel takes its cause, text and exact path along.
+    /// It is. A cancel then carries its cause, text and exact path.
     Ripcord,
 }
 
@@ -81,20 +81,20 @@ pub enum Connections {
 /// Where an endpoint is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// An address.
+    /// An IP address with its port.
     Address(SocketAddr),
-    /// A DNS name and a port: every address that the name has is an endpoint.
+    /// A DNS name and a port. Every address of the name is an endpoint.
     Dns {
-        /// The name.
+        /// The DNS name.
         name: String,
-        /// The port.
+        /// The port of every address.
         port: u16,
     },
     /// Where the caller's connection was going before it was redirected to this hop.
     OriginalDestination,
 }
 
-/// What stands in the place of a list of endpoints.
+/// The word in place of a list of endpoints.
 const ORIGINAL_DESTINATION: &str = "original_destination";
 
 impl fmt::Display for Target {
@@ -110,15 +110,15 @@ impl fmt::Display for Target {
 /// A named set of endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// Which wire it speaks (needed).
+    /// The wire that it speaks (required).
     pub protocol: Protocol,
     /// The callee's service name: int key 6 (to-service), `destination-service` (default: none).
     pub service: Option<String>,
-    /// Where it is; at least one. [`Target::OriginalDestination`] stands alone.
+    /// Its endpoints; at least one. [`Target::OriginalDestination`] stands alone.
     pub endpoints: Vec<Target>,
-    /// What it takes (default `any`).
+    /// What payloads it accepts (default `any`).
     pub payload: PayloadKind,
-    /// What it takes plain `application/grpc` for (default `protobuf`); gRPC only.
+    /// What it takes plain `application/grpc` to be (default `protobuf`). gRPC only.
     pub assume_payload: AssumedPayload,
     /// Whether it is another ripcord (default `none`).
     pub hop: Hop,
@@ -126,13 +126,13 @@ pub struct Backend {
     pub connections: Connections,
     /// Shared connections per endpoint and worker (default 1).
     pub pool_size: usize,
-    /// How long a connection may take to open (default 3 s: one lost SYN is forgiven).
+    /// How long a connection may take to open (default 3 s, so that one lost SYN does no harm).
     pub connect_timeout: Duration,
     /// How a silent connection is found to be dead.
     pub keepalive: Keepalive,
-    /// How long a failed endpoint is left alone.
+    /// How long a failed endpoint is avoided.
     pub backoff: Backoff,
-    /// Time between two look-ups of the DNS names (default 10 s).
+    /// Time between two lookups of the DNS names (default 10 s).
     pub dns_refresh: Duration,
 }
 
@@ -148,8 +148,8 @@ pub struct Keepalive {
     /// TCP_USER_TIMEOUT: how long sent data may stay unacknowledged (default 20 s; `off` for the
     /// kernel's own, about 15 minutes).
     pub user_timeout: Option<Duration>,
-    /// HTTP/2 PING (default `off`: a gRPC server may answer pings more frequent than every 5
-    /// minutes with GOAWAY `too_many_pings`). Without effect on TTHeader, which has no ping.
+    /// HTTP/2 PING (default `off`). A gRPC server may answer pings more frequent than every 5
+    /// minutes with GOAWAY `too_many_pings`. No effect on TTHeader, which has no ping.
     pub http2: Option<Ping>,
 }
 
@@ -171,14 +171,14 @@ impl Default for Keepalive {
     }
 }
 
-/// TCP keepalive.
+/// TCP keepalive, by the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpKeepalive {
     /// Silence before the first probe (default 15 s; whole seconds).
     pub idle: Duration,
-    /// Time between probes (default 5 s; whole seconds).
+    /// Time between two probes (default 5 s; whole seconds).
     pub interval: Duration,
-    /// Probes without answer until the connection is dead (default 3).
+    /// Unanswered probes until the connection is dead (default 3).
     pub count: usize,
 }
 
@@ -192,10 +192,10 @@ impl Default for TcpKeepalive {
     }
 }
 
-/// HTTP/2 PING.
+/// HTTP/2 PING frames of this hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ping {
-    /// Time between pings, at least 1 s (needed).
+    /// Time between two pings, at least 1 s (required).
     pub interval: Duration,
     /// How long an answer may take (default 10 s).
     pub timeout: Duration,
@@ -203,12 +203,12 @@ pub struct Ping {
 
 pub(super) const BACKOFF_KEYS: &[&str] = &["initial", "max"];
 
-/// How long a failed endpoint is left alone: doubled with each failure, with jitter.
+/// How long a failed endpoint is avoided. The time doubles with each failure, and has jitter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// After the first failure (default 100 ms).
+    /// The time after the first failure (default 100 ms).
     pub initial: Duration,
-    /// At most (default 10 s).
+    /// The longest time (default 10 s).
     pub max: Duration,
 }
 
@@ -288,7 +288,7 @@ fn endpoints(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Vec<Target>> {
     if walk.is(at, ORIGINAL_DESTINATION) {
         return Some(vec![Target::OriginalDestination]);
     }
-    // One text is a list of one.
+    // A single text is a list of one.
     let items = match &at.node.kind {
         Kind::Scalar { .. } if !at.node.is_null() => vec![at.clone()],
         Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => walk.list(at)?,
@@ -345,7 +345,7 @@ fn target(text: &str) -> Option<Target> {
     })
 }
 
-/// Whole seconds: what the kernel's options can hold.
+/// Whole seconds in the range of the kernel's options.
 const SECONDS: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(32_767);
 

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use super::{Backend, Config, Route};
 
-/// What differs between two configurations in force.
+/// The difference between two effective configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Routes.
+    /// How the routes differ, by name.
     pub routes: Names,
-    /// Whether routes that are in both come in another order; the first match is taken.
+    /// Whether routes that are in both come in another order. The first match is taken, so order
+    /// matters.
     pub routes_reordered: bool,
-    /// Backends.
+    /// How the backends differ, by name.
     pub backends: Names,
     /// Whether `drain` differs.
     pub drain: bool,
@@ -20,16 +21,16 @@ pub struct Changes {
 /// Names, each list in the order of the file that has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Only in the new one.
+    /// Names that only the new one has.
     pub added: Vec<String>,
-    /// Only in the old one.
+    /// Names that only the old one has.
     pub removed: Vec<String>,
-    /// In both, with another content.
+    /// Names that both have, with another content.
     pub changed: Vec<String>,
 }
 
 impl Changes {
-    /// What a change from `old` to `new` does, of all that needs no restart.
+    /// The difference from `old` to `new`, as far as it needs no restart.
     #[must_use]
     pub fn between(old: &Config, new: &Config) -> Self {
         let (before, after) = (by_name(&old.routes), by_name(&new.routes));
@@ -82,10 +83,10 @@ fn changed<'a, T: PartialEq + 'a>(
         .collect()
 }
 
-/// How many names a line of the log has of one kind.
+/// How many names of one kind a log line shows.
 const SHOWN: usize = 20;
 
-/// The first names of a list and how many more there are; nothing of an empty list.
+/// The first names of a list, and how many more there are. `None` for an empty list.
 #[must_use]
 pub fn shown(names: &[String]) -> Option<String> {
     let mut text = names.get(..SHOWN).unwrap_or(names).join(", ");

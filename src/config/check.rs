@@ -1,6 +1,4 @@
-//! What `ripcord check` does.
-//!
-//! Owns its output and its exit code.
+//! The `ripcord check` command: its output and its exit code.
 
 use std::io::{Write as _, stdin};
 use std::path::{Path, PathBuf};
@@ -8,9 +6,9 @@ use std::process::ExitCode;
 
 use super::{Config, Environment, Faults, inspect, inspect_bytes, read_bounded, unreadable};
 
-/// Checks files, `-` for standard input: prints every fault to stderr, and a line for each good
-/// file to stdout. The exit code is 1 when a file cannot be used, or is `strict`ly not without a
-/// warning.
+/// Checks files; `-` is standard input. Prints every fault to stderr, and a line for each good file
+/// to stdout. The exit code is 1 when a file cannot be used. With `strict` it is 1 for a warning
+/// too.
 #[must_use]
 pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
     let mut good = true;
@@ -25,7 +23,7 @@ pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
         }
         good &= line.is_some();
         if let Some(line) = line {
-            // Whoever reads may have seen enough: `| head` is no failure.
+            // The reader may have closed the pipe, as in `| head`. That is no failure.
             let _ = writeln!(std::io::stdout(), "{line}");
         }
     }
@@ -49,7 +47,7 @@ fn look(file: &Path) -> (String, Result<(Config, Faults), Faults>) {
     (name.to_owned(), found)
 }
 
-/// What is said of a file that can be used; `None` when its warnings count.
+/// The line for a file that can be used; `None` when its warnings count as errors.
 fn summary(name: &str, config: &Config, warnings: &Faults, strict: bool) -> Option<String> {
     if strict && !warnings.is_empty() {
         return None;

@@ -1,22 +1,22 @@
 //! `match.destination`: where a redirected connection was going.
 //!
-//! Owns its spelling and its comparison. Knows nothing of how it is found out (`crate::net` does).
+//! Parses and compares such destinations. `crate::net` finds out the destination of a connection.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::walk::{NodeRef, Walk};
 
-/// A network and a port, each of which may be any.
+/// A network and a port. Each may be any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {
-    /// The network: an address and how many of its first bits count.
+    /// The network: an address, and how many of its first bits count.
     net: Option<(IpAddr, u8)>,
     port: Option<u16>,
 }
 
 impl Destination {
-    /// Whether an address is one of these.
+    /// Whether an address is in the network and has the port.
     #[must_use]
     pub fn matches(&self, address: SocketAddr) -> bool {
         self.net
@@ -35,7 +35,7 @@ impl Destination {
         net && (self.port.is_none() || self.port == other.port)
     }
 
-    /// The address of a network that has bits beyond those that count, and the network without.
+    /// When the address has bits beyond the network: that address, and the network without them.
     fn host_bits(&self) -> Option<(IpAddr, String)> {
         let (address, bits) = self.net?;
         let first = first_address(address, bits);
@@ -85,10 +85,10 @@ impl fmt::Display for Destination {
     }
 }
 
-/// The bits of `::ffff:0:0/96`, in front of an IPv4 address in IPv6.
+/// The bits of `::ffff:0:0/96`, which precede an IPv4 address in IPv6.
 const WRAPPING: u8 = 96;
 
-/// Bits of an address, counted from the first of 128, and how many it has.
+/// The bits of an address, from the first of 128 on, and how many it has.
 fn bits_of(address: IpAddr) -> (u128, u8) {
     match address {
         IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, 32),
@@ -132,8 +132,8 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
     unwrapped(address, bits)
 }
 
-/// An IPv4 network that is written in IPv6 (`::ffff:10.0.0.0/104`) is the IPv4 one: addresses are
-/// compared without that wrapping. One that goes beyond IPv4 is none.
+/// An IPv4 network written in IPv6 (`::ffff:10.0.0.0/104`) as the IPv4 network: addresses are
+/// compared in that form. `None` for one that is larger than IPv4.
 fn unwrapped(address: IpAddr, bits: u8) -> Option<(IpAddr, u8)> {
     match address.to_canonical() {
         inner @ IpAddr::V4(_) if address.is_ipv6() => Some((inner, bits.checked_sub(WRAPPING)?)),
@@ -141,7 +141,7 @@ fn unwrapped(address: IpAddr, bits: u8) -> Option<(IpAddr, u8)> {
     }
 }
 
-/// Reads a destination.
+/// Reads a destination: a network, a port, or both.
 pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Destination> {
     let text = walk.text(at, "a destination")?;
     let destination = Destination::parse(&text);

@@ -1,10 +1,11 @@
-//! A file's bytes -> text.
+//! From a file's bytes to text.
 //!
-//! Owns what is said of a file that is not UTF-8. A UTF-8 byte order mark is the YAML reader's.
+//! Here are the errors for a file that is not UTF-8. The YAML reader handles a UTF-8 byte order
+//! mark.
 
 use super::fault::{Fault, Place, Severity};
 
-/// The text, or where it is none.
+/// The bytes as text, or the fault at the first byte that is no UTF-8.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
     if let Some(found) = wide(bytes) {
         let message = format!("{found}; allowed: UTF-8; save the file as UTF-8");
@@ -28,7 +29,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Fault> {
     })
 }
 
-/// What a file is whose characters have several bytes each. A configuration begins with ASCII.
+/// The name of an encoding with several bytes per character. A configuration begins with ASCII.
 fn wide(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Some("the file is UTF-32"),

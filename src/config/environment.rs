@@ -1,7 +1,7 @@
-//! What a file means beyond its text: `${NAME}` in its values, and which folders there are.
+//! What a file needs beyond its text: `${NAME}` in its values, and which folders exist.
 //!
-//! Owns the spelling of variables. Keys and comments have none: a value is expanded when it is read,
-//! so that it cannot change what is around it. Knows nothing of places.
+//! Here is the syntax of variables. Keys and comments have none. A value is expanded when it is
+//! read, so that it cannot change what is around it. Knows nothing of places.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -14,14 +14,14 @@ pub(super) const MAX_EXPANDED: usize = super::yaml::MAX_BYTES;
 /// Gives the value of a variable, by its name.
 type Lookup = Box<dyn Fn(&str) -> Option<OsString>>;
 
-/// The variables that values may name, and the folders that paths may be in.
+/// The variables that values may name, and the folders that paths may use.
 pub struct Environment {
     variable: Lookup,
     is_folder: fn(&Path) -> bool,
 }
 
 impl Environment {
-    /// The variables of this process. Paths are not looked at.
+    /// The variables of this process. Paths are not checked.
     #[must_use]
     pub fn process() -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Environment {
         }
     }
 
-    /// These variables and no other. Paths are not looked at.
+    /// These variables and no other. Paths are not checked.
     #[must_use]
     pub fn of(variables: &[(&str, &str)]) -> Self {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), OsString::from(value));
@@ -45,7 +45,7 @@ impl Environment {
         }
     }
 
-    /// The same; a path whose folder this machine does not have gets a warning.
+    /// Adds a check of paths: one whose folder this machine does not have gets a warning.
     #[must_use]
     pub fn with_folders(self) -> Self {
         Self {
@@ -54,13 +54,13 @@ impl Environment {
         }
     }
 
-    /// Whether a file at that path can be created, as far as its folder is concerned.
+    /// Whether the folder of that path exists, so that a file can be created there.
     pub(super) fn has_folder_of(&self, path: &Path) -> bool {
         path.parent().is_none_or(self.is_folder)
     }
 
-    /// The text with its variables replaced, in at most `room` bytes; or what is wrong with it,
-    /// without the value of any variable.
+    /// The text with its variables replaced, in at most `room` bytes. The error never shows the
+    /// value of a variable.
     pub(super) fn expand<'t>(&self, text: &'t str, room: usize) -> Result<Cow<'t, str>, String> {
         if !text.contains('$') {
             return Ok(Cow::Borrowed(text));
@@ -89,7 +89,7 @@ impl Environment {
         Ok(Cow::Owned(out))
     }
 
-    /// What stands for `${inside}`.
+    /// The value of `${inside}`.
     fn value(&self, inside: &str) -> Result<String, String> {
         let (name, default) = match inside.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
@@ -159,7 +159,7 @@ mod tests {
             ("a$$b", "a$b"),
             ("$GenericService", "$GenericService"),
             ("a$", "a$"),
-            // A value is not looked at again.
+            // A value is not expanded again.
             ("${RAW}", "${HOST}$"),
         ] {
             assert_eq!(expand(text).as_deref(), Ok(expanded), "{text}");

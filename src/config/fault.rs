@@ -1,42 +1,42 @@
 //! What is wrong in a configuration file, and where.
 //!
-//! Owns the one line that a fault is printed as: `file:line:column: path: what is wrong, what is
-//! allowed`. Knows nothing of YAML or of the schema.
+//! A fault is printed as one line: `file:line:column: path: what is wrong, what is allowed`. Knows
+//! nothing of YAML or of the schema.
 
 use std::fmt;
 
-/// A place in the file; both count from 1, in characters. Line 0 stands for the file as a whole.
+/// A place in the file. Lines and columns count from 1, in characters. Line 0 is the whole file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The line.
+    /// The line, from 1; 0 for the whole file.
     pub line: usize,
-    /// The column.
+    /// The column in characters, from 1.
     pub column: usize,
 }
 
 /// Whether a file with this fault can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It cannot.
+    /// The file cannot be used.
     Error,
-    /// It can, but probably does not say what was meant.
+    /// The file can be used, but probably does not say what was meant.
     Warning,
 }
 
-/// One thing that is wrong.
+/// One mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where.
+    /// Where in the file it is.
     pub place: Place,
     /// The key, from the root: `backends.chat.protocol`. Empty for the file as a whole.
     pub path: String,
-    /// Whether it is fatal.
+    /// Whether the file can be used with it.
     pub severity: Severity,
     /// What is wrong, and what is allowed.
     pub message: String,
 }
 
-/// All that is wrong in one file, sorted by place. Printed one per line.
+/// All faults of one file, sorted by place. Printed one per line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     file: String,
@@ -70,7 +70,7 @@ impl Faults {
         self.list.iter()
     }
 
-    /// The lines that they are printed as, each with the file's name.
+    /// The printed lines, each with the file's name.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.list.iter().map(|fault| {
             let colon = if fault.place.line > 0 { ":" } else { ": " };
@@ -78,13 +78,13 @@ impl Faults {
         })
     }
 
-    /// How many there are, warnings included.
+    /// The number of faults, warnings included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there is no fault and no warning.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -151,7 +151,7 @@ pub(crate) fn shown(value: &str) -> String {
     out.escape_debug().to_string().replace("\\'", "'")
 }
 
-/// The candidate that `value` was probably meant to be.
+/// The candidate that was probably meant by `value`.
 pub(crate) fn suggestion<'a>(value: &str, allowed: &[&'a str]) -> Option<&'a str> {
     if value.len() > SHOWN {
         return None;

@@ -1,8 +1,8 @@
-//! What people try that is not there, and what to do instead.
+//! Hints: what people try although it does not exist, and what to do instead.
 //!
-//! Owns the texts of these hints. Knows nothing of places.
+//! Here are the texts. Knows nothing of places.
 
-/// Top-level keys that begin so belong to the user, as in docker compose.
+/// Top-level keys with this prefix belong to the user, as in docker compose.
 pub(super) const FREE: &str = "x-";
 
 /// YAML 1.1's key that merges maps.
@@ -10,7 +10,7 @@ pub(super) const MERGE: &str = "<<";
 
 const NO_TLS: &str = "TLS is not supported yet; keep plain TCP on the loopback or pod network, or put a proxy that terminates TLS beside ripcord";
 
-/// For a key that no section has.
+/// The hint for a key that no section has.
 pub(super) fn key(key: &str) -> Option<String> {
     match key {
         "tls" | "mtls" | "ssl" => Some(NO_TLS.to_owned()),
@@ -26,7 +26,7 @@ pub(super) fn key(key: &str) -> Option<String> {
     }
 }
 
-/// For an endpoint that cannot be read.
+/// The hint for an endpoint that cannot be read.
 pub(super) fn endpoint(text: &str) -> Option<String> {
     if let Some((scheme, _)) = text.split_once("://") {
         let tls = matches!(scheme, "https" | "grpcs" | "tls");
@@ -40,7 +40,7 @@ pub(super) fn endpoint(text: &str) -> Option<String> {
         .then(|| "several endpoints are a list: [a:1, b:2]".to_owned())
 }
 
-/// For a service that is written with its method, as a gRPC path is.
+/// The hint for a service that is written with its method, as in a gRPC path.
 pub(super) fn service(text: &str) -> String {
     match text.trim_start_matches('/').rsplit_once('/') {
         Some((service, method)) if !service.is_empty() && !method.is_empty() => {
@@ -50,7 +50,7 @@ pub(super) fn service(text: &str) -> String {
     }
 }
 
-/// For a line that is not YAML, by what the parser says of it.
+/// The hint for a line that is not YAML, by the parser's error.
 pub(super) fn yaml(error: &str, line: &str) -> Option<&'static str> {
     if error.contains("anchor") {
         return Some("an unquoted * begins an alias; quote a star: \"*\"");

@@ -1,6 +1,6 @@
 //! `limits`: every bound on what peers can make this process hold, and `drain`.
 //!
-//! Owns the keys, their defaults and their ranges. `config/reference.yaml` says what each bounds.
+//! Here are the keys, their defaults and their ranges. `config/reference.yaml` explains each.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
-/// How short and how long a timeout may be.
+/// The shortest and the longest timeout.
 pub(super) const TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
 
@@ -35,14 +35,14 @@ const RENAMED: &[Renamed] = &[Renamed {
     new: "slow_receiver_timeout",
 }];
 
-/// Bounds. A listener starts from the top-level `limits` and may override any but
-/// `process_buffer`.
+/// The bounds on what peers can make this process hold. A listener starts from the top-level
+/// `limits`, and may override any but `process_buffer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest message, in bytes, either way, as it is on the wire (default 16 MiB, at most
-    /// 1023 MiB: a TTHeader frame ends below 1 GiB). A longer one ends its stream.
+    /// The longest message in bytes, either way, as it is on the wire. A longer one ends its
+    /// stream. Default 16 MiB, at most 1023 MiB, since a TTHeader frame is shorter than 1 GiB.
     pub max_message: usize,
-    /// Bytes held for one direction of one stream (default 256 KiB); a single message may be
+    /// Bytes held for one direction of one stream (default 256 KiB). A single message may be
     /// longer, up to `max_message`.
     pub stream_buffer: usize,
     /// Bytes held for all streams of one connection (default 4 MiB).
@@ -53,22 +53,22 @@ pub struct Limits {
     pub max_streams_per_connection: usize,
     /// Connections open at once on one listener (default 10000).
     pub max_connections: usize,
-    /// Streams of one HTTP/2 connection that were opened and reset before this hop came to see
-    /// them (default 10000, as many as may be open); over it the connection is closed. A caller
-    /// that opens and cancels many streams in one breath needs it high, an attacker low.
+    /// Streams of one HTTP/2 connection that may be opened and reset before this hop has looked at
+    /// them. Default 10000, as many as may be open. Over it the connection is closed. A caller that
+    /// opens and cancels many streams at once needs it high. Against an attacker it has to be low.
     pub max_resets: usize,
-    /// Bytes of keys and values in one head of a caller (default 16 KiB, at most 255 KiB: a TTHeader
-    /// header ends there; a TTHeader caller may always say 64 KiB). Over it, RESOURCE_EXHAUSTED. Of
-    /// a callee's head or end 256 KiB are read, whatever this says.
+    /// Bytes of keys and values in one head of a caller. Over it, RESOURCE_EXHAUSTED. Default 16
+    /// KiB, at most 255 KiB, since a TTHeader header ends there. A TTHeader caller may always send
+    /// 64 KiB. A callee's head or end may have 256 KiB, whatever this is.
     pub metadata_size: usize,
-    /// How long one stream whose receiver does not read may hold up the connection that it shares
-    /// (default 3 s); then that stream is ended and the others go on.
+    /// How long one stream whose receiver does not read may block the connection that it shares
+    /// (default 3 s). Then that stream is ended and the others go on.
     pub slow_receiver_timeout: Duration,
-    /// How long a cancel may wait for a peer that does not read (default 5 s); then its
-    /// connection is closed.
+    /// How long a cancel may wait for a peer that does not read (default 5 s). Then its connection
+    /// is closed.
     pub cancel_grace: Duration,
-    /// How long a new connection may take until it has said which protocol it speaks and finished
-    /// its preface (default 10 s).
+    /// How long a new connection may take to show its protocol and finish its preface (default 10
+    /// s).
     pub handshake_timeout: Duration,
 }
 
@@ -150,7 +150,8 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits, top: bool) 
         (connection, process),
         (("max_message", limits.max_message), process),
     ] {
-        // A pair that neither key of is here was reported where it was set.
+        // When this section has neither key of the pair, the fault was reported where they were
+        // set.
         let at = s.get(small.0).or_else(|| s.get(large.0));
         if let Some(at) = at
             && small.1 > large.1
@@ -171,11 +172,11 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits, top: bool) 
 
 pub(super) const DRAIN_KEYS: &[&str] = &["timeout"];
 
-/// How the process ends.
+/// How the process shuts down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// How long open streams may go on after SIGTERM (default 25 s: below the 30 s that
-    /// Kubernetes waits before SIGKILL). The rest is then ended, flushed and closed.
+    /// How long open streams may go on after SIGTERM. The rest is then ended, flushed and closed.
+    /// Default 25 s: below the 30 s that Kubernetes waits before SIGKILL.
     pub timeout: Duration,
 }
 

@@ -1,6 +1,6 @@
-//! `listeners` and `admin`: where callers connect to.
+//! `listeners` and `admin`: the addresses to which callers connect.
 //!
-//! Owns the keys and their defaults. Opens nothing (`crate::listen` does).
+//! Here are the keys and their defaults. `crate::listen` opens the sockets.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,10 +25,10 @@ pub(super) const ADMIN_KEYS: &[&str] = &["address"];
 /// Which wires a listener's callers may speak.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum ListenerProtocol {
-    /// Any, told by the first bytes of each connection.
+    /// Any wire. The first bytes of each connection show which.
     #[default]
     Auto,
-    /// This one.
+    /// Only this wire.
     Only(Protocol),
 }
 
@@ -42,38 +42,39 @@ impl fmt::Debug for ListenerProtocol {
     }
 }
 
-/// What becomes of the fields that only ripcord understands: those that come with a caller's
-/// request, and those that it would be told with heads and ends.
+/// What happens to the fields that only ripcord understands: those in a caller's request, and those
+/// that the caller would receive with heads and ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Carried {
-    /// Believed, if they agree with what stands beside them, and written.
+    /// Believed if they agree with the fields beside them, and written.
     #[default]
     Keep,
-    /// Removed unread, and not written: for callers that are not trusted.
+    /// Removed unread, and not written. For callers that are not trusted.
     Strip,
 }
 
-/// A place where callers connect to.
+/// An address to which callers connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Its name in logs and metrics; unique (needed).
+    /// Its name in logs and metrics; unique (required).
     pub name: String,
-    /// Where it listens (needed); port 0 picks a free one.
+    /// The address on which it listens (required). Port 0 picks a free port.
     pub address: SocketAddr,
     /// Which wire its callers speak (default `auto`).
     pub protocol: ListenerProtocol,
     /// Whether ripcord's own fields are believed (default `keep`).
     pub carried: Carried,
-    /// Whether the kernel redirects its callers' connections here (iptables REDIRECT): then where each
-    /// was going is asked for, routes may match it and backends dial it (default `off`).
+    /// Whether the kernel redirects its callers' connections here by iptables REDIRECT (default
+    /// `off`). If so, the kernel is asked where each connection was going. Routes may match that
+    /// address, and backends dial it.
     pub original_destination: bool,
-    /// How a vanished caller is noticed; same keys and defaults as a backend's.
+    /// How a vanished caller is noticed. The keys and defaults are a backend's.
     pub keepalive: Keepalive,
-    /// Its bounds: the top-level ones, with what it overrides.
+    /// Its bounds: the top-level ones with its own changes.
     pub limits: Limits,
 }
 
-/// Reads one listener. `None` when it has no usable address.
+/// Reads one listener; `None` when it has no usable address.
 pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<Listener> {
     let s = walk.section(at, KEYS)?;
     let name = walk.required(&s, "name", "a name for logs and metrics", |w, at| {

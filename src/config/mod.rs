@@ -1,10 +1,10 @@
-//! The configuration file: its schema, and reading it with every fault in its place.
+//! The configuration file: its schema, and a reader that finds every fault with its place.
 //!
-//! Plain values with documented defaults; each section's file owns both its struct and its
+//! The values are plain, with documented defaults. Each section's file has both its struct and its
 //! reader, so that a new key touches one file. Knows nothing of sockets or streams.
 //!
-//! [`load`] gives a [`Config`] or all [`Faults`]; [`inspect`] gives the warnings too;
-//! [`watch::run`] follows the file; `crate::route` and `crate::backend` make use of it.
+//! [`load`] gives a [`Config`] or all [`Faults`]; [`inspect`] gives the warnings too.
+//! [`watch::run`] follows the file. `crate::route` and `crate::backend` put it to use.
 
 mod advice;
 mod backend;
@@ -51,31 +51,31 @@ pub use telemetry::{AccessLog, Level, Log, LogFormat, Otlp, OtlpProtocol, Secret
 /// One whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// This hop's name in canceled paths, traces and metrics: 1 to 128 bytes without comma and
-    /// control characters (needed).
+    /// This hop's name in canceled paths, traces and metrics (required). 1 to 128 bytes, without
+    /// comma and control characters.
     pub node: String,
-    /// Workers, each a thread with connections of its own (default: one per core).
+    /// The number of workers, each a thread with its own connections (default: one per core).
     pub workers: usize,
-    /// Where `/metrics`, readiness and the rest of the admin pages are served (default: nowhere).
+    /// Where `/metrics`, readiness and the other admin pages are served (default: nowhere).
     pub admin: Option<Admin>,
-    /// Where callers connect to; at least one.
+    /// The addresses to which callers connect; at least one.
     pub listeners: Vec<Listener>,
     /// Where streams go, by name; at least one.
     pub backends: BTreeMap<String, Backend>,
-    /// Which stream goes where, the first match wins; at least one.
+    /// Which stream goes where; at least one. The first match wins.
     pub routes: Vec<Route>,
-    /// Bounds for the process, and where listeners start from.
+    /// Bounds for the process. Listeners start from them.
     pub limits: Limits,
-    /// How the process ends.
+    /// How the process shuts down.
     pub drain: Drain,
-    /// What this process says about itself.
+    /// What this process reports about itself.
     pub telemetry: Telemetry,
 }
 
-/// The admin server.
+/// The server of the admin pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where it listens (needed); it has no authentication, so keep it on a loopback or pod
+    /// The address on which it listens (required). It has no authentication: use a loopback or pod
     /// address.
     pub address: SocketAddr,
 }
@@ -83,15 +83,15 @@ pub struct Admin {
 /// Reads and checks a file.
 ///
 /// # Errors
-/// Everything that is wrong with it, warnings included.
+/// All its faults, warnings included.
 pub fn load(path: &Path) -> Result<Config, Faults> {
     inspect(path).map(|(config, _)| config)
 }
 
-/// Like [`load`]; gives the warnings of a good file too.
+/// Like [`load`], and gives the warnings of a good file too.
 ///
 /// # Errors
-/// Everything that is wrong with it, warnings included.
+/// All its faults, warnings included.
 pub fn inspect(path: &Path) -> Result<(Config, Faults), Faults> {
     let name = path.display().to_string();
     let read = std::fs::File::open(path).and_then(read_bounded);
@@ -100,26 +100,26 @@ pub fn inspect(path: &Path) -> Result<(Config, Faults), Faults> {
     inspect_bytes(&name, &bytes, environment)
 }
 
-/// Reads and checks text; `name` stands for the file in messages.
+/// Reads and checks text. `name` stands for the file in messages.
 ///
 /// # Errors
-/// Everything that is wrong with it, warnings included.
+/// All its faults, warnings included.
 pub fn parse(name: &str, text: &str) -> Result<Config, Faults> {
     inspect_text(name, text).map(|(config, _)| config)
 }
 
-/// Like [`parse`]; gives the warnings of good text too.
+/// Like [`parse`], and gives the warnings of good text too.
 ///
 /// # Errors
-/// Everything that is wrong with it, warnings included.
+/// All its faults, warnings included.
 pub fn inspect_text(name: &str, text: &str) -> Result<(Config, Faults), Faults> {
     inspect_in(Environment::process(), name, text)
 }
 
-/// The same with these environment variables.
+/// Like [`inspect_text`], with these environment variables.
 ///
 /// # Errors
-/// Everything that is wrong with it, warnings included.
+/// All its faults, warnings included.
 pub fn inspect_in(
     environment: Environment,
     name: &str,
@@ -135,7 +135,7 @@ pub fn inspect_in(
     }
 }
 
-/// The same of a file's content.
+/// Like [`inspect_in`], from the bytes of a file.
 pub(crate) fn inspect_bytes(
     name: &str,
     bytes: &[u8],
@@ -149,7 +149,7 @@ fn unreadable(name: &str, error: &std::io::Error) -> Faults {
     Faults::whole_file(name, format!("cannot be read: {error}"))
 }
 
-/// What differs between two configurations and takes effect only after a restart: its keys.
+/// The keys that differ between two configurations and take effect only after a restart.
 #[must_use]
 pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     let mut named = Vec::new();
@@ -164,7 +164,7 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     compare("limits", old.limits == new.limits);
     compare("telemetry", old.telemetry == new.telemetry);
     let by_name = |config: &Config| -> BTreeMap<String, Listener> {
-        // The top-level limits are part of every listener's; they are named once, above.
+        // Top-level limits are part of every listener's. They are named once, above.
         let own = config.listeners.iter().cloned();
         own.map(|l| (l.name.clone(), l)).collect()
     };
@@ -189,8 +189,8 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     named
 }
 
-/// What is in force of `read` in a process that was started with `started`: what takes effect only
-/// after a restart ([`restart_needed`]) stays as it was.
+/// The configuration that is effective after `read` in a process that was started with `started`.
+/// What needs a restart ([`restart_needed`]) stays as it was.
 #[must_use]
 pub fn effective(started: &Config, read: &Config) -> Config {
     Config {
@@ -201,7 +201,7 @@ pub fn effective(started: &Config, read: &Config) -> Config {
     }
 }
 
-/// Reads a file, but no more of it than could be a configuration.
+/// Reads a file, but not more than a configuration may have.
 pub(crate) fn read_bounded(file: impl std::io::Read) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::walk::{NodeRef, Walk};
 
-/// A wire, by its word in the file. `crate::wire` has one of that name for each; a test holds it.
+/// A wire, by its word in the file. `crate::wire` has a wire of that name for each; a test checks
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Protocol(&'static str);
 
@@ -13,17 +14,17 @@ impl Protocol {
     pub const GRPC: Self = Self("grpc");
     /// Kitex TTHeader streaming.
     pub const TTHEADER: Self = Self("ttheader");
-    /// The wire of `crate::testing`. No message offers it.
+    /// The wire of `crate::testing`. Error messages do not offer it.
     #[cfg(feature = "memory-wire")]
     pub const MEMORY: Self = Self("memory");
 
-    /// The same in words, for a missing key.
+    /// The offered words as text, for a missing key.
     pub(super) const WORDS: &str = "grpc or ttheader";
 
-    /// Those that a message offers.
+    /// The wires that error messages offer.
     const OFFERED: [Self; 2] = [Self::GRPC, Self::TTHEADER];
 
-    /// Every one.
+    /// Every wire of this build.
     pub const ALL: &[Self] = &[
         Self::GRPC,
         Self::TTHEADER,
@@ -31,13 +32,13 @@ impl Protocol {
         Self::MEMORY,
     ];
 
-    /// Its word, which is its wire's name.
+    /// Its word in the file, which is its wire's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.0
     }
 
-    /// Reads one, or one of `more` words before them.
+    /// Reads a wire's word, or one of the `more` words.
     pub(super) fn read<T: Copy>(
         walk: &mut Walk,
         at: &NodeRef<'_>,

@@ -1,11 +1,11 @@
-//! A configuration written back: the file's keys, with the value that each has.
+//! Writes a configuration back: the file's keys, each with its value.
 //!
-//! The one rendering behind the admin page `/config`, as JSON and as YAML. Every key stands there,
-//! defaults included, in the order of `config/reference.yaml`; what is not set and has no default
-//! (`service`, `match.to`, `otlp`, ...) is left out. Values have the forms of the file: durations
-//! `30s`, sizes `64KiB`, switches `on` and `off`. Secrets are [`HIDDEN`].
+//! It is the one rendering behind the admin page `/config`, as JSON and as YAML. Every key is
+//! there, defaults included, in the order of `config/reference.yaml`. A key that is not set and has
+//! no default (`service`, `match.to`, `otlp`, ...) is left out. Values have the forms of the file:
+//! durations `30s`, sizes `64KiB`, switches `on` and `off`. Secrets are [`HIDDEN`].
 //!
-//! Each struct is taken apart by name here: a new key does not compile until it is rendered.
+//! Each struct is taken apart by name here, so a new key does not compile until it is rendered.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::{
     Validate,
 };
 
-/// What stands in the place of a secret. It loads, as any other text.
+/// The text in place of a secret. It loads like any other text.
 pub const HIDDEN: &str = "(hidden)";
 
 /// As JSON: objects, lists, text and numbers.
@@ -30,13 +30,13 @@ pub fn json(config: &Config) -> Value {
     tree(config).to_json()
 }
 
-/// As YAML. [`super::parse`] makes an equal configuration of it, but for secrets.
+/// As YAML. [`super::parse`] makes an equal configuration of it, except for secrets.
 #[must_use]
 pub fn yaml(config: &Config) -> String {
     tree(config).to_yaml()
 }
 
-/// A map that is being written.
+/// A map under construction.
 #[derive(Default)]
 struct Keys(Vec<(String, Tree)>);
 
@@ -58,7 +58,7 @@ impl Keys {
         Tree::Map(self.0)
     }
 
-    /// Nothing where no key was written.
+    /// `None` when no key was written.
     fn unless_empty(self) -> Option<Tree> {
         (!self.0.is_empty()).then(|| self.done())
     }

@@ -1,6 +1,6 @@
 //! `routes`: which stream goes where, and what is changed on the way.
 //!
-//! Owns the keys and the patterns. `crate::route` compiles them into a table.
+//! Here are the keys and the patterns. `crate::route` compiles them into a table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,73 +38,73 @@ pub(super) const TIMEOUT_KEYS: &[&str] = &["stream", "idle", "first_response"];
 /// One route. The first one in the file that matches a stream is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its name in logs, traces and metrics; unique (needed).
+    /// Its name in logs, traces and metrics; unique (required).
     pub name: String,
     /// Which streams it takes (default: all).
     pub matching: Match,
-    /// The backend's name (needed).
+    /// The backend's name (required).
     pub backend: String,
     /// What is changed on the way out (default: nothing).
     pub rewrite: Rewrite,
-    /// When this hop gives up (default: never).
+    /// When this hop ends its streams (default: never).
     pub timeouts: Timeouts,
-    /// Plain metadata that a Kitex handler is to see: its key -> the name after `RPC_TRANSIT_`
-    /// (default: none). The plain entry stays; a transit entry that the caller sent wins.
+    /// Plain metadata that a Kitex handler has to see, each key with its name after `RPC_TRANSIT_`
+    /// (default: none). The plain entry stays. A transit entry of the caller takes precedence.
     pub metadata_to_transit: BTreeMap<String, String>,
     /// What every message must be, either way (default `off`).
     pub validate: Validate,
-    /// What plain `application/grpc` is taken for that a caller sends (default `protobuf`).
+    /// What a caller's plain `application/grpc` is taken to be (default `protobuf`).
     pub assume_payload: AssumedPayload,
 }
 
-/// What is looked at in messages. A stream whose payload is of another kind is refused, a message
-/// that fails ends its stream.
+/// What is checked in messages. A stream with another kind of payload is refused. A message that
+/// fails ends its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Validate {
-    /// Nothing.
+    /// Messages are not checked.
     #[default]
     Off,
-    /// That each is one thrift struct in the binary protocol.
+    /// Each message is one thrift struct in the binary protocol.
     Thrift,
 }
 
 /// `match`: conditions that must all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
-    /// The service exactly as the caller's wire has it (default `"*"`: any, also none). A gRPC
-    /// path has the package (`chat.v1.Chat`), a TTHeader `isn` has not (`Chat`): they are
-    /// different services here. An `isn` that is empty or `$GenericService` says nothing about
-    /// the service: match such callers by `method` or `to`.
+    /// The service exactly as the caller's wire has it (default `"*"`: any or none). A gRPC path
+    /// has the package (`chat.v1.Chat`), a TTHeader `isn` has not (`Chat`): here these are
+    /// different services. An `isn` that is empty or `$GenericService` does not name the service.
+    /// Match such callers by `method` or `to`.
     pub service: Option<String>,
-    /// The method (default `"*"`).
+    /// The method's name (default `"*"`).
     pub method: Option<Pattern>,
-    /// Whom the caller addressed: `:authority` as it is, with its port if it has one, or int key
-    /// 6 (default: not looked at).
+    /// Whom the caller addressed (default: any). `:authority` as it is, with its port if it has
+    /// one, or int key 6.
     pub to: Option<Pattern>,
-    /// The caller's name: `source-service` or int key 3 (default: not looked at).
+    /// The caller's name: `source-service` or int key 3 (default: any or none).
     pub caller: Option<Pattern>,
-    /// Metadata that must be there (default: none). Plain keys match without case; keys that
-    /// begin with `RPC_PERSIST_` or `RPC_TRANSIT_` mean metainfo. Of a repeated key any value
-    /// may match.
+    /// Metadata that must be there (default: none). Plain keys match without case. Keys that begin
+    /// with `RPC_PERSIST_` or `RPC_TRANSIT_` are metainfo. When a key is repeated, any of its
+    /// values may match.
     pub metadata: BTreeMap<String, Pattern>,
     /// Where the caller's connection was going before it was redirected to a listener with
-    /// `original_destination` (default: not looked at). Others do not match.
+    /// `original_destination` (default: any). Connections that were not redirected do not match.
     pub destination: Option<Destination>,
 }
 
-/// What a value must look like.
+/// A pattern for one value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
-    /// `*`: anything, but it must be there.
+    /// `*`: any value, but it must be there.
     Any,
-    /// Exactly this.
+    /// Exactly this value.
     Exact(String),
-    /// `Get*`: anything that begins so.
+    /// `Get*`: any value with this beginning.
     Prefix(String),
 }
 
 impl Pattern {
-    /// Whether a value looks so.
+    /// Whether a value fits the pattern.
     #[must_use]
     pub fn matches(&self, value: &[u8]) -> bool {
         match self {
@@ -128,26 +128,26 @@ impl Pattern {
     }
 }
 
-/// `rewrite`.
+/// `rewrite`: what is changed on the way to the backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewrite {
-    /// The service on the way out (default: as it came). On gRPC with its package.
+    /// The service that the backend receives (default: the caller's). On gRPC with its package.
     pub service: Option<String>,
-    /// The method on the way out (default: as it came).
+    /// The method that the backend receives (default: the caller's).
     pub method: Option<String>,
-    /// `:authority`, or int key 6, on the way out (default: as it came).
+    /// `:authority` or int key 6 that the backend receives (default: the caller's).
     pub to: Option<String>,
 }
 
-/// `timeouts`: when this hop gives up. A shorter deadline of the caller always holds.
+/// `timeouts`: when this hop ends a stream. A shorter deadline of the caller always holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The whole stream (default `off`): cause 12015.
+    /// For the whole stream (default `off`): cause 12015.
     pub stream: Option<Duration>,
-    /// Between two messages, either way (default `off`): cause 12014.
+    /// Between two messages, in either direction (default `off`): cause 12014.
     pub idle: Option<Duration>,
-    /// Until the callee's head or first message (default `off`): cause 12014. Set it toward
-    /// Kitex servers: they never answer a method that they do not know.
+    /// Until the callee's head or first message (default `off`): cause 12014. Set it toward Kitex
+    /// servers, which never answer an unknown method.
     pub first_response: Option<Duration>,
 }
 
@@ -157,12 +157,12 @@ pub(super) struct Draft {
     pub(super) place: Place,
     pub(super) name_place: Place,
     pub(super) validate_place: Place,
-    /// Whether `first_response` is written, `off` too.
+    /// Whether `first_response` is written, even as `off`.
     pub(super) first_response: bool,
     pub(super) path: String,
 }
 
-/// Reads one route; `backends` are the names that exist, in order, and `known` the same, hashed.
+/// Reads one route. `backends` are the existing names in order, and `known` the same as a set.
 pub(super) fn read(
     walk: &mut Walk,
     at: &NodeRef<'_>,

@@ -1,7 +1,7 @@
 //! Reads texts, words, numbers, sizes, durations and addresses.
 //!
-//! Owns the wording that all keys of a kind share. A message shows a value as it is written. Knows
-//! no key.
+//! Here are the messages that all keys of a kind share. A message shows a value as it is written.
+//! Knows no key.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use super::walk::{NodeRef, Walk, unknown_value};
 use super::yaml::{Kind, Node};
 
 impl Walk {
-    /// Text, its variables replaced; `what` says which.
+    /// Text with its variables replaced. `what` names it in messages.
     pub(crate) fn text<'n>(&mut self, at: &NodeRef<'n>, what: &str) -> Option<Cow<'n, str>> {
         let node: &'n Node = at.node;
         let text = match &node.kind {
@@ -85,7 +85,7 @@ impl Walk {
         expanded.is_ok_and(|text| text == word)
     }
 
-    /// A whole number.
+    /// A whole number within a range.
     pub(crate) fn count(
         &mut self,
         at: &NodeRef<'_>,
@@ -102,7 +102,7 @@ impl Walk {
         }
     }
 
-    /// A size in bytes.
+    /// A size in bytes, such as `64KiB`.
     pub(crate) fn size(
         &mut self,
         at: &NodeRef<'_>,
@@ -124,7 +124,7 @@ impl Walk {
         Some(size)
     }
 
-    /// A duration.
+    /// A duration, such as `30s`.
     pub(crate) fn duration(
         &mut self,
         at: &NodeRef<'_>,

@@ -1,6 +1,6 @@
-//! `telemetry`: what this process says about itself, and to whom.
+//! `telemetry`: what this process reports about itself, and where to.
 //!
-//! Owns the keys and their defaults. `crate::telemetry` acts on them.
+//! Here are the keys and their defaults. `crate::telemetry` acts on them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,19 +15,19 @@ pub(super) const KEYS: &[&str] = &["otlp", "sampling", "metrics", "access_log", 
 pub(super) const OTLP_KEYS: &[&str] = &["endpoint", "protocol", "headers", "timeout"];
 pub(super) const LOG_KEYS: &[&str] = &["level", "format"];
 
-/// What this process says about itself.
+/// What this process reports about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
-    /// Where spans go (default: none are exported).
+    /// Where spans are exported to (default: nowhere).
     pub otlp: Option<Otlp>,
-    /// The part of the streams without a sampled or unsampled parent that gets a span, 0 to 1
-    /// (default 1). A parent's decision is followed.
+    /// The share of streams that get a span, 0 to 1 (default 1). It applies to streams without a
+    /// parent; a parent's decision is followed.
     pub sampling: f64,
     /// Whether the admin address serves `/metrics` (default `on`).
     pub metrics: bool,
-    /// Where the line that each finished stream leaves goes (default `stdout`).
+    /// Where the line of each finished stream goes (default `stdout`).
     pub access_log: AccessLog,
-    /// The process' own log; goes to stderr.
+    /// The process' own log. It goes to stderr.
     pub log: Log,
 }
 
@@ -43,15 +43,15 @@ impl Default for Telemetry {
     }
 }
 
-/// Export by the OpenTelemetry protocol.
+/// The export of spans by OTLP, the OpenTelemetry protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {
-    /// The collector's URL, e.g. `http://127.0.0.1:4317` (needed). For `http` the path
+    /// The collector's URL, for example `http://127.0.0.1:4317` (required). With `http`, the path
     /// `/v1/traces` is added when it has none.
     pub endpoint: String,
-    /// How (default `grpc`).
+    /// The transport (default `grpc`).
     pub protocol: OtlpProtocol,
-    /// Sent with each export (default: none).
+    /// Headers of each export (default: none).
     pub headers: BTreeMap<String, Secret>,
     /// How long one export may take (default 10 s).
     pub timeout: Duration,
@@ -60,7 +60,7 @@ pub struct Otlp {
 /// Which transport carries OTLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OtlpProtocol {
-    /// gRPC.
+    /// gRPC over HTTP/2.
     #[default]
     Grpc,
     /// Protobuf over HTTP/1.1.
@@ -72,7 +72,7 @@ pub enum OtlpProtocol {
 pub struct Secret(String);
 
 impl Secret {
-    /// The value.
+    /// The value in plain text.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -88,41 +88,41 @@ impl fmt::Debug for Secret {
 /// Where the access log goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AccessLog {
-    /// Nowhere.
+    /// There is no access log.
     Off,
     /// Standard output.
     #[default]
     Stdout,
     /// Standard error.
     Stderr,
-    /// Appended to a file (a value with a `/` in it).
+    /// Appended to a file (a value that contains a `/`).
     File(PathBuf),
 }
 
 /// The process' own log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
-    /// The least important line still written (default `info`).
+    /// The least important level that is written (default `info`).
     pub level: Level,
-    /// How lines look (default `text`).
+    /// The format of lines (default `text`).
     pub format: LogFormat,
 }
 
-/// How important a log line is.
+/// How important a log line is. Each level includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Level {
     /// Nothing at all.
     Off,
-    /// Only what has failed.
+    /// What has failed.
     Error,
-    /// And what is odd.
+    /// What is unusual.
     Warn,
-    /// And what happens rarely.
+    /// What happens rarely.
     #[default]
     Info,
-    /// And what happens to each connection.
+    /// What happens to each connection.
     Debug,
-    /// And what happens to each frame.
+    /// What happens to each frame.
     Trace,
 }
 
@@ -141,19 +141,19 @@ impl Level {
     }
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object per line.
     Json,
 }
 
-/// Where collectors take OTLP over gRPC, unless they are told otherwise.
+/// The usual port of collectors for OTLP over gRPC.
 const GRPC_PORT: u16 = 4317;
-/// The same over HTTP.
+/// The usual port of collectors for OTLP over HTTP.
 const HTTP_PORT: u16 = 4318;
 
 /// Reads `telemetry`.
@@ -208,7 +208,7 @@ fn otlp(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Otlp> {
     Some(otlp)
 }
 
-/// Warns of the port at which collectors take the other protocol.
+/// Warns of a port at which collectors expect the other protocol.
 fn port(walk: &mut Walk, at: &NodeRef<'_>, otlp: &Otlp) {
     let (grpc, http) = (("grpc", GRPC_PORT), ("http", HTTP_PORT));
     let (said, other) = match otlp.protocol {

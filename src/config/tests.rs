@@ -1,4 +1,4 @@
-//! Defaults, what a reload compares, and that no text makes reading panic.
+//! Defaults, what a reload compares, and that reading never panics, whatever the text.
 
 use super::*;
 use proptest::prelude::*;
@@ -238,7 +238,7 @@ fn the_folder_of_the_access_log_must_be_there() {
         "f:5:26: telemetry.access_log: warning: the folder of \"/nonexistent/access.log\" does not exist here; create it, or ripcord does not start"
     );
     assert_eq!(look(&text.replace("/nonexistent/", "/")), "");
-    // Text alone says nothing about a machine.
+    // Text alone depends on no machine.
     assert!(inspect_text("f", &text).unwrap().1.is_empty());
 }
 
@@ -279,7 +279,7 @@ fn what_needs_a_restart_is_named() {
     );
     let limited = good(&(SMALL.to_owned() + "limits: { max_message: 1MiB }\n"));
     assert_eq!(restart_needed(&old, &limited), ["limits"]);
-    // And it is not in force before.
+    // And it is not effective before.
     let now = effective(&old, &new);
     assert_eq!((&now.routes, &now.drain), (&new.routes, &new.drain));
     assert!(restart_needed(&old, &now).is_empty());

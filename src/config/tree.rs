@@ -20,7 +20,7 @@ pub(super) enum Tree {
 }
 
 impl Tree {
-    /// As JSON; text stays text.
+    /// As JSON. Text stays text.
     pub(super) fn to_json(&self) -> Value {
         match self {
             Self::Text(text) => Value::from(text.as_str()),
@@ -36,14 +36,14 @@ impl Tree {
         }
     }
 
-    /// As YAML in block style, each line with its end.
+    /// As YAML in block style. Each line has its line end.
     pub(super) fn to_yaml(&self) -> String {
         let mut out = String::new();
         self.write(&mut out, 0);
         out
     }
 
-    /// Writes the lines of a value; the cursor is at the beginning of a line, or behind a `- `.
+    /// Writes the lines of a value. The cursor is at the beginning of a line, or behind a `- `.
     fn write(&self, out: &mut String, depth: usize) {
         match self {
             Self::Map(pairs) if !pairs.is_empty() => {
@@ -85,7 +85,7 @@ impl Tree {
         self.write(out, depth);
     }
 
-    /// A value that stands on one line.
+    /// A value that fits on one line.
     fn in_line(&self) -> String {
         match self {
             // In a value, unlike in a key, `$` begins a variable.
@@ -104,7 +104,7 @@ fn indent(out: &mut String, depth: usize) {
     }
 }
 
-/// Text as a YAML scalar: plain where nobody can take it for something else, else in double
+/// Text as a YAML scalar: plain where it cannot be mistaken for something else, else in double
 /// quotes.
 fn scalar(text: &str) -> String {
     if is_plain(text) {
@@ -117,7 +117,7 @@ fn scalar(text: &str) -> String {
 fn is_plain(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_./:-".contains(&b);
     let begins = |b: u8| b.is_ascii_alphabetic() || b == b'/';
-    // What begins with a digit is an address, a size or a duration, but no bare number.
+    // What begins with a digit is an address, a size or a duration. A bare number is quoted.
     let number = || text.parse::<f64>().is_ok() || text.bytes().all(|b| b.is_ascii_digit());
     let first = text.bytes().next();
     text.bytes().all(fits)
@@ -126,7 +126,7 @@ fn is_plain(text: &str) -> bool {
         && !matches!(text, "null" | "true" | "false" | "yes" | "no")
 }
 
-/// In double quotes; what is not a letter, a digit or ASCII punctuation is escaped.
+/// Text in double quotes. Characters other than letters, digits and ASCII punctuation are escaped.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -157,7 +157,7 @@ mod tests {
         Tree::Map(pairs.map(|(k, v)| (k.to_owned(), v)).into())
     }
 
-    /// What the reader makes of it: every scalar is text, without variables.
+    /// The tree that the reader would see: every scalar is text, without variables.
     fn read(node: &Node) -> Tree {
         match &node.kind {
             Kind::Scalar { text, .. } => {

@@ -1,22 +1,22 @@
 //! Sizes and durations as the configuration writes them.
 //!
-//! A whole number and a unit, both needed: `64KiB`, `500ms`. A duration may have several of them,
+//! A whole number and a unit, both required: `64KiB`, `500ms`. A duration may have several of them,
 //! the largest unit first: `1h30m`. Knows nothing of keys or places.
 
 use std::time::Duration;
 
-/// What a size may look like, for messages.
+/// The allowed sizes, for messages.
 pub(crate) const SIZES: &str =
     "a whole number with a unit: B, KiB, MiB, GiB (of 1024) or KB, MB, GB (of 1000), e.g. 64KiB";
 
-/// What a duration may look like, for messages.
+/// The allowed durations, for messages.
 pub(crate) const DURATIONS: &str =
     "a whole number with a unit: us, ms, s, m, h or d, e.g. 500ms or 1h30m";
 
-/// A unit's name, and how many of the smallest it is.
+/// A unit's name, and how many of the smallest unit it is.
 type Unit = (&'static str, u64);
 
-/// Those that sizes are written in.
+/// The units in which sizes are written.
 const SIZE_UNITS: [Unit; 4] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -24,7 +24,7 @@ const SIZE_UNITS: [Unit; 4] = [
     ("B", 1),
 ];
 
-/// Those that are read too.
+/// Units of sizes that are only read.
 const DECIMAL_UNITS: [Unit; 4] = [
     ("GB", 1_000_000_000),
     ("MB", 1_000_000),
@@ -32,7 +32,7 @@ const DECIMAL_UNITS: [Unit; 4] = [
     ("kB", 1_000),
 ];
 
-/// The largest first.
+/// The units of durations, the largest first.
 const DURATION_UNITS: [Unit; 6] = [
     ("d", 86_400_000_000),
     ("h", 3_600_000_000),
@@ -42,7 +42,7 @@ const DURATION_UNITS: [Unit; 6] = [
     ("us", 1),
 ];
 
-/// Reads a size in bytes.
+/// Reads a size; the result is in bytes.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit, rest) = first(text)?;
@@ -51,11 +51,11 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(*scale).filter(|_| rest.is_empty())
 }
 
-/// Reads a duration.
+/// Reads a duration; `None` when it is not well formed.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (mut rest, mut micros) = (text, 0_u64);
-    // Each unit stands once, after the larger ones.
+    // Each unit may occur once, after the larger ones.
     let mut units = DURATION_UNITS.iter();
     loop {
         let (number, unit, more) = first(rest)?;
@@ -84,7 +84,7 @@ pub fn format_duration(duration: Duration) -> String {
     format(micros, &DURATION_UNITS)
 }
 
-/// The number and the unit that a text begins with, and what follows them.
+/// The number and the unit at the beginning of a text, and the rest.
 fn first(text: &str) -> Option<(u64, &str, &str)> {
     let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let rest = rest.strip_prefix(' ').unwrap_or(rest);

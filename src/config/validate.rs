@@ -1,8 +1,7 @@
 //! The whole file: its top-level keys, and the checks across sections.
 //!
-//! Owns what no single section can see: names that must exist or be unique, addresses used twice,
-//! and what refers to each other. Each section's own file checks the rest, and `advice` warns of
-//! what a file without errors probably does not mean.
+//! Here is what no single section can check: names that must exist or be unique, addresses used
+//! twice, and references. Each section's own file checks the rest. `advice` adds warnings.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +31,7 @@ pub(super) const KEYS: &[&str] = &[
     "telemetry",
 ];
 
-/// The most routes; comparing them with each other is quadratic.
+/// The most routes. Comparing them with each other is quadratic.
 const MAX_ROUTES: usize = 10_000;
 
 /// Reads the root; the result counts only if no error was noted.
@@ -125,14 +124,14 @@ fn listeners(
     })
 }
 
-/// Whether both cannot be listened on. A socket at `[::]` takes IPv4 too.
+/// Whether the two addresses cannot both be listened on. A socket at `[::]` takes IPv4 too.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     let (one, two) = (a.ip().to_canonical(), b.ip().to_canonical());
     let takes = |any: IpAddr, ip: IpAddr| any.is_unspecified() && (any.is_ipv6() || ip.is_ipv4());
     a.port() == b.port() && a.port() != 0 && (one == two || takes(one, two) || takes(two, one))
 }
 
-/// Whether connections to that address come to that listener.
+/// Whether connections to that address reach that listener.
 fn own(listener: &Listener, address: SocketAddr) -> bool {
     let (at, ip) = (listener.address, address.ip());
     at == address || (at.ip().is_unspecified() && ip.is_loopback() && clash(at, address))
@@ -192,7 +191,8 @@ fn routes(
     read: &BTreeMap<String, Backend>,
     redirected: bool,
 ) -> Vec<super::Route> {
-    // Also those with faults: a route to them is right. What is no map was reported before.
+    // Backends with faults count too: a route to them is right. One that is no map was reported
+    // before.
     let backends = root.get("backends");
     let listed = backends.and_then(|at| Walk::new(Environment::default()).names(&at));
     let listed = listed.unwrap_or_default();

@@ -1,7 +1,8 @@
-//! Reads typed values out of a tree of nodes, noting every fault and going on.
+//! Reads typed values out of a tree of nodes. It records every fault and goes on.
 //!
-//! Owns the maps and lists; `scalar` has the values. A reader returns `None` after it noted a fault;
-//! the caller then goes on with a default, so that one pass finds everything. Knows no key.
+//! Here are the maps and lists; `scalar` has the values. A reader returns `None` after it recorded
+//! a fault. The caller then goes on with a default, so that one pass finds everything. Knows no
+//! key.
 
 use super::environment::{Environment, MAX_EXPANDED};
 use super::fault::{Fault, Place, Severity, quote, shown, suggestion};
@@ -16,8 +17,8 @@ pub(crate) struct NodeRef<'n> {
 }
 
 impl NodeRef<'_> {
-    /// The text as it is written, in quotes: a message shows the names of variables, not their
-    /// values, which may be secrets.
+    /// The text as it is written, in quotes. A message shows the names of variables. Their values
+    /// may be secrets.
     pub(crate) fn quoted(&self) -> String {
         quote(self.written())
     }
@@ -60,7 +61,7 @@ pub(crate) struct Renamed {
     pub(crate) new: &'static str,
 }
 
-/// A key of a map whose keys are names.
+/// An entry of a map whose keys are names.
 pub(crate) struct Named<'n> {
     pub(crate) name: &'n str,
     pub(crate) place: Place,
@@ -68,7 +69,7 @@ pub(crate) struct Named<'n> {
 }
 
 impl<'n> Section<'n> {
-    /// The value of a key, under its old name too.
+    /// The value of a key, also under its old name.
     pub(crate) fn get(&self, key: &str) -> Option<NodeRef<'n>> {
         let old = self.renamed.iter().find(|r| r.new == key).map(|r| r.old);
         let named = |p: &&Pair| p.key == key || Some(p.key.as_str()) == old;
@@ -88,7 +89,7 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// The faults met so far.
+/// The reader, with the faults found so far.
 pub(crate) struct Walk {
     pub(crate) faults: Vec<Fault>,
     pub(crate) environment: Environment,
@@ -105,17 +106,17 @@ impl Walk {
         }
     }
 
-    /// Notes an error.
+    /// Records an error.
     pub(crate) fn error(&mut self, place: Place, path: &str, message: impl Into<String>) {
         self.note(place, path, Severity::Error, message.into());
     }
 
-    /// Notes a warning.
+    /// Records a warning.
     pub(crate) fn warn(&mut self, place: Place, path: &str, message: impl Into<String>) {
         self.note(place, path, Severity::Warning, message.into());
     }
 
-    /// Whether no error was noted so far.
+    /// Whether no error was recorded so far.
     pub(crate) fn well(&self) -> bool {
         self.faults.iter().all(|f| f.severity == Severity::Warning)
     }
@@ -129,18 +130,18 @@ impl Walk {
         });
     }
 
-    /// Notes an error at a value.
+    /// Records an error at a value.
     pub(super) fn refuse<T>(&mut self, at: &NodeRef<'_>, message: String) -> Option<T> {
         self.error(at.node.place, &at.path, message);
         None
     }
 
-    /// A map with these keys and no other.
+    /// Reads a map with these keys and no other.
     pub(crate) fn section<'n>(&mut self, at: &NodeRef<'n>, keys: &[&str]) -> Option<Section<'n>> {
         self.section_renamed(at, keys, &[])
     }
 
-    /// The same; some of the keys had other names before.
+    /// Like `section`, where some keys had other names before.
     pub(crate) fn section_renamed<'n>(
         &mut self,
         at: &NodeRef<'n>,
@@ -160,7 +161,7 @@ impl Walk {
             if let Some(renamed) = renamed.iter().find(|r| r.old == pair.key) {
                 self.old_key(pair, &path, pairs, renamed);
             } else if at.path.is_empty() && pair.key.starts_with(hints::FREE) {
-                // The user's own, for anchors and notes.
+                // Keys of the user, for anchors and notes.
             } else if !keys.contains(&pair.key.as_str()) {
                 let hint = hints::key(&pair.key);
                 let message = hint.unwrap_or_else(|| unknown("key", &pair.key, keys));
@@ -192,7 +193,7 @@ impl Walk {
         }
     }
 
-    /// A map whose keys are names.
+    /// Reads a map whose keys are names.
     pub(crate) fn names<'n>(&mut self, at: &NodeRef<'n>) -> Option<Vec<Named<'n>>> {
         let Kind::Map(pairs) = &at.node.kind else {
             let found = at.node.name();
@@ -218,7 +219,7 @@ impl Walk {
         Some(named)
     }
 
-    /// A list of at least one.
+    /// Reads a list of at least one.
     pub(crate) fn list<'n>(&mut self, at: &NodeRef<'n>) -> Option<Vec<NodeRef<'n>>> {
         let Kind::List(items) = &at.node.kind else {
             let found = at.node.name();
@@ -234,7 +235,7 @@ impl Walk {
         Some(listed.collect())
     }
 
-    /// A key that must be there; `what` says what it may hold.
+    /// Reads a required key. `what` tells what it may hold.
     pub(crate) fn required<'n, T: Default>(
         &mut self,
         section: &Section<'n>,
@@ -252,7 +253,7 @@ impl Walk {
         }
     }
 
-    /// A key that may be left out.
+    /// Reads an optional key.
     pub(crate) fn optional<'n, T>(
         &mut self,
         section: &Section<'n>,
@@ -271,7 +272,8 @@ fn unknown(what: &str, found: &str, allowed: &[&str]) -> String {
     unknown_value(what, &quote(found), found, allowed)
 }
 
-/// `quoted` is shown, `found` is what an allowed word is looked for that is like it.
+/// The message for a value that is not allowed. It shows `quoted`, and suggests an allowed word
+/// that is like `found`.
 pub(super) fn unknown_value(what: &str, quoted: &str, found: &str, allowed: &[&str]) -> String {
     let list = allowed.join(", ");
     let hint = suggestion(found, allowed)

@@ -1,9 +1,9 @@
-//! Following the configuration file.
+//! Follows the configuration file.
 //!
-//! The content is compared, every few seconds and on SIGHUP, instead of waiting for file events: a
-//! Kubernetes ConfigMap update swaps a symlink in a directory above the file, which is no event
-//! under the file's own name, and network file systems send none at all. Knows nothing of what is
-//! done with a new configuration.
+//! The content is compared every few seconds and on SIGHUP. File events would not do. The update of
+//! a Kubernetes ConfigMap swaps a symlink in a directory above the file, which is no event under
+//! the file's own name. Network file systems send no events at all. What is done with a new
+//! configuration is not known here.
 
 use std::io;
 use std::path::Path;
@@ -14,46 +14,46 @@ use tokio::sync::Notify;
 
 use super::{Config, Environment, Faults, inspect_bytes, read_bounded};
 
-/// Time between two looks at the file.
+/// Time between two reads of the file.
 pub const EVERY: Duration = Duration::from_secs(2);
 
-/// A change must be the same in two reads this far apart: the first half of a file that is just
-/// being written can be a valid one with fewer routes.
+/// A change must be the same in two reads this far apart. While a file is written, its first half
+/// can be a valid file with fewer routes.
 pub const SETTLE: Duration = Duration::from_millis(100);
 
-/// What became of a look at the file.
+/// The result of reading the file again.
 #[derive(Clone, Debug)]
 pub enum Reload {
-    /// A new configuration, to be put in force.
+    /// A new configuration, which has to become effective.
     Good {
-        /// The configuration.
+        /// The configuration that was read.
         config: Arc<Config>,
-        /// What it probably does not mean to say.
+        /// What the file probably does not mean.
         warnings: Faults,
     },
-    /// The file cannot be used: the last good one stays in force. Told once per content, and on
-    /// each SIGHUP.
+    /// The file cannot be used: the last good one stays effective. Reported once per content, and
+    /// on each SIGHUP.
     Bad(Faults),
-    /// It says the same as the one in force: told on SIGHUP, when only its wording changed, and
-    /// when a bad file was put back to what is in force.
+    /// The file means the same as the effective configuration. Reported on SIGHUP, after a change
+    /// of its wording only, and when a bad file was put back.
     Unchanged,
 }
 
-/// Follows `path`, for ever; drop the future to end it. `current` is the configuration in force;
-/// `hup` is notified on SIGHUP.
+/// Follows `path` for ever; drop the future to end it. `current` is the effective configuration.
+/// `hup` is notified on SIGHUP. `told` receives each result.
 pub async fn run(path: &Path, current: Arc<Config>, hup: &Notify, told: impl FnMut(Reload)) {
     let name = path.display().to_string();
     let path = path.to_owned();
     let read = move || {
         let path = path.clone();
-        // Control thread or not, a hanging file system must not stop the timers.
+        // On a thread of its own: a hanging file system must not stop the timers.
         let task = tokio::task::spawn_blocking(move || read_bounded(std::fs::File::open(path)?));
         async move { task.await.unwrap_or_else(|e| Err(io::Error::other(e))) }
     };
     follow(&name, read, current, hup, told).await;
 }
 
-/// What a look found: the bytes, or why there are none.
+/// The bytes of the file, or why there are none.
 type Look = Result<Vec<u8>, String>;
 
 async fn follow<R, F>(
@@ -67,7 +67,7 @@ async fn follow<R, F>(
     F: Future<Output = io::Result<Vec<u8>>>,
 {
     let look = async || -> Look { read().await.map_err(|e| e.to_string()) };
-    // What the last event was about; the first look only has to find what is in force.
+    // The content of the last report. The first read only has to find the effective content.
     let mut seen: Option<Look> = None;
     let mut bad = false;
     loop {

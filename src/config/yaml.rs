@@ -1,8 +1,8 @@
-//! YAML text -> a tree of nodes that know their places.
+//! From YAML text to a tree of nodes that know their places.
 //!
-//! Built from `saphyr-parser`'s events (YAML 1.2) rather than a ready-made tree: keys keep their
-//! places, duplicates are faults, and size, depth and what aliases expand to are bounded. Knows
-//! nothing of the schema.
+//! It is built from `saphyr-parser`'s events (YAML 1.2), not from a ready-made tree. So keys keep
+//! their places and duplicates are faults. Size, depth and the expansion of aliases are bounded.
+//! Knows nothing of the schema.
 
 use std::rc::Rc;
 
@@ -12,28 +12,28 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 use super::fault::{Fault, Place, Severity, quote};
 use super::hints;
 
-/// The longest text taken, in bytes (a Kubernetes ConfigMap holds 1 MiB).
+/// The longest text that is read, in bytes (a Kubernetes ConfigMap holds 1 MiB).
 pub(crate) const MAX_BYTES: usize = 4 << 20;
 
-/// The deepest nesting taken; the schema needs 7.
+/// The deepest nesting that is read. The schema needs 7.
 pub(crate) const MAX_DEPTH: usize = 32;
 
-/// The most nodes that a document may have, aliases counted as what they stand for.
+/// The most nodes of a document. An alias counts as the nodes that it stands for.
 pub(crate) const MAX_NODES: usize = 500_000;
 
-/// One value.
+/// One value, with its place.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) place: Place,
     pub(crate) kind: Kind,
-    /// Nodes below, this one included, with aliases expanded.
+    /// Number of nodes from here down, this one included, with aliases expanded.
     weight: usize,
 }
 
-/// What a value is.
+/// The kind of a value, with its content.
 #[derive(Debug)]
 pub(crate) enum Kind {
-    /// Text; `plain` when it is without quotes.
+    /// Text. `plain` means: without quotes.
     Scalar {
         text: String,
         plain: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Pair {
 }
 
 impl Node {
-    /// What it is, for messages.
+    /// The name of the kind, for messages.
     pub(crate) fn name(&self) -> &'static str {
         match &self.kind {
             Kind::Scalar { .. } if self.is_null() => "nothing",
@@ -61,15 +61,15 @@ impl Node {
         }
     }
 
-    /// Whether the key stands there without a value.
+    /// Whether it is empty: a key without a value.
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.kind, Kind::Scalar { text, plain: true }
             if matches!(text.as_str(), "" | "~" | "null"))
     }
 }
 
-/// Reads one document. Duplicate keys and the like are added to `faults` and reading goes on; at
-/// broken syntax, or over a bound, it ends with `None`.
+/// Reads one document. Duplicate keys and the like are added to `faults`, and reading goes on.
+/// Broken syntax, or more than a bound, ends it with `None`.
 pub(crate) fn read(text: &str, faults: &mut Vec<Fault>) -> Option<Rc<Node>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder {
@@ -118,10 +118,10 @@ fn place(marker: &Marker) -> Place {
     }
 }
 
-/// Reading cannot go on; the fault is already noted.
+/// Reading cannot go on. The fault is already recorded.
 struct Stop;
 
-/// A collection whose end has not come yet.
+/// A collection that is still open.
 struct Open {
     place: Place,
     anchor: usize,
@@ -138,13 +138,13 @@ enum Items {
     },
 }
 
-/// What the next node of a map is.
+/// What the next node of a map will be.
 enum Key {
     /// A key.
     Awaited,
     /// The value of this key.
     Given(String, Place),
-    /// The value of a key that was at fault.
+    /// The value of a key that has a fault.
     Bad,
 }
 
@@ -258,7 +258,7 @@ impl Builder<'_> {
         self.node(node, place)
     }
 
-    /// Puts a finished node where it belongs.
+    /// Adds a finished node to the collection that is open.
     fn node(&mut self, node: Rc<Node>, place: Place) -> Result<(), Stop> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);

@@ -1,5 +1,4 @@
-//! The demo's own callers and callees: the same halves that the proxy is made of, in the other
-//! roles.
+//! The demo's own callers and callees: the halves of the proxy in the opposite roles.
 
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -46,21 +45,21 @@ fn ttheader_config(node: &str) -> Rc<ttheader::ConnConfig> {
     ))
 }
 
-/// An end, and when a peer heard it.
+/// An end, and when a peer received it.
 pub(super) struct Seen {
     pub(super) at: Instant,
     pub(super) end: End,
 }
 
-/// A server that echoes (`Echo`), answers once and waits to be canceled (`Wait`), or cancels
-/// (`LetGo`).
+/// A server with three methods. `Echo` echoes, `Wait` answers once and waits for a cancel, `LetGo`
+/// cancels.
 pub(super) struct Callee {
     pub(super) address: SocketAddr,
     heard: mpsc::UnboundedReceiver<Seen>,
 }
 
 impl Callee {
-    /// One that speaks gRPC.
+    /// A callee that speaks gRPC.
     pub(super) async fn grpc() -> anyhow::Result<Self> {
         Self::listen(|socket, heard| async move {
             let connection = grpc::server::Connection::new(grpc_config("model"));
@@ -75,7 +74,7 @@ impl Callee {
         .await
     }
 
-    /// One that speaks TTHeader.
+    /// A callee that speaks TTHeader.
     pub(super) async fn ttheader() -> anyhow::Result<Self> {
         Self::listen(|socket, heard| async move {
             let on_stream = move |head, stream| {
@@ -106,7 +105,7 @@ impl Callee {
         Ok(Self { address, heard })
     }
 
-    /// The next end that a waiting handler heard.
+    /// The next end that a waiting handler received.
     pub(super) async fn heard(&mut self) -> anyhow::Result<Seen> {
         self.heard.recv().await.context("the callee is gone")
     }
@@ -213,7 +212,7 @@ impl Call {
         }
     }
 
-    /// Lets go.
+    /// Cancels the stream.
     pub(super) fn cancel(&mut self, cancel: &Cancel) {
         match self {
             Self::Grpc(stream) => stream.cancel(cancel),

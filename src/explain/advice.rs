@@ -1,4 +1,4 @@
-//! What to do about each code: what to look at first, and which setting.
+//! What to do about each code: what to check first, and which setting helps.
 
 use super::subject::Subject;
 use crate::stream::{LocalEndKind, TtCode, TypeId};

@@ -1,9 +1,9 @@
-//! The words of metrics, access log and spans that are no code: what they mean and what to do.
+//! The words of metrics, access log and spans that are no codes: what they mean, and what to do.
 
-/// One word.
+/// One word, with its meaning and advice.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Label {
-    /// The field or label that has it.
+    /// The field or label that has this value.
     pub(super) field: &'static str,
     pub(super) value: &'static str,
     pub(super) means: &'static str,
@@ -24,7 +24,7 @@ const fn label(
     }
 }
 
-/// All of them. A test compares them with those that streams can have.
+/// All words. A test compares them with the values that streams can have.
 pub(super) const LABELS: &[Label] = &[
     label(
         "end",
@@ -160,7 +160,7 @@ pub(super) const LABELS: &[Label] = &[
     ),
 ];
 
-/// Those with that value; of one field if it is known.
+/// The words with that value; only those of `field` if it is known.
 pub(super) fn find(field: Option<&str>, value: &str) -> impl Iterator<Item = &'static Label> {
     LABELS.iter().filter(move |label| {
         label.value.eq_ignore_ascii_case(value) && field.is_none_or(|field| label.field == field)

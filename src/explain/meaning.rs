@@ -1,12 +1,12 @@
-//! What each code means and who emits it, in words.
+//! What each code means and who sends it, in words.
 //!
-//! Follows PROTOCOL-HTTP2.md, statuscodes.md and Kitex v0.16.3 `ttstream`.
+//! The sources are gRPC's PROTOCOL-HTTP2.md and statuscodes.md, and Kitex v0.16.3 `ttstream`.
 
 use super::subject::Subject;
 use crate::stream::{LocalEndKind, TtCode, TypeId};
 use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, of_reset};
 
-/// What it means, and who emits it.
+/// What the subject means, and who sends it.
 pub(super) fn of(subject: Subject) -> (String, &'static str) {
     let (what, who) = match subject {
         Subject::Ttstream(n) => ttstream(TtCode::from_number(n)),

@@ -1,5 +1,5 @@
-//! A line that somebody pasted: what Kitex, grpc libraries, ripcord's access log and `/metrics`
-//! print. Finds the codes in it, and who let go first.
+//! Reads a line that somebody pasted: from Kitex, a gRPC library, ripcord's access log or
+//! `/metrics`. Finds the codes in it, and who canceled first.
 
 use serde_json::{Map, Value};
 
@@ -8,10 +8,10 @@ use super::words::{grpc_name, of_field, read as word_subjects, reset, unquoted};
 use crate::stream::{NON_TTSTREAM, Path, TtCode, TypeId};
 use crate::wire::grpc::status::Code;
 
-/// What a line says.
+/// What was found in a line.
 #[derive(Debug, Default)]
 pub(super) struct Pasted {
-    /// What the line says beside its codes: a heading and a text each.
+    /// Facts beside the codes, each with a heading and a text.
     pub(super) facts: Vec<(&'static str, String)>,
     pub(super) subjects: Vec<Subject>,
 }
@@ -19,7 +19,7 @@ pub(super) struct Pasted {
 /// Keys of a line of JSON whose value is a path.
 const PATHS: [&str; 3] = ["path", "ripcord.cancel.path", "ripcord-path"];
 
-/// Reads a line; without any subject it was not understood.
+/// Reads a line. A result without a subject means that it was not understood.
 pub(super) fn read(line: &str) -> Pasted {
     let mut found = Pasted::default();
     match serde_json::from_str::<Map<String, Value>>(line) {
@@ -45,7 +45,7 @@ impl Pasted {
         }
     }
 
-    /// A line of the access log, or of a log that has an error in one of its fields.
+    /// A line of the access log, or of another log with an error in one of its fields.
     fn json(&mut self, fields: &Map<String, Value>) {
         if let Some(node) = fields.get("node").and_then(Value::as_str) {
             self.fact("told by", node);
@@ -134,7 +134,7 @@ impl Pasted {
         }
     }
 
-    /// What stands behind the code of Kitex's `[ttstream error, code=`.
+    /// The text after the code in Kitex's `[ttstream error, code=`.
     fn ttstream(&mut self, rest: &str) {
         let mut said = rest.split_once(']').map_or("", |(_, said)| said);
         for (mark, who) in [
@@ -179,7 +179,7 @@ impl Pasted {
         self.fact("path", path.to_string());
     }
 
-    /// `key=value`, `key="value"` and `key: value`, as metrics, trailers and text logs have them.
+    /// `key=value`, `key="value"` and `key: value`, the forms of metrics, trailers and text logs.
     fn fields(&mut self, line: &str) {
         let mut words = line.split(|c: char| c.is_whitespace() || ",;{}()[]".contains(c));
         while let Some(word) = words.next() {
@@ -198,7 +198,7 @@ impl Pasted {
         }
     }
 
-    /// Where nothing else was found: Kitex's own texts, and words that can be nothing else.
+    /// When nothing else was found: Kitex's own texts, and words with one meaning only.
     fn loose(&mut self, line: &str) {
         for code in TtCode::KNOWN {
             if code.text().is_some_and(|text| line.contains(text)) {
@@ -227,18 +227,18 @@ fn is_telling(word: &str) -> bool {
     upper || number || word.contains('_')
 }
 
-/// What stands behind the first `mark`.
+/// The text after the first `mark`.
 fn after<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     text.split_once(mark).map(|(_, rest)| rest)
 }
 
-/// What stands behind each `mark`.
+/// The text after each `mark`.
 fn each_after<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(mark)
         .filter_map(move |(at, _)| text.get(at + mark.len()..))
 }
 
-/// The word or number that `text` begins with.
+/// The word or number at the beginning of `text`.
 fn leading(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
     text.get(..end.unwrap_or(text.len())).unwrap_or_default()

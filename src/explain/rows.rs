@@ -1,8 +1,8 @@
-//! Every native end of each wire, through the tables: one row each.
+//! Every native end of each wire, taken through the tables: one row each.
 //!
-//! The native ends are made as frames and headers and read as a wire reads them; what each side is
-//! told of them is decided by [`settle`] and rendered by the wires' own tables. So a row shows what
-//! happens, not what was meant to.
+//! The native ends are made as frames and headers, and read as a wire reads them. [`settle`]
+//! decides what each side receives, and the wires' own tables render it. So a row shows what really
+//! happens.
 
 use std::fmt;
 
@@ -23,19 +23,19 @@ use crate::wire::{grpc, ttheader};
 const NODE: &str = "hop";
 /// The name of the peer that canceled.
 const PEER: &str = "peer";
-/// What the peer says.
+/// The text of the peer's ends.
 const TEXT: &str = "why";
 
-/// One row: an end as it came in, and what the other side is told.
+/// One row: an end as it came in, and what the other side receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The native end: who, wire, kind, number; or `hop` and its name.
+    /// The native end: who sent it, wire, kind, number. For a local end: `hop` and its name.
     pub from: String,
-    /// What a gRPC peer on the other side is told; `-` for nothing.
+    /// What a gRPC peer on the other side receives; `-` for nothing.
     pub grpc: String,
-    /// What a TTHeader peer on the other side is told; `-` for nothing.
+    /// What a TTHeader peer on the other side receives; `-` for nothing.
     pub ttheader: String,
-    /// What it is in between.
+    /// The neutral value between the two.
     pub neutral: String,
 }
 
@@ -66,7 +66,7 @@ impl Row {
     }
 }
 
-/// The whole table.
+/// All rows, in the order of the golden file.
 #[must_use]
 pub fn rows() -> Vec<Row> {
     let mut out = Vec::new();
@@ -200,12 +200,12 @@ fn caller_grpc(out: &mut Vec<Row>) {
     out.push(to_callee("caller grpc connection lost".into(), &end));
 }
 
-/// The way of a caller without a name.
+/// The hops of a caller without a name.
 fn unnamed() -> Path {
     Path::from_origin(NON_TTSTREAM)
 }
 
-/// Every ttstream code, and one that no table knows.
+/// Every ttstream code, and one that no table has.
 fn causes() -> impl Iterator<Item = i32> {
     let known = TtCode::KNOWN.iter().map(|known| known.number());
     known.chain([9999])
@@ -256,7 +256,7 @@ fn status(code: u32, message: &str, biz: bool) -> HeaderMap {
     out
 }
 
-/// What a caller is told of its stream's end, as the data path tells it.
+/// What a caller receives of its stream's end, as on the data path.
 fn to_caller(from: String, end: &End) -> Row {
     let told = settle(end.clone(), NODE, false).end;
     Row {
@@ -267,7 +267,7 @@ fn to_caller(from: String, end: &End) -> Row {
     }
 }
 
-/// What a gRPC caller is told of this hop's own end when its callee speaks gRPC too.
+/// What a gRPC caller receives of a local end when its callee speaks gRPC too.
 fn between_grpc(from: String, end: &End) -> Row {
     let told = settle(end.clone(), NODE, false).end;
     Row {
@@ -278,7 +278,7 @@ fn between_grpc(from: String, end: &End) -> Row {
     }
 }
 
-/// What a callee that has not ended its stream is told, as the data path tells it.
+/// What a callee that has not ended its stream receives, as on the data path.
 fn to_callee(from: String, end: &End) -> Row {
     let (grpc, ttheader) = match settle(end.clone(), NODE, true).to_callee {
         Some(cancel) => (

@@ -1,4 +1,4 @@
-//! Ends and what peers are told, as the words of a row.
+//! Ends, and what peers receive, as the words of a row.
 
 use http::HeaderMap;
 

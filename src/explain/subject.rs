@@ -1,11 +1,11 @@
-//! What can be explained, its title, and which rows of the table are about it.
+//! What can be explained: its title, and its rows of the table.
 
 use super::labels::Label;
 use super::rows::Row;
 use crate::stream::{LocalEndKind, TtCode, TypeId};
 use crate::wire::grpc::status::{Code, ResetCode, reset_name};
 
-/// Something that has a meaning.
+/// Something that can be explained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     Ttstream(i32),
@@ -47,7 +47,7 @@ impl Subject {
         }
     }
 
-    /// How to ask for this and nothing else.
+    /// The input that asks for this and nothing else.
     pub(super) fn spelling(self) -> String {
         match self {
             Self::Ttstream(n) => format!("ttstream:{n}"),
@@ -60,19 +60,19 @@ impl Subject {
         }
     }
 
-    /// The row's input is this.
+    /// Whether the row's input is this.
     pub(super) fn is_from(self, row: &Row) -> bool {
         self.words().iter().any(|word| has(&row.from, word))
     }
 
-    /// The row's input becomes this on one of the sides.
+    /// Whether the row's input becomes this on one of the sides.
     pub(super) fn is_into(self, row: &Row) -> bool {
         self.words()
             .iter()
             .any(|word| has(&row.grpc_form(), word) || has(&row.ttheader_form(), word))
     }
 
-    /// The words that a row has for the subject.
+    /// The words for the subject in a row.
     fn words(self) -> Vec<String> {
         match self {
             Self::Ttstream(n) => vec![format!("ttheader rst {n}")],
@@ -86,7 +86,7 @@ impl Subject {
     }
 }
 
-/// Whether `word` stands in `text` between spaces.
+/// Whether `text` has `word` between spaces.
 fn has(text: &str, word: &str) -> bool {
     format!(" {text} ").contains(&format!(" {word} "))
 }

@@ -1,4 +1,4 @@
-//! Whatever ripcord, Kitex and gRPC libraries print is understood.
+//! Everything that ripcord, Kitex and gRPC libraries print is understood.
 
 use super::labels::LABELS;
 use super::*;
@@ -7,7 +7,7 @@ use crate::telemetry::names;
 use crate::wire::grpc::status::{Code, ResetCode, reset_name};
 use crate::wire::ttheader::end::{RST, TRAILER};
 
-/// The titles of what `asked` is explained as, in order.
+/// The titles under which `asked` is explained, in order.
 fn titles(asked: &str) -> Vec<String> {
     let text = explain(asked).unwrap_or_else(|error| panic!("{asked}: {error}"));
     let lines: Vec<&str> = text.lines().collect();
@@ -27,7 +27,7 @@ fn assert_titles(asked: &str, wanted: &[&str]) {
     assert!(all, "{asked}: {titles:#?}");
 }
 
-/// What is said about `heading` of a pasted line.
+/// The fact under `heading` of a pasted line.
 fn fact(line: &str, heading: &str) -> Option<String> {
     let text = explain(line).unwrap();
     let heading = format!("  {heading}:");
@@ -146,7 +146,7 @@ fn every_label_value_is_explained() {
         }
         assert_eq!(titles(&format!("{field}={value}")).len(), 1, "{value}");
     }
-    // And no word that no stream has.
+    // No word is explained that no stream has.
     for label in LABELS {
         let is_known = |(field, value): &(&str, String)| {
             *field == label.field && value.as_str() == label.value
@@ -181,13 +181,13 @@ fn a_canceled_line_of_kitex_says_who_was_first() {
     let unnamed = "err: [ttstream error, code=12007] [server-side stream] [canceled path:  -> a] x";
     let first = fact(unnamed, "first").unwrap();
     assert_eq!(first, "a Kitex service without a name");
-    // The rows of what else ends so are a list of its own.
+    // The rows of other ends that become this are a list of their own.
     let (short, long) = (explain(line).unwrap(), explain("ttstream:12011").unwrap());
     assert!(short.contains("other ends: ripcord explain ttstream:12011\n"));
     assert!(long.contains("\n  comes of:\n") && !short.contains("\n  comes of:\n"));
 }
 
-/// Each is what a real peer prints; the suites with real peers assert on them.
+/// Each is what a real peer prints. The suites with real peers assert on them.
 #[test]
 fn printed_lines_are_understood() {
     let kitex = "[ttstream error, code=12001] [client-side stream] ";
@@ -265,7 +265,7 @@ fn printed_lines_are_understood() {
     assert_eq!(path, "non-ttstream path -> a -> b");
 }
 
-/// What a gRPC caller is told stands in the rows; pasted back, each is understood.
+/// The rows have what a gRPC caller receives. Pasted back, each message is understood.
 #[test]
 fn every_message_toward_a_grpc_caller_is_understood() {
     for row in rows() {
@@ -275,7 +275,7 @@ fn every_message_toward_a_grpc_caller_is_understood() {
         if message.contains("[ttstream error") {
             assert!(titles(message)[0].starts_with("ttstream code "), "{row}");
         }
-        // Success, and what no table knows.
+        // Success, and codes that no table has.
         let is_no_status = ["status=0 ", "status=20 ", "status=77 "]
             .iter()
             .any(|status| row.grpc.starts_with(status));

@@ -1,4 +1,4 @@
-//! A word that was asked for, as the subjects that it can mean.
+//! Turns a word that was asked for into the subjects that it can mean.
 
 use super::labels::{self, LABELS};
 use super::subject::Subject;
@@ -10,7 +10,7 @@ use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, reset_name};
 /// The most suggestions for an unknown word.
 const SUGGESTIONS: usize = 3;
 
-/// Every subject that `word` can mean; none if it is unknown.
+/// Every subject that `word` can mean; empty for an unknown word.
 pub(super) fn read(word: &str) -> Vec<Subject> {
     if let Some((field, value)) = word.split_once([':', '=']) {
         return of_field(field.trim(), unquoted(value))
@@ -39,12 +39,12 @@ pub(super) fn read(word: &str) -> Vec<Subject> {
     distinct
 }
 
-/// Without the quotes of JSON and of Prometheus.
+/// A value without the quotes of JSON and of Prometheus.
 pub(super) fn unquoted(value: &str) -> &str {
     value.trim().trim_matches(['"', '\'', '`'])
 }
 
-/// What a field or label of that name means with that value.
+/// The subject of a field or label `field` with that value.
 pub(super) fn of_field(field: &str, value: &str) -> Option<Subject> {
     let number = || value.parse::<i32>().ok();
     let label = |field| labels::find(Some(field), value).next().map(Subject::Label);
@@ -54,7 +54,7 @@ pub(super) fn of_field(field: &str, value: &str) -> Option<Subject> {
             .map(Code::from_number)
             .or_else(|| grpc_name(value))
             .map(Subject::Grpc),
-        // Other programs write this of HTTP: only what gRPC has.
+        // Other programs log HTTP statuses under this name. Only gRPC's numbers count.
         "status" => number()
             .and_then(|n| u32::try_from(n).ok())
             .map(Code::from_number)
@@ -92,7 +92,7 @@ pub(super) fn of_field(field: &str, value: &str) -> Option<Subject> {
     }
 }
 
-/// A bare number: gRPC's and thrift's are both small, Kitex's are not.
+/// A bare number. gRPC's and thrift's are both small, Kitex's are not.
 fn of_number(number: i32) -> Vec<Subject> {
     let mut found = Vec::new();
     if !matches!(TtCode::from_number(number), TtCode::Other(_)) {
@@ -121,7 +121,7 @@ pub(super) fn grpc_name(name: &str) -> Option<Code> {
     })
 }
 
-/// A value of the label `error_type` that has rows.
+/// A value of the label `error_type` that has rows in the table.
 fn error_type(name: &str) -> Option<Subject> {
     let name = name.to_ascii_lowercase();
     if name == "business" {
@@ -145,7 +145,7 @@ fn resets() -> impl Iterator<Item = u32> {
     (0..=ResetCode::HTTP_1_1_REQUIRED.0).chain([KITEX_GRACEFUL.0])
 }
 
-/// Known words that are near to an unknown one, the nearest first.
+/// Known words that are similar to an unknown one, the nearest first.
 pub(super) fn near(word: &str) -> Vec<String> {
     let mut known = vocabulary();
     let mut found = Vec::new();

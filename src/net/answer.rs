@@ -1,26 +1,27 @@
-//! What a callee says first on a connection. One that speaks another protocol than the connection
-//! was dialed for is told by these bytes. The wire, which cannot read them, gets an error that says
-//! so, in place of the bytes.
+//! Recognizes a callee that speaks another protocol than its connection was dialed for, by the
+//! first bytes that it sends. The wire could not read these bytes. It gets an error that names the
+//! protocol instead.
 //!
-//! Owns the first bytes until they are judged, and the error. Knows no protocol: who dials judges.
+//! The first bytes and the error are here. Whoever dials brings the judge: no protocol is known
+//! here.
 
 use std::fmt;
 use std::io;
 
-/// What a judge makes of a connection's first bytes.
+/// What a judge decides about a connection's first bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// More bytes are needed.
     More,
-    /// They are the wire's to read; the connection is not looked at again.
+    /// They are for the wire. The connection is not judged again.
     Expected,
-    /// They are not. The text is the connection's error from now on.
+    /// They are not for the wire. The text is the connection's error from now on.
     Refused(String),
 }
 
-/// Judges what a callee says first.
+/// Judges the first bytes that a callee sends.
 pub trait FirstAnswer: Send {
-    /// `first` is everything that came so far. `closed` says that nothing more comes.
+    /// `first` is everything that came so far. `closed` means that nothing more comes.
     fn judge(&mut self, first: &[u8], closed: bool) -> Verdict;
 }
 
@@ -50,10 +51,11 @@ impl Unjudged {
         self.refused.clone().map(io::Error::other)
     }
 
-    /// Takes what was read. Returns whether the connection is well from now on.
+    /// Takes what was read. Returns true when the connection is accepted and need not be judged
+    /// again.
     ///
     /// # Errors
-    /// It is refused.
+    /// The connection is refused.
     pub(super) fn heard(&mut self, bytes: &[u8], closed: bool) -> io::Result<bool> {
         self.first.extend_from_slice(bytes);
         match self.judge.judge(&self.first, closed) {

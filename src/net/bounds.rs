@@ -1,5 +1,5 @@
-//! What the connections of one listener, or to all backends, may hold and take: plain numbers,
-//! which each wire turns into settings of its own.
+//! What the connections of one listener, or to all backends, may hold: plain numbers, which each
+//! wire turns into settings of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,40 +9,40 @@ use crate::net::budget::Budget;
 /// The bounds of connections, whatever their wire. Sizes are in bytes.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// This hop's name in canceled paths.
+    /// This hop's name in canceled paths (`node`).
     pub node: Arc<str>,
-    /// What all connections of the process may hold together.
+    /// The bytes that all connections of the process may hold together.
     pub budget: Arc<Budget>,
-    /// The largest message.
+    /// The largest message, in bytes.
     pub max_message: usize,
-    /// Names and values of a request's metadata.
+    /// The most bytes of keys and values in a request's metadata.
     pub metadata_size: usize,
-    /// What one stream may hold.
+    /// The bytes that one stream may hold.
     pub stream_buffer: usize,
-    /// What all streams of one connection may hold.
+    /// The bytes that all streams of one connection may hold.
     pub connection_buffer: usize,
-    /// Streams at a time on one inbound connection.
+    /// Open streams at a time on one inbound connection.
     pub max_streams: usize,
-    /// Streams of one connection that were reset before they were looked at.
+    /// Streams of one connection that may be reset before this hop has looked at them.
     pub max_resets: usize,
-    /// How long a stream whose receiver does not read may hold up its connection.
+    /// How long a stream whose receiver does not read may block its connection.
     pub slow_receiver_timeout: Duration,
-    /// How long a peer may take nothing while a cancel or an end waits for it.
+    /// How long a peer may read nothing while a cancel or an end waits for it.
     pub cancel_grace: Duration,
-    /// How long a new connection may take to say what it speaks and to finish its handshake.
+    /// How long a new connection may take to show its protocol and finish its handshake.
     pub handshake_timeout: Duration,
-    /// How a silent connection is asked whether it lives, on wires that can ask.
+    /// Pings to a silent peer, on wires that have them.
     pub ping: Option<Ping>,
-    /// Whether the fields that only another ripcord reads are believed and written.
+    /// Whether the carried fields (`ripcord-*`) are believed and written.
     pub carried: bool,
 }
 
-/// Asking a silent peer whether it lives.
+/// Pings to a silent peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ping {
-    /// Silence after which it is asked.
+    /// Silence before a ping.
     pub interval: Duration,
-    /// How long its answer may take.
+    /// How long the answer may take.
     pub timeout: Duration,
 }
 

@@ -1,19 +1,19 @@
 //! A byte budget that many connections on many threads share.
 //!
-//! Owns one number against one limit. What arrives is charged even when that goes over the limit
-//! (it is in memory already); a connection then stops reading until there is room. Knows neither
-//! wires nor streams.
+//! It is one number with one limit. What arrives is charged even over the limit, since it is in
+//! memory already. A connection then stops reading until there is room. Knows neither wires nor
+//! streams.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// The bytes that received messages keep in memory, of the whole process.
+/// The bytes of memory that received messages occupy, in the whole process.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
     used: AtomicUsize,
-    /// What of `used` belongs to streams that are being ended for it.
+    /// The part of `used` that belongs to streams which are being ended to free memory.
     ending: AtomicUsize,
     waiting: AtomicBool,
     wakers: Mutex<Vec<Waker>>,
@@ -37,8 +37,8 @@ impl Budget {
         self.used.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    /// Counts `bytes` that left it, and wakes who waits if an eighth is free now: waking everyone
-    /// for a few bytes would wake them for nothing.
+    /// Counts `bytes` that left memory. Wakes the waiting connections if an eighth of the limit is
+    /// free: for a few bytes, waking them would be for nothing.
     pub fn credit(&self, bytes: usize) {
         if bytes == 0 {
             return;
@@ -62,19 +62,20 @@ impl Budget {
         self.used.load(Ordering::SeqCst)
     }
 
-    /// The limit.
+    /// The limit in bytes.
     #[must_use]
     pub const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Whether no more should be read.
+    /// Whether nothing more should be read.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.used() >= self.limit
     }
 
-    /// Whether someone waits for room and is not about to get it.
+    /// Whether a connection waits for room, and streams that are being ended will not make enough
+    /// of it.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
         self.is_over() || (self.waiting.load(Ordering::SeqCst) && self.is_above_wake())
@@ -84,7 +85,8 @@ impl Budget {
         self.used() > self.limit - self.limit / 8
     }
 
-    /// How much has to go so that a quarter is free again, streams that are being ended left out.
+    /// How many bytes must go so that a quarter of the limit is free. Streams that are being ended
+    /// are not counted.
     #[must_use]
     pub fn excess(&self) -> usize {
         let going = self.ending.load(Ordering::SeqCst);
@@ -93,12 +95,12 @@ impl Budget {
             .saturating_sub(self.limit / 4 * 3)
     }
 
-    /// A stream that holds `bytes` is being ended, so that nobody else ends one for the same bytes.
+    /// A stream that holds `bytes` is being ended. Nobody else then ends one for the same bytes.
     pub fn begin_end(&self, bytes: usize) {
         self.ending.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    /// It is gone, with what it held.
+    /// That stream is gone, with its bytes.
     pub fn finish_end(&self, bytes: usize) {
         self.ending.fetch_sub(bytes, Ordering::SeqCst);
     }
@@ -115,7 +117,7 @@ impl Budget {
             }
             self.waiting.store(true, Ordering::SeqCst);
         }
-        // A credit between the first look and the store would have woken nobody.
+        // A credit between the first check and the store would have woken nobody.
         if self.is_over() {
             Poll::Pending
         } else {

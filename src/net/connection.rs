@@ -4,37 +4,37 @@
 use crate::net::bounds::Ping;
 use crate::net::violation::Violation;
 
-/// What a backend says of the connections to it.
+/// How connections to a backend are set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DialOptions {
-    /// The peer is another ripcord, with nothing in between.
+    /// Whether the peer is another ripcord, with nothing in between.
     pub to_ripcord: bool,
-    /// How a silent connection is asked whether it lives.
+    /// Pings to a silent peer, on wires that have them.
     pub ping: Option<Ping>,
 }
 
-/// Who has a connection's task run.
+/// Runs a connection's task.
 pub trait Drive {
     /// Runs `driver` beside everything else, until the connection is over.
     fn drive(self, driver: impl Future<Output = ConnectionEnd> + 'static);
 }
 
-/// What was counted since the start, for `/metrics`.
+/// A counter of a wire, for `/metrics`.
 pub struct CounterRow {
-    /// The family's name.
+    /// The name of the metric.
     pub name: &'static str,
-    /// The family's help text.
+    /// The help text of the metric.
     pub help: &'static str,
-    /// Its label, if it has one.
+    /// Its label, if it has one: name and value.
     pub label: Option<(&'static str, &'static str)>,
-    /// Reads it.
+    /// Reads the number since the start of the process.
     pub read: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// Why a connection is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionEnd {
-    /// Both sides were done.
+    /// Both sides were finished.
     #[error("closed")]
     Closed,
     /// The handshake took too long.
@@ -43,19 +43,19 @@ pub enum ConnectionEnd {
     /// A PING was not answered.
     #[error("keepalive: no answer to a ping")]
     Keepalive,
-    /// The peer took nothing for `cancel_grace` while an end waited to be written.
+    /// The peer read nothing for `cancel_grace` while an end waited to be written.
     #[error("the peer did not read")]
     Grace,
-    /// The peer broke the protocol: what it is counted for, and a text.
+    /// The peer broke the protocol: the kind under which it is counted, and a text.
     #[error("{1}")]
     Violation(Violation, String),
-    /// The transport failed, or the peer gave the connection up.
+    /// The transport failed, or the peer closed the connection early.
     #[error("{0}")]
     Failed(String),
 }
 
 impl ConnectionEnd {
-    /// What it is counted as, where the peer is to blame.
+    /// The kind under which the peer is counted; `None` when it is not to blame.
     #[must_use]
     pub const fn violation(&self) -> Option<Violation> {
         match self {

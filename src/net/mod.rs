@@ -1,6 +1,7 @@
-//! Sockets: what both wires need of a connection and neither should write twice.
+//! Sockets: what all wires need of a connection, and none should write again.
 //!
-//! Knows no protocol but HTTP/2's connection handling (every HTTP/2 wire shares it).
+//! The only protocol that is known here is HTTP/2, as far as connections go. Every wire on HTTP/2
+//! shares it.
 
 pub mod answer;
 pub mod bounds;

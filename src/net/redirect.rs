@@ -1,7 +1,7 @@
 //! Connections that the kernel redirected to a listener (iptables `REDIRECT`): where they were
-//! going, and which of them are this process' own.
+//! going, and which of them this process opened itself.
 //!
-//! Only Linux keeps the answer (`SO_ORIGINAL_DST`, from its connection tracking).
+//! Only Linux knows the original destination (`SO_ORIGINAL_DST`, from its connection tracking).
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustc_hash::FxHashSet;
 use tokio::net::TcpStream;
 
-/// Where a connection was going before it was redirected; `None` when it was not.
+/// Where a connection was going before it was redirected; `None` when it was not redirected.
 #[must_use]
 pub fn original_destination(socket: &TcpStream) -> Option<SocketAddr> {
     let here = canonical(socket.local_addr().ok()?);
     let asked = original(socket, here)?;
-    // Where connections are tracked, one that was not redirected was going where it is.
+    // With connection tracking, the destination of a connection that was not redirected is this
+    // address.
     (asked != here).then_some(asked)
 }
 
@@ -33,24 +34,25 @@ fn original(_: &TcpStream, _: SocketAddr) -> Option<SocketAddr> {
     None
 }
 
-/// Without the wrapping that an IPv4 address has on an IPv6 socket.
+/// An address without the IPv6 form that an IPv4 address has on an IPv6 socket.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// From and to: one end alone may be that of several connections, also of other processes on the host.
+/// Source and destination. One of them alone may belong to several connections, also of other
+/// processes on the host.
 type Ends = (SocketAddr, SocketAddr);
 
-/// The connections that this process opened, by both their ends: one of them that comes in again was
-/// redirected back, and would be for ever. It is here before anything is written on it, so whoever
-/// has read from an accepted one need not wait for it.
+/// The connections that this process opened, by both their addresses. One of them that comes in
+/// again was redirected back here, and would be so for ever. It is registered before anything is
+/// written on it. So once an accepted connection has been read from, the answer is known.
 #[derive(Debug, Default)]
 pub struct LoopGuard {
     connections: Mutex<FxHashSet<Ends>>,
 }
 
 impl LoopGuard {
-    /// Knows a connection that was just opened, as long as the guard lives.
+    /// Registers a connection that was just opened, until the guard is dropped.
     #[must_use]
     pub fn enter(self: &Arc<Self>, socket: &TcpStream) -> LoopGuardEntry {
         let ends = socket.local_addr().and_then(|from| {
@@ -65,7 +67,7 @@ impl LoopGuard {
         }
     }
 
-    /// Whether a connection from `peer` that was going to `destination` is this process' own.
+    /// Whether this process opened the connection from `peer` to `destination`.
     #[must_use]
     pub fn has(&self, peer: SocketAddr, destination: SocketAddr) -> bool {
         let ends = (canonical(peer), canonical(destination));
@@ -79,7 +81,7 @@ impl LoopGuard {
     }
 }
 
-/// A connection that is known to be this process' own, until dropped.
+/// The registration of one connection; dropping it ends it.
 #[derive(Debug)]
 pub struct LoopGuardEntry {
     own: Arc<LoopGuard>,

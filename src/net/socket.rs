@@ -1,4 +1,4 @@
-//! A connection's socket, as everything above it sees it, and what is known of the connection.
+//! A connection's socket, as everything above sees it, and what is known of the connection.
 
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
@@ -12,29 +12,29 @@ use tokio::net::TcpStream;
 
 use crate::net::answer::{FirstAnswer, Unjudged};
 
-/// How much is read at once to tell what a connection speaks, in bytes.
+/// Bytes that one read takes to detect what a connection speaks.
 const FIRST: usize = 4096;
 
 /// How much of a callee's first answer is read at once until it is judged, in bytes.
 const FIRST_ANSWER: usize = 512;
 
-/// What is known of a connection before anything is said on it.
+/// What is known of a connection before anything was sent on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionInfo {
     /// The peer's address.
     pub peer: SocketAddr,
-    /// This side's address; `None` where the system does not say.
+    /// This side's address; `None` when the system does not know it.
     pub local: Option<SocketAddr>,
-    /// Where the peer was going, if the kernel redirected it here.
+    /// The original destination, if the kernel redirected the connection here.
     pub original_destination: Option<SocketAddr>,
 }
 
-/// One connection. Bytes that were read to tell its protocol are read again first.
+/// One connection. Bytes that were read to detect its protocol are read again first.
 #[derive(Debug)]
 pub struct Socket {
     io: TcpStream,
     first: BytesMut,
-    /// `None` once the peer's first bytes are judged, and where nobody judges them.
+    /// `None` once the peer's first bytes are judged, and when nobody judges them.
     unjudged: Option<Box<Unjudged>>,
 }
 
@@ -49,8 +49,9 @@ impl Socket {
         }
     }
 
-    /// The socket of a connection whose peer's first bytes are judged. Reading fails where they are
-    /// refused, and so does writing where that fails before they came.
+    /// The socket of a connection whose first bytes are judged. When they are refused, reading
+    /// fails. When a write fails before they came, it fails with the judge's reason if there is
+    /// one.
     #[must_use]
     pub fn judged(io: TcpStream, judge: Box<dyn FirstAnswer>) -> Self {
         Self {
@@ -59,17 +60,17 @@ impl Socket {
         }
     }
 
-    /// What was read by [`Socket::read_first`] and not read again since.
+    /// What [`Socket::read_first`] read, as far as it was not read again.
     #[must_use]
     pub fn first(&self) -> &[u8] {
         &self.first
     }
 
-    /// Reads more of the connection's first bytes without taking them; returns how many, 0 at its
-    /// end.
+    /// Reads more of the connection's first bytes without taking them. Returns how many; 0 at the
+    /// end of the connection.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub async fn read_first(&mut self) -> io::Result<usize> {
         if self.first.len() == self.first.capacity() {
             self.first.reserve(FIRST);
@@ -116,8 +117,8 @@ impl Socket {
         }
     }
 
-    /// A write failed: what the peer said before may say why. It is read past the runtime, which may
-    /// not know yet that there is something.
+    /// A write failed. What the peer sent before may give the reason. It is read past the runtime,
+    /// which may not know yet that there is something.
     #[cold]
     fn why(&mut self, error: io::Error) -> io::Error {
         let Some(unjudged) = &mut self.unjudged else {
@@ -189,7 +190,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A peer that closes now does so since this side did.
+        // When the peer closes now, the reason is that this side closed.
         self.unjudged = None;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
@@ -222,7 +223,7 @@ mod tests {
         assert!(far.first().is_empty());
     }
 
-    /// Refuses what begins with `X`.
+    /// Refuses bytes that begin with `X`.
     struct NoX;
 
     impl FirstAnswer for NoX {
@@ -286,7 +287,7 @@ mod tests {
             let (mut near, mut far) = judged().await;
             near.write_all(b"unread").await.unwrap();
             far.write_all(said).await.unwrap();
-            // Closed with bytes unread: it resets.
+            // A socket closed with unread bytes resets the connection.
             drop(far);
             let error = loop {
                 if let Err(error) = near.write_all(b"more").await {

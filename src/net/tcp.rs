@@ -7,23 +7,23 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// How many connections may wait to be accepted; the kernel caps it (`net.core.somaxconn`). Past
-/// it, a connection waits for a lost SYN to be sent again, seconds long: with the library's 128 a
-/// thousand callers that reconnect at once do.
+/// How many connections may wait to be accepted. The kernel caps it (`net.core.somaxconn`). Beyond
+/// it, a connection waits seconds until a lost SYN is sent again. That happens with the library's
+/// 128 when a thousand callers reconnect at once.
 const BACKLOG: u32 = 4096;
 
 /// What makes a dead peer's connection fail in bounded time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
-    /// Keepalive by the kernel: silence before the first probe, time between probes, probes before
-    /// the connection is given up.
+    /// Keepalive by the kernel: silence before the first probe, time between probes, and probes
+    /// until the connection is considered dead.
     pub keepalive: Option<(Duration, Duration, usize)>,
     /// How long written data may stay unacknowledged (`TCP_USER_TIMEOUT`).
     pub user_timeout: Option<Duration>,
 }
 
-/// Sets `TCP_NODELAY`, keepalive and the user timeout. A system that lacks one of them is not an
-/// error: the connection works without.
+/// Sets `TCP_NODELAY`, keepalive and the user timeout. When the system lacks one of them, the
+/// connection works without.
 pub fn tune(socket: &TcpStream, options: &TcpOptions) {
     let _ = socket.set_nodelay(true);
     let socket = SockRef::from(socket);
@@ -41,7 +41,7 @@ pub fn tune(socket: &TcpStream, options: &TcpOptions) {
 /// Listens at `address`.
 ///
 /// # Errors
-/// The system's.
+/// The system's error.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -56,7 +56,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Connects within `timeout` and tunes the socket.
 ///
 /// # Errors
-/// The system's, or `TimedOut`.
+/// The system's error, or `TimedOut`.
 pub async fn connect(
     address: SocketAddr,
     timeout: Duration,

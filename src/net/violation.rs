@@ -1,40 +1,40 @@
-//! What a peer did that its protocol forbids, or that looks like an attack: a label from a closed
-//! set. The kinds that more than one wire has, and those of a connection whose wire is not known
-//! yet, stand here; a wire adds its own.
+//! Violations: what a peer did that its protocol forbids, or that looks like an attack. Each kind
+//! is a label of a closed set. Here are the kinds that several wires have, and those of a
+//! connection whose wire is not known yet. A wire adds its own.
 
-/// A kind of violation, as `/metrics` names it.
+/// A kind of violation; its name is a label in `/metrics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Violation(&'static str);
 
 impl Violation {
-    /// HTTP/1 on a port without it.
+    /// HTTP/1 on a port that does not serve it.
     pub const HTTP1: Self = Self("http1");
-    /// TLS on a port without it.
+    /// TLS on a port that does not serve it.
     pub const TLS: Self = Self("tls");
     /// First bytes of no known protocol.
     pub const FOREIGN: Self = Self("foreign");
-    /// Closed before its first bytes told the protocol.
+    /// The connection closed before its first bytes showed the protocol.
     pub const TRUNCATED: Self = Self("truncated");
-    /// A wire that the listener does not serve, or that is not the backend's.
+    /// Another wire than the listener serves, or than the backend is configured for.
     pub const OTHER_WIRE: Self = Self("other_wire");
-    /// The handshake was not over in time.
+    /// The handshake was not finished in time.
     pub const HANDSHAKE_TIMEOUT: Self = Self("handshake_timeout");
-    /// Its protocol was broken in a way that has no kind of its own.
+    /// The protocol was broken in a way that has no kind of its own.
     pub const PROTOCOL: Self = Self("protocol");
-    /// It sent more than it was allowed to.
+    /// The peer sent more than it was allowed to.
     pub const FLOW_CONTROL: Self = Self("flow_control");
-    /// A frame of a wrong length.
+    /// A frame with a wrong length.
     pub const FRAME_SIZE: Self = Self("frame_size");
-    /// Header compression that cannot be undone.
+    /// Compressed headers that cannot be decompressed.
     pub const COMPRESSION: Self = Self("compression");
-    /// Too much of what costs this side work: rapid resets, CONTINUATION frames without end.
+    /// Too many frames that cost this side work: rapid resets, CONTINUATION frames without end.
     pub const FLOOD: Self = Self("flood");
     /// A PING was not answered.
     pub const KEEPALIVE: Self = Self("keepalive");
-    /// It did not read while a cancel or an end waited.
+    /// The peer did not read while a cancel or an end waited.
     pub const UNREAD: Self = Self("unread");
 
-    /// What can happen before a connection's wire is known.
+    /// The kinds before a connection's wire is known.
     pub const BEFORE_DETECTION: [Self; 6] = [
         Self::HTTP1,
         Self::TLS,
@@ -44,16 +44,16 @@ impl Violation {
         Self::HANDSHAKE_TIMEOUT,
     ];
 
-    /// What a callee can answer that speaks another protocol, whatever it was dialed for.
+    /// The kinds for a callee that speaks another protocol, whatever it was dialed for.
     pub const ANSWERED: [Self; 3] = [Self::HTTP1, Self::TLS, Self::OTHER_WIRE];
 
-    /// A wire's own kind. `name` is its label: lower case.
+    /// A kind that one wire adds. `name` is its label, in lower case.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self(name)
     }
 
-    /// Its label.
+    /// Its label in `/metrics`, in lower case.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.0

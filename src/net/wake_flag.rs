@@ -1,8 +1,8 @@
 //! A waker that remembers that it woke.
 //!
-//! One task polls several sources; whoever wakes it, all of them would be asked. A [`WakeFlag`] stands
-//! between the task and one source, so that a source that said nothing is not asked (with `h2` each
-//! question takes a lock and a lookup).
+//! One task polls several sources. When one of them wakes it, the task would have to poll all. A
+//! [`WakeFlag`] stands between the task and one source, so that a source that did not wake the task
+//! is not polled. With `h2` each poll costs a lock and a lookup.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,10 +30,10 @@ impl Wake for Inner {
 pub struct WakeFlag(Option<(Arc<Inner>, Waker)>);
 
 impl WakeFlag {
-    /// The waker to poll the source with, if it has to be polled: at first, when it woke since, or
-    /// when another task asks. `None` when a poll would find nothing.
+    /// The waker with which to poll the source, if it must be polled: the first time, after it woke
+    /// the task, and when another task asks. `None` when a poll would find nothing.
     ///
-    /// The source has to be polled until it is pending, or its waker is not registered.
+    /// The source has to be polled until it is pending. Otherwise its waker is not registered.
     pub fn take(&mut self, cx: &Context<'_>) -> Option<&Waker> {
         let known = self
             .0
@@ -47,7 +47,7 @@ impl WakeFlag {
             self.0 = Some((Arc::clone(&inner), Waker::from(inner)));
         }
         let (inner, waker) = self.0.as_ref()?;
-        // One writer at a time clears it: a load is cheaper than a swap when nothing came.
+        // Only one task clears it, and a load is cheaper than a swap when nothing came.
         let woken = inner.woken.load(Ordering::Acquire);
         if woken {
             inner.woken.store(false, Ordering::Relaxed);

@@ -1,7 +1,7 @@
-//! The kind of a stream's payload: what it is taken for, whether the route and the backend take it,
+//! The kind of a stream's payload: what it is assumed to be, whether route and backend accept it,
 //! and how it is named on the way out.
 //!
-//! Owns the texts of a refusal, which say what to do.
+//! Here are the texts of a refusal, which tell what to do.
 
 use crate::config::{AssumedPayload, PayloadKind, Validate};
 use crate::stream::{End, LocalEndKind, Payload, PayloadNaming, RequestHead, Wire};
@@ -11,22 +11,22 @@ pub(super) struct PayloadCheck<'a> {
     pub(super) head: &'a mut RequestHead,
     /// The route's name.
     pub(super) route: &'a str,
-    /// The caller's.
+    /// The caller's wire.
     pub(super) wire: &'static Wire,
 }
 
 impl PayloadCheck<'_> {
-    /// Takes a payload whose kind the caller does not name for what the route says.
+    /// Applies the route's `assume_payload` when the caller names no kind.
     pub(super) fn assume(&mut self, assumed: AssumedPayload) {
         if self.is_unnamed() && assumed == AssumedPayload::Thrift {
             self.head.payload = Payload::Thrift;
         }
     }
 
-    /// Whether the backend takes it.
+    /// Checks that the backend accepts it.
     ///
     /// # Errors
-    /// It does not.
+    /// The backend does not.
     pub(super) fn check_backend(&self, name: &str, takes: PayloadKind) -> Result<(), End> {
         let wanted = match takes {
             PayloadKind::Any => return Ok(()),
@@ -37,10 +37,10 @@ impl PayloadCheck<'_> {
         self.check(&who, &wanted, "payload: any on the backend")
     }
 
-    /// Whether the route's check can be made of it.
+    /// Checks that the route's validation applies to it.
     ///
     /// # Errors
-    /// It cannot.
+    /// It does not apply.
     pub(super) fn check_route(&self, validate: Validate) -> Result<(), End> {
         match validate {
             Validate::Off => Ok(()),
@@ -51,7 +51,7 @@ impl PayloadCheck<'_> {
         }
     }
 
-    /// Has the backend's wire name it so that the backend takes it for what it is.
+    /// Chooses how the backend's wire names it, so that the backend reads it as what it is.
     pub(super) fn name_for(&mut self, assumed: AssumedPayload) {
         self.head.naming = match assumed {
             AssumedPayload::Protobuf => PayloadNaming::Usual,

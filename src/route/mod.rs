@@ -1,7 +1,7 @@
 //! Which backend a stream goes to.
 //!
-//! Owns the compiled table and its swapping. Knows the configuration and the neutral head; not
-//! the wires, and not what a backend is: `B` is whatever the application builds for one (a
+//! Here are the compiled table and its replacement as a whole. The configuration and the neutral
+//! head are known, the wires are not. A backend is any `B` that the application builds (a
 //! `backend::Cluster`), so that routes and backends do not depend on each other.
 
 mod store;

@@ -1,8 +1,8 @@
-//! The table in force, swapped whole.
+//! The effective route table, swapped as a whole.
 //!
-//! A new configuration is built aside and then swapped in; streams keep the route that they
-//! started with. A backend whose configuration did not change stays the same value, and so do its
-//! endpoints and connections. Knows neither files nor wires.
+//! A new configuration is built aside and then swapped in. Streams keep the route with which they
+//! started. A backend whose configuration did not change stays the same value, with its endpoints
+//! and connections. Knows neither files nor wires.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,45 +16,45 @@ use crate::config::{Backend, Config, Faults};
 
 use super::Table;
 
-/// What is in force.
+/// One effective version: a configuration, and what was built from it.
 #[derive(Debug)]
 pub struct Snapshot<B> {
     /// The configuration that it was built from.
     pub config: Arc<Config>,
     /// The routes.
     pub table: Arc<Table<B>>,
-    /// What was built for each backend, by name.
+    /// What was built for each backend, by its name.
     pub backends: BTreeMap<String, Arc<B>>,
-    /// 1 at the start, then one more for each configuration put in force.
+    /// 1 at the start, and one more for each configuration that becomes effective.
     pub version: u64,
-    /// When this version was put in force.
+    /// When this version became effective.
     pub loaded_at: SystemTime,
-    /// The keys that the file changes and that take effect only after a restart.
+    /// The keys that the file changes, but that take effect only after a restart.
     pub restart_needed: Vec<String>,
-    /// Why the file as it is now is not in force; `None` when it is.
+    /// Why the file as it is now is not effective; `None` when it is.
     pub last_error: Option<LastError>,
 }
 
 /// A configuration that was refused.
 #[derive(Clone, Debug)]
 pub struct LastError {
-    /// When.
+    /// When it was refused.
     pub at: SystemTime,
-    /// All that is wrong with it.
+    /// Everything that is wrong with it.
     pub faults: Faults,
 }
 
-/// The holder of the [`Snapshot`] in force. Reading takes no lock.
+/// The holder of the effective [`Snapshot`]. Reading it takes no lock.
 pub struct Store<B> {
     current: ArcSwap<Snapshot<B>>,
-    /// Makes what stands for a backend; the lock also keeps writers apart.
+    /// Builds a backend. Its lock also keeps writers apart.
     make: Mutex<Make<B>>,
 }
 
 type Make<B> = Box<dyn FnMut(&str, &Backend) -> Arc<B> + Send>;
 
 impl<B> Store<B> {
-    /// Builds everything for the first configuration; `make` is called once for each backend, now
+    /// Builds everything for the first configuration. `make` is called once for each backend, now
     /// and whenever one is new or changed.
     pub fn new(
         config: Arc<Config>,
@@ -68,19 +68,20 @@ impl<B> Store<B> {
         }
     }
 
-    /// What is in force. Do not hold it for longer than a look.
+    /// The effective version, for a short look: do not hold it.
     pub fn load(&self) -> Guard<Arc<Snapshot<B>>> {
         self.current.load()
     }
 
-    /// The same, to keep.
+    /// The effective version, to keep.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot<B>> {
         self.current.load_full()
     }
 
-    /// Puts a configuration in force and says what it changed; `restart_needed` are the keys that
-    /// its file changes beyond it. Equal content makes no new version, and returns `None`.
+    /// Makes a configuration effective and returns what it changed. `restart_needed` are the keys
+    /// that its file changes and this does not. Equal content makes no new version, and returns
+    /// `None`.
     pub fn replace(&self, config: Arc<Config>, restart_needed: Vec<String>) -> Option<Changes> {
         let mut make = self.writer();
         let old = self.current.load_full();
@@ -97,7 +98,7 @@ impl<B> Store<B> {
         Some(changes)
     }
 
-    /// Notes that a new configuration was refused; the one in force stays.
+    /// Records that a new configuration was refused. The effective one stays.
     pub fn refused(&self, faults: Faults) {
         let _writer = self.writer();
         let old = self.current.load_full();
@@ -108,14 +109,14 @@ impl<B> Store<B> {
         self.note(&old, old.restart_needed.clone(), Some(error));
     }
 
-    /// Notes that the file is again the last one that was not refused.
+    /// Records that the file is again the last one that was accepted.
     pub fn accepted(&self) {
         let _writer = self.writer();
         let old = self.current.load_full();
         self.note(&old, old.restart_needed.clone(), None);
     }
 
-    /// The same version, with what is known of the file.
+    /// The same version, with what is now known of the file.
     fn note(&self, old: &Snapshot<B>, restart_needed: Vec<String>, last_error: Option<LastError>) {
         let known = last_error.is_none() && old.last_error.is_none();
         if known && restart_needed == old.restart_needed {
@@ -133,7 +134,7 @@ impl<B> Store<B> {
     }
 
     fn writer(&self) -> std::sync::MutexGuard<'_, Make<B>> {
-        // A panic in `make` left nothing half done: the swap comes last.
+        // A panic in `make` left nothing half done, since the swap comes last.
         self.make.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

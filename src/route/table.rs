@@ -1,13 +1,13 @@
-//! The compiled routes: immutable, looked up without allocating.
+//! The compiled routes: immutable, and looked up without allocating.
 //!
-//! A stream's service and method each cost one hash (two more for routes of any service); what
-//! remains is walked in the order of the file, and the first route whose conditions hold is
+//! A stream's service and method each cost one hash, and two more for routes of any service. The
+//! routes that remain are tried in the order of the file. The first one whose conditions hold is
 //! taken.
 //!
 //! A service is compared as the caller's wire has it. gRPC's `:path` has the package
-//! (`chat.v1.Chat`), TTHeader's `isn` has not (`Chat`), so a route for one does not take the
-//! other. An `isn` that is empty or `$GenericService` names no service: only routes of any service
-//! take it, by method or `to`.
+//! (`chat.v1.Chat`), TTHeader's `isn` has not (`Chat`). A route for one does not match the other.
+//! An `isn` that is empty or `$GenericService` names no service. Only routes of any service match
+//! it, by method or `to`.
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ use rustc_hash::FxHashMap;
 use crate::config::{self, AssumedPayload, Destination, Pattern, Rewrite, Timeouts, Validate};
 use crate::stream::{Metadata, RequestHead, Scope};
 
-/// A compiled route.
+/// A compiled route: its conditions, and what it does to a stream.
 #[derive(Debug)]
 pub struct Route<B> {
     /// Its name in logs, traces and metrics.
     pub name: Arc<str>,
     /// Where its streams go.
     pub backend: Arc<B>,
-    /// When this hop gives up.
+    /// When this hop ends its streams.
     pub timeouts: Timeouts,
-    /// What messages must be.
+    /// What its messages must be.
     pub validate: Validate,
-    /// What a caller's payload is that names no kind.
+    /// What a caller's payload is assumed to be when its kind is not named.
     pub assume_payload: AssumedPayload,
-    /// Only a prefix is left to compare: exact names are found by hash.
+    /// A prefix, if one is left to compare: exact names are found by hash.
     method: Option<Pattern>,
     to: Option<Pattern>,
     caller: Option<Pattern>,
@@ -68,7 +68,7 @@ impl<B> Route<B> {
         }
     }
 
-    /// Whether the conditions hold that no hash has decided.
+    /// Whether those conditions hold that no hash has decided.
     fn takes(&self, head: &RequestHead) -> bool {
         let given = |pattern: &Option<Pattern>, value: Option<&str>| match (pattern, value) {
             (None, Some(_) | None) => true,
@@ -87,7 +87,7 @@ impl<B> Route<B> {
                 .all(|(scope, key, pattern)| has(&head.metadata, *scope, key, pattern))
     }
 
-    /// Makes the changes that the route asks for, in the head that goes out.
+    /// Rewrites the head as the route asks, for the backend.
     pub fn apply(&self, head: &mut RequestHead) {
         let set = |from: &Option<String>, to: &mut String| {
             if let Some(text) = from {
@@ -116,7 +116,7 @@ impl<B> Route<B> {
     }
 }
 
-/// Splits a configured key into its scope and the neutral key.
+/// Splits a configured key into its scope and its neutral form.
 fn scope_of(key: &str) -> (Scope, &str) {
     if let Some(key) = key.strip_prefix("RPC_TRANSIT_") {
         (Scope::Transit, key)
@@ -162,7 +162,7 @@ impl Methods {
     }
 }
 
-/// All routes.
+/// All routes, with their lookup by hash.
 #[derive(Debug)]
 pub struct Table<B> {
     routes: Box<[Arc<Route<B>>]>,
@@ -171,8 +171,8 @@ pub struct Table<B> {
 }
 
 impl<B> Table<B> {
-    /// Compiles the routes; `backend` gives what was built for a name. A route whose backend it
-    /// does not give is left out; a checked configuration has none such.
+    /// Compiles the routes. `backend` gives what was built for a backend's name. A route without
+    /// one is left out; a checked configuration has no such route.
     pub fn compile(
         routes: &[config::Route],
         mut backend: impl FnMut(&str) -> Option<Arc<B>>,
@@ -201,7 +201,7 @@ impl<B> Table<B> {
         table
     }
 
-    /// The route that a stream takes.
+    /// The route that a stream takes; `None` when none matches.
     #[must_use]
     pub fn find(&self, head: &RequestHead) -> Option<Arc<Route<B>>> {
         self.lookup(head).cloned()
@@ -218,7 +218,7 @@ impl<B> Table<B> {
         let [a, b] = service.map_or([&[][..]; 2], |m| m.lists(&head.method));
         let [c, d] = self.any_service.lists(&head.method);
         let mut lists = [a, b, c, d];
-        // Each list is in file order; the next candidate is the smallest of the four heads.
+        // Each list is in file order. The next candidate is the smallest of the four heads.
         loop {
             let nearest = lists
                 .iter_mut()

@@ -6,13 +6,13 @@
 //! |---|---|
 //! | `node` | this hop's name |
 //! | `version` | 1 at the start, one more with each new table |
-//! | `loaded_at` | when this version came into force, RFC 3339 |
-//! | `restart_needed` | list: keys that the file changes and only a restart puts in force |
+//! | `loaded_at` | when this version became effective, RFC 3339 |
+//! | `restart_needed` | list: keys that the file changes and only a restart makes effective |
 //! | `last_error` | `null`, or of the refused file: `timestamp`, and `faults` |
 //! | `last_error.faults` | list of `line`, `column` (0: the file as a whole), `path`, `severity` (`error`, `warning`), `message` |
 //! | `backends` | of each backend: `endpoints`, each with its `address` and `failures` in a row; `other_protocol` |
 //! | `other_protocol` | `null`, or the last endpoint that answered in another protocol: `timestamp`, `endpoint`, `text`, `count` (how often) |
-//! | `config` | the configuration in force, with the file's keys and value forms (`config::render`) |
+//! | `config` | the effective configuration, with the file's keys and value forms (`config::render`) |
 //!
 //! As YAML: the value of `config`, as a file that loads.
 
@@ -23,7 +23,7 @@ use crate::config::{self, Fault, Severity, render};
 use crate::route::{LastError, Snapshot};
 use crate::telemetry::rfc3339;
 
-/// What is in force and what is known of the file.
+/// The effective configuration, and what is known of the file.
 pub(super) fn json(snapshot: &Snapshot<Cluster>) -> Value {
     let backends = snapshot.backends.iter();
     let backends: Map<String, Value> = backends
@@ -40,7 +40,7 @@ pub(super) fn json(snapshot: &Snapshot<Cluster>) -> Value {
     })
 }
 
-/// The file that is in force.
+/// The effective configuration as a file.
 pub(super) fn yaml(snapshot: &Snapshot<Cluster>) -> String {
     let (version, loaded_at) = (snapshot.version, rfc3339(snapshot.loaded_at));
     let mut text =

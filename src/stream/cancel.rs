@@ -1,73 +1,73 @@
-//! A cancel: who let go, why, and by which way it came.
+//! A cancel: who canceled, why, and by which path.
 //!
-//! The cause and its text travel unchanged along the chain; each hop appends its own name to the
-//! path; the class is each receiver's own view (Kitex `ttstream/exception.go`).
+//! The cause and its text travel unchanged along the chain. Each hop appends its own name to the
+//! path. The class is each receiver's own view (Kitex `ttstream/exception.go`).
 
 use std::fmt;
 
 /// Kitex's ttstream codes that this crate names (`ttstream/exception.go`, v0.16.3).
 pub mod code {
-    /// A Trailer carried an exception.
+    /// The Trailer carries an exception.
     pub const APPLICATION: i32 = 12001;
-    /// Unexpected header frame.
+    /// A Header frame came that was not expected, for example a second one.
     pub const UNEXPECTED_HEADER: i32 = 12002;
-    /// Business error fields unreadable.
+    /// The fields of a business error cannot be read.
     pub const ILLEGAL_BIZ_ERR: i32 = 12003;
-    /// Illegal frame.
+    /// A frame cannot be read.
     pub const ILLEGAL_FRAME: i32 = 12004;
-    /// Illegal operation, e.g. send after close-send.
+    /// An illegal operation, for example a send after close-send.
     pub const ILLEGAL_OPERATION: i32 = 12005;
-    /// The transport is closing.
+    /// A transport is closing.
     pub const TRANSPORT_CLOSING: i32 = 12006;
-    /// User code canceled its context.
+    /// The application canceled its context.
     pub const BIZ_CANCELED: i32 = 12007;
-    /// User code canceled its context with a cause.
+    /// The application canceled its context and gave a cause.
     pub const BIZ_CANCELED_WITH_CAUSE: i32 = 12008;
-    /// Canceled by downstream (= callee).
+    /// The class of a cancel that came from the callee (Kitex: downstream).
     pub const BY_CALLEE: i32 = 12009;
-    /// Canceled by upstream (= caller).
+    /// The class of a cancel that came from the caller (Kitex: upstream).
     pub const BY_CALLER: i32 = 12010;
-    /// The cancel came from another protocol.
+    /// The class of a cancel that came from another protocol.
     pub const FOREIGN: i32 = 12011;
-    /// The business handler returned.
+    /// The handler returned while the stream was open.
     pub const HANDLER_RETURNED: i32 = 12012;
-    /// Canceled by connection closed.
+    /// A connection was lost.
     pub const CONNECTION_CLOSED: i32 = 12013;
-    /// Stream Recv timeout.
+    /// No message came in time (Kitex: Recv timeout).
     pub const RECV_TIMEOUT: i32 = 12014;
-    /// Stream timeout.
+    /// The deadline of the whole stream passed.
     pub const STREAM_TIMEOUT: i32 = 12015;
 }
 
-/// What Kitex writes for an originator that speaks another protocol and has no name.
+/// The name that Kitex writes for an originator that speaks another protocol and has no name.
 pub const NON_TTSTREAM: &str = "non-ttstream path";
 
-/// The most names that a path holds; a longer one is cut in the middle and says so.
+/// The most names that a path holds. A longer path is cut in the middle, and a mark stands there.
 pub const MAX_PATH_NAMES: usize = 64;
 
-/// The longest name kept, in bytes.
+/// The longest name that is kept, in bytes.
 const MAX_NAME: usize = 128;
 
-/// The mark that stands for the names that were cut.
+/// The mark in place of names that were cut.
 const CUT: &str = "...";
 
-/// The originator's code and text, unchanged all along the chain.
+/// The originator's code and text. The whole chain keeps them unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// A ttstream code (12007, 12015, ...) or any other number a proxy chose.
+    /// A ttstream code (12007, 12015, ...), or any other number that a proxy chose.
     pub code: i32,
-    /// The originator's text.
+    /// The originator's text; may be empty.
     pub text: String,
 }
 
 /// Where this hop saw the cancel come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// From the callee: 12009.
+    /// The callee: 12009.
     ByCallee,
-    /// From the caller: 12010.
+    /// The caller: 12010.
     ByCaller,
-    /// From a peer of another protocol than TTHeader: 12011.
+    /// A peer of another protocol than TTHeader: 12011.
     Foreign,
 }
 
@@ -83,10 +83,10 @@ impl Class {
     }
 }
 
-/// By what a cancel was noticed: a word, and the number that came with it, if one did.
+/// How a cancel was noticed: a word, and the number that came with it, if one did.
 ///
-/// The words of a wire's own frames stand in that wire's `end.rs`. Those that every wire can have
-/// stand here.
+/// The words for a wire's own frames are in that wire's `end.rs`. The words for every wire are
+/// here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CancelSignal {
     name: &'static str,
@@ -98,10 +98,10 @@ impl CancelSignal {
     pub const CONNECTION_LOST: Self = Self::named("connection_lost");
     /// The callee finished the stream with a status that means a cancel.
     pub const STATUS: Self = Self::named("status");
-    /// Nothing was noticed: this hop cancels on its own account.
+    /// No peer canceled: this hop cancels on its own account.
     pub const OWN: Self = Self::named("own");
 
-    /// A signal without a number. `name` is lower case: it is a value in logs and traces.
+    /// A signal without a number. `name` is in lower case, since it is a value in logs and traces.
     #[must_use]
     pub const fn named(name: &'static str) -> Self {
         Self { name, number: None }
@@ -129,25 +129,24 @@ impl CancelSignal {
     }
 }
 
-/// Somebody let go.
+/// A cancel of one stream, with its cause, path and class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancel {
-    /// Who said why; forwarded unchanged.
+    /// The originator's code and text; forwarded unchanged.
     pub cause: Cause,
-    /// Who let go first, and by which way it came.
+    /// The originator and the hops that passed the cancel on.
     pub path: Path,
     /// Where this hop saw it come from.
     pub class: Class,
-    /// By what it was noticed.
+    /// By what this hop noticed it.
     pub signal: CancelSignal,
-    /// The status that stood beside it, where one did ([`CancelSignal::STATUS`]) or where hops
-    /// carried one.
+    /// The gRPC status that came with it: with [`CancelSignal::STATUS`], or carried by other hops.
     pub status: Option<Box<crate::stream::Status>>,
 }
 
-/// The names of the nodes that a cancel went through, the originator first.
+/// The names of the nodes that a cancel passed, the originator first.
 ///
-/// Names hold no comma and no control character; an empty name stands for a service without one,
+/// A name has no comma and no control character. An empty name stands for a service without a name,
 /// as in Kitex's `ttscp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path {
@@ -155,7 +154,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// An empty path: the sender did not say.
+    /// An empty path: the sender gave none.
     #[must_use]
     pub const fn new() -> Self {
         Self { names: Vec::new() }
@@ -169,9 +168,9 @@ impl Path {
         path
     }
 
-    /// Reads the comma-separated wire form (`ttscp`). Empty elements are kept: they are services
-    /// without a name. An empty string is an empty path. Never fails: names are cleaned, and what
-    /// is over [`MAX_PATH_NAMES`] is cut as [`Path::append`] cuts it.
+    /// Reads the comma-separated wire form (`ttscp`). An empty string is an empty path. Empty
+    /// elements are kept: they are services without a name. It never fails: names are cleaned, and
+    /// a path over [`MAX_PATH_NAMES`] is cut as [`Path::append`] cuts it.
     #[must_use]
     pub fn parse(wire: &str) -> Self {
         let mut path = Self::new();
@@ -183,8 +182,8 @@ impl Path {
         path
     }
 
-    /// Appends a node's name. In a full path the originator and the newest names are kept and the
-    /// cut is marked by `...` in second place.
+    /// Appends a node's name. A full path keeps the originator and the newest names; `...` in
+    /// second place marks the cut.
     pub fn append(&mut self, name: &str) {
         if self.names.len() >= MAX_PATH_NAMES {
             if self.names.get(1).is_some_and(|n| n == CUT) {
@@ -197,8 +196,8 @@ impl Path {
         self.names.push(clean(name));
     }
 
-    /// The path within about `max` bytes: the originator, `...`, and as many of the newest names
-    /// as fit. The same when all of them do.
+    /// The path within about `max` bytes: the originator, `...`, and as many of the newest names as
+    /// fit. Unchanged when all names fit.
     #[must_use]
     pub fn shortened(&self, max: usize) -> Self {
         let Some((origin, rest)) = self.names.split_first() else {
@@ -225,19 +224,19 @@ impl Path {
         &self.names
     }
 
-    /// The originator's name.
+    /// The originator's name; `None` when the path is empty.
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
         self.names.first().map(String::as_str)
     }
 
-    /// Whether nothing is known of the way.
+    /// Whether the path has no names: nothing is known of the way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// The wire form: names joined by commas.
+    /// The wire form: the names joined by commas.
     #[must_use]
     pub fn to_wire(&self) -> String {
         self.names.join(",")

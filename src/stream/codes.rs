@@ -1,8 +1,9 @@
-//! The numbers that neutral values hold, as closed enums, so that a wire's table can be checked
-//! for completeness: gRPC status codes, ttstream codes, thrift exception types; and the numbers of
-//! this hop's own ends, which both wires write.
+//! The numbers in neutral values, as closed enums: gRPC status codes, ttstream codes, thrift
+//! exception types. A wire's table can so be checked for completeness. Here are also the numbers of
+//! local ends, which both wires write.
 //!
-//! Follows gRPC's `statuscodes.md`, Kitex `ttstream/exception.go` and gopkg `thrift/exception.go`.
+//! The sources are gRPC's `statuscodes.md`, Kitex `ttstream/exception.go` and gopkg
+//! `thrift/exception.go`.
 
 use crate::stream::{LocalEndKind, Processed, Status};
 
@@ -12,15 +13,15 @@ macro_rules! numbered {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[$vmeta])* $variant,)+
-            /// Any other number.
+            /// Any other number, unchanged.
             Other($int),
         }
 
         impl $name {
-            /// Every known one, in order.
+            /// All known values, in the order of the declaration.
             pub const KNOWN: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Reads the number.
+            /// The value for a number; never fails.
             #[must_use]
             pub const fn from_number(n: $int) -> Self {
                 match n {
@@ -29,7 +30,7 @@ macro_rules! numbered {
                 }
             }
 
-            /// The number.
+            /// The number, as on the wire.
             #[must_use]
             pub const fn number(self) -> $int {
                 match self {
@@ -38,7 +39,7 @@ macro_rules! numbered {
                 }
             }
 
-            /// The text that goes with it, if it is known.
+            /// The text that belongs to the number; `None` for an unknown one.
             #[must_use]
             pub const fn text(self) -> Option<&'static str> {
                 match self {
@@ -51,41 +52,41 @@ macro_rules! numbered {
 }
 
 numbered! {
-    /// A gRPC status code; its text is its name in the specification.
+    /// A gRPC status code. Its text is its name in the specification.
     Code: u32 {
-        /// Success.
+        /// The call succeeded.
         Ok = 0, "OK";
-        /// Canceled, by either side.
+        /// The call was canceled, by either side.
         Cancelled = 1, "CANCELLED";
-        /// Nothing better is known.
+        /// The sender knows nothing better.
         Unknown = 2, "UNKNOWN";
-        /// The application's.
+        /// From applications only: an argument is invalid in any state of the system.
         InvalidArgument = 3, "INVALID_ARGUMENT";
         /// The deadline passed.
         DeadlineExceeded = 4, "DEADLINE_EXCEEDED";
-        /// The application's.
+        /// From applications only: what was asked for does not exist.
         NotFound = 5, "NOT_FOUND";
-        /// The application's.
+        /// From applications only: what was to be created exists.
         AlreadyExists = 6, "ALREADY_EXISTS";
-        /// Not allowed.
+        /// The caller is known and may not do this.
         PermissionDenied = 7, "PERMISSION_DENIED";
-        /// Out of quota or memory, or a message too large.
+        /// Out of quota or memory, or a message is too large.
         ResourceExhausted = 8, "RESOURCE_EXHAUSTED";
-        /// The application's.
+        /// From applications only: the state of the system does not allow the call.
         FailedPrecondition = 9, "FAILED_PRECONDITION";
-        /// The application's.
+        /// From applications only: for example a conflict between transactions.
         Aborted = 10, "ABORTED";
-        /// The application's.
+        /// From applications only: beyond the valid range.
         OutOfRange = 11, "OUT_OF_RANGE";
-        /// No such method.
+        /// The callee has no such method.
         Unimplemented = 12, "UNIMPLEMENTED";
-        /// Something is broken.
+        /// Something in the callee or its library is broken.
         Internal = 13, "INTERNAL";
         /// The server is shutting down or cannot be reached.
         Unavailable = 14, "UNAVAILABLE";
-        /// The application's.
+        /// From applications only: data was lost.
         DataLoss = 15, "DATA_LOSS";
-        /// No valid credentials.
+        /// The caller has no valid credentials.
         Unauthenticated = 16, "UNAUTHENTICATED";
     }
 }
@@ -119,82 +120,83 @@ impl Code {
 }
 
 numbered! {
-    /// A ttstream code; its text is Kitex's.
+    /// A ttstream code. Its text is Kitex's.
     TtCode: i32 {
-        /// A Trailer carried an exception.
+        /// The Trailer carries an exception.
         Application = 12001, "application exception";
-        /// A second Header.
+        /// A Header frame came that was not expected, for example a second one.
         UnexpectedHeader = 12002, "unexpected header frame";
-        /// Business error fields unreadable.
+        /// The fields of a business error cannot be read.
         IllegalBizErr = 12003, "illegal bizErr";
-        /// A frame that cannot be read.
+        /// A frame cannot be read.
         IllegalFrame = 12004, "illegal frame";
-        /// E.g. send after close-send.
+        /// An illegal operation, for example a send after close-send.
         IllegalOperation = 12005, "illegal operation";
         /// A caller's own connection is closing.
         TransportClosing = 12006, "transport is closing";
-        /// User code canceled its context.
+        /// The application canceled its context.
         BizCanceled = 12007, "user code invoking stream RPC with context processed by context.WithCancel or context.WithTimeout, then invoking cancel() actively";
-        /// User code canceled with a cause.
+        /// The application canceled its context and gave a cause.
         BizCanceledWithCause = 12008, "user code canceled with cancelCause(error)";
-        /// The class of a Rst from the callee.
+        /// The class of a Rst that came from the callee.
         ByCallee = 12009, "canceled by downstream";
-        /// The class of a Rst from the caller.
+        /// The class of a Rst that came from the caller.
         ByCaller = 12010, "canceled by upstream";
-        /// The cancel came from another protocol.
+        /// The class of a cancel that came from another protocol.
         Foreign = 12011, "internal canceled";
-        /// The handler returned.
+        /// The handler returned while the stream was open.
         HandlerReturned = 12012, "canceled by business handler returning";
         /// A connection was lost.
         ConnectionClosed = 12013, "canceled by connection closed";
-        /// No message in time.
+        /// No message came in time.
         RecvTimeout = 12014, "stream Recv timeout";
-        /// The stream's deadline.
+        /// The deadline of the whole stream passed.
         StreamTimeout = 12015, "stream timeout";
     }
 }
 
 numbered! {
-    /// A TApplicationException's type; its text is what Kitex shows when field 1 is empty.
+    /// The type of a `TApplicationException`. Its text is what Kitex shows when field 1 is empty.
     TypeId: i32 {
-        /// Nothing better is known.
+        /// The sender knows nothing better.
         Unknown = 0, "unknown application exception";
-        /// No such method.
+        /// The callee has no such method.
         UnknownMethod = 1, "unknown method";
-        /// Not a CALL.
+        /// The message is not a CALL.
         InvalidMessageType = 2, "invalid message type";
         /// The reply names another method.
         WrongMethodName = 3, "wrong method name";
         /// The reply has another sequence id.
         BadSequenceId = 4, "bad sequence ID";
-        /// A reply without a result.
+        /// The reply has no result.
         MissingResult = 5, "missing result";
-        /// What a handler returned, in Kitex streaming always.
+        /// A handler's error. In Kitex streaming, handlers' errors always have this type.
         InternalError = 6, "unknown internal error";
-        /// Unreadable.
+        /// The message cannot be read.
         ProtocolError = 7, "unknown protocol error";
-        /// Unknown transform.
+        /// The transform is unknown.
         InvalidTransform = 8, "Invalid transform";
-        /// Unknown payload protocol.
+        /// The payload protocol is unknown.
         InvalidProtocol = 9, "Invalid protocol";
-        /// Unknown client.
+        /// The client type is not supported.
         UnsupportedClientType = 10, "Unsupported client type";
-        /// Kitex: no such service.
+        /// Kitex: the callee has no such service.
         UnknownService = 20, "unknown service";
         /// Kitex: the request names no service.
         NoServiceName = 21, "no service name";
     }
 }
 
-/// How the text of a Kitex gRPC server's status 1 begins when it means an unknown method.
+/// How the text of status 1 begins when a Kitex gRPC server does not know the method.
 pub const UNKNOWN_METHOD: &str = "unknown method ";
 
 impl Status {
-    /// The largest number that is kept: Kitex panics above i32, so larger ones read as UNKNOWN.
+    /// The largest status code that is kept. Kitex panics above i32, so a larger one is read as
+    /// UNKNOWN.
     pub const MAX_CODE: u32 = i32::MAX as u32;
 }
 
-/// What Kitex shows for an exception or a Rst without text.
+/// The text that Kitex shows for an exception or a Rst without text.
 #[must_use]
 pub fn default_text(type_id: i32) -> String {
     match TypeId::from_number(type_id).text() {
@@ -204,8 +206,8 @@ pub fn default_text(type_id: i32) -> String {
 }
 
 impl LocalEndKind {
-    /// Its number in the vocabulary of causes: a ttstream code, or the exception type of a refusal
-    /// (see [`LocalEndKind::before_backend`]). What a wire calls it stands in that wire's `end.rs`.
+    /// Its number among the causes: a ttstream code, or the exception type of a refusal (see
+    /// [`LocalEndKind::before_backend`]). How a wire writes it stands in that wire's `end.rs`.
     #[must_use]
     pub const fn cause(self) -> i32 {
         match self {
@@ -223,7 +225,7 @@ impl LocalEndKind {
         }
     }
 
-    /// Reads [`LocalEndKind::name`].
+    /// The inverse of [`LocalEndKind::name`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
@@ -231,7 +233,7 @@ impl LocalEndKind {
 }
 
 impl Processed {
-    /// `no`, `maybe`, `yes`.
+    /// The value in logs, traces and metrics: `no`, `maybe`, `yes`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -241,7 +243,7 @@ impl Processed {
         }
     }
 
-    /// Reads [`Processed::name`].
+    /// The inverse of [`Processed::name`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::No, Self::Maybe, Self::Yes]

@@ -1,15 +1,15 @@
-//! What had to be cut of an end to keep it within what a peer takes: the parts, their order, the
-//! mark that says so.
+//! Cuts an end so that a peer can take it: the parts that may be cut, their order, the mark in
+//! their place.
 //!
 //! Each wire knows its own sizes (`wire/grpc/end/render.rs`, `wire/ttheader/end/carried.rs`).
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Stands where a text was cut.
+/// The mark at the place where a text was cut.
 pub const MARK: &str = " ...[cut]";
 
-/// A text within `max` bytes, the mark included: as it is, or cut at its end.
+/// A text within `max` bytes, mark included: unchanged, or cut at its end.
 #[must_use]
 pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
@@ -25,22 +25,22 @@ pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
 /// A part of an end that can be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The exact forms that only ripcord reads.
+    /// The exact forms, which only ripcord reads.
     Exact,
-    /// Trailers, from the last one.
+    /// Trailers, beginning with the last one.
     Trailers,
-    /// The status' details.
+    /// The details of the status.
     Details,
-    /// A business error's extra.
+    /// The extra fields of a business error.
     Extra,
     /// The names in the middle of a canceled path.
     Path,
-    /// The end of the text; ` ...[cut]` stands there.
+    /// The end of the text. ` ...[cut]` stands there instead.
     Text,
 }
 
 impl Part {
-    /// The order of cutting: first what is missed the least.
+    /// The order of cutting: the part that is missed least comes first.
     pub const ORDER: [Self; 6] = [
         Self::Exact,
         Self::Trailers,
@@ -66,13 +66,13 @@ impl Part {
     }
 }
 
-/// The parts that this hop or one before it has cut. Shown as names, in the order of cutting,
-/// comma separated.
+/// The parts that this hop, or one before it, has cut. Written as names with commas between, in the
+/// order of cutting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cut(u8);
 
 impl Cut {
-    /// Reads the mark; names that are not known are passed over.
+    /// Reads the written form; unknown names are skipped.
     #[must_use]
     pub fn parse(mark: &str) -> Self {
         let mut out = Self::default();
@@ -89,7 +89,7 @@ impl Cut {
         self.0 |= part.bit();
     }
 
-    /// Takes a part away.
+    /// Removes a part.
     pub const fn remove(&mut self, part: Part) {
         self.0 &= !part.bit();
     }
@@ -100,7 +100,7 @@ impl Cut {
         self.0 & part.bit() != 0
     }
 
-    /// The parts of both.
+    /// The parts of both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)

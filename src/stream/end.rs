@@ -1,17 +1,18 @@
-//! How a stream finished: a value with its origin, made where it was observed.
+//! How a stream finished: a value with its initiator, made where the end was observed.
 //!
-//! A wire's `end.rs` is the table between these values and its native forms, without wildcard arms.
+//! Each wire has a table between these values and its native forms, without wildcard arms: its
+//! `end.rs`.
 
 use bytes::Bytes;
 
 use crate::stream::{Cancel, CancelSignal, Cause, Class, Cut, Metadata, Path};
 
-/// Who brought the end about, as this hop sees it.
+/// Who caused the end, as this hop sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Initiator {
-    /// Who opened the stream.
+    /// The one who opened the stream.
     Caller,
-    /// Who serves it.
+    /// The one who serves the stream.
     Callee,
     /// This ripcord.
     Hop,
@@ -20,57 +21,58 @@ pub enum Initiator {
 /// Whether the callee may have processed the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Processed {
-    /// It cannot have: nothing reached it, or it refused before looking (REFUSED_STREAM).
+    /// No: nothing reached the callee, or it refused before it looked (REFUSED_STREAM).
     No,
-    /// Unknown.
+    /// Not known: the request may have reached the callee, and no answer came.
     Maybe,
-    /// It answered.
+    /// Yes: the callee answered.
     Yes,
 }
 
-/// One end of one stream.
+/// How one stream finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// Who brought it about.
+    /// Who caused it.
     pub by: Initiator,
     /// Whether the callee may have processed the call.
     pub processed: Processed,
-    /// What it was.
+    /// In which way the stream ended.
     pub reason: Reason,
-    /// The callee's trailers, without what `reason` already says.
+    /// The callee's trailers, without those that `reason` holds.
     pub trailers: Metadata,
-    /// What hops before this one had to cut of it.
+    /// What earlier hops had to cut of it.
     pub cut: Cut,
 }
 
-/// What an end was.
+/// The ways in which a stream ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The callee finished with success.
     Complete,
-    /// The callee said that it failed.
+    /// The callee reported a failure.
     Failed(Failure),
-    /// Somebody let go.
+    /// A peer canceled, or its connection was lost.
     Canceled(Cancel),
     /// This hop ended the stream itself.
     Hop(LocalEnd),
 }
 
-/// What a callee says of a call that failed.
+/// What a callee reports of a call that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// A gRPC status other than OK and CANCELLED, or an HTTP/2 reset or HTTP status read as one.
+    /// A gRPC status other than OK and CANCELLED. An HTTP/2 reset or an HTTP status may have been
+    /// read as one.
     Status(Status),
-    /// A thrift TApplicationException in a Trailer.
+    /// A thrift `TApplicationException` in a Trailer.
     Exception(Exception),
     /// A Kitex business error, on either wire.
     Business(Business),
 }
 
-/// A gRPC status (`google.rpc.Status` without its repeated field decoded).
+/// A gRPC status. Its details stay undecoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The number; unknown ones pass through.
+    /// The status code. Unknown ones pass through.
     pub code: u32,
     /// `grpc-message`, percent-decoded.
     pub message: String,
@@ -78,76 +80,76 @@ pub struct Status {
     pub details: Option<Bytes>,
 }
 
-/// A TApplicationException.
+/// A thrift `TApplicationException`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exception {
-    /// Field 2. 0-10 are thrift's, 20 and 21 Kitex's, 12001-12015 ttstream's.
+    /// Field 2, the type. 0 to 10 are thrift's, 20 and 21 Kitex's, 12001 to 12015 ttstream's.
     pub type_id: i32,
-    /// Field 1.
+    /// Field 1, the message.
     pub text: String,
 }
 
-/// A Kitex business error.
+/// A Kitex business error: the handler's own answer, not a failure of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Business {
-    /// `biz-status`, never 0.
+    /// `biz-status`; never 0.
     pub code: i32,
     /// `biz-message`, or `grpc-message`.
     pub text: String,
-    /// `biz-extra`, a JSON object of strings, as the wire had it.
+    /// `biz-extra`, a JSON object of strings, unchanged.
     pub extra: Option<Bytes>,
-    /// The gRPC status that stood beside it, when the callee spoke gRPC.
+    /// The gRPC status beside it, when the callee spoke gRPC.
     pub status: Option<Status>,
 }
 
-/// An end that this hop brought about.
+/// An end that this hop decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalEnd {
-    /// Which.
+    /// Which limit, loss or error it was.
     pub kind: LocalEndKind,
-    /// What to tell people.
+    /// Its text, for people.
     pub text: String,
 }
 
-/// The ends that a hop brings about itself.
+/// The ends that a ripcord decides itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LocalEndKind {
-    /// No route matches.
+    /// No route matches the request.
     NoRoute,
     /// The backend cannot take this kind of payload.
     PayloadMismatch,
-    /// Over a limit, before a backend was involved.
+    /// A limit was reached before a backend was involved.
     OverLimit,
-    /// The backend cannot be reached.
+    /// No connection to the backend could be made.
     Unreachable,
-    /// The backend's connection was lost in mid stream.
+    /// The backend's connection was lost while the stream ran.
     BackendLost,
-    /// Draining took longer than allowed.
+    /// Drain took longer than allowed.
     DrainOver,
-    /// The stream's deadline.
+    /// The deadline of the whole stream passed.
     Deadline,
-    /// No message for too long.
+    /// No message moved for longer than `idle`.
     Idle,
-    /// The callee stayed silent for too long.
+    /// The callee sent nothing for longer than `first_response`.
     FirstResponse,
-    /// The receiver was too slow for too long.
+    /// A receiver did not read for too long.
     SlowReceiver,
-    /// A message over the limit.
+    /// A message is larger than the limit.
     MessageTooLarge,
-    /// The callee sent what cannot be decoded.
+    /// The callee sent something that cannot be decoded.
     Undecodable,
-    /// The caller sent what cannot be decoded.
+    /// The caller sent something that cannot be decoded.
     BadRequest,
-    /// A message of the caller's is not what the route says that it is.
+    /// A message of the caller is not what the route requires (`validate`).
     InvalidRequest,
-    /// A message of the callee's is not what the route says that it is.
+    /// A message of the callee is not what the route requires (`validate`).
     InvalidResponse,
-    /// A panic in this stream's task.
+    /// The stream's task panicked.
     Panic,
 }
 
 impl LocalEndKind {
-    /// Every kind, for tables.
+    /// All kinds, for tables.
     pub const ALL: [Self; 16] = [
         Self::NoRoute,
         Self::PayloadMismatch,
@@ -167,7 +169,7 @@ impl LocalEndKind {
         Self::Panic,
     ];
 
-    /// A stable lower-case name, for logs, metrics and tables.
+    /// Its name in logs, metrics and tables; lower case, and it never changes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -190,7 +192,7 @@ impl LocalEndKind {
         }
     }
 
-    /// Whether it happened before a backend was involved, so that it is a refusal.
+    /// Whether it happened before a backend was involved. It is then a refusal.
     #[must_use]
     pub const fn before_backend(self) -> bool {
         match self {
@@ -212,14 +214,15 @@ impl LocalEndKind {
 }
 
 impl LocalEnd {
-    /// What the caller is told of an end in mid stream: a cancel whose path begins at `node`.
+    /// What the caller receives when this ends a stream that runs: a cancel whose path begins at
+    /// `node`.
     #[must_use]
     pub fn to_caller(&self, node: &str) -> Cancel {
         self.cancel(node, Class::ByCallee)
     }
 
-    /// What the callee is told: a cancel whose path begins at `node`. `None` where no callee hears
-    /// anything: it was never asked, or its connection is gone.
+    /// What the callee receives: a cancel whose path begins at `node`. `None` when the callee was
+    /// never asked, or its connection is gone.
     #[must_use]
     pub fn to_callee(&self, node: &str) -> Option<Cancel> {
         let heard = match self.kind {
@@ -243,7 +246,7 @@ impl LocalEnd {
         heard.then(|| self.cancel(node, Class::ByCaller))
     }
 
-    /// The one rule for a hop's own cancel. The receiver sees it come from this hop's side.
+    /// The one rule for a cancel of this hop. The receiver sees it come from this hop's side.
     fn cancel(&self, node: &str, class: Class) -> Cancel {
         Cancel {
             cause: Cause {
@@ -259,7 +262,7 @@ impl LocalEnd {
 }
 
 impl End {
-    /// Success, said by the callee.
+    /// Success, reported by the callee.
     #[must_use]
     pub fn complete(trailers: Metadata) -> Self {
         Self {
@@ -295,9 +298,9 @@ impl End {
         }
     }
 
-    /// Writes this hop's name before the text of its own refusal. A refusal has no path: in a chain,
-    /// nothing else says which hop refused. Another hop's refusal, which the callee's side brought,
-    /// stays as it is.
+    /// Writes this hop's name before the text of its own refusal. A refusal has no path: in a
+    /// chain, nothing else shows which hop refused. Another hop's refusal, which came from the
+    /// callee's side, stays as it is.
     pub fn sign(&mut self, node: &str) {
         if let (Reason::Hop(hop), Initiator::Hop) = (&mut self.reason, self.by)
             && hop.kind.before_backend()
@@ -315,7 +318,7 @@ impl End {
         }
     }
 
-    /// This hop's own end.
+    /// A local end of this hop.
     #[must_use]
     pub fn hop(kind: LocalEndKind, text: impl Into<String>) -> Self {
         let processed = if kind.before_backend() {

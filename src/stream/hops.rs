@@ -1,27 +1,27 @@
-//! The names by which a stream came, for the path of a cancel that brings none of its own.
+//! The names by which a stream came. They serve a cancel that brings no path of its own.
 
 use std::borrow::Cow;
 
 use crate::stream::Path;
 
-/// The most bytes of the wire form; beyond it the middle is cut.
+/// The most bytes of the wire form. Beyond it, the middle is cut.
 const MAX_BYTES: usize = 512;
 
-/// What is not longer has neither too long nor too many names.
+/// A wire form up to this length cannot have too long names, nor too many.
 const SHORT: usize = 60;
 
-/// Room for the next hop's name.
+/// Room for the name of the next hop.
 const ROOM: usize = 32;
 
-/// The caller's name, then that of each hop: what the path of the caller's cancel is when nobody
-/// says better. Said by hops, believed as far as `source-service` is.
+/// The caller's name, then the name of each hop. It is the path of the caller's cancel when nothing
+/// better is known. Each hop writes it, and it is believed as far as `source-service` is.
 ///
-/// Kept as the wire form of a [`Path`], since nearly every stream only passes it on.
+/// It is kept in the wire form of a [`Path`], since nearly every stream only passes it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hops(String);
 
 impl Hops {
-    /// A stream that came from its caller without a hop between.
+    /// A stream that came from its caller directly.
     #[must_use]
     pub fn from_origin(name: &str) -> Self {
         let name = cleaned(name, false);
@@ -30,7 +30,7 @@ impl Hops {
         Self(wire)
     }
 
-    /// What the hop before said, cleaned and bounded; `None` if it said nothing.
+    /// The value that the hop before sent, cleaned and bounded; `None` if it is empty.
     #[must_use]
     pub fn parse(wire: &str) -> Option<Self> {
         if wire.is_empty() {
@@ -48,13 +48,13 @@ impl Hops {
         self.bound();
     }
 
-    /// As a path.
+    /// The names as a path.
     #[must_use]
     pub fn path(&self) -> Path {
         Path::parse(&self.0)
     }
 
-    /// The names joined by commas, the origin first.
+    /// The names joined by commas, the caller first.
     #[must_use]
     pub fn as_wire(&self) -> &str {
         &self.0
@@ -67,7 +67,7 @@ impl Hops {
     }
 }
 
-/// A name, or a list of them, as a path has it. Nearly all are clean already.
+/// A name, or a list of them, as a path holds it. Nearly all names are clean already.
 fn cleaned(names: &str, list: bool) -> Cow<'_, str> {
     let plain = |b: &u8| (b' '..=b'~').contains(b) && (*b != b',' || list);
     if names.len() <= SHORT && names.as_bytes().iter().all(plain) {

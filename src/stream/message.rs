@@ -1,27 +1,27 @@
-//! Runs of messages.
+//! Batches of messages.
 //!
-//! Neutral form: each message is one flag byte (1 = compressed), its length as big-endian u32,
-//! and its payload. That is gRPC's own framing, chosen since one wire can then write a run as it
-//! is, and since a run of many small messages is one buffer instead of many. A [`MessageBatch`] holds whole
-//! messages only, so that a bridge can drop or hand over a run at any time.
+//! The neutral form of a message: a flag byte (1 = compressed), the length as big-endian u32, the
+//! payload. That is gRPC's own framing. It was chosen since one wire can then write a batch as it
+//! is, and many small messages are one buffer. A [`MessageBatch`] holds whole messages only, so
+//! that a bridge can drop it or hand it over at any time.
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Bytes before each payload.
+/// Bytes before each payload: flag and length.
 pub const PREFIX: usize = 5;
 
-/// Pieces below this many bytes are copied together; larger ones are never copied.
+/// Pieces below this many bytes are copied together. Larger ones are never copied.
 pub const GATHER_BELOW: usize = 4096;
 
-/// How large a gathered buffer grows before the next one is begun.
+/// How large a gathered buffer grows before the next one begins.
 const GATHERED: usize = 16 * 1024;
 
 /// One message taken from a [`MessageBatch`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The compressed flag.
+    /// Whether the payload is compressed.
     pub compressed: bool,
     /// The payload's length in bytes.
     pub len: usize,
@@ -39,42 +39,42 @@ impl Message {
 /// Whole messages in order, in as few pieces as their sizes allow.
 #[derive(Debug, Default)]
 pub struct MessageBatch {
-    /// The first piece: most runs have only this one, and need no allocation of their own.
+    /// The first piece. Most batches have only this one, and need no allocation of their own.
     first: Bytes,
-    /// What comes after it.
+    /// The pieces after the first.
     chunks: VecDeque<Bytes>,
-    /// Small pieces gathered by copying, behind all others.
+    /// Small pieces gathered by copying; they come after all others.
     tail: BytesMut,
     bytes: usize,
     messages: u64,
 }
 
 impl MessageBatch {
-    /// No messages; allocates nothing.
+    /// A batch without messages; allocates nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bytes in it, prefixes included.
+    /// Its bytes, prefixes included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    /// How many messages were put in, as far as whoever filled it counted them; for statistics.
+    /// How many messages were put in, as far as they were counted. For statistics.
     #[must_use]
     pub fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// Says that the pieces pushed with [`MessageBatch::push_bytes`] completed `n` messages.
+    /// Counts `n` messages that pieces given to [`MessageBatch::push_bytes`] completed.
     pub fn note_messages(&mut self, n: usize) {
         self.messages += n as u64;
     }
@@ -86,7 +86,7 @@ impl MessageBatch {
         self.push_bytes(payload);
     }
 
-    /// Appends a prefix whose payload the caller appends next with [`MessageBatch::push_bytes`].
+    /// Appends a prefix. The caller then appends its payload with [`MessageBatch::push_bytes`].
     pub fn push_prefix(&mut self, compressed: bool, len: u32) {
         self.grow_tail(PREFIX + (len as usize).min(GATHER_BELOW));
         self.tail.put_u8(u8::from(compressed));
@@ -95,7 +95,7 @@ impl MessageBatch {
         self.messages += 1;
     }
 
-    /// Appends bytes that are already in the neutral form: a piece of a run. Small pieces are
+    /// Appends bytes that are already in the neutral form: a piece of a batch. Small pieces are
     /// copied together once there are two of them.
     pub fn push_bytes(&mut self, piece: Bytes) {
         if piece.is_empty() {
@@ -126,8 +126,8 @@ impl MessageBatch {
         }
     }
 
-    /// Copies a lone small piece, so that it does not keep a large read buffer alive: for runs that
-    /// have to wait.
+    /// Copies a lone small piece, so that it does not keep a large read buffer alive. For batches
+    /// that have to wait.
     pub fn compact(&mut self) {
         if self.first.len() == self.bytes && self.bytes < GATHER_BELOW {
             self.tail.extend_from_slice(&self.first);
@@ -135,7 +135,7 @@ impl MessageBatch {
         }
     }
 
-    /// Moves everything of `other` to the end of this run.
+    /// Moves everything of `other` to the end of this batch.
     pub fn append(&mut self, other: &mut Self) {
         if self.is_empty() {
             std::mem::swap(self, other);
@@ -148,14 +148,14 @@ impl MessageBatch {
         self.messages += messages;
     }
 
-    /// The bytes as they lie, for looking at them; some pieces may be empty.
+    /// The bytes in their pieces, for reading; some pieces may be empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let first = std::iter::once(&self.first[..]);
         let chunks = self.chunks.iter().map(|chunk| &chunk[..]);
         first.chain(chunks).chain(std::iter::once(&self.tail[..]))
     }
 
-    /// Takes up to `max` bytes from the front, as one piece, without copying.
+    /// Takes up to `max` bytes from the front as one piece, without copying.
     pub fn take_piece(&mut self, max: usize) -> Option<Bytes> {
         if max == 0 || self.bytes == 0 {
             return None;
@@ -175,8 +175,8 @@ impl MessageBatch {
         Some(piece)
     }
 
-    /// Takes the first message; its payload goes to `piece` in one or more pieces, none for an
-    /// empty message. `None` when the run is empty.
+    /// Takes the first message. Its payload goes to `piece` in one or more pieces, or in none for
+    /// an empty message. `None` when the batch is empty.
     pub fn pop_message(&mut self, mut piece: impl FnMut(Bytes)) -> Option<Message> {
         if self.bytes < PREFIX {
             return None;
@@ -202,7 +202,7 @@ impl MessageBatch {
         Some(message)
     }
 
-    /// The first message, without taking it. `None` when the run is empty.
+    /// The first message, without taking it. `None` when the batch is empty.
     #[must_use]
     pub fn peek_message(&self) -> Option<Message> {
         if let Some(prefix) = self.first.first_chunk::<PREFIX>() {
@@ -219,7 +219,7 @@ impl MessageBatch {
         Some(Message::from_prefix(prefix))
     }
 
-    /// Takes the first message by copying its payload to the end of `to`: for small ones.
+    /// Takes the first message and copies its payload to the end of `to`. For small messages.
     pub fn pop_message_into(&mut self, to: &mut BytesMut) -> Option<Message> {
         let message = self.peek_message()?;
         let taken = PREFIX + message.len;
@@ -233,13 +233,13 @@ impl MessageBatch {
         Some(message)
     }
 
-    /// Drops everything, buffers included; returns how many bytes there were.
+    /// Drops everything, buffers included. Returns how many bytes there were.
     pub fn clear(&mut self) -> usize {
         std::mem::take(self).bytes
     }
 
-    /// Room for more than the next piece: a second one is likely to follow, and growing by doubling
-    /// would copy everything a few times.
+    /// Makes room for more than the next piece. A second one is likely to follow, and growing by
+    /// doubling would copy everything a few times.
     fn grow_tail(&mut self, next: usize) {
         if self.tail.capacity() - self.tail.len() < next {
             self.tail.reserve((next * 8).clamp(64, GATHERED));
@@ -253,44 +253,44 @@ impl MessageBatch {
     }
 }
 
-/// Follows the message boundaries of bytes in the neutral form, fed in any pieces.
+/// Finds the message boundaries in bytes of the neutral form, which come in any pieces.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Boundary {
     prefix: [u8; PREFIX],
     have: u8,
-    /// Payload bytes of the current message still to come.
+    /// Bytes of the current payload that are still to come.
     left: usize,
 }
 
 /// What one step of [`Boundary::advance`] found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Advance {
-    /// Bytes of the piece up to the last message boundary in it, if there is one.
+    /// Bytes of the piece up to its last message boundary; `None` when there is no boundary in it.
     pub whole: Option<usize>,
-    /// Messages that ended in the piece.
+    /// How many messages ended in the piece.
     pub messages: usize,
-    /// The longest payload announced in the piece.
+    /// The longest payload announced in the piece, in bytes.
     pub longest: usize,
-    /// A flag byte other than 0 and 1 was met: the framing is lost.
+    /// A flag byte other than 0 and 1: the framing is lost.
     pub bad_flag: Option<u8>,
-    /// A message with the compressed flag was met.
+    /// Whether a message with the compressed flag began in the piece.
     pub compressed: bool,
 }
 
 impl Boundary {
-    /// Whether the bytes fed so far end at a boundary.
+    /// Whether the bytes so far end at a boundary.
     #[must_use]
     pub const fn at_boundary(&self) -> bool {
         self.have == 0 && self.left == 0
     }
 
-    /// Payload bytes of the current message still to come.
+    /// Bytes of the current payload that are still to come.
     #[must_use]
     pub const fn left(&self) -> usize {
         self.left
     }
 
-    /// Feeds a piece.
+    /// Takes the next piece.
     pub fn advance(&mut self, piece: &[u8]) -> Advance {
         let mut found = Advance::default();
         let mut at = 0;

@@ -1,13 +1,13 @@
-//! Request and response metadata, in order, with its scope.
+//! Request and response metadata, in order, each entry with its scope.
 //!
-//! Neutral forms: a plain key is what the wire had (lower case on gRPC, any bytes on TTHeader);
-//! a metainfo key ([`Scope::Transit`], [`Scope::Persist`]) is in the TTHeader spelling without
-//! its prefix (`ABC_DEF`). A `-bin` value stays base64 text (unpadded): every wire can write it.
+//! A plain key is what the wire had: lower case on gRPC, any bytes on TTHeader. A metainfo key
+//! ([`Scope::Transit`], [`Scope::Persist`]) has TTHeader's spelling without its prefix (`ABC_DEF`).
+//! A `-bin` value stays base64 text (unpadded), which every wire can write.
 
 use bytes::Bytes;
 
-/// How far an entry travels (gopkg `metainfo`): plain entries are the application's own,
-/// transit ones live for one hop, persistent ones for the whole chain.
+/// How far an entry travels (gopkg `metainfo`). Plain entries are the application's own. Transit
+/// entries live for one hop, persistent ones for the whole chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// An ordinary header or trailer.
@@ -18,14 +18,14 @@ pub enum Scope {
     Persist,
 }
 
-/// One key and value.
+/// One key with one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// How far it travels.
+    /// How far the entry travels.
     pub scope: Scope,
-    /// The key, without the prefix that says the scope.
+    /// The key, without the prefix of its scope.
     pub key: Bytes,
-    /// The value.
+    /// The value; any bytes.
     pub value: Bytes,
 }
 
@@ -36,7 +36,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// No entries; allocates nothing.
+    /// Without entries; allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Metadata {
         }
     }
 
-    /// Appends an entry; earlier ones of the same key stay.
+    /// Appends an entry. Earlier ones with the same key stay.
     pub fn push(&mut self, scope: Scope, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.entries.push(Entry {
             scope,
@@ -61,7 +61,7 @@ impl Metadata {
         });
     }
 
-    /// The first value of `key` in `scope`. Plain keys match without case, metainfo keys with it.
+    /// The first value of `key` in `scope`. Plain keys match without case, metainfo keys with case.
     #[must_use]
     pub fn get(&self, scope: Scope, key: &str) -> Option<&Bytes> {
         self.entries
@@ -87,19 +87,19 @@ impl Metadata {
         self.entries.iter()
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes of all keys and values.
+    /// The bytes of all keys and values.
     #[must_use]
     pub fn size(&self) -> usize {
         self.entries

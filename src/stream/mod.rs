@@ -1,9 +1,9 @@
-//! The neutral stream model: what a stream consists of, whatever wire carries it.
+//! The neutral stream model: the parts of a stream, whatever wire carries it.
 //!
-//! A stream is a [`RequestHead`], messages, a half-close, and one [`End`]; the callee's half
-//! has a [`ResponseHead`] before its messages. A wire (`crate::wire::grpc`, `crate::wire::ttheader`)
-//! translates between its frames and these values and knows no other wire; the bridge moves
-//! these values and knows no wire at all. This folder uses `std` and `bytes` only.
+//! A stream is a [`RequestHead`], messages, a half-close, and one [`End`]. The callee's half has a
+//! [`ResponseHead`] before its messages. A wire (`crate::wire::grpc`, `crate::wire::ttheader`)
+//! translates between its frames and these values, and knows no other wire. The bridge moves these
+//! values and knows no wire at all. This folder uses `std` and `bytes` only.
 
 mod accept;
 mod cancel;

@@ -1,9 +1,18 @@
-//! Metadata as one opaque value: how a wire carries the exact entries that the other wire's
-//! native form would change. Ripcord's own format, so there is no spec to follow.
+//! Packs metadata into one opaque value. One wire's native form would change the other's entries;
+//! the pack carries the exact ones beside it. This is ripcord's own format, so no specification has
+//! it.
 //!
-//! Per entry: scope (0 plain, 1 transit, 2 persist), key length and value length as big-endian
-//! u32, key, value. A pack counts only where the native entries beside it are what it renders
-//! to: see [`Metadata::reconcile`].
+//! The sender writes the native entries and the pack. The receiver reads both:
+//!
+//! 1. [`Metadata::unpack`] reads the exact entries of the pack.
+//! 2. The receiver renders them: it computes what a peer would have read without the pack.
+//! 3. [`Metadata::reconcile`] compares that with the native entries that came. When all rendered
+//!    entries are there, the exact ones replace them. What a proxy between added is kept.
+//! 4. When one is missing, a proxy changed the native entries or the pack is forged. The native
+//!    entries then stand.
+//!
+//! The format of an entry: scope (0 plain, 1 transit, 2 persist), key length and value length as
+//! big-endian u32, key, value.
 
 use std::collections::HashMap;
 
@@ -11,11 +20,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::stream::{Entry, Metadata, Scope};
 
-/// The most entries that are unpacked.
+/// The most entries that are read from a pack.
 const MAX_ENTRIES: usize = 4096;
 
 impl Metadata {
-    /// Packs every entry.
+    /// Packs all entries, in order.
     #[must_use]
     pub fn pack(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(self.size() + self.len() * 9);
@@ -33,7 +42,7 @@ impl Metadata {
         out.freeze()
     }
 
-    /// Unpacks; `None` for anything that [`Metadata::pack`] does not write.
+    /// Reads a pack; `None` for anything that [`Metadata::pack`] does not write.
     #[must_use]
     pub fn unpack(mut packed: Bytes) -> Option<Self> {
         let mut out = Self::new();
@@ -55,14 +64,15 @@ impl Metadata {
         Some(out)
     }
 
-    /// The exact entries behind `native`, if `packed` says them and renders to them.
+    /// The exact entries of `packed`, if the entries in `native` are what they render to.
     ///
-    /// `rendered` is what a peer would have read of `packed` without the pack. All of it must be
-    /// in `native`; what `native` has beyond it (a proxy in the middle added it) is kept behind.
-    /// Otherwise the pack was forged or the native entries were changed, and `native` stands.
+    /// `rendered` is what a peer would have read of `packed` without the pack. All of it must be in
+    /// `native`. Further native entries, which a proxy between added, come after the exact ones. If
+    /// a rendered entry is missing, the pack is forged or the native entries were changed: the
+    /// result is `native`.
     #[must_use]
     pub fn reconcile(native: Self, mut packed: Self, rendered: &Self) -> Self {
-        // Peers choose the keys, so not a hash that they can aim at.
+        // Peers choose the keys, so the hash must not be one that they can attack.
         let mut places: HashMap<Identity<'_>, Vec<usize>> = HashMap::new();
         for (at, entry) in native.iter().enumerate() {
             places.entry(entry.identity()).or_default().push(at);

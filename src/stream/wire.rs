@@ -1,5 +1,5 @@
-//! What the rest knows of a wire: its name and what it can do. Names no wire: each describes itself
-//! in its own folder, and `crate::wire` lists them.
+//! What the rest of the crate knows of a wire: its name and its abilities. No wire is named here.
+//! Each describes itself in its own folder, and `crate::wire` lists them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,24 +7,24 @@ use std::hash::{Hash, Hasher};
 
 use crate::stream::{Payload, PayloadNaming};
 
-/// A wire, described by itself. Two are the same when their names are.
+/// A wire's description of itself. Two are equal when their names are.
 #[derive(Debug)]
 pub struct Wire {
-    /// In the configuration, in labels, logs and attributes. Lower case, unique.
+    /// Its name in the configuration, in labels, logs and attributes. Lower case and unique.
     pub name: &'static str,
-    /// What its peers speak, in the words of people: `HTTP/2`.
+    /// What its peers speak, for texts: `HTTP/2`.
     pub spoken: &'static str,
-    /// Whether a message whose compressed flag is set can be written on it.
+    /// Whether it can carry a message whose compressed flag is set.
     pub takes_compressed: bool,
-    /// The metadata key by which its callers say which compressions they take.
+    /// The metadata key by which its callers list the compressions that they accept.
     pub accept_encoding: Option<&'static str>,
     /// Whether the callee's answer begins with a head, before its first message.
     pub heads: bool,
     /// The format of the trace context that its peers read.
     pub propagation: Propagation,
-    /// What stands for the kind of a payload on it, in texts for people.
+    /// The name of a payload's kind on this wire, for texts.
     pub payload_text: fn(&Payload, PayloadNaming) -> Cow<'static, str>,
-    /// The numbers by which its callers are told ends; `None` where it has none.
+    /// The numbers by which its callers receive ends; `None` where it has none.
     pub codes: Option<Codes>,
     /// `rpc.system` of its spans (OpenTelemetry semantic conventions, RPC).
     pub rpc_system: &'static str,
@@ -32,30 +32,30 @@ pub struct Wire {
     pub protocol_name: &'static str,
     /// `network.protocol.version` of its spans.
     pub protocol_version: Option<&'static str>,
-    /// What callers are counted for on its connections, by label (`ripcord_violations_total`).
+    /// The kinds for which its callers are counted (label of `ripcord_violations_total`).
     pub caller_violations: &'static [&'static str],
-    /// What callees are counted for.
+    /// The kinds for which its callees are counted.
     pub callee_violations: &'static [&'static str],
 }
 
 /// How trace context is written for the peers of a wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
-    /// Plain metadata, and the same as `rpc-transit-*` for Kitex's suite: gRPC's peers.
+    /// For gRPC's peers: plain metadata, and the same as `rpc-transit-*` for Kitex's suite.
     Plain,
-    /// Transit metainfo only: Kitex's suite on TTHeader.
+    /// For TTHeader's peers: transit metainfo only, as Kitex's suite reads it.
     Transit,
 }
 
-/// How a wire's numbers are called ([`NativeCode`](crate::stream::NativeCode)).
+/// What a wire's numbers ([`NativeCode`](crate::stream::NativeCode)) are called.
 #[derive(Clone, Copy, Debug)]
 pub struct Codes {
     /// Their key in the access log.
     pub log_key: &'static str,
     /// Their attribute on spans.
     pub attribute: &'static str,
-    /// Whether they are the statuses of [`Status`](crate::stream::Status), so that an end that has
-    /// one says the number by itself.
+    /// Whether they are the codes of [`Status`](crate::stream::Status). An end with a status then
+    /// gives the number by itself.
     pub statuses: bool,
 }
 

@@ -1,12 +1,14 @@
 //! The access log: one JSON line per finished stream.
 //!
-//! A worker formats its line and appends it to a shared buffer; a thread of its own writes the
-//! buffer out, some milliseconds' lines at a time: woken for each line it would cost more than the
-//! stream (a third of the CPU of short streams). The buffer is bounded in bytes (not lines: peers choose how long a line is). When it
-//! is full, lines are dropped and counted; a worker never waits for the disk. The lock around the
+//! A worker formats its line and appends it to a shared buffer. A thread of its own writes the
+//! buffer out, with the lines of some milliseconds at a time. To wake it for each line would cost
+//! more than the stream (a third of the CPU of short streams).
+//!
+//! The buffer is bounded in bytes, not in lines, since peers choose how long a line is. When it is
+//! full, lines are dropped and counted. A worker never waits for the disk. The lock around the
 //! buffer is held for one copy on one side and one swap on the other.
 //!
-//! A file can be reopened while lines come, so that a rotation may move it away.
+//! A file can be reopened while lines come, so that a log rotation may move it away.
 
 mod line;
 mod output;
@@ -27,14 +29,14 @@ use output::Output;
 
 /// Bytes that may wait to be written.
 const BUFFER: usize = 4 * 1024 * 1024;
-/// How long a line may wait for others to be written with it.
+/// How long a line may wait for others, to be written together.
 const LINGER: Duration = Duration::from_millis(20);
-/// Bytes that are written at once, without waiting for more.
+/// As many waiting bytes are written at once, without waiting for more.
 const BATCH: usize = 64 * 1024;
-/// The longest that a flush waits.
+/// The longest time that a flush waits.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Writes lines. Cheap to clone; off, it does nothing.
+/// Writes lines. Cheap to clone. When off, it does nothing.
 #[derive(Clone, Debug, Default)]
 pub struct AccessLog {
     inner: Option<Arc<Inner>>,
@@ -49,9 +51,9 @@ struct Inner {
 #[derive(Debug, Default)]
 struct LineQueue {
     buffer: Mutex<Buffer>,
-    /// Something for the thread to do.
+    /// Signals the thread that there is something to do.
     work: Condvar,
-    /// The thread wrote everything that it had taken.
+    /// Signals that the thread wrote everything that it had taken.
     written: Condvar,
     dropped: AtomicU64,
 }
@@ -59,11 +61,11 @@ struct LineQueue {
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
-    /// The thread holds bytes that it took and has not flushed yet.
+    /// Whether the thread holds bytes that it took and has not flushed yet.
     busy: bool,
-    /// Somebody waits for what is there to be written.
+    /// Whether somebody waits until everything is written.
     hurry: bool,
-    /// The file is to be opened again, behind what is there.
+    /// Whether the file has to be opened again, after what is there.
     reopen: bool,
     closed: bool,
 }
@@ -152,7 +154,7 @@ impl LineQueue {
     }
 }
 
-/// Ends the writing thread; dropping it flushes, for at most two seconds.
+/// Ends the writing thread. Dropping it flushes, for at most two seconds.
 #[derive(Debug)]
 pub struct AccessGuard {
     shared: Arc<LineQueue>,
@@ -160,7 +162,7 @@ pub struct AccessGuard {
 }
 
 impl AccessGuard {
-    /// Blocks until everything was written; false when that took more than two seconds.
+    /// Blocks until everything was written. False when that took more than two seconds.
     pub fn flush(&self) -> bool {
         self.shared.flush(FLUSH)
     }
@@ -184,7 +186,7 @@ impl AccessLog {
         Self { inner: None }
     }
 
-    /// A log of the hop `node` that a thread of its own writes to `to`.
+    /// A log of the hop `node`. A thread of its own writes it to `to`.
     pub fn start(
         node: &Arc<str>,
         to: impl Write + Send + 'static,
@@ -192,7 +194,7 @@ impl AccessLog {
         Self::start_to(node, Output::stream(to))
     }
 
-    /// A log that is appended to the file `path`, which [`AccessLog::reopen`] opens again.
+    /// A log that is appended to the file `path`. [`AccessLog::reopen`] opens it again.
     pub fn start_file(node: &Arc<str>, path: &Path) -> std::io::Result<(Self, AccessGuard)> {
         Self::start_to(node, Output::file(path)?)
     }
@@ -221,16 +223,17 @@ impl AccessLog {
         self.inner.is_some()
     }
 
-    /// Opens the file again, as a rotation wants it that has moved the file away: lines so far go
-    /// to the old one, those that come to the new one. Does not wait. A file that cannot be opened
-    /// leaves the old one in use; the log says so. A log that is no file goes on.
+    /// Opens the file again, as a rotation needs it that has moved the file away. Lines so far go
+    /// to the old file, later ones to the new one. Does not wait. When the file cannot be opened,
+    /// the old one stays in use, and the process' log has the error. A log that is no file goes on
+    /// unchanged.
     pub fn reopen(&self) {
         if let Some(inner) = &self.inner {
             inner.shared.reopen();
         }
     }
 
-    /// Blocks until everything was written; false when that took longer than `limit`.
+    /// Blocks until everything was written. False when that took longer than `limit`.
     pub fn flush(&self, limit: Duration) -> bool {
         self.inner
             .as_ref()

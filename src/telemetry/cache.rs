@@ -1,4 +1,4 @@
-//! The counters of the routes that a listener's streams take, found once for each.
+//! The counters of the routes that a listener's streams take, looked up once for each.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 use crate::stream::Wire;
 use crate::telemetry::{Metrics, Series};
 
-/// The series of one listener on one worker. A route `R` that is known here weakly keeps its
-/// address its own, but nothing that it holds.
+/// The series of one listener on one worker. The weak handle of a route `R` keeps its address from
+/// being used again, but keeps nothing that the route owns.
 #[derive(Debug)]
 pub struct SeriesCache<R> {
     listener: Arc<str>,
@@ -20,7 +20,7 @@ pub struct SeriesCache<R> {
 type Counted<R> = (Option<Weak<R>>, Arc<Series>);
 
 impl<R> SeriesCache<R> {
-    /// Empty, for a listener of that name.
+    /// An empty cache for a listener of that name.
     #[must_use]
     pub fn new(listener: Arc<str>) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl<R> SeriesCache<R> {
         }
     }
 
-    /// The counters of streams that came by `inbound` and take `route`; `names` gives the route's
+    /// The counters of streams that came by `inbound` and take `route`. `names` gives the route's
     /// name and its backend's wire.
     pub fn series(
         &self,
@@ -38,14 +38,15 @@ impl<R> SeriesCache<R> {
         route: Option<&Arc<R>>,
         names: impl Fn(&R) -> (Arc<str>, &'static Wire),
     ) -> Arc<Series> {
-        // Descriptions are statics: one address each.
+        // Descriptions are statics, with one address each.
         let wire = std::ptr::from_ref(inbound) as usize;
         let key = (wire, route.map_or(0, |r| Arc::as_ptr(r) as usize));
         let mut known = self.known.borrow_mut();
         if let Some((_, series)) = known.get(&key) {
             return Arc::clone(series);
         }
-        // A table is new: those of routes that are gone would stay, and keep the routes' memory.
+        // The route table is new. Entries of routes that are gone would stay, and keep the routes'
+        // memory.
         known.retain(|_, (route, _)| route.as_ref().is_none_or(|r| r.strong_count() > 0));
         let (name, outbound) = match route {
             Some(route) => {
@@ -83,7 +84,8 @@ mod tests {
         let backend = Arc::downgrade(&route);
         drop(route);
         assert!(backend.upgrade().is_none());
-        // Another route is found at last, whatever its address; the one that is gone is forgotten.
+        // Another route is found in the end, whatever its address. The one that is gone is
+        // forgotten.
         let other = Arc::new(Arc::clone(&name));
         find(&other);
         assert_eq!(cache.known.borrow().len(), 1);

@@ -1,15 +1,17 @@
-//! Trace context in metadata: read in every spelling, written in the one that the next peer reads.
+//! Trace context in metadata: read in every spelling, and written in the one that the next peer
+//! reads.
 //!
-//! Follows W3C Trace Context (traceparent, tracestate), W3C Baggage, the B3 specification and
+//! The sources are W3C Trace Context (traceparent, tracestate), W3C Baggage, the B3 specification,
 //! OpenTracing's `ot-tracer-*`, and the keys of Kitex's OpenTelemetry suite
-//! (`kitex-contrib/obs-opentelemetry`, `tracing/propagator.go`), which writes the same names as
-//! transit metainfo. The reading order, the first valid one wins:
+//! (`kitex-contrib/obs-opentelemetry`, `tracing/propagator.go`). That suite writes the same names
+//! as transit metainfo. The first valid one wins, in this order:
 //!
-//! 1. plain `traceparent`: whoever stood in between rewrites this one and none of the others;
+//! 1. plain `traceparent`: a proxy between rewrites this one and none of the others;
 //! 2. transit `traceparent`, as Kitex's suite and ripcord write it;
 //! 3. `b3` in one header, 4. `x-b3-*`, 5. `ot-tracer-*`, each plain or transit.
 //!
-//! Names match without case and with `_` for `-`: metainfo that crossed gRPC arrives in upper case.
+//! Names match without case and with `_` for `-`, since metainfo that crossed gRPC arrives in upper
+//! case.
 
 mod parse;
 
@@ -23,9 +25,9 @@ use self::parse::{
 };
 use crate::stream::{Entry, Metadata, Propagation, Scope};
 
-/// W3C allows dropping more than this.
+/// The longest tracestate that is kept, in bytes. W3C allows dropping a longer one.
 const MAX_TRACESTATE: usize = 512;
-/// The bound of W3C Baggage.
+/// The longest baggage that is kept, in bytes: W3C Baggage's bound.
 const MAX_BAGGAGE: usize = 8192;
 
 /// The caller's span.
@@ -33,18 +35,18 @@ const MAX_BAGGAGE: usize = 8192;
 pub(crate) struct Remote {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
-    /// `None` when the caller left the decision to us (B3).
+    /// `None` when the caller left the decision to this hop (B3).
     pub(crate) sampled: Option<bool>,
-    /// The trace id is random (W3C level 2): to be passed on unchanged.
+    /// Whether the trace id is random (W3C level 2). It is passed on unchanged.
     pub(crate) random: bool,
     pub(crate) tracestate: Option<Bytes>,
 }
 
-/// What a request's metadata says.
+/// The trace context of a request's metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extracted {
     pub(crate) remote: Option<Remote>,
-    /// A `b3: 0` or `x-b3-sampled: 0` without ids.
+    /// From a `b3: 0` or `x-b3-sampled: 0` without ids.
     pub(crate) sampled: Option<bool>,
     pub(crate) baggage: Option<Bytes>,
 }
@@ -66,7 +68,8 @@ enum Key {
     OtSampled,
 }
 
-/// Where a key was found. Old: `RPC_TRANSIT_UPSTREAM_K`, one hop too far; removed, never read.
+/// Where a key was found. Old: `RPC_TRANSIT_UPSTREAM_K`, one hop too far; it is removed and never
+/// read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FoundIn {
     Plain,
@@ -120,7 +123,7 @@ fn classify(entry: &Entry) -> Option<(FoundIn, Key)> {
         .map(|(_, found)| (place, *found))
 }
 
-/// The values of one place (plain or transit) or of both.
+/// The values from one place (plain or transit), or from both.
 #[derive(Default)]
 struct Found<'a> {
     traceparent: Once<'a>,
@@ -217,8 +220,8 @@ pub(crate) fn extract(metadata: &Metadata) -> Extracted {
     }
 }
 
-/// Several headers of one name are one list. Over the bound it is left out whole: half a list
-/// says something else than the list.
+/// Several headers of one name are one list. Over the bound the whole list is left out: half of it
+/// would have another meaning.
 fn join(values: &[&Bytes], max: usize) -> Option<Bytes> {
     let joined = match values {
         [] => return None,
@@ -253,7 +256,7 @@ impl B3<'_> {
     }
 }
 
-/// What goes out to the callee.
+/// The context that the callee receives.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) trace_id: TraceId,
@@ -264,7 +267,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) baggage: Option<&'a Bytes>,
 }
 
-/// Removes every spelling of every key and writes `context` as the next peer reads it.
+/// Removes every spelling of every key, and writes `context` as the next peer reads it.
 pub(crate) fn inject(metadata: &mut Metadata, propagation: Propagation, context: &Outgoing<'_>) {
     metadata.retain(|entry| classify(entry).is_none());
     let mut traceparent = String::with_capacity(55);

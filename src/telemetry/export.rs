@@ -1,10 +1,10 @@
-//! The export thread: spans leave the workers through a bounded queue and the process through
-//! OTLP, without a worker ever waiting.
+//! The export thread: spans go from the workers into a bounded queue, and from there out by OTLP.
+//! No worker ever waits.
 //!
-//! A thread of its own with a small runtime, so that it works before the control runtime runs,
+//! It is a thread of its own with a small runtime. So it works before the control runtime runs,
 //! after it stopped, and from any thread that drops the guard. The SDK's `BatchSpanProcessor` also
-//! has a thread, but no tokio runtime in it, which the OTLP exporters need for their timers, and it
-//! keeps what it dropped to itself.
+//! has a thread. But that has no tokio runtime, which the OTLP exporters need for their timers, and
+//! it does not report what it dropped.
 
 mod http;
 
@@ -25,14 +25,14 @@ use tokio::time::Instant;
 use crate::telemetry::log_limit;
 use crate::telemetry::trace::{OtlpProtocol, TraceSettings};
 
-/// Spans in one request.
+/// The most spans in one request.
 const BATCH: usize = 512;
 /// How long a batch that is not full waits.
 const LINGER: Duration = Duration::from_secs(2);
-/// The longest that dropping the guard waits for the last batch.
+/// The longest time that dropping the guard waits for the last batch.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// Why tracing could not be set up.
+/// Why the export of spans could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The endpoint is not `http://host:port`.
@@ -44,7 +44,7 @@ pub enum ExportError {
     /// The exporter refused its settings.
     #[error("OTLP exporter: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// No thread.
+    /// The thread could not be started.
     #[error("export thread: {0}")]
     Thread(#[from] std::io::Error),
     /// The export thread ended before it was ready.
@@ -52,14 +52,14 @@ pub enum ExportError {
     Gone,
 }
 
-/// What became of the spans.
+/// How many spans were exported, dropped or lost.
 #[derive(Debug, Default)]
 pub struct ExportStats {
-    /// Taken by the collector.
+    /// The collector accepted them.
     pub exported: AtomicU64,
-    /// Dropped because the queue was full.
+    /// They were dropped because the queue was full.
     pub dropped: AtomicU64,
-    /// Lost because an export failed.
+    /// They were lost because an export failed.
     pub failed: AtomicU64,
 }
 
@@ -78,7 +78,7 @@ impl Sink {
     }
 }
 
-/// Ends the export thread. [`ExportGuard::flush`] waits for what is queued; dropping the guard
+/// Ends the export thread. [`ExportGuard::flush`] waits for what is queued. Dropping the guard
 /// flushes too, for at most five seconds.
 #[derive(Debug)]
 pub struct ExportGuard {
@@ -93,8 +93,8 @@ enum Control {
 }
 
 impl ExportGuard {
-    /// Blocks until everything queued so far was exported or failed; false when that took more
-    /// than five seconds.
+    /// Blocks until everything queued so far was exported or failed. False when that took more than
+    /// five seconds.
     pub fn flush(&self) -> bool {
         let (done, wait) = std::sync::mpsc::sync_channel(1);
         self.control.send(Control::Flush(done)).is_ok() && wait.recv_timeout(FLUSH).is_ok()
@@ -144,7 +144,7 @@ pub(crate) fn otlp(
     })
 }
 
-/// The endpoint as the exporters want it: with its path for HTTP.
+/// The endpoint in the form that the exporters need: with its path for HTTP.
 fn endpoint_of(settings: &TraceSettings) -> Result<String, ExportError> {
     let given = settings.endpoint.trim_end_matches('/');
     let wrong = || ExportError::Endpoint(settings.endpoint.clone());
@@ -171,7 +171,7 @@ fn headers_of(settings: &TraceSettings) -> Result<HeaderMap, ExportError> {
     Ok(headers)
 }
 
-/// Starts a thread that hands spans to the exporter that `make` builds in it.
+/// Starts a thread. `make` builds the exporter in it, which then receives the spans.
 pub(crate) fn start<E: SpanExporter + 'static>(
     node: &Arc<str>,
     settings: &TraceSettings,
@@ -180,7 +180,7 @@ pub(crate) fn start<E: SpanExporter + 'static>(
     let stats = Arc::new(ExportStats::default());
     let (spans, queue) = mpsc::channel(settings.queue.max(1));
     let (control, orders) = mpsc::unbounded_channel();
-    // Waits for a moment at the start only; a tokio channel refuses that inside a runtime.
+    // This waits only for a moment at the start. A tokio channel refuses that inside a runtime.
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let resource = resource(node);
     let counted = stats.clone();
@@ -233,7 +233,7 @@ fn resource(node: &Arc<str>) -> Resource {
         .build()
 }
 
-/// Collects batches and exports them until it is told to stop or everybody is gone.
+/// Collects batches and exports them, until it is stopped or all senders are gone.
 async fn run<E: SpanExporter>(
     exporter: &E,
     mut queue: mpsc::Receiver<SpanData>,

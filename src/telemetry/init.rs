@@ -1,4 +1,4 @@
-//! Logs, and everything together: what `main` calls once, and the guard that flushes.
+//! Sets up logs and all other telemetry: what `main` calls once, and the guard that flushes.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -14,25 +14,25 @@ use crate::telemetry::access::AccessGuard;
 use crate::telemetry::export::{ExportError, ExportGuard, ExportStats};
 use crate::telemetry::{AccessLog, Telemetry, TraceSettings, Tracer};
 
-/// How logs look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
     #[default]
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
 /// Where access log lines go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AccessTarget {
-    /// Nowhere.
+    /// There is no access log.
     #[default]
     Off,
-    /// Standard output; logs go to standard error.
+    /// Standard output. The process' log goes to standard error.
     Stdout,
-    /// Standard error, among the logs.
+    /// Standard error, among the lines of the process' log.
     Stderr,
     /// Appended to a file, which SIGHUP opens again.
     File(PathBuf),
@@ -49,18 +49,18 @@ impl std::fmt::Display for AccessTarget {
     }
 }
 
-/// What telemetry needs to know at its start.
+/// What telemetry needs at its start.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// This hop's name.
     pub node: Arc<str>,
-    /// How many workers will open streams.
+    /// The number of workers that open streams.
     pub workers: usize,
-    /// The wires that streams are carried on.
+    /// The wires of this process.
     pub wires: &'static [&'static Wire],
-    /// Tracing, or none.
+    /// The export of spans; `None` for no tracing.
     pub trace: Option<TraceSettings>,
-    /// The access log.
+    /// Where the access log goes.
     pub access: AccessTarget,
 }
 
@@ -73,41 +73,41 @@ pub enum InitError {
          TARGET=LEVEL, several joined by commas; example: info,ripcord::proxy=debug"
     )]
     Filter {
-        /// Where it stood: `RUST_LOG` or the setting.
+        /// Where the filter came from: `RUST_LOG` or the setting.
         from: &'static str,
-        /// What was given.
+        /// The filter that cannot be read.
         filter: String,
-        /// What is wrong with it.
+        /// The parser's error.
         why: String,
     },
-    /// A subscriber is already there.
+    /// A subscriber is set up already.
     #[error("logs: {0}")]
     Logs(#[from] tracing_subscriber::util::TryInitError),
-    /// The access log's file or thread.
+    /// The access log's file could not be opened, or its thread not started.
     #[error("access log {target} cannot be opened")]
     Access {
         /// `stdout`, `stderr` or the path.
         target: String,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Tracing.
+    /// The export of spans could not be set up.
     #[error(transparent)]
     Trace(#[from] ExportError),
 }
 
-/// Flushes spans and access log lines when dropped. Keep it in `main`.
+/// Flushes spans and access log lines when it is dropped. Keep it in `main`.
 #[derive(Debug)]
 #[must_use]
 pub struct TelemetryGuard {
-    // Streams finish their spans before their lines; the order of the fields is the order of drops.
+    // Streams finish their spans before their lines. The order of the fields is the order of drops.
     export: Option<ExportGuard>,
     access: Option<AccessGuard>,
 }
 
 impl TelemetryGuard {
-    /// Blocks until everything queued so far is out; false when something took too long. Not for
-    /// an async task: use `spawn_blocking`, or drop the guard in `main`.
+    /// Blocks until everything queued so far is written. False when something took too long. Not
+    /// for an async task: use `spawn_blocking`, or drop the guard in `main`.
     pub fn flush(&self) -> bool {
         let exported = self.export.as_ref().is_none_or(ExportGuard::flush);
         let written = self.access.as_ref().is_none_or(AccessGuard::flush);
@@ -118,7 +118,7 @@ impl TelemetryGuard {
 /// The environment variable that overrides the log's level, as in other Rust programs.
 const RUST_LOG: &str = EnvFilter::DEFAULT_ENV;
 
-/// The setting that says the level where `RUST_LOG` does not.
+/// The setting that gives the level when `RUST_LOG` does not.
 const SETTING: &str = "telemetry.log.level";
 
 /// Sends logs to standard error. `level` is `error` ... `trace`, or a filter as in `RUST_LOG`,
@@ -143,7 +143,7 @@ pub fn init_logs(level: &str, format: LogFormat) -> Result<(), InitError> {
     Ok(())
 }
 
-/// The filter's text and where it stands; an empty `RUST_LOG` is none.
+/// The filter's text and where it came from. An empty `RUST_LOG` does not count.
 fn chosen(environment: Option<OsString>, level: &str) -> Result<(&'static str, String), InitError> {
     match environment.map(OsString::into_string) {
         None => Ok((SETTING, level.to_owned())),
@@ -157,9 +157,9 @@ fn chosen(environment: Option<OsString>, level: &str) -> Result<(&'static str, S
     }
 }
 
-/// Reads a filter. A word alone that is no level would be the name of a target, all of which is
-/// shown: `inof` would silence everything and say nothing. So only ripcord's own targets may stand
-/// alone.
+/// Reads a filter. A lone word that is no level would be the name of a target, of which everything
+/// is shown. So `inof` would silence everything without an error. Therefore only ripcord's own
+/// targets may stand alone.
 fn filter(from: &'static str, text: &str) -> Result<EnvFilter, InitError> {
     let bad = |why: String| InitError::Filter {
         from,
@@ -176,7 +176,7 @@ fn filter(from: &'static str, text: &str) -> Result<EnvFilter, InitError> {
 }
 
 impl Telemetry {
-    /// Starts what the settings ask for.
+    /// Starts everything that the settings ask for.
     pub fn start(settings: &Settings) -> Result<(Self, TelemetryGuard), InitError> {
         let mut guard = TelemetryGuard {
             export: None,
@@ -216,7 +216,7 @@ impl Telemetry {
         Ok((telemetry, guard))
     }
 
-    /// What telemetry itself lost.
+    /// Registers the counters of what telemetry itself lost.
     fn own_counters(&self) {
         if let Some(stats) = self.tracer.stats() {
             let help = "Spans by what became of them";

@@ -1,9 +1,9 @@
 //! The streams that are open now, for `/streams`.
 //!
-//! One slab per worker, each behind a lock of its own that only that worker takes, once at a
-//! stream's start and once at its end; the admin task takes it while somebody looks. So it is
-//! practically never contended, and a mutex that is free costs two atomic operations. Reading
-//! copies the handles out and formats after the lock was given back.
+//! There is one slab per worker, each behind a lock of its own. The worker takes the lock once at a
+//! stream's start and once at its end, and the admin task takes it for a page. So it is practically
+//! never contended, and a free mutex costs two atomic operations. A page copies the handles out,
+//! and formats them after it released the lock.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,10 +16,10 @@ use tokio::time::Instant;
 
 use crate::telemetry::{StreamInfo, Traffic, access, names};
 
-/// The longest text of one field.
+/// The longest text of one field, in bytes.
 const MAX_TEXT: usize = 256;
 
-/// The streams that are open now. Cloning gives another handle to the same list.
+/// The open streams. Clones are handles to the same list.
 #[derive(Clone, Debug)]
 pub struct LiveStreams {
     shards: Arc<[Mutex<Slab<Arc<LiveStream>>>]>,
@@ -28,7 +28,7 @@ pub struct LiveStreams {
 /// One open stream.
 #[derive(Debug)]
 pub struct LiveStream {
-    /// What is known of it since its start.
+    /// What is known of the stream since its start.
     pub info: StreamInfo,
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
@@ -61,7 +61,7 @@ impl LiveStreams {
         let _ = self.with(at.shard, |slab| slab.try_remove(at.key));
     }
 
-    /// Gives back the room that only an earlier crowd of streams needed.
+    /// Gives back the memory that only an earlier crowd of streams needed.
     pub(crate) fn shrink(&self, worker: usize) {
         let _ = self.with(worker % self.shards.len(), Slab::shrink_to_fit);
     }
@@ -75,7 +75,7 @@ impl LiveStreams {
         Some(f(&mut slab))
     }
 
-    /// How many streams are open.
+    /// The number of open streams.
     #[must_use]
     pub fn len(&self) -> usize {
         (0..self.shards.len())
@@ -124,7 +124,7 @@ impl LiveStream {
         }
     }
 
-    /// Shows what went over the stream so far: four relaxed stores.
+    /// Sets what has moved on the stream so far: four relaxed stores.
     pub fn set_traffic(&self, traffic: Traffic) {
         let [a, b, c, d] = &self.traffic;
         a.store(traffic.request_messages, Relaxed);

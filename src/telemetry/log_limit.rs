@@ -1,8 +1,8 @@
-//! Bounds the log's lines that a peer can bring about: of each kind the first few in a second are
-//! written, and then one line says how many more there were.
+//! Bounds the log lines that peers can cause. Of each kind, the first few in a second are written.
+//! Then one line gives the number of the others.
 //!
-//! Owns only whether a line is written; who asks still counts what happened in its metrics.
-//! Nothing here is asked per message.
+//! This only decides whether a line is written. The caller still counts every event in its metrics.
+//! It is never called per message.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,17 +13,17 @@ use tracing::warn;
 /// Lines of one kind in one window.
 const LINES: u32 = 5;
 
-/// Counted from a kind's first line.
+/// The length of a window, from a kind's first line on.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Kinds that are held in memory before those of old windows are forgotten.
+/// Kinds that are kept in memory, before those of old windows are forgotten.
 const KEPT: usize = 64;
 
-/// What a line is about: lines of one kind are alike.
+/// The kind of a line. Lines of one kind are alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Kind {
     message: &'static str,
-    /// The listener or backend, by its configured name: not what a peer says.
+    /// The listener or backend, by its configured name: never a peer's text.
     of: Arc<str>,
     what: Cow<'static, str>,
 }
@@ -42,14 +42,14 @@ impl Window {
     }
 }
 
-/// What becomes of a line.
+/// What happens to a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
     Written {
-        /// How many of the window before were not, and are not told yet.
+        /// How many of the window before were not written, and not reported yet.
         more: u64,
     },
-    /// Not written; the first such one of its window sees to it that they are told at this time.
+    /// Not written. The first such line of a window also tells when their number is to be reported.
     Held { tell_at: Option<Instant> },
 }
 
@@ -86,7 +86,7 @@ impl LogLimiter {
         }
     }
 
-    /// How many lines of a kind are to be told; none while their window is open.
+    /// How many lines of a kind have to be reported; none while their window is open.
     fn take(&mut self, kind: &Kind, now: Instant) -> u64 {
         let at = self.0.iter().position(|w| w.kind == *kind && w.over(now));
         at.map_or(0, |at| self.0.swap_remove(at).held)
@@ -99,8 +99,8 @@ fn limiter() -> std::sync::MutexGuard<'static, LogLimiter> {
     LIMITER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a line may be written. `of` is the configured name of what it happened to, `what` tells
-/// further kinds apart.
+/// Whether a line may be written. `of` is the configured name of what it is about; `what` tells
+/// kinds of the same message apart.
 #[must_use]
 pub(crate) fn admits(
     message: &'static str,
@@ -128,7 +128,7 @@ pub(crate) fn admits(
 }
 
 fn tell_later(kind: Kind, at: Instant) {
-    // Outside of a runtime, the kind's next line or the end of the process tells it.
+    // Outside of a runtime, the kind's next line or the end of the process reports it.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
             tokio::time::sleep_until(at.into()).await;
@@ -138,7 +138,7 @@ fn tell_later(kind: Kind, at: Instant) {
     }
 }
 
-/// Tells what is not told yet, as the process ends.
+/// Reports what is not reported yet, as the process ends.
 pub(crate) fn flush() {
     let rest = std::mem::take(&mut limiter().0);
     for window in rest {

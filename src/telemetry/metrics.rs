@@ -1,9 +1,9 @@
 //! Every number that ripcord counts, and their text form for `/metrics`.
 //!
-//! Encoded by `prometheus-client`, the client library of the Prometheus project (OpenMetrics text,
-//! no `unsafe`). Its `Family` and `Histogram` are not used: the one looks labels up behind a lock,
-//! the other observes behind one. Here counters live in structs that are resolved once
-//! ([`Metrics::series`]) and a stream touches only atomics.
+//! They are encoded by `prometheus-client`, the client library of the Prometheus project
+//! (OpenMetrics text, no `unsafe`). Its `Family` and `Histogram` are not used: one looks up labels
+//! behind a lock, the other observes behind one. Here counters are in structs that are looked up
+//! once ([`Metrics::series`]). A stream touches only atomics.
 //!
 //! Every label comes from a closed set or from the configuration, never from a peer.
 
@@ -26,13 +26,13 @@ pub use series::Series;
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The most series of one process; streams of any further (listener, route, wires) are counted
-/// together under `other`. Only a configuration that keeps changing names gets there. They stay
-/// when a reload removes their route: counters must not fall.
+/// The most series of one process. Streams of any further (listener, route, wires) are counted
+/// together under `other`. Only a configuration that keeps changing names gets there. Series stay
+/// when a reload removes their route, since counters must not fall.
 ///
-/// So there are at most as many names of routes, and each has at most `names::ERRORS` series of
-/// `ripcord_stream_errors_total` and `names::CLASSES` times `names::CAUSES` of
-/// `ripcord_cancels_total`; those that never counted anything are not shown.
+/// So there are at most as many names of routes. Each has at most `names::ERRORS` series of
+/// `ripcord_stream_errors_total`, and `names::CLASSES` times `names::CAUSES` of
+/// `ripcord_cancels_total`. A series that never counted anything is not shown.
 pub const MAX_SERIES: usize = 4096;
 
 /// Every value of the label `error_type`.
@@ -65,14 +65,14 @@ impl Side {
     }
 }
 
-/// What became of a configuration change.
+/// The result of a configuration change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reload {
-    /// In force.
+    /// It is effective.
     Applied,
     /// The content was the same.
     Unchanged,
-    /// Refused; the last good table stays in force.
+    /// Refused. The last good table stays effective.
     Rejected,
 }
 
@@ -88,7 +88,7 @@ impl Reload {
     }
 }
 
-/// A number that its owner keeps and `/metrics` reads.
+/// A counter or gauge that its owner keeps and `/metrics` reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Counter,
@@ -114,13 +114,13 @@ pub struct Metrics {
 #[derive(Default)]
 struct State {
     series: RwLock<Vec<Arc<Series>>>,
-    /// Of each wire: from callers, to callees.
+    /// For each wire: the connections from callers, and those to callees.
     connections: Vec<(&'static Wire, [Arc<Connections>; 2])>,
     reloads: [AtomicU64; 3],
     violations: violations::Violations,
     config_version: AtomicU64,
     node: OnceLock<String>,
-    /// The file, as it is now, was refused.
+    /// Whether the file as it is now was refused.
     refused: AtomicBool,
     reads: Mutex<BTreeMap<String, ReadFamily>>,
 }
@@ -132,7 +132,7 @@ struct Connections {
 }
 
 impl Metrics {
-    /// All families, at zero, for streams on these wires.
+    /// All families at zero, for streams on these wires.
     #[must_use]
     pub fn new(wires: &[&'static Wire]) -> Self {
         let state = Arc::new(State {
@@ -148,8 +148,8 @@ impl Metrics {
         Self { registry, state }
     }
 
-    /// The counters of one listener, route and pair of wires; the same ones whenever it
-    /// is called again with the same names. Takes a lock: resolve once and keep.
+    /// The counters of one listener, route and pair of wires. The same names always give the same
+    /// counters. Takes a lock: look them up once and keep them.
     ///
     /// `outbound` is `None` for streams that no route takes.
     #[must_use]
@@ -193,7 +193,7 @@ impl Metrics {
         ConnectionGuard(connections)
     }
 
-    /// Counts what a peer did that it must not; `wire` is `None` before its first bytes told it.
+    /// Counts a violation by a peer. `wire` is `None` when it is not known yet.
     pub fn violation(&self, side: Side, wire: Option<&Wire>, kind: Violation) {
         self.state.violations.count(side, wire, kind);
     }
@@ -211,18 +211,18 @@ impl Metrics {
         self.state.refused.store(refused, Relaxed);
     }
 
-    /// Says this hop's name. The first call counts.
+    /// Sets this hop's name. The first call counts.
     pub fn node(&self, name: &str) {
         let _ = self.state.node.set(name.to_owned());
     }
 
-    /// Says which version of the configuration is in force.
+    /// Sets the version of the effective configuration.
     pub fn config_version(&self, version: u64) {
         self.state.config_version.store(version, Relaxed);
     }
 
-    /// Shows a counter that someone else keeps. `_total` is added to a name without it. The same
-    /// name and labels again replace the closure.
+    /// Shows a counter that its owner keeps. `_total` is added to a name without it. The same name
+    /// and labels again replace the closure.
     pub fn counter_fn(
         &self,
         name: &str,
@@ -234,7 +234,7 @@ impl Metrics {
         self.read_fn(name, help, Kind::Counter, labels, Box::new(read));
     }
 
-    /// Shows a gauge that someone else keeps.
+    /// Shows a gauge that its owner keeps.
     pub fn gauge_fn(
         &self,
         name: &str,
@@ -278,7 +278,7 @@ impl Metrics {
         }
     }
 
-    /// Everything in OpenMetrics text ([`CONTENT_TYPE`]).
+    /// Everything as OpenMetrics text ([`CONTENT_TYPE`]).
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
@@ -289,7 +289,7 @@ impl Metrics {
 }
 
 impl State {
-    /// A wire that is not registered is counted, and shown nowhere: never as another.
+    /// A wire that is not registered is counted, but never shown as another.
     fn connections(&self, side: Side, wire: &Wire) -> Arc<Connections> {
         let known = self.connections.iter().find(|(known, _)| *known == wire);
         debug_assert!(known.is_some(), "{wire} is not registered");

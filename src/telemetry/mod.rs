@@ -1,7 +1,7 @@
-//! What ripcord tells about its streams: metrics, spans, an access log, the list of live streams.
+//! What ripcord reports about its streams: metrics, spans, an access log, the list of live streams.
 //!
-//! The proxy calls [`Telemetry::open`] once when a stream was routed and [`StreamRecord::finish`]
-//! once at its end; nothing is called per message. Nothing here decides anything about a stream,
+//! The proxy calls [`Telemetry::open`] once when a stream was routed, and [`StreamRecord::finish`]
+//! once at its end. Nothing is called per message. Nothing here decides anything about a stream,
 //! and nothing here knows a wire: ends are read from [`crate::stream::End`].
 
 pub mod access;
@@ -43,24 +43,24 @@ pub struct StreamInfo {
     pub backend: Arc<str>,
     /// The caller's address.
     pub peer: Option<SocketAddr>,
-    /// The service, as the caller named it.
+    /// The service in the caller's request.
     pub service: String,
-    /// The method.
+    /// The method in the caller's request.
     pub method: String,
     /// The caller's service name.
     pub caller: Option<String>,
 }
 
-/// What went over a stream. A message's prefix is not counted in its bytes.
+/// What moved on a stream. The prefixes of messages are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Messages from caller to callee.
     pub request_messages: u64,
-    /// Their payload bytes.
+    /// Payload bytes from caller to callee.
     pub request_bytes: u64,
     /// Messages from callee to caller.
     pub response_messages: u64,
-    /// Their payload bytes.
+    /// Payload bytes from callee to caller.
     pub response_bytes: u64,
 }
 
@@ -69,8 +69,8 @@ pub struct Traffic {
 pub struct Outcome<'a> {
     /// The end that won, as it was observed.
     pub end: &'a End,
-    /// What had gone over it.
+    /// What had moved on the stream.
     pub traffic: Traffic,
-    /// The number that the caller was told, where its wire has one.
+    /// The number by which the caller received the end, where its wire has one.
     pub native_code: Option<NativeCode>,
 }

@@ -1,8 +1,8 @@
-//! The closed sets that ends are named by in labels, logs and `error.type`.
+//! The closed sets of names for ends in labels, logs and `error.type`.
 //!
-//! A peer can send any number; what is not in a table here is called `other`, so that no peer can
-//! make a new time series. Names of statuses follow grpc `doc/statuscodes.md`, exceptions thrift
-//! and Kitex (`stream/codes.rs`).
+//! A peer can send any number. A number that is in no table here is called `other`, so that no peer
+//! can make a new time series. Names of statuses are those of grpc `doc/statuscodes.md`; names of
+//! exceptions are those of thrift and Kitex (`stream/codes.rs`).
 
 use crate::stream::{Class, End, Failure, Initiator, LocalEndKind, Processed, Reason};
 
@@ -62,7 +62,7 @@ const EXCEPTION: [(i32, &str); 28] = [
 pub(crate) const ERRORS: usize =
     STATUS.len() + 1 + EXCEPTION.len() + 1 + 1 + LocalEndKind::ALL.len();
 
-/// The causes that have a label of their own; the last stands for all others.
+/// The causes with a label of their own. The last one stands for all others.
 pub(crate) const CAUSES: [&str; 16] = [
     "12001", "12002", "12003", "12004", "12005", "12006", "12007", "12008", "12009", "12010",
     "12011", "12012", "12013", "12014", "12015", "other",
@@ -89,7 +89,7 @@ pub(crate) const fn class_index(class: Class) -> usize {
     }
 }
 
-/// A class's name.
+/// The label of a class.
 pub(crate) const fn class_name(class: Class) -> &'static str {
     match class {
         Class::ByCallee => "by_callee",
@@ -98,7 +98,7 @@ pub(crate) const fn class_name(class: Class) -> &'static str {
     }
 }
 
-/// Who brought an end about.
+/// The name of who ended a stream.
 pub(crate) const fn party_name(party: Initiator) -> &'static str {
     match party {
         Initiator::Caller => "caller",
@@ -107,7 +107,7 @@ pub(crate) const fn party_name(party: Initiator) -> &'static str {
     }
 }
 
-/// Whether the callee may have processed the call.
+/// The name of whether the callee may have processed the call.
 pub(crate) const fn processed_name(processed: Processed) -> &'static str {
     match processed {
         Processed::No => "no",
@@ -129,7 +129,7 @@ pub(crate) const fn end_index(end: &End) -> usize {
     }
 }
 
-/// An end's kind.
+/// The name of an end's kind.
 pub(crate) const fn end_name(end: &End) -> &'static str {
     match end.reason {
         Reason::Complete => "complete",
@@ -139,8 +139,8 @@ pub(crate) const fn end_name(end: &End) -> &'static str {
     }
 }
 
-/// The position of a failed or hop end among the `error_type` values; `None` for success and for
-/// a cancel, which is neither.
+/// The position of a failed end, or of a local end, among the `error_type` values. `None` for
+/// success and for a cancel, which are no errors.
 pub(crate) fn error_index(end: &End) -> Option<usize> {
     const EXCEPTIONS: usize = STATUS.len() + 1;
     const BUSINESS: usize = EXCEPTIONS + EXCEPTION.len() + 1;

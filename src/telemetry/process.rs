@@ -1,5 +1,5 @@
-//! What the kernel says about this process (Linux `/proc`), under the names that Prometheus
-//! clients use. On another system there is simply nothing.
+//! What the kernel knows of this process (Linux `/proc`), under the names that Prometheus clients
+//! use. On another system there is nothing.
 
 /// Name, help and value of each gauge that could be read.
 pub(crate) fn gauges() -> Vec<(&'static str, &'static str, u64)> {
@@ -38,7 +38,7 @@ pub(crate) fn cpu_seconds() -> Option<f64> {
     cpu_ticks(&stat).map(|ticks| ticks as f64 / TICKS_PER_SECOND)
 }
 
-/// When the process started, in seconds since 1970: the system's start and the process' age then.
+/// When the process started, in seconds since 1970: when the system started, and how long after it.
 pub(crate) fn start_time_seconds() -> Option<f64> {
     let own = std::fs::read_to_string("/proc/self/stat").ok()?;
     let system = std::fs::read_to_string("/proc/stat").ok()?;
@@ -47,7 +47,7 @@ pub(crate) fn start_time_seconds() -> Option<f64> {
     Some(booted + ticks / TICKS_PER_SECOND)
 }
 
-/// `btime` of proc(5).
+/// `btime` of proc(5): when the system started, in seconds since 1970.
 fn boot_seconds(stat: &str) -> Option<u64> {
     let mut lines = stat.lines();
     let time = lines.find_map(|line| line.strip_prefix("btime "))?;
@@ -60,7 +60,7 @@ fn start_ticks(stat: &str) -> Option<u64> {
     after.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// `utime` and `stime`, fields 14 and 15 of proc(5); the name in parentheses may hold anything.
+/// `utime` and `stime`, fields 14 and 15 of proc(5). The name in parentheses may hold anything.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace().skip(11);
@@ -69,7 +69,7 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     user.checked_add(system)
 }
 
-/// The soft limit of open files; none where it is `unlimited`.
+/// The soft limit of open files; `None` for `unlimited`.
 fn open_files(limits: &str) -> Option<u64> {
     let line = limits
         .lines()

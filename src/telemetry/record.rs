@@ -11,12 +11,12 @@ use crate::telemetry::live::{LiveKey, LiveStream};
 use crate::telemetry::trace::StreamTrace;
 use crate::telemetry::{AccessLog, LiveStreams, Metrics, Outcome, StreamInfo, Tracer};
 
-/// Everything that a worker needs to tell about its streams. Cheap to clone.
+/// Everything by which a worker reports its streams. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
-    /// Numbers.
+    /// The counters of this process.
     pub metrics: Arc<Metrics>,
-    /// Spans.
+    /// Makes the spans.
     pub tracer: Tracer,
     /// The access log.
     pub access: AccessLog,
@@ -25,8 +25,8 @@ pub struct Telemetry {
     workers: Arc<[Arc<Parts>]>,
 }
 
-/// What a stream needs until its end. Each worker has one of its own, so that no two workers count
-/// references in one place.
+/// What a stream needs until its end. Each worker has one, so that no two workers count references
+/// in one place.
 #[derive(Debug)]
 struct Parts {
     tracer: Tracer,
@@ -34,8 +34,8 @@ struct Parts {
     live: LiveStreams,
 }
 
-/// One stream that telemetry knows of. Dropped without [`StreamRecord::finish`] it leaves the
-/// gauges and the list of live streams right, and nothing else.
+/// One stream that telemetry knows of. When it is dropped without [`StreamRecord::finish`], the
+/// gauges and the list of live streams are still right. Nothing else is recorded then.
 #[derive(Debug)]
 pub struct StreamRecord {
     parts: Arc<Parts>,
@@ -44,7 +44,7 @@ pub struct StreamRecord {
     key: LiveKey,
 }
 
-/// A finished stream, as spans and the access log read it.
+/// A finished stream, as the spans and the access log read it.
 #[derive(Debug)]
 pub(crate) struct Finished<'a> {
     pub(crate) stream: &'a LiveStream,
@@ -53,7 +53,7 @@ pub(crate) struct Finished<'a> {
 }
 
 impl Telemetry {
-    /// Everything off but the numbers and the list of live streams.
+    /// Everything off, except for the numbers and the list of live streams.
     #[cfg(test)]
     pub(crate) fn quiet(workers: usize, wires: &[&'static Wire]) -> Self {
         Self::new(workers, wires, Tracer::off(), AccessLog::off())
@@ -85,8 +85,8 @@ impl Telemetry {
         Arc::clone(&self.workers[worker % self.workers.len()])
     }
 
-    /// A stream was routed (or refused: then with the series of no route). `worker` is the
-    /// worker's index.
+    /// A stream was routed or refused. A refused one has the series of no route. `worker` is the
+    /// worker's number.
     #[must_use]
     pub fn open(&self, worker: usize, info: StreamInfo, head: &RequestHead) -> StreamRecord {
         let parts = self.parts_of(worker);
@@ -108,13 +108,13 @@ impl Telemetry {
 }
 
 impl StreamRecord {
-    /// Replaces the trace context in the metadata that goes to the callee; with tracing off it
-    /// leaves it alone.
+    /// Replaces the trace context in the metadata for the callee. With tracing off, it stays as it
+    /// is.
     pub fn outbound(&mut self, metadata: &mut Metadata, propagation: Propagation) {
         self.trace.outbound(metadata, propagation);
     }
 
-    /// Says which endpoint the stream went to. The first call counts.
+    /// Sets the endpoint to which the stream went. The first call counts.
     pub fn connected(&self, endpoint: SocketAddr) {
         let _ = self.stream.endpoint.set(endpoint);
     }
@@ -131,7 +131,7 @@ impl StreamRecord {
         &self.trace
     }
 
-    /// The stream is over: counts it, exports its spans, writes its line.
+    /// The stream is over. Counts it, exports its spans, writes its line.
     pub fn finish(self, outcome: Outcome<'_>) {
         let duration = Instant::now().saturating_duration_since(self.stream.started);
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);

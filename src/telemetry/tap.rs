@@ -1,4 +1,4 @@
-//! The ends of streams, told to whoever embeds the proxy.
+//! The ends of streams, for a program that embeds the proxy.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use crate::stream::End;
 pub struct Observed {
     /// The hop's name.
     pub node: Arc<str>,
-    /// When it had told both sides.
+    /// When both sides had been sent the end.
     pub at: std::time::Instant,
     /// The end, with the hop's name in a cancel's path.
     pub end: End,
 }
 
-/// Where the ends of streams are told to an embedder.
+/// Receives the ends of streams, for a program that embeds the proxy.
 pub type Tap = tokio::sync::mpsc::UnboundedSender<Observed>;

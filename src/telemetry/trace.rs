@@ -1,20 +1,20 @@
 //! One SERVER span and one CLIENT span per stream.
 //!
-//! Spans are the OpenTelemetry SDK's ([`opentelemetry_sdk::trace::SpanData`]), built once, at the stream's end, from a few
-//! numbers kept since its start; the SDK's `Span` object is not used, since it takes a lock and
-//! allocates its attributes at the start, and decides on sampling only after that. Nor is
-//! `tracing-opentelemetry`: `tracing` is for logs here, a span per stream in it would put every
-//! stream through the log filter. So an unsampled stream costs one random number and the header
-//! that carries it on.
+//! Spans are the OpenTelemetry SDK's ([`opentelemetry_sdk::trace::SpanData`]). They are built once,
+//! at the stream's end, from a few numbers kept since its start. The SDK's `Span` object is not
+//! used: it takes a lock and allocates its attributes at the start, and decides on sampling only
+//! after that. `tracing-opentelemetry` is not used either: `tracing` is for logs here, and a span
+//! per stream would put every stream through the log filter. So an unsampled stream costs one
+//! random number, and the header that carries it on.
 //!
 //! - Sampling is parent-based, with a ratio of the trace ids for roots (SDK `TraceIdRatioBased`).
 //! - An unsampled stream goes on with a span id of its own, as the SDK specification demands of
 //!   non-recording spans.
-//! - Attributes and status follow the RPC semantic conventions: a SERVER span is an error only for
+//! - Attributes and status follow the RPC semantic conventions. A SERVER span is an error only for
 //!   the server's own faults, a CLIENT span for every status but OK.
-//! - A cancel is an event on both spans and leaves both Unset, without `error.type`: somebody
-//!   letting go is neither a success nor a fault of whoever served, and an alert on errors must
-//!   not ring for it. Deviation: the convention makes CANCELLED an error on CLIENT spans.
+//! - A cancel is an event on both spans. It leaves both Unset, without `error.type`: a cancel is
+//!   neither a success nor a fault of the server, and no alert on errors should fire for it. This
+//!   deviates from the convention, which makes CANCELLED an error on CLIENT spans.
 
 mod span;
 
@@ -42,21 +42,21 @@ pub enum OtlpProtocol {
     HttpProtobuf,
 }
 
-/// Where spans go and how many.
+/// Where spans are exported to, and how many.
 #[derive(Clone)]
 pub struct TraceSettings {
-    /// `http://host:port`. Without TLS: the collector of a sidecar is on its node, and `https`
-    /// is refused rather than sent in the clear.
+    /// `http://host:port`. There is no TLS: the collector of a sidecar is on its node. `https` is
+    /// refused, so that nothing is sent in the clear by mistake.
     pub endpoint: String,
-    /// How.
+    /// The transport of the export.
     pub protocol: OtlpProtocol,
-    /// Sent with each export.
+    /// Headers of each export.
     pub headers: Vec<(String, String)>,
     /// The share of the streams without a parent that are sampled, 0 to 1.
     pub ratio: f64,
-    /// The longest that one export may take.
+    /// The longest time that one export may take.
     pub timeout: Duration,
-    /// Spans that may wait for export; more are dropped and counted.
+    /// Spans that may wait for export. Further ones are dropped and counted.
     pub queue: usize,
 }
 
@@ -73,7 +73,7 @@ impl Default for TraceSettings {
     }
 }
 
-/// Without the headers' values, which may be secret.
+/// The values of headers may be secret, so they are not shown.
 impl fmt::Debug for TraceSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -88,8 +88,8 @@ impl fmt::Debug for TraceSettings {
     }
 }
 
-/// Starts traces. Cheap to clone; off, it only reads the caller's trace id and leaves metadata as it
-/// is.
+/// Starts traces. Cheap to clone. When off, it only reads the caller's trace id and leaves metadata
+/// as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Tracer {
     inner: Option<Arc<Inner>>,
@@ -105,7 +105,7 @@ struct Inner {
     scope: InstrumentationScope,
 }
 
-/// What one stream carries of its trace.
+/// What one stream keeps of its trace.
 #[derive(Debug, Default)]
 pub struct StreamTrace(Known);
 
@@ -113,7 +113,7 @@ pub struct StreamTrace(Known);
 enum Known {
     #[default]
     Nothing,
-    /// Tracing is off: the caller's trace, whose context goes to the callee as it came.
+    /// Tracing is off. This is the caller's trace, whose context goes to the callee as it came.
     Passed(TraceId),
     Own(Box<Ids>),
 }
@@ -136,7 +136,7 @@ struct Ids {
     client: SpanId,
     sampled: bool,
     random: bool,
-    /// There is a CLIENT span: a backend was asked.
+    /// Whether there is a CLIENT span: a backend was involved.
     called: bool,
     tracestate: Option<Bytes>,
     baggage: Option<Bytes>,
@@ -149,7 +149,7 @@ impl Tracer {
         Self { inner: None }
     }
 
-    /// Starts the export thread and connects to the collector when there is something to send.
+    /// Starts the export thread. It connects to the collector when there is something to send.
     pub fn otlp(
         node: &Arc<str>,
         settings: &TraceSettings,
@@ -198,13 +198,13 @@ impl Tracer {
         self.inner.is_some()
     }
 
-    /// What became of the spans so far; `None` when off.
+    /// The numbers of spans so far; `None` when off.
     #[must_use]
     pub fn stats(&self) -> Option<Arc<ExportStats>> {
         self.inner.as_ref().map(|inner| inner.sink.stats.clone())
     }
 
-    /// Reads the caller's context and decides on sampling. `head` is left as it is.
+    /// Reads the caller's context and decides on sampling. `head` stays as it is.
     #[must_use]
     pub fn start(&self, head: &RequestHead) -> StreamTrace {
         let extracted = context::extract(&head.metadata);
@@ -265,8 +265,8 @@ impl Inner {
 }
 
 impl StreamTrace {
-    /// Replaces the trace context in the metadata that goes to the callee by this hop's own span.
-    /// Call it once for each attempt to reach a backend.
+    /// Replaces the trace context in the metadata for the callee by this hop's own span. To be
+    /// called once for each attempt to reach a backend.
     pub fn outbound(&mut self, metadata: &mut Metadata, propagation: Propagation) {
         let Known::Own(ids) = &mut self.0 else { return };
         ids.called = true;
@@ -281,7 +281,7 @@ impl StreamTrace {
         context::inject(metadata, propagation, &outgoing);
     }
 
-    /// The trace's id, for logs; none that neither a peer nor the collector ever sees.
+    /// The trace's id, for logs; `None` for an id that neither a peer nor the collector ever sees.
     #[must_use]
     pub fn trace_id(&self) -> Option<TraceId> {
         match &self.0 {
@@ -291,7 +291,7 @@ impl StreamTrace {
         }
     }
 
-    /// The id of this hop's SERVER span, for logs; none without tracing.
+    /// The id of this hop's SERVER span, for logs; `None` without tracing.
     #[must_use]
     pub fn span_id(&self) -> Option<SpanId> {
         self.own().filter(|ids| ids.is_seen()).map(|ids| ids.server)
@@ -304,7 +304,7 @@ impl StreamTrace {
 }
 
 impl Ids {
-    /// The collector or a callee is told the ids that this hop made.
+    /// Whether the collector or a callee receives the ids that this hop made.
     const fn is_seen(&self) -> bool {
         self.sampled || self.called
     }

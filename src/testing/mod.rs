@@ -1,4 +1,4 @@
-//! In-memory halves for tests of everything that knows no wire, and a clock that is paused.
+//! In-memory halves for tests of everything that knows no wire, and a paused clock.
 
 pub mod wire;
 
@@ -27,7 +27,7 @@ pub(crate) fn local<T>(test: impl AsyncFnOnce() -> T) -> T {
 #[derive(Debug)]
 pub struct MemoryHalf(Rc<RefCell<Shared>>);
 
-/// The peer's side of a [`MemoryHalf`]; clones play the same peer.
+/// The peer's side of a [`MemoryHalf`]. Clones play the same peer.
 #[derive(Clone, Debug)]
 pub struct Remote(Rc<RefCell<Shared>>);
 
@@ -42,28 +42,28 @@ struct Shared {
     slow: bool,
 }
 
-/// All that a half did to its peer.
+/// Everything that a half did toward its peer.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// Payloads, in order.
+    /// The payloads that it sent, in order.
     pub messages: Vec<Vec<u8>>,
-    /// Response heads.
+    /// The response heads that it sent.
     pub heads: Vec<ResponseHead>,
-    /// Half-closes.
+    /// How many half-closes it sent.
     pub half_closes: usize,
-    /// Cancels toward a callee.
+    /// The cancels that it sent to a callee.
     pub cancels: Vec<Cancel>,
-    /// Ends toward a caller.
+    /// The ends that it sent to a caller.
     pub ends: Vec<End>,
-    /// Bytes released to the peer.
+    /// The bytes that it released to the peer.
     pub released: usize,
-    /// Polls for the next thing after the end was delivered: always a fault.
+    /// Polls after the end was delivered: always a mistake.
     pub polls_after_end: usize,
     ended: bool,
     partial: Vec<u8>,
 }
 
-/// A half and its peer; the peer takes `room` bytes before it is full.
+/// A half and its peer. The peer takes `room` bytes before it is full.
 #[must_use]
 pub fn memory_half(room: usize) -> (MemoryHalf, Remote) {
     let shared = Rc::new(RefCell::new(Shared {
@@ -99,12 +99,12 @@ impl Remote {
         }
     }
 
-    /// The peer's messages hold up its connection; seen at the half's next poll.
+    /// The peer's messages block its connection. The half's next poll shows it.
     pub fn is_held_up(&self) {
         self.0.borrow_mut().slow = true;
     }
 
-    /// What the peer heard so far.
+    /// What the peer received so far.
     #[must_use]
     pub fn heard(&self) -> std::cell::Ref<'_, Heard> {
         std::cell::Ref::map(self.0.borrow(), |shared| &shared.heard)

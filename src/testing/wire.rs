@@ -1,11 +1,11 @@
-//! A third wire, made of memory: what proves that the rest knows no wire by name.
+//! A third wire, made of memory. It proves that the rest of the crate knows no wire by name.
 //!
-//! A connection begins on a real socket, with [`MAGIC`] and a number. By that number both sides find
-//! each other in this process, and the values of the neutral model go between them as they are. The
-//! socket stays open and silent. It is registered with the feature `memory-wire` only; without that it
-//! compiles, and nothing reaches it.
+//! A connection begins on a real socket, with [`MAGIC`] and a number. By that number both sides
+//! find each other in this process, and exchange the values of the neutral model as they are. The
+//! socket stays open and silent. The wire is registered with the feature `memory-wire` only;
+//! without it, it compiles and nothing reaches it.
 //!
-//! It has no heads, no codes of its own and no compression, so that each is tried without.
+//! It has no heads, no codes of its own and no compression, so that a wire without these is tested.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -27,13 +27,13 @@ pub use connection::{ClientStream, PANICS_INBOUND, PANICS_OUTBOUND, ServerStream
 
 mod connection;
 
-/// How a connection begins.
+/// The first bytes of a connection.
 pub const MAGIC: &[u8; 8] = b"RIPCMEM1";
 
-/// The label of a frame that must not be.
+/// The label for a frame that is not allowed.
 const GARBAGE: &str = "garbage";
 
-/// The wire.
+/// The description of the wire.
 pub static WIRE: Wire = Wire {
     name: "memory",
     spoken: "memory",
@@ -50,25 +50,25 @@ pub static WIRE: Wire = Wire {
     callee_violations: &[],
 };
 
-/// It counts nothing of its own.
+/// This wire has no counters of its own.
 #[derive(Debug, Default)]
 pub struct Counters;
 
 impl Counters {
-    /// None.
+    /// Always empty: the wire counts nothing.
     #[must_use]
     pub fn rows(self: &Arc<Self>) -> Vec<CounterRow> {
         Vec::new()
     }
 }
 
-/// Whether a connection that begins with `first` is one of this wire's.
+/// Whether `first` begins a connection of this wire.
 #[must_use]
 pub fn speaks(first: &[u8]) -> bool {
     first.starts_with(MAGIC)
 }
 
-/// Its callees say nothing on the socket.
+/// Its callees send nothing on the socket.
 #[must_use]
 pub fn answers(_first: &[u8]) -> bool {
     false
@@ -83,16 +83,16 @@ enum Frame {
     /// The receiver took so many bytes.
     Taken(u64, usize),
     HalfClose(u64),
-    /// The callee's last word.
+    /// The callee's end.
     End(u64, Box<End>),
-    /// The caller's.
+    /// The caller's cancel.
     Cancel(u64, Box<Cancel>),
 }
 
 /// One side of a connection.
 type Side = (UnboundedSender<Frame>, UnboundedReceiver<Frame>);
 
-/// Sides whose other end was dialed and not yet served.
+/// Sides whose other end was dialed, but not yet served.
 static WAITING: Mutex<Option<HashMap<u64, Side>>> = Mutex::new(None);
 
 fn waiting<T>(with: impl FnOnce(&mut HashMap<u64, Side>) -> T) -> T {
@@ -105,7 +105,7 @@ fn waiting<T>(with: impl FnOnce(&mut HashMap<u64, Side>) -> T) -> T {
 pub struct Server(Bounds);
 
 impl Server {
-    /// For connections within `bounds`.
+    /// A server for connections within `bounds`.
     #[must_use]
     pub fn new(bounds: &Bounds, _counters: &Arc<Counters>) -> Self {
         Self(bounds.clone())
@@ -136,7 +136,7 @@ impl Server {
 pub struct Dialer(Bounds);
 
 impl Dialer {
-    /// For connections within `bounds`.
+    /// A dialer for connections within `bounds`.
     #[must_use]
     pub fn new(bounds: &Bounds, _counters: &Arc<Counters>) -> Self {
         Self(bounds.clone())
@@ -145,7 +145,7 @@ impl Dialer {
     /// Opens a connection on `socket`.
     ///
     /// # Errors
-    /// The socket's.
+    /// The socket's error.
     pub async fn connect(
         &self,
         mut socket: Socket,
@@ -183,7 +183,7 @@ impl Drop for Dialed {
     }
 }
 
-/// A connection to a callee; clones are the same one.
+/// A connection to a callee. Clones are the same connection.
 #[derive(Clone)]
 pub struct Client(Rc<Dialed>);
 
@@ -194,25 +194,25 @@ impl Client {
         !self.0.connection.retired.get()
     }
 
-    /// Streams that live on it.
+    /// The number of its open streams.
     #[must_use]
     pub fn active(&self) -> usize {
         self.0.connection.slots.borrow().len()
     }
 
-    /// Whether the callee allows no more streams at once.
+    /// Whether the callee allows no more streams at a time.
     #[must_use]
     pub fn is_full(&self) -> bool {
         false
     }
 
-    /// Whether it idles and keeps the tables of a storm in memory.
+    /// Whether it is idle and still has the memory of many streams.
     #[must_use]
     pub fn is_swollen(&self) -> bool {
         false
     }
 
-    /// Takes no new streams; it is closed when the last one is over.
+    /// Opens no new streams, and closes when the last one is over.
     pub fn retire(&self) {
         self.0.connection.retire();
     }
@@ -220,7 +220,7 @@ impl Client {
     /// Opens a stream.
     ///
     /// # Errors
-    /// Nothing was sent.
+    /// The stream was not opened, and nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
         let connection = &self.0.connection;
         let id = self.0.next.replace(self.0.next.get() + 1);
@@ -230,7 +230,7 @@ impl Client {
         }
         Ok(ClientStream {
             stream: connection.stream(id),
-            // A caller that is no hop has come by no way.
+            // Only a caller that is a hop has hops.
             panics: head.method == PANICS_OUTBOUND && head.hops.is_some(),
         })
     }

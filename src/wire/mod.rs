@@ -1,15 +1,15 @@
 //! The wires: one folder each, and the registry, the only place that knows all of them. It detects,
-//! dials and dispatches; everything else asks a [`Wire`] what it can do.
+//! dials and dispatches. Everything else asks a [`Wire`] what it can do.
 //!
-//! A wire is registered by one line of `wires!` below and one word in `config::Protocol`. Its
-//! module has to have:
+//! One line of `wires!` below and one word in `config::Protocol` register a wire. Its module needs
+//! these items:
 //!
 //! | item | is |
 //! |---|---|
 //! | `WIRE` | its description |
 //! | `Counters` | what it counts: `Default`, and `rows` for `/metrics` |
-//! | `speaks(first)` | whether a connection that begins with these 8 bytes is one of its |
-//! | `answers(first)` | whether a callee that says these 8 bytes first speaks it |
+//! | `speaks(first)` | whether these 8 bytes begin one of its connections |
+//! | `answers(first)` | whether these 8 bytes begin the answer of one of its callees |
 //! | `Server` | `new(bounds, counters)`; `serve(socket, acceptor)` carries a caller's connection |
 //! | `Dialer` | `new(bounds, counters)`; `connect(socket, options, drive)` gives a `Client` |
 //! | `Client` | a connection to a callee: see [`Client`] |
@@ -29,17 +29,17 @@ use crate::stream::{
     Acceptor, Cancel, Half, MessageBatch, OpenError, Outbound, Received, RequestHead, Wire,
 };
 
-/// Calls that are no streams (Kitex ping-pong): they pass through untouched.
+/// Calls that are no streams (Kitex ping-pong). They pass unchanged.
 pub use ttheader::pingpong as calls;
 
-/// Writes out, for the registered wires, what dispatches to them: enums and plain matches, so that
-/// the message path has no boxed future and no `dyn` call.
+/// Writes the dispatch to the registered wires: enums and plain matches, so that the message path
+/// has no boxed future and no `dyn` call.
 macro_rules! wires {
     ($($(#[$only:meta])* $field:ident $name:ident = $($module:ident)::+;)+) => {
-        /// Every wire.
+        /// All wires of this build.
         pub static ALL: &[&Wire] = &[$($(#[$only])* &$($module)::+::WIRE),+];
 
-        /// What each wire counts, for the whole process.
+        /// The counters of all wires, for the whole process.
         #[derive(Clone, Debug, Default)]
         pub struct Counters {
             $($(#[$only])* $field: Arc<$($module)::+::Counters>,)+
@@ -55,14 +55,14 @@ macro_rules! wires {
             }
         }
 
-        /// How the connections of one listener are served on one worker, whatever they speak.
+        /// Serves the connections of one listener on one worker, whatever their wire.
         #[derive(Debug)]
         pub struct Servers {
             $($(#[$only])* $field: $($module)::+::Server,)+
         }
 
         impl Servers {
-            /// For connections within `bounds`.
+            /// Servers for connections within `bounds`.
             #[must_use]
             pub fn new(bounds: &Bounds, counters: &Counters) -> Self {
                 Self {
@@ -80,7 +80,8 @@ macro_rules! wires {
                 $(
                     $(#[$only])*
                     if *wire == $($module)::+::WIRE {
-                        // Boxed: a connection takes what its own wire needs, not what the largest does.
+                        // In a box: a connection takes what its own wire needs, not what the
+                        // largest one does.
                         return Box::pin(self.$field.serve(socket, acceptor)).await;
                     }
                 )+
@@ -88,13 +89,13 @@ macro_rules! wires {
             }
         }
 
-        /// How one worker opens connections to callees, whatever they speak.
+        /// Opens a worker's connections to callees, whatever their wire.
         pub struct Dialers {
             $($(#[$only])* $field: $($module)::+::Dialer,)+
         }
 
         impl Dialers {
-            /// For connections within `bounds`.
+            /// Dialers for connections within `bounds`.
             #[must_use]
             pub fn new(bounds: &Bounds, counters: &Counters) -> Self {
                 Self {
@@ -105,7 +106,7 @@ macro_rules! wires {
             /// Opens a connection that speaks `wire` on a socket to a callee.
             ///
             /// # Errors
-            /// The transport's or the protocol's.
+            /// An error of the transport or of the protocol.
             pub async fn connect(
                 &self,
                 wire: &'static Wire,
@@ -124,7 +125,7 @@ macro_rules! wires {
             }
         }
 
-        /// A connection to a callee, on whichever wire; clones are the same connection.
+        /// A connection to a callee, on any wire. Clones are the same connection.
         #[derive(Clone)]
         pub enum Client {
             $($(#[$only])*
@@ -139,25 +140,25 @@ macro_rules! wires {
                 match self { $($(#[$only])* Self::$name(client) => client.is_usable(),)+ }
             }
 
-            /// Streams that live on it.
+            /// The number of its open streams.
             #[must_use]
             pub fn active(&self) -> usize {
                 match self { $($(#[$only])* Self::$name(client) => client.active(),)+ }
             }
 
-            /// Whether the callee allows no more streams at once.
+            /// Whether the callee allows no more streams at a time.
             #[must_use]
             pub fn is_full(&self) -> bool {
                 match self { $($(#[$only])* Self::$name(client) => client.is_full(),)+ }
             }
 
-            /// Looks whether it idles and keeps the tables of a storm in memory.
+            /// Whether it is idle and still has the memory of many streams.
             #[must_use]
             pub fn is_swollen(&self) -> bool {
                 match self { $($(#[$only])* Self::$name(client) => client.is_swollen(),)+ }
             }
 
-            /// Takes no new streams; it is closed when the last one is over.
+            /// Opens no new streams, and closes when the last one is over.
             pub fn retire(&self) {
                 match self { $($(#[$only])* Self::$name(client) => client.retire(),)+ }
             }
@@ -165,7 +166,7 @@ macro_rules! wires {
             /// Opens a stream.
             ///
             /// # Errors
-            /// Nothing was sent.
+            /// The stream was not opened, and nothing was sent.
             pub async fn open(&self, head: &RequestHead) -> Result<OutboundStream, OpenError> {
                 match self {
                     $(
@@ -179,7 +180,7 @@ macro_rules! wires {
             }
         }
 
-        /// A stream to a callee, on whichever wire. Boxed, as it is moved through several futures.
+        /// A stream to a callee, on any wire. In a box, since it is moved through several futures.
         pub enum OutboundStream {
             $($(#[$only])*
             #[doc = "On this wire."]
@@ -217,7 +218,7 @@ macro_rules! wires {
             }
         }
 
-        /// The wire that a connection speaks which begins with `first`.
+        /// The wire of a connection that begins with `first`.
         fn spoken(first: &[u8]) -> Option<&'static Wire> {
             $(
                 $(#[$only])*
@@ -228,7 +229,8 @@ macro_rules! wires {
             None
         }
 
-        /// The wire that a callee speaks which says `first` first. Of several, `wanted` is it.
+        /// The wire of a callee whose answer begins with `first`. When several match, it is
+        /// `wanted`.
         fn answering(wanted: &Wire, first: &[u8]) -> Option<&'static Wire> {
             let mut found = None;
             $(
@@ -249,27 +251,27 @@ wires! {
     memory Memory = crate::testing::wire;
 }
 
-/// The wire of that name.
+/// The wire with that name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Wire> {
     ALL.iter().copied().find(|wire| wire.name == name)
 }
 
-/// Bytes that tell the wires apart (as one Kitex port does).
+/// How many first bytes tell the wires apart, as on one Kitex port.
 const TELLING: usize = 8;
 
-/// What a connection's first bytes say.
+/// What a connection's first bytes mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detected {
     /// Streams on this wire.
     Streams(&'static Wire),
-    /// Calls of this wire's ([`calls`]).
+    /// Calls of this wire ([`calls`]).
     Calls(&'static Wire),
-    /// No wire of ours: what it is counted as, and a text for the log.
+    /// None of the wires: the kind under which it is counted, and a text for the log.
     Unknown(Violation, &'static str),
 }
 
-/// Tells what a connection speaks that begins with `first`; `None` when more bytes are needed.
+/// Detects what a connection speaks that begins with `first`. `None` when more bytes are needed.
 #[must_use]
 pub fn detect(first: &[u8]) -> Option<Detected> {
     let telling = first.get(..TELLING)?;
@@ -301,28 +303,28 @@ pub fn detect(first: &[u8]) -> Option<Detected> {
     Some(Detected::Unknown(kind, what))
 }
 
-/// What a callee's first bytes say.
+/// What a callee's first bytes mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
     /// More bytes are needed.
     More,
-    /// The wire that it was dialed for, or nothing that is known here: that wire judges it.
+    /// The wire that it was dialed for, or nothing known: that wire has to judge it.
     Wanted,
-    /// TLS.
+    /// A TLS alert.
     Tls,
-    /// HTTP/1.
+    /// HTTP/1, or a page without a status line.
     Http1,
-    /// Another wire.
+    /// Another wire of this registry.
     Other(&'static Wire),
     /// It closed the connection without a byte.
     Nothing,
 }
 
-/// A TLS alert: a record of two bytes. A TLS server answers with it what is no TLS.
+/// A TLS alert: a record with two bytes. A TLS server sends it as the answer to what is not TLS.
 const ALERT: usize = 7;
 
-/// Tells what a callee speaks that was dialed for `wanted` and says `first` first. `closed` says that
-/// nothing more comes.
+/// Detects what a callee speaks that was dialed for `wanted`, from the bytes that it sent first.
+/// `closed` means that nothing more comes.
 #[must_use]
 pub fn answered(wanted: &Wire, first: &[u8], closed: bool) -> Answered {
     if let Some(telling) = first.get(..TELLING)
@@ -343,7 +345,7 @@ pub fn answered(wanted: &Wire, first: &[u8], closed: bool) -> Answered {
     }
 }
 
-/// Whether it is a page: some servers of HTTP/1 take what they do not understand for HTTP/0.9, and
+/// Whether it is a page. Some HTTP/1 servers take what they do not understand for HTTP/0.9, and
 /// answer it without a status line.
 fn is_html(first: &[u8]) -> bool {
     [&b"<!doctyp"[..], b"<html"].iter().any(|page| {
@@ -353,7 +355,7 @@ fn is_html(first: &[u8]) -> bool {
     })
 }
 
-/// What a caller of HTTP/1 is told. The status offers no upgrade, since none is taken.
+/// The answer to a caller of HTTP/1. The status offers no upgrade, since none is accepted.
 #[must_use]
 pub fn http1_answer() -> String {
     let text = "This port is ripcord, a proxy. It takes gRPC (HTTP/2 with prior knowledge, also called h2c) \
@@ -366,7 +368,7 @@ pub fn http1_answer() -> String {
     )
 }
 
-/// The metadata keys by which callers say which compressions they take.
+/// The metadata keys by which callers list the compressions that they accept.
 pub fn accept_encodings() -> impl Iterator<Item = &'static str> {
     ALL.iter().filter_map(|wire| wire.accept_encoding)
 }

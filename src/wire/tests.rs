@@ -1,4 +1,4 @@
-//! What first bytes mean, of callers and of callees.
+//! What first bytes mean, from callers and from callees.
 
 use super::*;
 
@@ -45,7 +45,7 @@ fn few_bytes_tell_when_no_more_come() {
     assert_eq!(answered(TTHEADER, b"", true), Answered::Nothing);
 }
 
-/// The length of a frame can be any number, so also one that looks like TLS.
+/// A frame's length can be any number, also one that looks like TLS.
 #[test]
 fn a_long_frame_of_the_wanted_wire_is_no_tls() {
     let long = [0x16, 3, 1, 0, 0x10, 0, 0, 2, 0, 0, 0, 1];

@@ -1,5 +1,5 @@
-//! Callees that break their protocol. A row opens one stream by its route and holds what its caller
-//! is told.
+//! Callees that break their protocol. A row opens one stream by its route, and checks what its
+//! caller receives.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,8 +18,8 @@ use crate::kit::tt::{Connection, message, said};
 /// What a callee does with a connection.
 pub(crate) type Behave = fn(TcpStream);
 
-/// A bad callee: the name of its service, the keys of its backend, more keys of its route
-/// (`, key: value`), and what it does with each connection.
+/// A bad callee: its service, the keys of its backend, more keys of its route (`, key: value`), and
+/// what it does with each connection.
 pub(crate) type Bad = (&'static str, &'static str, &'static str, Behave);
 
 pub(crate) const CALLEES: &[Bad] = &[
@@ -64,7 +64,7 @@ pub(crate) fn table(callees: &[Bad]) -> Table {
     table
 }
 
-/// Waits for the stream, says the bytes, and reads until the other side has closed.
+/// Waits for the stream, sends the bytes, and reads until the other side has closed.
 pub(crate) fn say(mut socket: TcpStream, bytes: &[u8]) {
     let mut first = [0; 64];
     let _ = socket.read(&mut first);
@@ -72,7 +72,7 @@ pub(crate) fn say(mut socket: TcpStream, bytes: &[u8]) {
     while socket.read(&mut first).is_ok_and(|n| n > 0) {}
 }
 
-/// Floods PINGs, unread, and then serves the stream: a reset says that all was heard.
+/// Floods PINGs, unread, and then serves the stream. A reset shows that everything was read.
 fn pings(socket: TcpStream) {
     let mut raw = Raw::new(socket);
     raw.send(&frame(SETTINGS, 0, 0, &[]));
@@ -91,8 +91,8 @@ fn pings(socket: TcpStream) {
     while raw.next().is_some() {}
 }
 
-/// Answers the first stream with its Header, so many messages, and its Header again; and the next one
-/// as it should, when the first was ended by the Rst that it must be ended by.
+/// Answers the first stream with its Header, so many messages, and its Header again. When the right
+/// Rst has ended that stream, answers the next one as it should.
 fn twice(socket: TcpStream, messages: usize) {
     let wire = Connection::new(socket);
     let stream = wire.stream(0);
@@ -119,7 +119,7 @@ pub(crate) fn until_closed(wire: &Connection) {
     }
 }
 
-/// A stream to that callee, and the gRPC status that its caller must be told.
+/// A stream to that callee, and the gRPC status that its caller must receive.
 pub(crate) fn call(rig: &Rig, service: &str, status: i32) {
     assert_eq!(
         told(rig.address(), service, &[]),
@@ -128,7 +128,7 @@ pub(crate) fn call(rig: &Rig, service: &str, status: i32) {
     );
 }
 
-/// Kitex' code for a Header that must not come, which the callee is told.
+/// Kitex' code for a Header that must not come. The callee receives it.
 const UNEXPECTED_HEADER: i32 = 12002;
 
 pub(crate) const OK: i32 = 0;

@@ -1,5 +1,5 @@
-//! Callees that speak another protocol than their backend's. Each row opens one stream, and holds
-//! what its end, the log and the `/config` page say.
+//! Callees that speak another protocol than their backend's. Each row opens one stream, and checks
+//! its end, the log and the `/config` page.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -67,8 +67,8 @@ fn bytes(mut socket: TcpStream, all: &[u8]) {
     while socket.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {}
 }
 
-/// A stream to that callee: its caller hears UNAVAILABLE and the text, and so do the log and the
-/// admin page. `answer` is what the callee does.
+/// A stream to that callee. Its caller receives UNAVAILABLE and the text; the log and the admin
+/// page have the text too. `answer` is what the callee does.
 fn found(rig: &Rig, service: &str, answer: &str) {
     call(rig, service, UNAVAILABLE);
     let log = rig.hop.process.line(service, |line| {

@@ -1,4 +1,4 @@
-//! Callers that break HTTP/2 or gRPC. RFC 9113 says the codes, 7 what they mean.
+//! Callers that break HTTP/2 or gRPC. The codes are those of RFC 9113, section 7.
 
 use super::port::noise;
 use super::rig::{Rig, Row};
@@ -22,7 +22,7 @@ const FLOOD: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="flo
 const NOT_GRPC: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="not_grpc""#);
 const NOTHING: (&str, &str) = ("", "");
 
-/// What breaks the connection: the code that it is told, and its frames.
+/// Frames that break the connection, and the code that it then receives.
 fn breaks(rig: &Rig, code: u32, bytes: &[u8]) {
     let mut raw = Raw::open(rig.address());
     raw.echo(1);
@@ -297,7 +297,8 @@ pub(crate) const ROWS: &[Row] = &[
         abuse: "an HPACK bomb: ENHANCE_YOUR_CALM, closed",
         counted: FLOOD,
         act: |rig| {
-            // An entry of 100 bytes is remembered (RFC 7541, 6.2.1), then said by one byte each.
+            // An entry of 100 bytes is added to the table (RFC 7541, 6.2.1), then referred to by
+            // one byte each.
             let mut block = request("/Storm/Echo");
             block.extend([0x40, 1, b'x', 100]);
             block.extend([b'v'; 100]);
@@ -337,7 +338,7 @@ pub(crate) const FLOODS: &[Row] = &[
         abuse: "50,000 tiny DATA on a stalled stream: held within its window; the connection lives",
         counted: ("ripcord_cancels_total", ""),
         act: |rig| {
-            // The first stream's answer says that the connection's window is open.
+            // The first stream's answer shows that the connection's window is open.
             let mut raw = Raw::open(rig.address());
             raw.echo(1);
             raw.headers(3, "Stall");

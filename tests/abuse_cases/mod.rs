@@ -1,4 +1,4 @@
-//! The tables of `tests/abuse.rs`, and what their rows are played with.
+//! The tables of `tests/abuse.rs`, and what plays their rows.
 
 pub(crate) mod callee;
 pub(crate) mod foreign;

@@ -106,7 +106,7 @@ fn connect(rig: &Rig) -> TcpStream {
     socket
 }
 
-/// All that the port says to these bytes before it closes.
+/// Everything that the port answers to these bytes before it closes.
 fn answer(rig: &Rig, bytes: &[u8]) -> String {
     let mut socket = connect(rig);
     socket.write_all(bytes).unwrap();

@@ -1,4 +1,4 @@
-//! One ripcord, a callee that echoes, bystanders on both wires, and what must hold of every row.
+//! One ripcord, a callee that echoes, bystanders on both wires, and what must hold for every row.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -24,8 +24,8 @@ const PROGRESS: usize = 50;
 pub(crate) struct Row {
     /// What the peer does, and what it gets.
     pub(crate) abuse: &'static str,
-    /// The metric and the labels that count it; empty where nothing does, which the row's name
-    /// says why.
+    /// The metric and the labels that count it. Empty when nothing does; the row's name explains
+    /// why.
     pub(crate) counted: (&'static str, &'static str),
     /// Does it and holds the answer.
     pub(crate) act: fn(&Rig),

@@ -1,9 +1,9 @@
-//! Peers that fall silent, and say no end: one that vanished (its machine, or the way to it), whose
-//! kernel acknowledges nothing any more; and one that hangs, whose kernel still does. The other side
-//! of the stream hears it within what the keepalive settings promise.
+//! Peers that fall silent and send no end. One has vanished, with its machine or its network: its
+//! kernel acknowledges nothing any more. Another one hangs: its kernel still does. The other side
+//! of the stream receives an end within the time of the keepalive settings.
 //!
-//! A peer vanishes by a filter on its socket that drops whatever arrives, before the kernel looks at
-//! it: nothing is acknowledged, no probe is answered, and no FIN or RST is sent.
+//! A peer vanishes by a filter on its socket, which drops whatever arrives before the kernel looks
+//! at it. Nothing is acknowledged, no probe is answered, and no FIN or RST is sent.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ pub(crate) fn rig() -> Rig {
 
 /// From now on nothing arrives at the socket.
 fn vanish(socket: &TcpStream) {
-    // What both sides said is acknowledged by then: a kernel that repeats itself is alive.
+    // What both sides sent is acknowledged by then: a kernel that sends again is alive.
     std::thread::sleep(Duration::from_millis(200));
     let drop_all = SockFilter::new(0x06, 0, 0, 0);
     SockRef::from(socket).attach_filter(&[drop_all]).unwrap();
@@ -87,7 +87,7 @@ fn opened(socket: TcpStream) -> Raw {
     raw
 }
 
-/// Answers PINGs, four of them, and says nothing else; then resets its stream.
+/// Answers PINGs, four of them, and sends nothing else. Then resets its stream.
 fn quiet(socket: TcpStream) {
     let mut raw = opened(socket);
     answer_pings(&mut raw, 4);
@@ -106,7 +106,7 @@ fn answer_pings(raw: &mut Raw, mut count: usize) {
     }
 }
 
-/// The callee of a caller's stream hears that it is gone, in time.
+/// The callee of a caller's stream receives its loss, in time.
 fn callee_hears(rig: &Rig, since: Instant, bound: Duration) {
     assert_eq!(rig.stalled.ended(), Ended::Reset(8));
     in_time(since, bound);
@@ -161,7 +161,7 @@ pub(crate) const ROWS: &[Row] = &[
         act: |rig| {
             let mut raw = grpc_caller(rig);
             callee_hears(rig, Instant::now(), PINGED);
-            // It was asked, and it is not told why.
+            // It was pinged, and it does not receive a reason.
             let frames: Vec<_> = std::iter::from_fn(|| raw.next()).collect();
             assert!(frames.iter().any(|f| (f.kind, f.flags) == (PING, 0)));
             assert!(frames.iter().all(|f| f.kind != GOAWAY), "{frames:?}");

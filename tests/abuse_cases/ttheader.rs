@@ -1,5 +1,5 @@
-//! Callers that break TTHeader streaming. A fault ends its stream; only lost framing ends the
-//! connection, and what lives on it hears why first.
+//! Callers that break TTHeader streaming. A fault ends its stream. Only lost framing ends the
+//! connection, and its open streams receive the reason first.
 
 use bytes::{Bytes, BytesMut};
 use ripcord::wire::ttheader::frame::{Frame, Kind};
@@ -42,7 +42,7 @@ fn carried<'a>(wire: &'a Connection, id: i32) -> Stream<'a> {
     stream
 }
 
-/// The framing is lost: what lives hears 12004, then the connection is closed.
+/// The framing is lost: open streams receive 12004, then the connection is closed.
 fn breaks(rig: &Rig, bytes: &[u8]) {
     let wire = connect(rig);
     let stream = carried(&wire, 1);

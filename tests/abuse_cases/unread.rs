@@ -1,6 +1,6 @@
-//! Peers that read nothing while an end or a cancel waits for them: after `cancel_grace` their
-//! connection is closed, and counted. The streams are ended by their route's deadline, with more on
-//! the way to the peer than sockets take.
+//! Peers that read nothing while an end or a cancel waits for them. After `cancel_grace` their
+//! connection is closed, and counted. The route's deadline ends the streams, with more bytes on the
+//! way to the peer than sockets can hold.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -66,8 +66,8 @@ fn counted(rig: &Rig, (name, labels): (&str, &str), before: u64) {
     });
 }
 
-/// A caller's stream to a callee that reads nothing: it is told of its deadline, and its connection
-/// lives.
+/// A caller's stream to a callee that reads nothing. It receives its deadline, and its connection
+/// stays open.
 fn to_unread(rig: &Rig, service: &str) {
     let wire = tt::Connection::connect(&rig.hop.address);
     let stream = wire.open(1, "Echo", &[(keys::IDL_SERVICE, service)]);

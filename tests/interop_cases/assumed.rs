@@ -1,5 +1,5 @@
-//! `assume_payload: thrift`: gRPC libraries that can name no other kind than plain `application/grpc`
-//! send and take thrift, through ripcord, toward Kitex and from it.
+//! `assume_payload: thrift`. gRPC libraries that can send no other content type than plain
+//! `application/grpc` exchange thrift with Kitex through ripcord, in both directions.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -102,7 +102,7 @@ fn kitex_reaches(server: &Process) {
     echoed(&client, server, &small);
 }
 
-/// What a gRPC caller is answered whose request has this content type, and which says nothing more.
+/// The answer to a gRPC caller whose request has this content type, and which sends nothing more.
 fn answer(hop: &Ripcord, kind: &'static str) -> (u16, HeaderMap) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

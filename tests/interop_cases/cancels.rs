@@ -1,5 +1,5 @@
-//! The cancel matrix: who lets go, how, between which peers, on which kind of stream, in which
-//! phase; code, text and path at both ends.
+//! The cancel matrix: who cancels, how, between which peers, on which kind of stream, in which
+//! phase. Checks code, text and path at both ends.
 
 use serde_json::{Value, json};
 
@@ -18,12 +18,12 @@ cases! {
     }
 }
 
-/// How the caller lets go.
+/// How the caller cancels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
     /// It cancels its context.
     Cancel,
-    /// It cancels its context and says why.
+    /// It cancels its context with a cause.
     Cause,
     /// It returns and leaves the cancel to its `defer`.
     Return,
@@ -120,8 +120,8 @@ fn told(pair: Pair) -> (i32, &'static str, String) {
     match pair.via {
         Via::One | Via::TtHeader | Via::Grpc => (code, text, nodes.join(" -> ")),
         Via::PlainGrpc => {
-            // RST_STREAM has a number and nothing else; the names were in the request, as far as
-            // anyone said them: a Kitex caller of TTHeader does only in its Rst.
+            // RST_STREAM has only a number. The names were in the request, as far as they were
+            // known there: a Kitex caller of TTHeader sends its name only in its Rst.
             if pair.caller.is_ttheader() {
                 nodes[0] = "";
             }

@@ -1,7 +1,7 @@
-//! A chain of six hops that changes the protocol at every hop, Kitex and grpc-go at its ends.
+//! A chain of six hops that changes the protocol at every hop, with Kitex and grpc-go at its ends.
 //!
-//! `support::chain` has the shape; here is what must hold of it: streams, ends, cancels from each
-//! node with the path at every node, and one trace.
+//! `kit::chain` has the shape. Here is what must hold for it: streams, ends, cancels from each node
+//! with the path at every node, and one trace.
 
 pub(super) mod cancels;
 pub(super) mod ends;

@@ -1,5 +1,5 @@
-//! The control stream between two real ripcords: on a connection just opened, and that nobody but they
-//! notices it.
+//! The control stream between two real ripcords: on a connection that was just opened, and that
+//! nobody else notices it.
 
 use serde_json::json;
 
@@ -88,7 +88,7 @@ fn cause_text_and_path_arrive_on_connections_just_opened() {
     on("per_stream");
 }
 
-/// What no Kitex caller says: any number, any text, any path.
+/// What no Kitex caller sends: any number, any text, any path.
 fn whatever_a_rst_says_arrives() {
     let callee = Listener::start();
     let [egress, _ingress] = hops(&callee.address, "shared");

@@ -1,6 +1,7 @@
-//! Storms between real applications: a thousand streams through one hop lose their callee, or are let
-//! go by their caller, at once. Every application hears one end, the right one, and the hop keeps
-//! nothing. More streams, and what crosses the wire: `tests/storms.rs`, whose peers are our own.
+//! Storms between real applications: a thousand streams through one hop lose their callee, or are
+//! canceled by their caller, at once. Every application receives one end, the right one, and the
+//! hop keeps nothing. `tests/storms.rs` has more streams and looks at the wire, with peers made of
+//! the crate's own halves.
 
 use serde_json::{Value, json};
 
@@ -25,7 +26,7 @@ cases! {
 
 const STREAMS: usize = 1_000;
 
-/// A caller and a callee that have said hello on every stream.
+/// A caller and a callee that have exchanged a message on every stream.
 struct Crowd {
     callee: Process,
     hop: Ripcord,

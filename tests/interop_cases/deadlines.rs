@@ -15,10 +15,11 @@ cases! {
     }
 }
 
-/// The callers' deadline. A hop tells a caller's reset at its deadline from another by a tenth of it.
+/// The callers' deadline. A hop tells a caller's reset at its deadline from another by a tenth of
+/// it.
 const TIMEOUT_MS: u32 = 4000;
 
-/// What the caller's library says when its own time is over.
+/// What the caller's library prints when its own time is over.
 fn caller_sees(pair: Pair) -> Value {
     if pair.caller.is_ttheader() {
         json!({ "kind": "error", "code": 12015, "is": ["ErrStreamingTimeout"] })
@@ -33,7 +34,7 @@ fn paths(pair: Pair) -> Vec<String> {
     let from = |first: usize| nodes[first..].join(" -> ");
     let whole = format!("{} -> {}", pair.caller.origin(), from(0));
     if pair.caller.is_ttheader() {
-        // Kitex says nothing of its deadline before it is over.
+        // Kitex sends nothing of its deadline before it is over.
         vec![whole]
     } else {
         let hops = (0..nodes.len()).map(from);

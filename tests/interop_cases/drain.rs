@@ -1,4 +1,5 @@
-//! SIGTERM while streams run: who is spared, what the rest is told, in which order connections go.
+//! SIGTERM while streams run: which streams may finish, what the others receive, and in which order
+//! connections close.
 
 use std::net::TcpStream;
 
@@ -121,7 +122,7 @@ fn a_ttheader_caller_is_refused_new_streams_and_keeps_the_old() {
     let old = caller.open(1, "Bidi", &[("isn", "Interop")]);
     let callee = listener.accept();
     let stream = callee.stream(0);
-    // TTHeader has no GOAWAY; this one says that the worker is draining.
+    // TTHeader has no GOAWAY. This one shows that the worker is draining.
     let mut socket = idle_connection(&hop);
     hop.process.signal("TERM");
     socket.next_goaway().unwrap();

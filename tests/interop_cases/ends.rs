@@ -1,4 +1,4 @@
-//! What a callee says when it ends a stream, as the caller's application reads it.
+//! The ends that a callee sends, as the caller's application reads them.
 
 use serde_json::{Value, json};
 
@@ -167,7 +167,7 @@ fn a_plain_error_arrives(ends: Ends) {
             Callee::KitexGrpc => "plain [biz error]",
             Callee::GrpcGo | Callee::Python => "plain",
         };
-        // grpc-go and grpcio say UNKNOWN, Kitex INTERNAL.
+        // grpc-go and grpcio report UNKNOWN, Kitex INTERNAL.
         let (code, name) = if pair.callee.is_kitex() {
             (13, "Internal")
         } else {

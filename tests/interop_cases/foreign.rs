@@ -1,5 +1,5 @@
-//! A foreign HTTP/2 proxy between two ripcords, and peers that are not ripcord where one was expected:
-//! the path of a cancel survives, nobody is told another stream's cause, nobody waits.
+//! A third-party HTTP/2 proxy between two ripcords, and other peers where a ripcord was expected.
+//! The path of a cancel survives, no stream receives another stream's cause, and nobody waits.
 
 use serde_json::json;
 
@@ -47,7 +47,7 @@ cases! {
     }
 }
 
-/// An egress with two backends at `address`: one that is said to be a ripcord, one that is not.
+/// An egress with two backends at `address`: one is marked as a ripcord, one is not.
 pub(super) fn egress(node: &str, address: &str) -> Ripcord {
     Ripcord::named(node)
         .backend("plain", "protocol: grpc", address)
@@ -68,8 +68,8 @@ fn ingress(node: &str, callee: &str) -> Ripcord {
         .start()
 }
 
-/// Kitex's callee prints the whole path, whoever calls and in whatever phase; through a proxy that is
-/// said to be a ripcord too, which is a mistake of whoever wrote the file.
+/// Kitex's callee prints the whole path, whoever calls and in whatever phase. That holds even
+/// through a proxy that the file marks as a ripcord by mistake.
 fn the_path_survives(proxy: Proxy) {
     let kitex = go(&["kitex-server"]);
     let ingress = ingress("ingress", &address(&kitex));
@@ -80,7 +80,7 @@ fn the_path_survives(proxy: Proxy) {
         for via in ["plain", "marked"] {
             let mut running = Vec::new();
             for phase in PHASES {
-                // A Kitex caller does not say its name on streams, unless it is made to.
+                // A Kitex caller does not send its name on streams, unless it is made to.
                 let case = canceled(phase)
                     .with("metadata", json!({ "x-via": via }))
                     .with("int_header", json!({ "3": name }));
@@ -101,7 +101,7 @@ fn the_path_survives(proxy: Proxy) {
     assert_eq!(ingress.json("/streams")["streams"], json!([]));
 }
 
-/// Streams of two egresses, both of which take the proxy for a ripcord, and which it may mix into one
+/// Streams of two egresses that both take the proxy for a ripcord. The proxy may mix them into one
 /// connection with ids of its own.
 fn nobody_is_told(proxy: Proxy) {
     const STREAMS: usize = 30;
@@ -152,7 +152,7 @@ fn a_callee_that_is_no_ripcord_sees_plain_grpc_only() {
         assert_eq!(ours, ["ripcord-hops", "ripcord-reads"]);
         assert_eq!(headers["ripcord-hops"], ",egress");
         stream.rst(12007, "why", "caller");
-        // And no other stream: it would be heard before.
+        // And no other stream: it would have ended before.
         assert_eq!(callee.ended(), Ended::Reset(8));
     }
 }
@@ -187,7 +187,7 @@ fn a_grpc_server_that_is_taken_for_a_ripcord_works_on() {
     }
 }
 
-/// The names cross TTHeader too, for a hop behind it that hears a bare reset.
+/// The names cross TTHeader too, for a hop behind it that receives a bare reset.
 fn names_cross_ttheader_between_two_grpc_hops() {
     let kitex = go(&["kitex-server"]);
     let c = ingress("c", &address(&kitex));

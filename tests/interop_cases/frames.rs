@@ -1,5 +1,5 @@
-//! What a ripcord must never do to a TTHeader peer: a second Header, a closed connection with live
-//! streams, silence. And the callee's cancel in every phase. The TTHeader callee is scripted.
+//! What a ripcord must never do to a TTHeader peer: a second Header, a closed connection with open
+//! streams, silence. Also the callee's cancel in every phase. The TTHeader callee is scripted.
 
 use bytes::Bytes;
 use ripcord::wire::ttheader::frame::Kind as FrameKind;
@@ -36,7 +36,7 @@ const CALLERS: [Caller; 4] = [
     Caller::GrpcGo,
 ];
 
-/// How far the callee has come when it lets go.
+/// How far the callee has come when it cancels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Nothing,
@@ -94,8 +94,9 @@ fn a_ttheader_callees_cancel_reaches_every_caller_in_every_phase() {
                 } else {
                     send(0, 0)
                 };
-                // A Kitex reader that waits takes a message or its stream's cancel by chance, when both
-                // are there (`container/pipe.go`, waitCtx): it has to have read the message before.
+                // When a message and its stream's cancel are both there, a waiting Kitex reader
+                // takes one of them by chance (`container/pipe.go`, waitCtx). So it has to have
+                // read the message before.
                 let waits = down > 0 && caller.is_ttheader();
                 let read = if waits { barrier("read") } else { send(0, 0) };
                 let ops = [send(1, 3), close, recv(down), read, json!({ "op": "recv" })];

@@ -1,5 +1,5 @@
-//! The golden table of ends as input: each native end that a scripted peer can make is played, and
-//! what the real application on the other side prints is held against the row.
+//! The golden table of ends as input. Each native end that a scripted peer can make is played. What
+//! the real application on the other side prints is compared with the row.
 
 use bytes::Bytes;
 use http::HeaderMap;

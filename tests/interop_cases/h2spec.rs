@@ -1,6 +1,6 @@
-//! h2spec, the HTTP/2 conformance suite, against the gRPC listener. It speaks HTTP, not gRPC, so
-//! that every request is refused at once with a status (405); what it then misses is explained in
-//! `tests/interop/README.md`. Any other failure fails here.
+//! h2spec, the HTTP/2 conformance suite, against the gRPC listener. It speaks HTTP and not gRPC, so
+//! every request is refused at once with a status (405). `tests/interop/README.md` explains what it
+//! then misses. Any other failure fails here.
 
 use std::process::Command;
 
@@ -28,8 +28,8 @@ const EXPLAINED: &[&str] = &[
     "Sends a HEADERS frame with the \"content-length\" header field which does not equal the sum of the multiple DATA frames payload length",
 ];
 
-/// What any case may see instead of what it waits for: the answer, HEADERS and DATA with END_STREAM,
-/// was first.
+/// What any case may see instead of what it waits for: the answer, HEADERS and DATA with
+/// END_STREAM, was first.
 const ANSWERED: (&str, &str) = ("Actual: DATA Frame", "flags:0x01");
 
 /// Cases of the pinned version.

@@ -1,6 +1,6 @@
-//! Whether a cancel comes later to a callee that is not ripcord when the gRPC hop before it is said to
-//! lead to a ripcord: with one ripcord on the way, where that is a mistake, and with two, where it is
-//! not. Each cancel arrives as one RST_STREAM; the times are printed, not judged:
+//! Whether a cancel comes later to a callee that is not ripcord when the backend has
+//! `hop: ripcord`. With one ripcord on the way that setting is a mistake, with two it is not. Each
+//! cancel arrives as one RST_STREAM. The times are printed, not judged:
 //! `RIPCORD_CANCELS=2000 cargo test --release --test interop -- hop_times --nocapture`.
 
 use std::time::Instant;
@@ -72,7 +72,7 @@ impl Way {
         assert!(matches!(self.heard(), Heard::Opened(_)));
         let began = Instant::now();
         stream.rst(12007, "why", "caller");
-        // CANCEL; the cause where the file says, wrongly, that a ripcord is next (rule 7).
+        // CANCEL, or the cause where the file wrongly says that a ripcord is next (rule 7).
         let falsely = self.hops == 1 && self.via == "marked";
         let code = if falsely { 12007 } else { 8 };
         let heard = self.heard();
@@ -85,7 +85,7 @@ impl Way {
         );
     }
 
-    /// What the callee hears next of the caller's streams.
+    /// What the callee receives next of the caller's streams.
     fn heard(&self) -> Heard {
         loop {
             match self.callee.heard() {

@@ -1,8 +1,8 @@
 //! The topologies of Kitex's `TestProxyCancel`: A, Egress, Ingress, B with real ripcords. Kitex's
-//! test logs the canceled path; here it is asserted, at both ends.
+//! test logs the canceled path. Here it is asserted, at both ends.
 //!
-//! "A biz cancel" is in `cancels`, for every kind and phase. What is left is the cancel that begins
-//! at a hop, and at B.
+//! "A biz cancel" is in `cancels`, for every kind and phase. Here are the cancels that begin at a
+//! hop, and at B.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ cases! {
     }
 }
 
-/// A1 (Kitex), A2 (grpc-go), egress, ingress, B1 (Kitex), B2 (grpc-go). A hop gives up a stream
-/// whose `x-limit` names it.
+/// A1 (Kitex), A2 (grpc-go), egress, ingress, B1 (Kitex), B2 (grpc-go). The hop that a stream's
+/// `x-limit` names ends it.
 struct Chain {
     servers: Servers,
     egress: Ripcord,
@@ -44,7 +44,7 @@ const LIMIT: &str = "timeouts: { idle: 1s }";
 impl Chain {
     fn start() -> Self {
         let servers = Servers::start();
-        // The routes that give up come first.
+        // The routes that end streams come first.
         let mut limited = Table::new();
         for callee in CALLEES {
             let (key, way) = (callee.key(), callee.way());
@@ -129,7 +129,8 @@ fn a_hop_gives_up(hop: &str, vias: &[&str], path_at_a: &str, path_at_b: &str) {
                     );
                     let id = say(&client, &case);
                     let what = format!("{caller:?} -{via}-> {callee:?} {kind:?}");
-                    // The hop that gives up speaks gRPC on both sides, and so do those before it.
+                    // The hop that ends the stream speaks gRPC on both sides, and so do those
+                    // before it.
                     let to_callee = hop == "egress" || callee == Callee::GrpcGo;
                     let between_grpc = *via == "grpc" && to_callee;
                     let sees = a_sees_own_end(caller, between_grpc, path_at_a);

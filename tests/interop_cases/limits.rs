@@ -1,5 +1,5 @@
-//! Ends that a hop brings about itself, at real peers: its limits, refusals and lost backends,
-//! each held against its rows of the golden table.
+//! Local ends at real peers: limits, refusals and lost backends, each compared with its rows of the
+//! golden table.
 
 use serde_json::json;
 
@@ -105,8 +105,8 @@ fn row(from: &str) -> Row {
     rows(&format!("{from} ")).remove(0)
 }
 
-/// Both ends of streams that the hop ended say what the two rows say. The callee stays in its
-/// handler until the caller has heard: what it would say itself must not be what is heard.
+/// Both ends of streams that the hop ended print what the two rows have. The callee stays in its
+/// handler until the caller has received the end, so that its own end cannot be the one.
 fn both_sides(running: Vec<Running<'_>>, kind: &str) {
     let to_callee = row(&format!("hop {kind} to callee"));
     for running in running {
@@ -117,7 +117,7 @@ fn both_sides(running: Vec<Running<'_>>, kind: &str) {
         let seen = running.callee_passes("canceled").seen_by_callee();
         let mut expected = callee_sees(&to_callee, pair.callee, true);
         if kind == "deadline" && pair.callee != Callee::Kitex {
-            // gRPC has told it the deadline, so it has a timer of its own.
+            // It received the deadline over gRPC, so it has a timer of its own.
             let late = seen["ctx_err"] == "context deadline exceeded";
             expected = if late {
                 json!({})
@@ -157,7 +157,7 @@ fn the_hops_time_limits_end_both_sides() {
         [op("wait_cancel"), barrier("canceled")],
         [send(1, 5), json!({ "op": "recv" })],
     );
-    // Deadlines travel: a gRPC callee's own clock may be first, and says so in words of its own.
+    // Deadlines travel. A gRPC callee's own clock may be first, and then the text is its own.
     let deadline = rig.start_all("deadline", &talks, &[Callee::Kitex]);
     let idle = rig.start_all("idle", &talks, &CALLEES);
     let first = rig.start_all("first_response", &silent, &CALLEES);

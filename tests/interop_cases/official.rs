@@ -1,14 +1,16 @@
 //! The official gRPC interop suite: grpc-go's own client and server, with ripcord between them.
 //!
-//! The binaries are `google.golang.org/grpc/interop/{client,server}` as they are; the client
-//! judges, by its exit code. The cases are all of the pinned version (its `interop_test.sh`) that
+//! The binaries are `google.golang.org/grpc/interop/{client,server}` as they are. The client
+//! judges, by its exit code. The cases are those of the pinned version (its `interop_test.sh`) that
 //! need no TLS and no Google account.
 //!
-//! What cannot be run, of the project's list (`doc/interop-test-descriptions.md`):
-//! `client_compressed_unary`, `server_compressed_unary`, `client_compressed_streaming`,
-//! `server_compressed_streaming` and `cacheable_unary` are in neither grpc-go's client nor its
-//! server (`pingpong.rs` has compression between this suite's own peers); the credentials' cases
-//! need Google's; `pick_first_unary` is about addresses, and its server id is never filled in.
+//! These cases of the project's list (`doc/interop-test-descriptions.md`) cannot be run:
+//!
+//! - `client_compressed_unary`, `server_compressed_unary`, `client_compressed_streaming`,
+//!   `server_compressed_streaming` and `cacheable_unary` are in neither grpc-go's client nor its
+//!   server. `pingpong.rs` has compression between this suite's own peers.
+//! - The credentials' cases need Google's.
+//! - `pick_first_unary` is about addresses, and its server id is never filled in.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -184,7 +186,7 @@ fn the_client_fails_when_a_case_does() {
     assert_eq!(client.exit_code(), Some(1), "{}", client.tail());
 }
 
-/// That the hops are where they are said to be: each has logged streams of its two wires.
+/// Whether the hops are where they should be: each has logged streams of its two wires.
 fn the_streams_take_the_wires_that_they_should() {
     let suite = suite();
     for (topology, first, second) in [

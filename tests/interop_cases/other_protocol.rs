@@ -1,6 +1,6 @@
-//! A real gRPC server behind a backend that says `protocol: ttheader`: it is named, with what to set.
-//! Scripted callees of every protocol are in `tests/abuse.rs`. And a caller that speaks HTTP/2, not
-//! gRPC: the log has a line.
+//! A real gRPC server behind a backend with `protocol: ttheader`: the end names it, and tells what
+//! to set. Scripted callees of every protocol are in `tests/abuse.rs`. Also a caller that speaks
+//! HTTP/2 but not gRPC: the log has a line.
 
 use serde_json::json;
 

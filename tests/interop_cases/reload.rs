@@ -19,7 +19,7 @@ cases! {
     }
 }
 
-/// A process named by what it says of a stream.
+/// Callees, each with a name that its streams report.
 struct Peers {
     old: Process,
     new: Process,

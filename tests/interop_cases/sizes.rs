@@ -1,7 +1,7 @@
-//! Ends near and over what peers take: the status is always right, and what is cut is cut in the
-//! order that `stream::Part` states, and marked.
+//! Ends near and over what peers accept. The status is always right. What is cut is cut in the
+//! order of `stream::Part`, and marked.
 //!
-//! What the peers take (from their sources; asserted below through what their callers see):
+//! What the peers accept (from their sources, and asserted below by what their callers see):
 //!
 //! | peer | reads | over it |
 //! |---|---|---|
@@ -72,7 +72,7 @@ fn beside() -> Scenario {
     scenario("beside", Kind::Bidi, [op("echo")], ops)
 }
 
-/// The caller was told the status of [`end`] with that text, all of it.
+/// The caller received the status of [`end`] with that text, all of it.
 #[track_caller]
 fn assert_told(seen: &Seen, text_bytes: usize) {
     let message = text(seen.pair, text_bytes);
@@ -119,8 +119,8 @@ fn mark(caller: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// How many of the script's trailers arrived, each whole. Which ones is not said: a Go map has no
-/// last one.
+/// How many of the script's trailers arrived, each whole. Which ones is open: a Go map has no last
+/// one.
 fn trailers(seen: &Seen) -> usize {
     let all = seen.caller["trailer"].as_object();
     let got = all
@@ -224,7 +224,8 @@ fn a_grpc_caller_is_told_details_whole_or_not_at_all(ends: Ends) {
                     let whole = seen.caller["trailer"]["grpc-status-details-bin"].is_array()
                         || seen.caller["details"].is_array();
                     let fits = bytes == 5_000;
-                    // As base64 too long for a string: gone before there is anything to make room for.
+                    // As base64 too long for a string: gone before there is anything to make room
+                    // for.
                     let early = seen.pair.via == Via::TtHeader && bytes > 49_000;
                     let room = with == 0 || early;
                     assert_eq!(whole, fits, "{}: {cut}", seen.what);
@@ -308,7 +309,7 @@ fn a_kitex_caller_is_told_192_kib_of_trailers() {
     }
 }
 
-/// The pack of what strings cannot say is the first to go, and takes no status with it.
+/// The pack of what strings cannot hold is cut first, and no status goes with it.
 fn the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it(ends: Ends) {
     run(
         ends,
@@ -323,8 +324,8 @@ fn the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it(ends: Ends) {
     );
 }
 
-/// grpcio sends what it likes, whatever its peer said that it reads: the other streams of the
-/// connection must not pay for it.
+/// grpcio sends what it likes, whatever limit its peer announced. The other streams of the
+/// connection must not suffer from it.
 fn a_long_end_leaves_the_streams_beside_it_alone(ends: Ends) {
     let lab = lab();
     let beside = beside();
@@ -450,8 +451,8 @@ fn request(bytes: usize) -> Scenario {
     .with("metadata", Value::Object(metadata))
 }
 
-/// `metadata_size` is 16 KiB. Four times as much is read, to say that it is too much; a TTHeader
-/// caller may say 64 KiB.
+/// `metadata_size` is 16 KiB. Four times as much is read, so that too much can be answered
+/// properly. A TTHeader caller may send 64 KiB.
 fn a_caller_that_says_too_much_is_told_so_and_keeps_its_other_streams(ends: Ends) {
     let lab = lab();
     let beside = beside();

@@ -1,5 +1,5 @@
-//! `validate: thrift` on a route, between real peers: structs pass, also compressed ones; what is
-//! no struct ends its stream on both sides as the golden rows say.
+//! `validate: thrift` on a route, between real peers. Structs pass, also compressed ones. What is
+//! no struct ends its stream on both sides, as in the golden rows.
 
 use bytes::Bytes;
 use ripcord::wire::ttheader::frame::Kind as FrameKind;
@@ -114,7 +114,7 @@ fn a_callers_broken_struct_ends_both_sides() {
                 let text = "the caller's message 2 is not a thrift struct: it ends too early, at byte 7 of 7";
                 assert_eq!(told.text, text);
             } else {
-                // What a gRPC caller hears: `tests/loss_free.rs`.
+                // What a gRPC caller receives is in `tests/loss_free.rs`.
                 let peer = H2Caller::connect(&hop.address);
                 peer.open(
                     "/interop.Interop/Bidi",

@@ -1,8 +1,8 @@
 //! Six ripcords in a row, `r1` to `r6`, that change the protocol at every hop.
 //!
-//! With six hops the caller's and the callee's protocol are the same when each hop changes it.
-//! Where they differ, `r6` is the one that keeps it. What a stream meets is said by its metadata:
-//! `x-begin` names the caller's protocol, `x-to` the callee, `x-limit` the hop that gives up.
+//! With six changes, the caller's and the callee's protocol are the same. Where these differ, `r6`
+//! keeps the protocol. A stream's metadata decides what happens to it: `x-begin` names the caller's
+//! protocol, `x-to` the callee, `x-limit` the hop that ends it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,10 +19,10 @@ use super::scenario::Scenario;
 use super::servers::{Servers, backends};
 use super::spec::Table;
 
-/// How many hops.
+/// The number of hops.
 pub(crate) const HOPS: usize = 6;
 
-/// Kitex over TTHeader streaming and grpc-go; the two ends of a chain.
+/// Kitex over TTHeader streaming and grpc-go, for the two ends of a chain.
 pub(crate) const CALLERS: [Caller; 2] = [Caller::Mux, Caller::GrpcGo];
 pub(crate) const CALLEES: [Callee; 2] = [Callee::Kitex, Callee::GrpcGo];
 
@@ -31,8 +31,8 @@ const IDLE: &str = "timeouts: { idle: 2s }";
 /// Four seconds for the whole stream.
 const DEADLINE: &str = "timeouts: { stream: 4s }";
 
-/// A dozen processes share the machine: that the next one gets no CPU for a second does not make it
-/// a peer that does not read.
+/// A dozen processes share the machine. When the next one gets no CPU for a second, that does not
+/// make it a peer that does not read.
 const PATIENT: &str = "limits: { slow_receiver_timeout: 60s }";
 
 /// The name of hop `n`, from 1.
@@ -54,22 +54,22 @@ pub(crate) fn wire(caller: Caller, n: usize) -> Wire {
     }
 }
 
-/// Who serves: real servers, or addresses of scripted ones.
+/// The callees: real servers, or addresses of scripted ones.
 pub(crate) struct Callees {
     pub(crate) ttheader: String,
     pub(crate) grpc: String,
 }
 
-/// The hops.
+/// The running hops.
 pub(crate) struct Chain {
     pub(crate) hops: Vec<Ripcord>,
 }
 
-/// Spans are made, so that access log lines have trace ids, and go nowhere.
+/// Spans are made, so that access log lines have trace ids, but they go nowhere.
 pub(crate) const NO_COLLECTOR: &str = "{ endpoint: \"http://127.0.0.1:9\" }";
 
 impl Chain {
-    /// Starts the hops, the last one first; `otlp` is where hop `n` sends its spans.
+    /// Starts the hops, the last one first. `otlp` gives where hop `n` sends its spans.
     pub(crate) fn start(callees: &Callees, otlp: impl Fn(usize) -> String) -> Self {
         let mut hops: Vec<Ripcord> = Vec::new();
         for n in (1..=HOPS).rev() {
@@ -84,7 +84,7 @@ impl Chain {
         Self { hops }
     }
 
-    /// Where callers connect.
+    /// The address to which callers connect.
     pub(crate) fn entry(&self) -> &str {
         &self.hops[0].address
     }
@@ -94,7 +94,7 @@ impl Chain {
         &self.hops[n - 1]
     }
 
-    /// What hop `n`'s access log says of the stream with that trace.
+    /// The access log line of hop `n` for the stream with that trace.
     pub(crate) fn access(&self, n: usize, trace: &str) -> Value {
         let process = &self.hop(n).process;
         process.line(&format!("access line of {trace}"), |line| {
@@ -103,8 +103,8 @@ impl Chain {
     }
 }
 
-/// Adds routes to the streams with that metadata, those with an `x-limit` first, so that a hop that
-/// has to give up does.
+/// Adds routes for the streams with that metadata. Those with an `x-limit` come first, so that the
+/// hop that has to end a stream does.
 fn limited(mut table: Table, n: usize, name: &str, metadata: &str, way: &str) -> Table {
     for (limit, timeouts) in [("idle", IDLE), ("deadline", DEADLINE)] {
         let keys = format!(
@@ -157,12 +157,12 @@ pub(crate) fn way(caller: Caller, callee: Callee) -> Value {
 /// A chain between real applications.
 pub(crate) struct Stage {
     pub(crate) chain: Chain,
-    /// The real servers; none where the callees are scripted.
+    /// The real servers; `None` when the callees are scripted.
     servers: Option<Servers>,
     callers: Vec<(Caller, Arc<Process>)>,
 }
 
-/// A scenario under way.
+/// A scenario that runs.
 pub(crate) struct Run {
     pub(crate) what: String,
     pub(crate) caller: Caller,
@@ -262,12 +262,12 @@ impl Stage {
         self.servers.as_ref().unwrap().of(callee)
     }
 
-    /// Waits until the callee stands at a barrier, and lets it go on.
+    /// Waits until the callee is at a barrier, and lets it go on.
     pub(crate) fn callee_passes(&self, run: &Run, barrier: &str) {
         pass(self.server(run.callee), &run.id, barrier);
     }
 
-    /// Waits until the callee stands at a barrier.
+    /// Waits until the callee is at a barrier.
     pub(crate) fn callee_stands(&self, run: &Run, barrier: &str) {
         let server = self.server(run.callee);
         server.event("barrier", &format!("{}/{barrier}", run.id));
@@ -283,7 +283,7 @@ impl Stage {
 }
 
 impl Run {
-    /// Waits until the caller stands at a barrier, and lets it go on.
+    /// Waits until the caller is at a barrier, and lets it go on.
     pub(crate) fn caller_passes(&self, barrier: &str) {
         pass(&self.client, &self.id, barrier);
     }

@@ -38,7 +38,7 @@ pub(crate) struct Span {
     /// `STATUS_CODE_ERROR` is 2, not set 0.
     pub(crate) status: u64,
     pub(crate) attributes: BTreeMap<String, Value>,
-    /// By name.
+    /// The events, by name.
     pub(crate) events: Vec<(String, BTreeMap<String, Value>)>,
 }
 

@@ -1,4 +1,4 @@
-//! Foreign HTTP/2 proxies between two hops, as processes.
+//! Third-party HTTP/2 proxies between two hops, as processes.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::process::{LIMIT, Process};
 #[path = "../../benches/proxy/foreign.rs"]
 mod configs;
 
-/// Which.
+/// Which proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Nginx,
@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Nghttpx,
 }
 
-/// One running proxy.
+/// A running proxy.
 pub(crate) struct Foreign {
     _process: Process,
     pub(crate) address: String,
@@ -37,7 +37,7 @@ impl Kind {
         }
     }
 
-    /// Starts one before `callee`.
+    /// Starts one in front of `callee`.
     pub(crate) fn start(self, callee: &str) -> Foreign {
         let program = self.peer().name();
         let callee: SocketAddr = callee.parse().unwrap();

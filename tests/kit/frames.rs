@@ -1,14 +1,14 @@
-//! TTHeader frames as peers that a test plays read them, and the thrift in them, written and read
-//! by hand: a peer must not prove the crate's codec of exceptions with itself.
+//! TTHeader frames as scripted peers read them. The thrift in them is written and read by hand: the
+//! crate's codec of exceptions must not be tested with itself.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ripcord::wire::ttheader::frame::{Frame, Kind};
 use ripcord::wire::ttheader::header::{self, Fixed};
 
-/// Of the int key that says a frame's kind.
+/// The int key of a frame's kind.
 const FRAME_TYPE: u16 = 27;
 
-/// The frame that its three parts make.
+/// The frame with these three parts.
 pub(crate) fn frame(fixed: &Fixed, block: Vec<u8>, payload: Vec<u8>) -> Frame {
     let (protocol, info) = header::decode(&Bytes::from(block)).unwrap();
     Frame {
@@ -52,7 +52,7 @@ pub(crate) fn exception(method: &[u8], id: i32, type_id: i32, text: &str) -> Byt
     out.freeze()
 }
 
-/// Type and text of an EXCEPTION message as ripcord and Kitex write it; `None` for no payload.
+/// Type and text of an EXCEPTION message as ripcord and Kitex write it; `None` without a payload.
 pub(crate) fn said(payload: &[u8]) -> Option<(i32, String)> {
     let u32_at = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap()) as usize;
     if payload.is_empty() {

@@ -1,6 +1,6 @@
-//! Raw gRPC peers: the `h2` crate and its header maps, framing and percent-encoding by hand.
+//! Raw gRPC peers: the `h2` crate with its header maps. Framing and percent-encoding are by hand.
 //!
-//! [`callee`] and [`Caller`] serve and open many streams at a time; [`super::h2peer`] has peers for
+//! [`callee`] and [`Caller`] serve and open many streams at a time. [`super::h2peer`] has peers for
 //! a test that plays one stream step by step.
 
 use std::net::SocketAddr;
@@ -26,13 +26,14 @@ pub(crate) enum End {
 /// What a callee does with a stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Script {
-    /// Reads the whole request, then answers; without headers and messages in one block.
+    /// Reads the whole request, then answers. Without headers and messages, the answer is one
+    /// block.
     Answer(Option<Pairs>, Vec<Bytes>, End),
-    /// Waits until the caller lets go, after headers if there are some.
+    /// Waits until the caller cancels; sends headers before, if there are some.
     Hold(Option<Pairs>, Arc<Mutex<Option<oneshot::Sender<()>>>>),
 }
 
-/// What a callee heard.
+/// What a callee received.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) path: String,
@@ -43,13 +44,13 @@ pub(crate) struct Asked {
     pub(crate) reset: Option<u32>,
 }
 
-/// What a caller heard.
+/// What a caller received.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    /// `None` where head and end were one block.
+    /// `None` when head and end were one block.
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) messages: Vec<Bytes>,
-    /// The trailers, without `content-type` where they are the head as well.
+    /// The trailers, without `content-type` when they are the head as well.
     pub(crate) trailers: HeaderMap,
 }
 
@@ -62,14 +63,14 @@ pub(crate) fn header_map(pairs: &Pairs) -> HeaderMap {
     out
 }
 
-/// The headers that a request for a stream begins with; `kind` is its content type.
+/// The first headers of a request for a stream. `kind` is its content type.
 pub(crate) fn request(kind: &str) -> Pairs {
     let pair = |name: &str, value: &str| (name.into(), value.into());
     vec![pair("te", "trailers"), pair("content-type", kind)]
 }
 
-/// What a header map says, `-bin` values decoded and comma-joined lists taken apart (an
-/// implementation may pad them or not, join them or not).
+/// The fields of a header map, with `-bin` values decoded and comma-joined lists split. An
+/// implementation may pad them or not, join them or not.
 pub(crate) fn said(headers: &HeaderMap) -> Fields {
     let pairs = headers
         .iter()
@@ -103,7 +104,7 @@ pub(crate) fn unbase64(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `grpc-message` by hand.
+/// Encodes a `grpc-message` by hand.
 pub(crate) fn percent(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for byte in text.bytes() {
@@ -115,7 +116,8 @@ pub(crate) fn percent(text: &str) -> Vec<u8> {
     out
 }
 
-/// And back. What is no escape stays as it is (PROTOCOL-HTTP2.md: a reader must not fail on it).
+/// Decodes a `grpc-message` by hand. What is no escape stays as it is (PROTOCOL-HTTP2.md: a reader
+/// must not fail on it).
 pub(crate) fn unpercent(raw: &[u8]) -> String {
     let (mut out, mut at) = (Vec::new(), 0);
     while at < raw.len() {
@@ -129,7 +131,7 @@ pub(crate) fn unpercent(raw: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Messages, each behind its length.
+/// Messages, each with its prefix.
 pub(crate) fn frame(messages: &[Bytes]) -> Bytes {
     let mut out = BytesMut::new();
     for message in messages {
@@ -162,7 +164,7 @@ async fn read(body: &mut RecvStream) -> Result<Bytes, h2::Error> {
     Ok(all.freeze())
 }
 
-/// A callee; it listens and serves until its runtime ends.
+/// A callee. It listens and serves until its runtime ends.
 pub(crate) async fn callee(scripts: Scripts<Script, Asked>) -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -176,7 +178,7 @@ pub(crate) async fn callee(scripts: Scripts<Script, Asked>) -> SocketAddr {
     address
 }
 
-/// Serves connections. Each stream is a task, which `stream` makes; where it makes none the
+/// Serves connections. Each stream is a task, which `stream` makes. When it makes none, the
 /// connection is closed.
 pub(crate) async fn serve<F, T>(socket: TcpListener, stream: F)
 where
@@ -225,7 +227,7 @@ async fn play(
     };
     match script {
         Script::Answer(headers, messages, end) => {
-            // A caller that gave up, since another stream of its batch failed, says so itself.
+            // A caller that gave up, since another stream of its batch failed, reports that itself.
             let Ok(request) = soon("the request", read(&mut body)).await else {
                 return;
             };
@@ -277,7 +279,7 @@ async fn finish(out: &mut SendStream<Bytes>, messages: &[Bytes], end: End) {
     }
 }
 
-/// Messages, when there is room for them: a reset discards what is queued.
+/// Sends messages when there is room for them: a reset would drop what is queued.
 async fn send(out: &mut SendStream<Bytes>, mut bytes: Bytes) {
     while !bytes.is_empty() {
         out.reserve_capacity(bytes.len());
@@ -324,12 +326,12 @@ impl Caller {
     }
 }
 
-/// A whole answer as it came.
+/// A whole answer, as it came.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    /// What came behind the headers: a body and trailers, if there were some.
+    /// What came after the headers: a body and trailers, if there were some.
     pub(crate) rest: Option<(Bytes, Option<HeaderMap>)>,
 }
 
@@ -338,7 +340,7 @@ impl Call {
         self.send_raw(frame(messages), half_close).await;
     }
 
-    /// Bytes that are framed already.
+    /// Sends bytes that have their framing already.
     pub(crate) async fn send_raw(&mut self, bytes: Bytes, half_close: bool) {
         send(&mut self.out, bytes).await;
         if half_close {
@@ -350,7 +352,7 @@ impl Call {
         self.out.send_reset(code.into());
     }
 
-    /// All that comes until the end.
+    /// Receives everything until the end.
     pub(crate) async fn answer(self) -> Answer {
         let response = soon("the response", self.response).await.unwrap();
         let (parts, mut body) = response.into_parts();
@@ -368,7 +370,7 @@ impl Call {
         }
     }
 
-    /// The same of a gRPC callee.
+    /// The same from a gRPC callee.
     pub(crate) async fn hear(self) -> Answered {
         let mut answer = self.answer().await;
         assert_eq!(answer.status, 200);

@@ -25,9 +25,9 @@ pub(crate) enum Play {
     MessageReset(Bytes, u32),
     /// The connection is closed.
     Drop,
-    /// Nothing; it is heard how the caller ends.
+    /// Nothing is sent. The callee observes how the caller ends the stream.
     Hold,
-    /// Nothing, and the body is not read either.
+    /// Nothing is sent, and the body is not read either.
     Stall,
 }
 
@@ -39,20 +39,20 @@ pub(crate) enum Ended {
     Lost,
 }
 
-/// A callee.
+/// A callee on a thread of its own.
 pub(crate) struct H2Callee {
     pub(crate) address: String,
     heard: Receiver<Heard>,
 }
 
-/// What a callee heard.
+/// What a callee received.
 #[derive(Debug)]
 pub(crate) enum Heard {
     Opened(HeaderMap),
     Ended(Ended),
 }
 
-/// Headers of these pairs.
+/// The headers with these pairs.
 pub(crate) fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     let pair = |(name, value): &(&str, &str)| {
         (
@@ -73,7 +73,7 @@ fn runtime(run: impl Future<Output = ()> + Send + 'static) {
 }
 
 impl H2Callee {
-    /// `play` says what to do with a stream, by its request headers.
+    /// Starts a callee. `play` decides what to do with a stream, by its request headers.
     pub(crate) fn start(play: impl Fn(&HeaderMap) -> Play + Clone + Send + 'static) -> Self {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -93,7 +93,7 @@ impl H2Callee {
         Self { address, heard }
     }
 
-    /// The next thing that it heard.
+    /// The next thing that it received.
     pub(crate) fn heard(&self) -> Heard {
         self.heard
             .recv_timeout(LIMIT)
@@ -196,7 +196,7 @@ impl H2Caller {
         Self { commands }
     }
 
-    /// Opens a stream; the next calls are about it.
+    /// Opens a stream. The next calls are about it.
     pub(crate) fn open(&self, path: &str, more: HeaderMap) {
         self.give(Command::Open(path.to_owned(), request(more)));
     }
@@ -240,10 +240,11 @@ async fn call(address: &str, mut wanted: UnboundedReceiver<Command>) {
         // The connection's task writes it.
         tokio::task::yield_now().await;
     }
-    // Dropped by the test: with the runtime the connection is lost, streams and all.
+    // The test dropped it. With the runtime the connection is lost, and all streams.
 }
 
-/// A stream with one message: the HTTP status and the gRPC status (-1 for none) that it ends with.
+/// Sends a stream with one message. Returns the HTTP status and the gRPC status (-1 for none) with
+/// which it ends.
 pub(crate) fn told(
     address: SocketAddr,
     service: &str,

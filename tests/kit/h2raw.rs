@@ -1,4 +1,5 @@
-//! HTTP/2 frame by frame on a plain socket: what no library would send, and what comes back.
+//! HTTP/2 frame by frame on a plain socket: for what no library would send, and for what comes
+//! back.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,10 +20,10 @@ pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// Room for everything that the other side may say.
+/// Window for everything that the other side may send.
 const ROOM: u32 = 100 << 20;
 
-/// A frame that came.
+/// A frame that was received.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -31,7 +32,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// A connection.
+/// A connection, without any library.
 pub(crate) struct Raw(pub(crate) TcpStream);
 
 /// A frame's bytes; its length is the payload's.
@@ -43,7 +44,8 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     out
 }
 
-/// A literal field that nobody remembers (RFC 7541, 6.2.2), of less than 127 bytes each.
+/// A literal field without indexing (RFC 7541, 6.2.2). Name and value have less than 127 bytes
+/// each.
 pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
     let mut out = vec![0, name.len() as u8];
     out.extend(name.as_bytes());
@@ -72,7 +74,7 @@ pub(crate) fn message(payload: &[u8]) -> Vec<u8> {
 }
 
 impl Raw {
-    /// A connection on which nothing was said.
+    /// A connection on which nothing was sent.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect_timeout(&address, LIMIT).unwrap();
         Self::new(socket)
@@ -85,7 +87,7 @@ impl Raw {
         Self(socket)
     }
 
-    /// One with the preface, empty SETTINGS, and room on the connection.
+    /// A connection with the preface, empty SETTINGS, and a window.
     pub(crate) fn open(address: SocketAddr) -> Self {
         let mut raw = Self::connect(address);
         raw.send(PREFACE);
@@ -94,7 +96,8 @@ impl Raw {
         raw
     }
 
-    /// Bytes as they are. The other side may have closed: then what it said tells more.
+    /// Sends bytes as they are. The other side may have closed; then the bytes that it sent tell
+    /// more.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes);
     }
@@ -134,7 +137,7 @@ impl Raw {
         })
     }
 
-    /// Leaves out as many bytes.
+    /// Skips that many bytes.
     pub(crate) fn skip(&mut self, bytes: usize) {
         self.take(&mut vec![0; bytes]);
     }
@@ -154,7 +157,7 @@ impl Raw {
         }
     }
 
-    /// The next GOAWAY: the last stream that it names, and its code; `None` at the end of the
+    /// The next GOAWAY: the last stream that it names, and its code. `None` at the end of the
     /// connection. Answers PINGs meanwhile.
     pub(crate) fn next_goaway(&mut self) -> Option<(u32, u32)> {
         loop {
@@ -169,13 +172,15 @@ impl Raw {
         }
     }
 
-    /// The error code of the GOAWAY that the connection ends with; `None` when it ends without.
+    /// The error code of the GOAWAY with which the connection ends; `None` when it ends without
+    /// one.
     pub(crate) fn goaway(&mut self) -> Option<u32> {
         let last = std::iter::from_fn(|| self.next_goaway()).last();
         last.map(|(_, code)| code)
     }
 
-    /// Waits for a frame of that kind and stream, and returns it; the connection must live.
+    /// Waits for a frame of that kind on that stream, and returns it. The connection must stay
+    /// open.
     pub(crate) fn wait(&mut self, kind: u8, stream: u32) -> Frame {
         loop {
             let frame = self.next().expect("the connection ended");
@@ -186,12 +191,12 @@ impl Raw {
         }
     }
 
-    /// The code of the RST_STREAM that the stream ends with.
+    /// The code of the RST_STREAM with which the stream ends.
     pub(crate) fn reset(&mut self, stream: u32) -> u32 {
         number(&self.wait(RESET, stream).payload)
     }
 
-    /// Another stream of the connection is carried there and back.
+    /// Echoes a message on another stream of the connection.
     pub(crate) fn echo(&mut self, stream: u32) {
         self.headers(stream, "Storm");
         let said = message(b"still here");

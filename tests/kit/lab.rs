@@ -1,7 +1,7 @@
 //! The peers and the ripcords that most tests share, and one scenario between any two of them.
 //!
-//! Three ripcords: `one` stands alone, `egress` and `ingress` make two hops. Where a stream goes is
-//! said by its metadata: `x-to` names the callee, `x-via` the wire between the two hops.
+//! There are three ripcords: `one` stands alone, `egress` and `ingress` make two hops. A stream's
+//! metadata decides where it goes: `x-to` names the callee, `x-via` the wire between the two hops.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use super::spec::Table;
 /// The Kitex caller's name in paths.
 pub(crate) const KITEX_CALLER: &str = "kitex.interop.caller";
 
-/// grpc-go's, which it says as Kitex does.
+/// The grpc-go caller's name, which it sends as Kitex does.
 pub(crate) const GRPC_CALLER: &str = "grpc.interop.caller";
 
 /// Who opens the stream.
@@ -33,11 +33,11 @@ pub(crate) enum Caller {
     Short,
     /// Kitex, gRPC with thrift.
     KitexGrpc,
-    /// grpc-go, thrift bytes, says its name.
+    /// grpc-go with thrift bytes, which sends its name.
     GrpcGo,
-    /// grpc-go, raw bytes, no name.
+    /// grpc-go with raw bytes and no name.
     GrpcRaw,
-    /// grpcio.
+    /// Python's grpcio.
     Python,
 }
 
@@ -58,13 +58,13 @@ pub(crate) enum Via {
     One,
     /// Two hops with TTHeader between them.
     TtHeader,
-    /// Two hops with gRPC between them, which know of each other.
+    /// Two hops with gRPC between them. Each knows that the other is a ripcord.
     Grpc,
-    /// Two hops with gRPC between them; the first does not know what the second is.
+    /// Two hops with gRPC between them. The first does not know that the second is a ripcord.
     PlainGrpc,
 }
 
-/// Who calls whom over what.
+/// Who calls whom, and what is between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pair {
     pub(crate) caller: Caller,
@@ -90,7 +90,7 @@ impl Caller {
         }
     }
 
-    /// Where a canceled path begins when it lets go.
+    /// The first name of a canceled path when it cancels.
     pub(crate) const fn origin(self) -> &'static str {
         match self {
             Self::Mux | Self::Long | Self::Short | Self::KitexGrpc => KITEX_CALLER,
@@ -135,7 +135,7 @@ impl Callee {
         format!("x-to: {}", self.route())
     }
 
-    /// What its route says of where a stream goes.
+    /// The part of its route that tells where a stream goes.
     pub(crate) fn way(self) -> String {
         format!(
             "backend: {}, rewrite: {{ service: {} }}",
@@ -144,7 +144,7 @@ impl Callee {
         )
     }
 
-    /// Adds its route, taken by `x-to`.
+    /// Adds its route, which matches by `x-to`.
     pub(crate) fn route_to(self, table: Table) -> Table {
         let keys = format!(
             "match: {{ metadata: {{ {} }} }}, {}",
@@ -171,7 +171,7 @@ impl Callee {
 }
 
 impl Via {
-    /// The nodes on the way.
+    /// The nodes on the way, in order.
     pub(crate) const fn nodes(self) -> &'static [&'static str] {
         match self {
             Self::One => &["one"],
@@ -212,7 +212,7 @@ impl Pair {
     }
 }
 
-/// All that is shared.
+/// Everything that the cases share.
 pub(crate) struct Lab {
     servers: Servers,
     python: Option<Process>,
@@ -222,7 +222,7 @@ pub(crate) struct Lab {
     callers: Mutex<HashMap<(Caller, bool), Arc<Process>>>,
 }
 
-/// Which pairs: those whose ends Go builds, or those with grpcio at an end.
+/// Which pairs: those with both ends built by Go, or those with grpcio at one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ends {
     Go,
@@ -230,7 +230,7 @@ pub(crate) enum Ends {
 }
 
 impl Ends {
-    /// Those of the callers that it takes.
+    /// Those of the callers that belong to it.
     pub(crate) fn of(self, callers: &[Caller]) -> Vec<Caller> {
         let taken = |caller: &&Caller| (**caller == Caller::Python) == (self == Self::Grpcio);
         callers.iter().filter(taken).copied().collect()
@@ -248,7 +248,7 @@ pub(crate) fn client(caller: Caller, address: &str) -> Process {
     client_with(caller, address, &[])
 }
 
-/// The same with more arguments.
+/// The same, with more arguments.
 pub(crate) fn client_with(caller: Caller, address: &str, more: &[&str]) -> Process {
     if caller == Caller::Python {
         return grpcio(&[&["grpc-client", "--addr", address], more].concat());
@@ -259,7 +259,7 @@ pub(crate) fn client_with(caller: Caller, address: &str, more: &[&str]) -> Proce
     go(&arguments)
 }
 
-/// To the next ripcord, on the wire that `x-via` says.
+/// Routes to the next ripcord, on the wire that `x-via` names.
 pub(crate) fn egress_table(ingress: &str) -> Table {
     Table::new()
         .backend("tt", "protocol: ttheader", ingress)
@@ -287,7 +287,7 @@ impl Lab {
             table =
                 callee.route_to(table.backend(callee.route(), "protocol: grpc", address(python)));
         }
-        // All cases share these peers: on a busy machine one that is not run for a second is not
+        // All cases share these peers. One that gets no CPU for a second on a busy machine is not
         // slow.
         let patient =
             |node: &str| Ripcord::named(node).set("limits: { slow_receiver_timeout: 20s }");
@@ -304,7 +304,7 @@ impl Lab {
         }
     }
 
-    /// Every pair that is possible, of those ends.
+    /// Every possible pair of those ends.
     pub(crate) fn pairs(
         &self,
         ends: Ends,
@@ -379,7 +379,7 @@ pub(crate) fn say(client: &Process, scenario: &Scenario) -> String {
     id
 }
 
-/// A scenario under way.
+/// A scenario that runs.
 pub(crate) struct Running<'a> {
     pub(crate) what: String,
     pub(crate) pair: Pair,
@@ -403,13 +403,13 @@ impl Running<'_> {
         self
     }
 
-    /// Waits until the caller stands at a barrier, and lets it go on.
+    /// Waits until the caller is at a barrier, and lets it go on.
     pub(crate) fn caller_passes(&self, barrier: &str) -> &Self {
         pass(&self.client, &self.id, barrier);
         self
     }
 
-    /// Waits until the callee stands at a barrier, and lets it go on.
+    /// Waits until the callee is at a barrier, and lets it go on.
     pub(crate) fn callee_passes(&self, barrier: &str) -> &Self {
         pass(self.server, &self.id, barrier);
         self
@@ -439,13 +439,13 @@ impl Running<'_> {
         self.server.event("server_end", &self.id)
     }
 
-    /// Waits for the caller's end; the callee was not reached.
+    /// Waits for the caller's end. The callee was not reached.
     pub(crate) fn result(self) -> Value {
         self.client.event("result", &self.id)
     }
 }
 
-/// Waits until it stands at a barrier, and lets it go on.
+/// Waits until a process is at a barrier, and lets it go on.
 pub(crate) fn pass(process: &Process, id: &str, barrier: &str) {
     let gate = format!("{id}/{barrier}");
     process.event("barrier", &gate);

@@ -1,9 +1,9 @@
-//! What the suites stand on, once for all of them. A suite takes it with `mod kit;`.
+//! What the suites share. A suite includes it with `mod kit;`.
 //!
 //! | what | modules |
 //! |---|---|
-//! | ripcords: what one is to be, its process, its file | [`spec`], [`ripcord`], [`mount`] |
-//! | processes; peers of others, and whether they are there | [`process`], [`peers`], [`foreign`], [`collector`] |
+//! | ripcords: what one has to be, its process, its file | [`spec`], [`ripcord`], [`mount`] |
+//! | processes; peers of others, and whether they are installed | [`process`], [`peers`], [`foreign`], [`collector`] |
 //! | suites that decide at run time which cases they can run | [`trial`] |
 //! | scenarios between real applications | [`scenario`], [`servers`], [`lab`], [`chain`], [`rows`] |
 //! | peers that a test plays step by step, or frame by frame | [`tt`], [`h2peer`], [`h2raw`] |
@@ -38,7 +38,7 @@ pub(crate) mod streams;
 pub(crate) mod trial;
 pub(crate) mod tt;
 
-/// A protocol.
+/// A wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     Grpc,
@@ -48,7 +48,7 @@ pub(crate) enum Wire {
 impl Wire {
     pub(crate) const ALL: [Self; 2] = [Self::Grpc, Self::TtHeader];
 
-    /// As a configuration, a metric and the access log name it.
+    /// Its name in a configuration, a metric and the access log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Grpc => "grpc",
@@ -56,7 +56,7 @@ impl Wire {
         }
     }
 
-    /// The key of a backend that says so.
+    /// The key of a backend for this wire.
     pub(crate) const fn protocol(self) -> &'static str {
         match self {
             Self::Grpc => "protocol: grpc",

@@ -1,6 +1,6 @@
-//! The file that a ripcord reads its configuration from, as its owner replaces it: by one rename,
-//! or as the kubelet does with a ConfigMap. And a folder that any user can read, for ripcords that
-//! run as another one: the folders of a checkout may be closed to them.
+//! The file from which a ripcord reads its configuration, and the ways of replacing it: by one
+//! rename, or as the kubelet does with a ConfigMap. Also a folder that any user can read, for
+//! ripcords that run as another user: the folders of a checkout may be closed to them.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ impl Mount {
         self.folder.join("ripcord.yaml")
     }
 
-    /// Puts another text in its place; a reader sees the old one or the new one.
+    /// Replaces the text. A reader sees the old one or the new one.
     pub(crate) fn replace(&self, text: &str) {
         let next = self.generation.fetch_add(1, Ordering::Relaxed);
         if self.config_map {
@@ -87,7 +87,7 @@ pub(crate) fn open_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let all = std::env::temp_dir().join("ripcord-tests");
-        // What processes left that are gone.
+        // What processes left behind that are gone.
         for old in std::fs::read_dir(&all).into_iter().flatten().flatten() {
             if !Path::new("/proc").join(old.file_name()).exists() {
                 let _ = std::fs::remove_dir_all(old.path());

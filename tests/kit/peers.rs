@@ -1,8 +1,7 @@
-//! The peers that are not ours: which of them this machine has, and those that are built or
-//! started.
+//! Peers of other projects: which of them this machine has, and how they are built or started.
 //!
-//! A peer that is missing is the machine's business: [`super::trial`] ignores the cases that need
-//! it, or fails them. A peer that is there and cannot be built is a failure.
+//! A missing peer is the machine's business: [`super::trial`] ignores the cases that need it, or
+//! fails them. A peer that is installed and cannot be built is a failure.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,10 +10,10 @@ use std::sync::{Mutex, OnceLock};
 
 use super::process::Process;
 
-/// What a case may need that a machine may not have.
+/// What a case may need and a machine may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Peer {
-    /// Builds Kitex, grpc-go, grpc-go's own interop suite, h2spec and the collector.
+    /// Go, which builds Kitex, grpc-go, grpc-go's own interop suite, h2spec and the collector.
     Go,
     /// A Python with grpcio.
     Grpcio,
@@ -28,7 +27,7 @@ pub(crate) enum Peer {
     Iptables,
     /// Redirection of IPv6 in a namespace.
     Ip6tables,
-    /// Root, and the program that gives its rights away.
+    /// Root, and the program that drops its rights.
     Setpriv,
 }
 
@@ -46,7 +45,7 @@ impl Peer {
         Self::Setpriv,
     ];
 
-    /// Its name in `RIPCORD_MAY_BE_MISSING`; of a program also its name on the PATH.
+    /// Its name in `RIPCORD_MAY_BE_MISSING`. For a program also its name on the PATH.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Go => "go",
@@ -62,7 +61,7 @@ impl Peer {
         }
     }
 
-    /// Why it is missing; `None` when it is there. Looks once in a process.
+    /// Why it is missing; `None` when it is there. Looks once per process.
     pub(crate) fn missing(self) -> Option<String> {
         static KNOWN: Mutex<Option<HashMap<Peer, Option<String>>>> = Mutex::new(None);
         let mut known = KNOWN.lock().unwrap();
@@ -101,7 +100,7 @@ impl Peer {
     }
 }
 
-/// A namespace that shows that namespaces can be made; unmade when it is dropped.
+/// A namespace that shows that namespaces can be made. Dropping it removes it.
 struct Probe(String);
 
 impl Probe {
@@ -128,7 +127,7 @@ fn on_the_path(program: &str) -> Result<(), String> {
     found.then_some(()).ok_or_else(missing)
 }
 
-/// Runs a program to its end; its output, or what went wrong.
+/// Runs a program to its end. Returns its output, or what went wrong.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let what = format!("{program} {}", arguments.join(" "));
     let output = Command::new(program).args(arguments).output();
@@ -164,7 +163,7 @@ pub(crate) fn build(folder: &str, name: &str, package: &str) -> PathBuf {
     let out = root().join("target/interop");
     std::fs::create_dir_all(&out).unwrap();
     let program = out.join(name);
-    // Several test processes may come at once; the second finds all of it in Go's cache.
+    // Several test processes may come at once. The second finds everything in Go's cache.
     let built = Command::new("flock")
         .arg(out.join(format!("{name}.lock")))
         .args(["go", "build", "-o"])

@@ -1,7 +1,7 @@
-//! One process that prints JSON lines: started, listened to, spoken to, killed.
+//! One process that prints JSON lines: starts it, reads it, writes to it, kills it.
 //!
-//! Owns pipes and waiting; knows nothing of what the lines mean. Every wait is for a line and has
-//! a bound; nothing here sleeps.
+//! Here are pipes and waiting. What the lines mean is not known here. Every wait is for a line and
+//! has a bound; nothing sleeps.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything may take. Longer than any limit that a test sets a peer, and than what a
-/// busy machine needs (30 s were once not enough to start a process).
+/// How long anything may take. It is longer than any limit that a test sets for a peer. A busy
+/// machine needs that: 30 s were once not enough to start a process.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Lines kept for a failure's report.
@@ -21,9 +21,9 @@ const TAIL: usize = 40;
 #[derive(Default)]
 struct Heard {
     lines: Vec<Value>,
-    /// By `event:id` and, for a barrier, `barrier:id/name`.
+    /// Line numbers by `event:id` and, for a barrier, by `barrier:id/name`.
     by_key: HashMap<String, usize>,
-    /// What is no JSON object: a library's log.
+    /// Lines that are no JSON object: a library's log.
     noise: Vec<String>,
     open: usize,
 }
@@ -81,7 +81,7 @@ impl Process {
         written.unwrap_or_else(|error| panic!("{}: {error}\n{}", self.name, self.tail()));
     }
 
-    /// The line of that event and id; waits for it.
+    /// The line with that event and id; waits for it.
     pub(crate) fn event(&self, event: &str, id: &str) -> Value {
         let key = format!("{event}:{id}");
         self.wait(&key, |heard| {
@@ -99,7 +99,7 @@ impl Process {
             .contains_key(&format!("{event}:{id}"))
     }
 
-    /// The first line that `wanted` takes, and `count - 1` more; waits for them.
+    /// The first line that `wanted` accepts, and `count - 1` more; waits for them.
     pub(crate) fn lines(
         &self,
         what: &str,
@@ -118,12 +118,12 @@ impl Process {
         })
     }
 
-    /// What `look` makes of all lines up to now; waits until it makes something.
+    /// What `look` makes of all lines so far. Waits until it makes something.
     pub(crate) fn until<T>(&self, what: &str, look: impl Fn(&[Value]) -> Option<T>) -> T {
         self.wait(what, |heard| look(&heard.lines))
     }
 
-    /// The first line that `wanted` takes; waits for it.
+    /// The first line that `wanted` accepts; waits for it.
     pub(crate) fn line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.lines(what, 1, wanted).remove(0)
     }
@@ -135,7 +135,7 @@ impl Process {
         })
     }
 
-    /// Every line up to now.
+    /// Every line so far.
     pub(crate) fn all(&self) -> Vec<Value> {
         self.heard.0.lock().unwrap().lines.clone()
     }
@@ -186,7 +186,7 @@ impl Process {
         let _ = child.wait();
     }
 
-    /// Waits for its end, the lines included, and gives the exit code.
+    /// Waits for its end and its last lines. Returns the exit code.
     pub(crate) fn exit_code(&self) -> Option<i32> {
         let end = Instant::now() + LIMIT;
         let (lock, more) = &*self.heard;
@@ -252,8 +252,8 @@ fn key(line: &Value) -> String {
     }
 }
 
-/// Ends what is still there when the test process is gone, however it went: statics are not
-/// dropped. A shell reads the process ids and acts at the end of its input.
+/// Kills what is left when the test process is gone, for whatever reason: statics are not dropped.
+/// A shell reads the process ids, and acts at the end of its input.
 fn watchdog(pid: u32) {
     static DOG: OnceLock<Mutex<Child>> = OnceLock::new();
     let dog = DOG.get_or_init(|| {
@@ -269,7 +269,7 @@ fn watchdog(pid: u32) {
     }
 }
 
-/// One case at a time, while the guard lives: they share two cores, and time is measured.
+/// One case at a time, while the guard lives: the cases share two cores, and time is measured.
 pub(crate) fn alone() -> impl Drop {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,5 @@
-//! A running ripcord: a process, its log, its admin pages. [`super::spec`] says what it is to be.
+//! A running ripcord: a process, its log, its admin pages. [`super::spec`] describes what it has to
+//! be.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,23 +16,23 @@ use super::spec::{Spec, Start, Table};
 /// One running ripcord.
 pub(crate) struct Ripcord {
     pub(crate) process: Process,
-    /// Where its listener is.
+    /// The address of its listener.
     pub(crate) address: String,
     admin: String,
-    /// Its configuration but the table.
+    /// Its configuration without the table.
     head: String,
     mount: Mount,
 }
 
-/// The program that the suites run. No other place says which.
+/// The program that the suites run. No other place names it.
 pub(crate) fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_ripcord"))
 }
 
-/// The log line of a configuration that has come into force.
+/// The log line of a configuration that has become effective.
 const RELOADED: &str = "configuration reloaded";
 
-/// Starts the process that a specification says, and waits until it listens.
+/// Starts the process of a specification, and waits until it listens.
 pub(super) fn launch(mut spec: Spec) -> Ripcord {
     let (table, head, node) = (spec.take_table(), spec.head(), &spec.node);
     let folder = match spec.start.user {
@@ -82,7 +83,7 @@ impl Ripcord {
         self.address.parse().unwrap()
     }
 
-    /// Where one of its listeners is.
+    /// The address of one of its listeners.
     pub(crate) fn address_of(&self, listener: &str) -> SocketAddr {
         let line = self.process.line(&format!("listening {listener}"), |line| {
             line["message"] == "listening" && line["listener"] == *listener
@@ -101,7 +102,7 @@ impl Ripcord {
         self.mount.replace(&format!("{}{table}", self.head));
     }
 
-    /// Replaces its table, without a signal, and waits until it is in force.
+    /// Replaces its table without a signal, and waits until it is effective.
     pub(crate) fn publish(&self, table: &Table) {
         let reloads = |line: &Value| line["message"] == RELOADED;
         let lines = self.process.all();
@@ -110,7 +111,7 @@ impl Ripcord {
         self.process.lines(RELOADED, before + 1, reloads);
     }
 
-    /// Asks it to end, as the kubelet does, and waits until it takes no streams.
+    /// Asks it to end, as the kubelet does, and waits until it refuses streams.
     pub(crate) fn terminate(&self) {
         self.process.signal("TERM");
         self.logged("draining");
@@ -140,7 +141,7 @@ impl Ripcord {
         serde_json::from_str(&self.page(path)).unwrap()
     }
 
-    /// Waits for a line of its log that begins so.
+    /// Waits for a line of its log with this beginning.
     pub(crate) fn logged(&self, message: &str) -> Value {
         self.process.line(message, |line| {
             line["message"]
@@ -149,7 +150,7 @@ impl Ripcord {
         })
     }
 
-    /// The sum of a metric's values, of those series whose labels contain `labels`.
+    /// The sum of a metric's values over the series whose labels contain `labels`.
     pub(crate) fn metric(&self, name: &str, labels: &str) -> u64 {
         let page = self.page("/metrics");
         let values = page.lines().filter_map(|line| {
@@ -173,18 +174,18 @@ impl Ripcord {
         std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap()
     }
 
-    /// Waits until `done` says yes; a failure shows its metrics.
+    /// Waits until `done` returns true. A failure shows its metrics.
     pub(crate) fn wait(&self, what: &str, mut done: impl FnMut() -> bool) {
         let end = Instant::now() + LIMIT;
         while !done() {
             assert!(Instant::now() < end, "{what}\n{}", self.page("/metrics"));
-            // Metrics are asked for: there is no event that says that one has changed.
+            // Metrics are polled: no event reports that one has changed.
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Waits until it lists no stream any more: a stream is out of the list right after its access
-    /// log line.
+    /// Waits until it lists no stream any more. A stream leaves the list right after its access log
+    /// line.
     pub(crate) fn wait_idle(&self) {
         self.wait("streams stay listed", || {
             self.json("/streams")["total"] == 0

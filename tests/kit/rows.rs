@@ -1,4 +1,4 @@
-//! The golden table of ends, read, and what a real application prints of a row.
+//! Reads the golden table of ends, and gives what a real application prints of a row.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::lab::{Callee, Caller};
 
-/// One row of the file: where the end comes from, and what each wire's peer is told.
+/// One row of the file: where the end comes from, and what each wire's peer receives.
 pub(crate) struct Row {
     pub(crate) from: String,
     pub(crate) grpc: Told,
@@ -53,8 +53,8 @@ impl Told {
 }
 
 impl Row {
-    /// The row as a chain tells it: `nodes`, the nearest to the end first, where the table has
-    /// `hop`. A class is each hop's own view of where a cancel came from, and none but the last hop
+    /// The row as a chain shows it: `nodes`, the nearest to the end first, where the table has
+    /// `hop`. A class is each hop's own view of where a cancel came from, and only the last hop
     /// spoke to the callee.
     pub(crate) fn over(mut self, nodes: &[String]) -> Self {
         self.grpc.fields.remove("ripcord-class");
@@ -80,7 +80,7 @@ impl Row {
     }
 }
 
-/// The rows whose first field begins so.
+/// The rows whose first field has this beginning.
 pub(crate) fn rows(begin: &str) -> Vec<Row> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/end_table.golden");
     let text = std::fs::read_to_string(file).unwrap();
@@ -101,7 +101,7 @@ pub(crate) fn rows(begin: &str) -> Vec<Row> {
     found
 }
 
-/// The row of what a caller is told of a hop's own end in mid stream.
+/// The row of what a caller receives for a local end in mid stream.
 pub(crate) fn own_end(kind: &str, caller: Caller, callee: Callee) -> Row {
     let between_grpc = !caller.is_ttheader() && callee != Callee::Kitex;
     let sides = if between_grpc {
@@ -112,7 +112,7 @@ pub(crate) fn own_end(kind: &str, caller: Caller, callee: Callee) -> Row {
     rows(&format!("hop {kind} to caller{sides} ")).remove(0)
 }
 
-/// What is in the trailers beside the native end.
+/// Adds what is in the trailers beside the native end.
 fn add_own_trailers(told: &Told, prints: &mut Value) {
     let own = |(key, _): &(&String, &String)| key.starts_with("ripcord-");
     for (key, value) in told.fields.iter().filter(own) {
@@ -180,8 +180,8 @@ fn grpc_prints(row: &Row, any_text: bool) -> Value {
     prints
 }
 
-/// What a real caller prints of the row; with `any_text` whatever text stands where the table has
-/// `why`: this hop's and the kernel's own words are not in it.
+/// What a real caller prints of the row. With `any_text`, any text may stand where the table has
+/// `why`: the words of this hop and of the kernel are not in the table.
 pub(crate) fn prints(row: &Row, caller: Caller, any_text: bool) -> Value {
     if caller.is_ttheader() {
         kitex_prints(row, any_text)

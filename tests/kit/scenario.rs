@@ -1,8 +1,8 @@
-//! Scenarios in the peers' language (tests/interop/README.md), and what is to be seen of them.
+//! Scenarios in the peers' language (tests/interop/README.md), and what has to be seen of them.
 
 use serde_json::{Value, json};
 
-/// What a stream is to do at both ends.
+/// What a stream has to do at both ends.
 #[derive(Clone)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
@@ -20,7 +20,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 3] = [Self::Bidi, Self::Client, Self::Server];
 
-    /// How many messages went up and down when such a stream is in its middle.
+    /// How many messages went up and down when such a stream is half-way.
     pub(crate) const fn middle(self) -> (usize, usize) {
         match self {
             Self::Bidi => (1, 1),
@@ -75,16 +75,16 @@ pub(crate) fn op(name: &str) -> Value {
     json!({ "op": name })
 }
 
-/// Stops there until the test says go.
+/// Stops there until the test lets it go on.
 pub(crate) fn barrier(name: &str) -> Value {
     json!({ "op": "barrier", "name": name })
 }
 
-/// When a caller lets go: before any message, in mid stream, after its half-close.
+/// When a caller cancels: before any message, in mid stream, after its half-close.
 pub(crate) const PHASES: [&str; 3] = ["before", "middle", "half-closed"];
 
-/// A stream that its caller cancels in that phase: when the callee has passed `ready`, and it
-/// `now`.
+/// A stream that its caller cancels in that phase, when the callee has passed `ready` and the
+/// caller `now`.
 pub(crate) fn canceled(phase: &str) -> Scenario {
     let middle = usize::from(phase != "before");
     let close = match phase {
@@ -107,8 +107,8 @@ pub(crate) fn canceled(phase: &str) -> Scenario {
     scenario(phase, Kind::Bidi, script, ops)
 }
 
-/// A stream that is under way, whose callee has passed `ready` and waits for a cancel; `last` is
-/// what its caller does then.
+/// A stream that runs. Its callee has passed `ready` and waits for a cancel. `last` is what its
+/// caller does then.
 pub(crate) fn in_the_middle(kind: Kind, last: Value) -> Scenario {
     let (up, down) = kind.middle();
     let script = [recv(up), send(down, 5), barrier("ready"), op("wait_cancel")];
@@ -125,8 +125,9 @@ pub(crate) fn ret(kind: &str, code: i64, message: &str) -> Value {
     json!({ "op": "return", "kind": kind, "code": code, "message": message })
 }
 
-/// Asserts that all of `expected` is in `actual`: objects key by key, other values equal, but a
-/// string that begins with `~` only has to be contained, with `!~` must not be, and `null` is absent, null or empty.
+/// Asserts that all of `expected` is in `actual`. Objects are compared key by key, other values by
+/// equality. A string that begins with `~` only has to be contained; with `!~` it must not be.
+/// `null` is absent, null or empty.
 #[track_caller]
 pub(crate) fn assert_like(what: &str, actual: &Value, expected: &Value) {
     if let Err(why) = like("", actual, expected) {

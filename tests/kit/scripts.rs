@@ -1,4 +1,5 @@
-//! What raw callees that serve many streams are told to do with each, and what they say they heard.
+//! What raw callees with many streams have to do with each of them, and what they report as
+//! received.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -33,8 +34,8 @@ pub(crate) fn fields<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) 
     out
 }
 
-/// What callees are to do with the streams that come, by the name at the method's beginning, and
-/// whom they tell what they heard.
+/// What callees have to do with the streams that come, by the name at the beginning of the method.
+/// Also who receives what they observed.
 pub(crate) struct Scripts<S, H>(Arc<Mutex<HashMap<String, Waiting<S, H>>>>);
 
 type Waiting<S, H> = (S, oneshot::Sender<H>);

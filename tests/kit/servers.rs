@@ -1,11 +1,11 @@
-//! A Kitex and a grpc-go server, of a case's own, and the table of a ripcord before them.
+//! A Kitex and a grpc-go server for one case, and the table of a ripcord in front of them.
 
 use super::lab::Callee;
 use super::peers::{address, go};
 use super::process::Process;
 use super::spec::Table;
 
-/// The two.
+/// The two servers.
 pub(crate) struct Servers {
     pub(crate) kitex: Process,
     pub(crate) grpc: Process,

@@ -1,6 +1,6 @@
-//! What a ripcord is to be, written down: its listeners, backends, routes and what else its
-//! configuration says. A specification is started as a process ([`Spec::start`]) or within the
-//! test's own process ([`Spec::start_here`]).
+//! The specification of a ripcord: its listeners, backends, routes and the rest of its
+//! configuration. It is started as a process ([`Spec::start`]) or within the test's own process
+//! ([`Spec::start_here`]).
 //!
 //! ```ignore
 //! let ingress = Ripcord::named("ingress")
@@ -33,7 +33,7 @@ impl Table {
         Self::default()
     }
 
-    /// Adds a backend with one endpoint; `keys` are the others that it has (YAML, `key: value`).
+    /// Adds a backend with one endpoint. `keys` are its other keys (YAML, `key: value`).
     pub(crate) fn backend(self, name: &str, keys: &str, address: impl Display) -> Self {
         self.backend_with(name, &format!("{keys}, endpoints: [\"{address}\"]"))
     }
@@ -44,7 +44,7 @@ impl Table {
         self
     }
 
-    /// Adds a route, behind those that are there.
+    /// Adds a route after the existing ones.
     pub(crate) fn route(mut self, name: &str, keys: &str) -> Self {
         self.routes.push(format!("{{ name: {name}, {keys} }}"));
         self
@@ -107,7 +107,7 @@ pub(super) struct Start {
 
 impl Ripcord {
     /// Begins the specification of a ripcord with that node name: one worker, one listener `in`,
-    /// admin pages, both at addresses that are free, and the access log on its standard output.
+    /// admin pages, and the access log on its standard output. Both addresses are free ones.
     pub(crate) fn named(node: &str) -> Spec {
         Spec {
             node: node.to_owned(),
@@ -124,7 +124,7 @@ impl Ripcord {
 }
 
 impl Ripcord {
-    /// Starts one that is named `hop`, and sends every stream to one callee.
+    /// Starts one that is named `hop` and sends every stream to one callee.
     pub(crate) fn before(protocol: &str, callee: &str) -> Self {
         let keys = format!("protocol: {protocol}");
         Self::named("hop").to(&keys, callee).start()
@@ -132,19 +132,18 @@ impl Ripcord {
 }
 
 impl Spec {
-    /// Every stream goes to one backend, which has these keys (YAML, `key: value`).
+    /// Sends every stream to one backend, which has these keys (YAML, `key: value`).
     pub(crate) fn to(self, keys: &str, address: impl Display) -> Self {
         self.backend("callee", keys, address)
             .route("all", "backend: callee")
     }
 
-    /// The listener `in` has these keys too (YAML, `key: value`).
+    /// Adds keys to the listener `in` (YAML, `key: value`).
     pub(crate) fn listener(self, keys: &str) -> Self {
         self.listens("in", "127.0.0.1:0", keys)
     }
 
-    /// A listener with that name at that address, with these keys too. The first one takes the
-    /// place of the listener `in` that a ripcord has otherwise.
+    /// Adds a listener with that name, address and keys. The first one replaces the listener `in`.
     pub(crate) fn listens(mut self, name: &str, address: &str, keys: &str) -> Self {
         let comma = if keys.is_empty() { "" } else { ", " };
         let listener = format!("{{ name: {name}, address: \"{address}\"{comma}{keys} }}");
@@ -152,7 +151,7 @@ impl Spec {
         self
     }
 
-    /// A top-level key of the file and its value, for example `limits: { .. }`.
+    /// Adds a top-level key of the file with its value, for example `limits: { .. }`.
     pub(crate) fn set(mut self, section: &str) -> Self {
         self.sections.push_str(section);
         self.sections.push('\n');
@@ -177,25 +176,25 @@ impl Spec {
         self
     }
 
-    /// Spans are made and sent there: the value of `telemetry.otlp` (YAML).
+    /// Exports spans: the value of `telemetry.otlp` (YAML).
     pub(crate) fn traced(mut self, otlp: &str) -> Self {
         self.otlp = format!(", otlp: {otlp}");
         self
     }
 
-    /// No access log.
+    /// Has no access log.
     pub(crate) fn quiet(mut self) -> Self {
         self.access_log = "off".to_owned();
         self
     }
 
-    /// The access log is a file.
+    /// Writes the access log to a file.
     pub(crate) fn access_log(mut self, path: &std::path::Path) -> Self {
         self.access_log = path.display().to_string();
         self
     }
 
-    /// How much its own log says.
+    /// Sets the level of its own log.
     pub(crate) fn log_level(mut self, level: &'static str) -> Self {
         self.log_level = level;
         self
@@ -207,20 +206,19 @@ impl Spec {
         self
     }
 
-    /// Runs as that user id, which has no right of any kind and can gain none. Needs root and
-    /// `setpriv`.
+    /// Runs as that user id, which has no rights and can gain none. Needs root and `setpriv`.
     pub(crate) fn unprivileged(mut self, id: &'static str) -> Self {
         self.start.user = Some(id);
         self
     }
 
-    /// Its command line is the end of this one, for example `ip netns exec NAME`.
+    /// Appends its command line to this one, for example to `ip netns exec NAME`.
     pub(crate) fn within(mut self, command: &[&str]) -> Self {
         self.start.within = command.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// An environment variable of its process.
+    /// Sets an environment variable of its process.
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
         self.start
             .environment
@@ -228,7 +226,7 @@ impl Spec {
         self
     }
 
-    /// Its file is laid out and replaced as the kubelet does with a ConfigMap, not in place.
+    /// Lays its file out and replaces it as the kubelet does with a ConfigMap, not in place.
     pub(crate) fn config_map(mut self) -> Self {
         self.start.config_map = true;
         self
@@ -247,7 +245,7 @@ impl Spec {
         App::start(config, None, None).await.unwrap()
     }
 
-    /// All of the configuration but its table.
+    /// Its configuration without the table.
     pub(super) fn head(&self) -> String {
         let Self {
             node,
@@ -275,7 +273,7 @@ impl Spec {
         text + sections
     }
 
-    /// Its table; what is left has none.
+    /// Its table. What is left has none.
     pub(super) fn take_table(&mut self) -> Table {
         std::mem::take(&mut self.table)
     }

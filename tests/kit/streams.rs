@@ -1,5 +1,5 @@
-//! Raw TTHeader peers for many streams at a time, each a task: they write and read frames, and know
-//! nothing of what ripcord makes of them. [`super::tt`] has one for a test that plays frame by
+//! Raw TTHeader peers for many streams at a time, each a task. They write and read frames, and do
+//! not know what ripcord makes of them. [`super::tt`] has a peer for a test that plays frame by
 //! frame.
 
 use std::collections::HashMap;
@@ -31,13 +31,13 @@ pub(crate) enum End {
 /// What a callee does with a stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Script {
-    /// Waits for the half-close, then answers: Header, Data, end.
+    /// Waits for the half-close, then answers with Header, Data and the end.
     Answer(Pairs, Vec<Bytes>, End),
-    /// Waits until the caller lets go, after a Header if there is one.
+    /// Waits until the caller cancels; sends a Header before, if there is one.
     Hold(Option<Pairs>, Arc<Mutex<Option<oneshot::Sender<()>>>>),
 }
 
-/// What a peer heard of a stream.
+/// What a peer received of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) header: Option<Frame>,
@@ -99,7 +99,7 @@ impl Connection {
         Self {
             out,
             streams: Streams::default(),
-            // Ids may be negative, and 0 is the connection's: begin where both are near.
+            // Ids may be negative, and 0 is the connection's: begin near both.
             next: Arc::new(AtomicI32::new(-40)),
         }
     }
@@ -183,7 +183,7 @@ impl Stream {
         }
     }
 
-    /// All that comes until the end.
+    /// Receives everything until the end.
     pub(crate) async fn hear(&mut self) -> Heard {
         let mut heard = Heard::default();
         heard.collect(&mut self.frames).await;
@@ -191,7 +191,7 @@ impl Stream {
     }
 }
 
-/// A callee; it listens and serves until its runtime ends.
+/// A callee. It listens and serves until its runtime ends.
 pub(crate) async fn callee(scripts: Scripts<Script, Heard>) -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();

@@ -1,9 +1,9 @@
-//! Suites that decide at run time: each case says which peers it needs, and a case whose peer is
-//! missing is *ignored*, with the reason. It never passes.
+//! Suites that decide at run time which cases they can run. Each case names the peers that it
+//! needs. A case without its peer is *ignored*, with the reason. It never passes.
 //!
 //! With `RIPCORD_REQUIRE_INTEROP=1` a missing peer fails its cases, unless `RIPCORD_MAY_BE_MISSING`
-//! names it (names with commas between them; `.ci/run` says why). The last lines of a suite say
-//! which peers were missing and how many cases that cost.
+//! names it (names with commas between them; `.ci/run` explains why). The last lines of a suite
+//! report which peers were missing, and how many cases that concerned.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -21,14 +21,14 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// One in that module (`module_path!()`).
+    /// A case of that module (`module_path!()`).
     pub(crate) fn new(
         module: &str,
         name: &str,
         needs: &[Peer],
         run: impl FnOnce() + Send + 'static,
     ) -> Self {
-        // As libtest names it: without the crate.
+        // In libtest's form: without the crate.
         let module = module.split_once("::").map(|(_, inner)| inner);
         let separator = if module.is_some() { "::" } else { "" };
         Self {
@@ -41,7 +41,7 @@ impl Case {
 
 /// The cases of a module, by what they need: `[Go, Nginx] { first, second }`. A case may be a part
 /// of a function: `name::part = || name(argument)`. `pairs { .. }` are functions of
-/// [`Ends`](super::lab::Ends), each of which is two cases: the second one needs grpcio.
+/// [`Ends`](super::lab::Ends). Each of these is two cases, and the second one needs grpcio.
 macro_rules! cases {
     ($($body:tt)*) => {
         pub(crate) fn cases() -> Vec<$crate::kit::trial::Case> {
@@ -97,11 +97,11 @@ macro_rules! body {
 }
 pub(crate) use body;
 
-/// What each missing peer cost: why it is missing, how many cases were ignored and how many failed.
-/// A case may need several.
+/// What each missing peer causes: why it is missing, how many cases were ignored and how many
+/// failed. A case may need several.
 type Cost = BTreeMap<Peer, (String, [usize; 2])>;
 
-/// Runs the cases as libtest would, with its arguments.
+/// Runs the cases as libtest does, with its arguments.
 pub(crate) fn run(suite: &str, cases: Vec<Case>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     let threads = std::env::var("RUST_TEST_THREADS").ok();
@@ -143,7 +143,7 @@ pub(crate) fn run(suite: &str, cases: Vec<Case>) -> ExitCode {
     conclusion.exit_code()
 }
 
-/// The peers of a list. A name that no peer has would excuse nobody, and nobody would notice.
+/// The peers of a list. A name that no peer has would excuse no case, and nobody would notice.
 fn excused(names: &str) -> Vec<Peer> {
     let names = names.split(',').map(str::trim).filter(|n| !n.is_empty());
     let peer = |name: &str| {

@@ -1,5 +1,5 @@
-//! A scripted TTHeader peer: a callee that a test plays frame by frame, since Kitex servers never
-//! send Rst, and a caller that does what no Kitex caller does. Every frame is kept.
+//! A scripted TTHeader peer. As a callee it is played frame by frame, since Kitex servers never
+//! send Rst. As a caller it does what no Kitex caller does. Every frame is kept.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -28,7 +28,7 @@ struct Heard {
     closed: bool,
 }
 
-/// Listens; each connection is a [`Connection`].
+/// A listening socket. Each accepted connection is a [`Connection`].
 pub(crate) struct Listener {
     pub(crate) address: String,
     accepted: Receiver<Connection>,
@@ -84,7 +84,7 @@ impl Connection {
         Self { socket, heard }
     }
 
-    /// Waits until `wanted` says yes.
+    /// Waits until `wanted` finds something.
     fn wait<T>(&self, what: &str, mut wanted: impl FnMut(&Heard) -> Option<T>) -> T {
         let end = Instant::now() + LIMIT;
         let mut heard = self.heard.0.lock().unwrap();
@@ -103,7 +103,7 @@ impl Connection {
         }
     }
 
-    /// The `n`th stream that was opened on it, from 0; waits for it.
+    /// The stream that was opened on it as number `n`, from 0; waits for it.
     pub(crate) fn stream(&self, n: usize) -> Stream<'_> {
         let header = self.wait("Header", |heard| {
             heard
@@ -129,7 +129,7 @@ impl Connection {
         stream
     }
 
-    /// A stream that was opened by [`Self::open`].
+    /// The stream that [`Self::open`] opened.
     pub(crate) fn handle(&self, id: i32, method: &str) -> Stream<'_> {
         let method = Bytes::copy_from_slice(method.as_bytes());
         let header = Frame::new(Kind::Header, id, PROTOCOL_THRIFT_STRUCT, method.clone());
@@ -153,7 +153,7 @@ impl Connection {
         &self.socket
     }
 
-    /// All frames up to now.
+    /// All frames so far.
     pub(crate) fn frames(&self) -> Vec<Frame> {
         self.heard.0.lock().unwrap().frames.clone()
     }
@@ -198,7 +198,7 @@ impl Stream<'_> {
         );
     }
 
-    /// Waits for the `n`th frame of that kind of this stream, from 0.
+    /// Waits for the frame of that kind that this stream receives as number `n`, from 0.
     pub(crate) fn nth(&self, kind: Kind, n: usize) -> Frame {
         self.wire
             .wait(&format!("{kind:?} {n} of {}", self.id), |heard| {
@@ -211,7 +211,7 @@ impl Stream<'_> {
             })
     }
 
-    /// How often a frame of that kind has come.
+    /// How many frames of that kind have come.
     pub(crate) fn count(&self, kind: Kind) -> usize {
         self.wire
             .frames()
@@ -228,7 +228,7 @@ pub(crate) struct Said {
     pub(crate) text: String,
 }
 
-/// What a Rst or a Trailer says, and its path.
+/// The exception in a Rst or a Trailer, and its path.
 pub(crate) fn said(frame: &Frame) -> (Said, String) {
     let (type_id, text) = frames::said(&frame.payload).expect("an exception");
     let path = frame

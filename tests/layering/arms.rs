@@ -1,7 +1,7 @@
-//! Arms that catch everything else, in a `match` over an enum that has to be matched in full.
+//! Finds arms that catch everything else, in a `match` over an enum that has to be matched in full.
 //!
-//! Owns what counts: an arm that is `_`, a bare name, or a tuple of those, without a guard, beside
-//! an arm that names a variant of a listed enum.
+//! An arm counts that is `_`, a bare name, or a tuple of those, without a guard, beside an arm that
+//! names a variant of a listed enum.
 
 use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};

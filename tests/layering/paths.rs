@@ -1,7 +1,7 @@
-//! Every path that a module names, and what it stands for.
+//! Every path that a module names, and what it resolves to.
 //!
-//! Owns the resolver: `crate`, `self`, `super`, names that `use` lines give (renamed, by a glob),
-//! and what `lib.rs` re-exports. Paths inside of macros are found in their tokens.
+//! The resolver knows `crate`, `self`, `super`, names from `use` lines (also renamed, or by a
+//! glob), and what `lib.rs` re-exports. It finds paths inside of macros in their tokens.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! What the rules of `tests/layering.rs` ask of the crate: edges between its parts, crates of
-//! others, `impl` blocks without a home, and a cycle.
+//! What the rules of `tests/layering.rs` check in the crate: edges between its parts, other crates,
+//! `impl` blocks without a home, and a cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! The crate as a tree of modules: the parsed files of `src/`, without their tests.
 //!
-//! Owns how a file becomes modules: it follows `mod` lines from `lib.rs` and `main.rs`, drops
-//! everything that only tests compile, and notes what each module defines and imports.
+//! It follows `mod` lines from `lib.rs` and `main.rs`, drops everything that only tests compile,
+//! and records what each module defines and imports.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Routes with `validate: thrift`, at raw peers of both wires: what each side is told.
+//! Routes with `validate: thrift`, at raw peers of both wires: what each side receives.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
@@ -179,7 +179,7 @@ impl Run {
         }
     }
 
-    /// Until the callee has the stream, where it is to be told an end.
+    /// Until the callee has the stream, if it has to receive an end.
     async fn opened(&self) {
         let open = self.open.lock().unwrap().take();
         if let Some(open) = open {
@@ -242,8 +242,8 @@ impl Run {
         (code.into(), text, heard.messages)
     }
 
-    /// The messages that the callee got, and the cancel that it heard: a reset's code, or a
-    /// Rst's cause, path and text.
+    /// The messages that the callee received, and the cancel: a reset's code, or a Rst's cause,
+    /// path and text.
     async fn callee(&self) -> Option<(Vec<Bytes>, Option<(i64, String)>)> {
         let (grpc, tt) = (
             self.grpc.lock().unwrap().take(),

@@ -113,7 +113,7 @@ pub(crate) async fn grpc_nest(world: Arc<World>, case: GrpcCase) -> Checked {
     }
 }
 
-/// Trailers, with the text as text: an empty one may be said or not.
+/// Trailers, with the text as text. An empty text may be there or not.
 fn end(trailers: &HeaderMap) -> (String, Fields) {
     let message = trailers.get("grpc-message").map(|raw| raw.as_bytes());
     let said = without(grpc::said(trailers), &["grpc-message"]);
@@ -175,7 +175,8 @@ pub(crate) async fn tt_nest(world: Arc<World>, case: TtCase) -> Checked {
             same(&format!("int key {key}"), Some(value), got)?;
         }
     }
-    // Kinds of its own: the method, the frame's type; and whom it is for, which gRPC must say.
+    // Kinds that are its own: the method, the frame's type, and whom it addresses, which gRPC
+    // requires.
     let more =
         header.info.ints.iter().find(|(key, _)| {
             ![6, 9, 27].contains(key) && !ints.iter().any(|(known, _)| known == key)
@@ -224,7 +225,7 @@ fn same_end(
         let way = way.map_or_else(|| unnamed.into(), |way| [&way[..], b","].concat());
         path.push([&way[..], hops.as_bytes()].concat().into());
     } else if strings.contains_key(&b"biz-status"[..]) {
-        // An empty text may be said or not.
+        // An empty text may be there or not.
         for side in [&mut strings, &mut came] {
             side.entry(Bytes::from_static(b"biz-message"))
                 .or_insert_with(|| vec![Bytes::new()]);
@@ -235,7 +236,7 @@ fn same_end(
     same("strings of the end", strings, came)
 }
 
-/// A caller lets go, over either nesting; the callee hears it.
+/// A caller cancels, over either nesting. The callee receives it.
 pub(crate) async fn cancel(world: Arc<World>, case: Cancel) -> Checked {
     match &case.how {
         How::Reset(code) => grpc_cancel(&world, &case, *code).await,
@@ -281,7 +282,7 @@ async fn tt_cancel(world: &World, case: &Cancel, end: &tt::End) -> Checked {
     same_end(&as_rst(end), &name, rst.stream_id, rst, "one,two", ",")
 }
 
-/// A caller's end as its callee hears it: whatever it was, it is a Rst there.
+/// A caller's end as its callee receives it: always a Rst.
 fn as_rst(end: &tt::End) -> tt::End {
     match end {
         tt::End::Rst(strings, cause, text) => tt::End::Rst(strings.clone(), *cause, text.clone()),

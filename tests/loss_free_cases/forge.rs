@@ -1,9 +1,10 @@
-//! Peers that are not ripcord and write ripcord's own fields: what counts is the native end.
+//! Peers that are not ripcord and write ripcord's own fields: the native end decides.
 //!
-//! Each case of [`super::lies`] runs twice through one hop, with the forged fields and without. Both
-//! callers must receive the same status, exception or business error, unless the native end is word
-//! for word what a ripcord would have written for the claim (config/README.md, "Carried fields"):
-//! then the claim must be of the status that the native end has, by a table of the test's own.
+//! Each case of [`super::lies`] runs twice through one hop, with the forged fields and without.
+//! Both callers must receive the same status, exception or business error. There is one exception:
+//! the native end is word for word what a ripcord would have written for the claim
+//! (config/README.md, "Carried fields"). Then the claim must be of the status that the native end
+//! has, by a table of the test's own.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::lies::{Lie, LyingCall, Native, go_name};
 use super::world::World;
 use super::{Fields, Pairs, fields, frames, grpc, soon, tt};
 
-/// What a caller was told, as far as it is the end's.
+/// What a caller received, as far as it belongs to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
     /// Status, text, details and business error.

@@ -1,4 +1,4 @@
-//! What adversaries say: ripcord's own fields, beside ends and heads of any kind.
+//! What adversaries send: ripcord's own fields, beside ends and heads of any kind.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

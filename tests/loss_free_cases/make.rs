@@ -1,4 +1,4 @@
-//! What peers can say: strategies for heads, messages and ends of each wire.
+//! What peers can send: strategies for heads, messages and ends of each wire.
 
 use std::fmt::Write as _;
 
@@ -46,7 +46,7 @@ pub(crate) struct TtCase {
     pub(crate) end: tt::End,
 }
 
-/// A caller that lets go.
+/// A caller that cancels.
 #[derive(Clone, Debug)]
 pub(crate) struct Cancel {
     pub(crate) strip: bool,
@@ -163,7 +163,7 @@ fn status() -> impl Strategy<Value = Pairs> {
             if let Some(message) = message {
                 say("grpc-message", grpc::percent(&message));
             }
-            // Beside success neither says anything.
+            // Beside success neither has a meaning.
             if code == 0 {
                 return out;
             }
@@ -415,9 +415,9 @@ pub(crate) fn tt_case() -> impl Strategy<Value = TtCase> {
     )
 }
 
-/// Cancels that leave the connections they came by with open windows: one that was just dialed has
-/// 64 KiB until its peer says more, and text and exact path need room in it (config/README.md,
-/// "Carried fields").
+/// Cancels that leave the connections by which they came with open windows. A connection that was
+/// just dialed has 64 KiB until its peer allows more, and text and exact path need room in it
+/// (config/README.md, "Carried fields").
 pub(crate) fn opening() -> Vec<Cancel> {
     let rst = tt::End::Rst(Pairs::new(), 12007, "opening".to_owned());
     let ways = [How::Reset(8), How::Said(rst)];
@@ -451,7 +451,7 @@ pub(crate) fn cancel() -> impl Strategy<Value = Cancel> {
         .prop_map(|(strip, answered, half_closed, sent, how)| Cancel {
             strip,
             answered,
-            // A Trailer that gives up is the half-close.
+            // A Trailer by which the caller gives up is also the half-close.
             half_closed: half_closed && !matches!(how, How::Said(tt::End::Trailer(..))),
             sent,
             how,

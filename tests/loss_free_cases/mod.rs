@@ -1,4 +1,5 @@
-//! What the tests of loss-free ends stand on: two ripcords in this process, raw peers around them.
+//! The parts of the tests of loss-free ends: two ripcords in this process, and raw peers around
+//! them.
 
 pub(crate) mod checked;
 pub(crate) mod ends;

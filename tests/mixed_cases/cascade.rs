@@ -1,4 +1,5 @@
-//! Cancels through a mixed chain: code, text, and the path that both hops have added to.
+//! Cancels through a mixed chain: code, text, and the path to which both hops have added their
+//! names.
 
 use super::hop::Pair;
 use super::streams::{Answer, Asked, Call, Callee, Side, Then, run};

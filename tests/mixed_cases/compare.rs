@@ -1,4 +1,5 @@
-//! A table of ends through a mixed chain and through one of two new hops: both peers hear the same.
+//! A table of ends through a mixed chain and through one of two new hops: both peers receive the
+//! same.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -79,7 +80,7 @@ fn difference(new: &str, old: &str) -> String {
 /// A name that no other case has, and what is played.
 type Case = (String, Call, Callee);
 
-/// Every case, and what its peers heard of it.
+/// Every case, and what its peers received.
 type Heard = Vec<(String, String)>;
 
 /// Of two new hops. Both orders compare with the same.
@@ -303,7 +304,7 @@ fn tt_ends() -> Vec<(String, tt::End)> {
     ends
 }
 
-/// How a caller lets go.
+/// How a caller cancels.
 fn let_go(from: Side) -> Vec<Then> {
     match from {
         Side::Grpc => (0..=13).map(Then::Reset).collect(),

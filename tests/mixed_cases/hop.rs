@@ -1,4 +1,4 @@
-//! A ripcord of whichever build, as a process of its own.
+//! A ripcord of either build, as a process of its own.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What the mixed suite stands on: a chain of two ripcords of chosen builds, with scripted peers of
+//! The parts of the mixed suite: a chain of two ripcords of chosen builds, with scripted peers of
 //! both wires on both sides, and one of three wires in the middle.
 //!
 //! ```text
@@ -54,7 +54,7 @@ impl Middle {
 /// Nothing listens on port 1.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// How long the routes that give up wait. Callees there say nothing at all.
+/// How long the routes with a limit wait. Callees there send nothing at all.
 const SHORT: &str = "500ms";
 
 /// A chain, and a caller of each wire.
@@ -146,7 +146,8 @@ impl Chain {
         }
     }
 
-    /// The gRPC caller. It connects at its first stream: a connection that says nothing is closed.
+    /// The gRPC caller. It connects at its first stream, since a connection that sends nothing is
+    /// closed.
     pub(crate) async fn grpc(&self) -> &grpc::Caller {
         let connect = || grpc::Caller::connect(self.entry);
         self.grpc.get_or_init(connect).await

@@ -1,4 +1,4 @@
-//! One stream through a chain, and what its peers heard of it.
+//! One stream through a chain, and what its peers received.
 
 use std::sync::{Arc, Mutex};
 
@@ -61,21 +61,21 @@ pub(crate) enum Then {
 pub(crate) enum Callee {
     Grpc(Option<Pairs>, Vec<Bytes>, grpc::End),
     Tt(Pairs, Vec<Bytes>, tt::End),
-    /// Has the stream and says nothing, or its head only.
+    /// Has the stream and sends nothing, or its head only.
     Holds(Side, Option<Pairs>),
-    /// Never hears of it.
+    /// Never receives the stream.
     Nobody,
 }
 
-/// What a caller heard.
+/// What a caller received.
 pub(crate) enum Answer {
     Grpc(grpc::Answered),
     Tt(tt::Heard),
-    /// It let go, and does not listen.
+    /// It canceled, and does not wait for an answer.
     None,
 }
 
-/// What a callee heard.
+/// What a callee received.
 pub(crate) enum Asked {
     Grpc(grpc::Asked),
     Tt(tt::Heard),
@@ -172,7 +172,7 @@ async fn from_tt(chain: &Chain, call: &Call, open: oneshot::Receiver<()>) -> Ans
     }
 }
 
-/// All that both peers heard, as text: what is another one in each run is named, not shown.
+/// Everything that both peers received, as text. What differs from run to run is named, not shown.
 pub(crate) fn show(chain: &Chain, answer: &Answer, asked: &Asked) -> String {
     let mut lines = Vec::new();
     match answer {
@@ -201,7 +201,7 @@ pub(crate) fn show(chain: &Chain, answer: &Answer, asked: &Asked) -> String {
     text
 }
 
-/// The codes that both peers heard, and nothing else.
+/// The codes that both peers received, and nothing else.
 pub(crate) fn codes(answer: &Answer, asked: &Asked) -> String {
     let end = |heard: &tt::Heard| {
         let end = heard.end.as_ref().unwrap();

@@ -18,7 +18,7 @@ const MESSAGES: usize = 300;
 const SMALL: usize = 3000;
 const LARGE: usize = 300_000;
 
-/// Message `n` of a stream: its bytes say which one it is.
+/// Message `n` of a stream. Its bytes show which one it is.
 fn message(stream: usize, n: usize) -> Bytes {
     let mixed = (stream * MESSAGES + n).wrapping_mul(2_654_435_761) >> 7;
     let len = if n == MESSAGES / 2 {

@@ -72,7 +72,7 @@ impl Load {
         for (thread, turns) in &self.workers {
             let wanted = turns.load(Ordering::Relaxed) + 2;
             while turns.load(Ordering::Relaxed) < wanted {
-                // It ends only by a panic, of a stream that did not: `finish` says which.
+                // It ends early only by a panic, for a failed stream: `finish` reports which.
                 assert!(!thread.is_finished(), "a lane stopped");
                 std::thread::sleep(Duration::from_millis(5));
             }

@@ -1,4 +1,4 @@
-//! The cases, and what they stand on.
+//! The cases, and the parts that they share.
 
 mod load;
 mod net;

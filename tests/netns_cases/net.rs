@@ -1,4 +1,4 @@
-//! Network namespaces with a wire between them, made and unmade.
+//! Network namespaces with a wire between them: makes and removes them.
 //!
 //! Needs root, `ip` (iproute2), TUN devices and python3 (for the wire).
 
@@ -109,7 +109,7 @@ impl Net {
     }
 
     /// Begins the specification of a ripcord in a pod: an unprivileged process with a user of its
-    /// own, whose configuration is laid out as a ConfigMap and whose peers may take their time.
+    /// own. Its configuration is laid out as a ConfigMap, and its peers may take their time.
     pub(crate) fn named(&self, pod: &str, node: &str) -> Spec {
         Ripcord::named(node)
             .within(&["ip", "netns", "exec", &self.name(pod)])

@@ -1,5 +1,5 @@
-//! A partition in mid stream: both sides hear it within the bound that the keepalive settings
-//! promise, and when it heals, new streams work.
+//! A partition in mid stream. Both sides receive an end within the bound of the keepalive settings.
+//! When the partition is over, new streams work.
 
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ fn a_partition_in_mid_stream_is_heard_on_both_sides_and_heals() {
                 json!({ "code": 12013, "err": "~[canceled path: b]" })
             }
             (Callee::Kitex, _) => {
-                // A Kitex caller does not say its name in a TTHeader Header.
+                // A Kitex caller does not send its name in a TTHeader Header.
                 let name = if kind.is_ttheader() {
                     ""
                 } else {

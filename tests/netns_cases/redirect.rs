@@ -1,5 +1,5 @@
 //! iptables redirects connections to ripcord (`deploy/iptables.sh`), which asks where they were
-//! going: the applications know nothing of it.
+//! going. The applications know nothing of it.
 
 use serde_json::{Value, json};
 

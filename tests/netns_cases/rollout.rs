@@ -1,13 +1,16 @@
 //! Changes under load, as a platform makes them: a ConfigMap that is swapped, and a rolling restart
-//! of everything, the new one ready before the old one goes.
+//! of everything, where the new process is ready before the old one goes.
 //!
-//! What can be spared, and so must be: every stream that ends within the drain timeout, and every
-//! new stream, since there is always somebody ready to take it. Two kinds cannot, both because
-//! TTHeader has no GOAWAY, both of Kitex callers that share or keep connections, both at a sidecar
-//! that is draining while its callers stay: a stream that is opened beside older ones is refused
-//! (12006), and one whose Header crosses the closing of an idle connection finds it closed (12004,
-//! EOF, or 12006, a broken pipe). No callee has seen either; they may be tried again. They are
-//! counted.
+//! No stream may be lost that ends within the drain timeout, and no new stream, since somebody is
+//! always ready for it. There are two exceptions. Both exist because TTHeader has no GOAWAY. Both
+//! concern Kitex callers that share or keep connections, at a sidecar that drains while its callers
+//! stay:
+//!
+//! - A stream that is opened beside older ones is refused (12006).
+//! - A stream whose Header crosses the closing of an idle connection finds it closed (12004, EOF,
+//!   or 12006, a broken pipe).
+//!
+//! No callee has seen either, and they may be tried again. They are counted.
 
 use std::sync::Arc;
 
@@ -198,8 +201,8 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
     let load = Load::start(&lanes);
     load.turn();
 
-    // The callee's pod: its successor is ready and in the endpoints before it is told to end, and
-    // the wait in between is what a `preStop` sleep is for.
+    // The callee's pod. Its successor is ready, and in the endpoints, before it gets SIGTERM. A
+    // `preStop` sleep serves for the wait in between.
     let held_b = hold(&lanes);
     let c = services(&net, "c");
     let at_c = sidecar(&net, "c", "c", TO_C).table(c.table()).start();
@@ -236,9 +239,9 @@ fn a_rolling_restart_of_everything_spares_what_can_be_spared() {
 
     // Kitex's words for a connection that its peer has closed, as it reads and as it writes.
     let crossed = ["EOF peer close", "broken pipe when flush"];
-    // And for a dial that nobody took. Seen once, 2 of 4,236 on a busy machine, at its short pool;
-    // that the kernel's tracking sent them by the rule of an earlier connection from the same port
-    // is likely, not shown.
+    // And for a dial that nobody took. Seen once, 2 of 4,236 on a busy machine, at its short pool.
+    // Likely, but not shown: the kernel's tracking sent them by the rule of an earlier connection
+    // from the same port.
     let dialed = |o: &Outcome| {
         o.lane.starts_with("Short") && says(o, "dial tcp") && says(o, "closed by peer")
     };

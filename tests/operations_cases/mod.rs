@@ -1,3 +1,3 @@
-//! Cases of `tests/operations.rs` that need room of their own.
+//! Cases of `tests/operations.rs` in a file of their own.
 
 mod process;

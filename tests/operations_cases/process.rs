@@ -10,7 +10,7 @@ use crate::kit::spec::Spec;
 use crate::kit::tt;
 use crate::{hop, table};
 
-/// A hop with one open stream to a callee that says nothing.
+/// A hop with one open stream to a callee that sends nothing.
 fn with_a_stream(spec: Spec, then: impl FnOnce(&Ripcord)) {
     let callee = tt::Listener::start();
     let ripcord = spec.to("protocol: ttheader", &callee.address).start();
@@ -54,7 +54,7 @@ fn a_second_signal_ends_a_drain_at_once() {
     }
 }
 
-/// A collector that says nothing holds up the last spans for some seconds.
+/// A collector that does not answer delays the last spans for some seconds.
 #[test]
 fn a_second_signal_does_not_wait_for_the_last_spans() {
     let collector = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -28,7 +28,7 @@ pub(crate) fn local(case: impl AsyncFnOnce()) {
     });
 }
 
-/// What an application sends that lets go.
+/// What an application sends when it cancels.
 pub(crate) fn canceled(name: &str) -> Cancel {
     Cancel {
         cause: Cause {
@@ -184,7 +184,7 @@ routes:{routes}
         self.observed.recv().await.unwrap()
     }
 
-    /// The next end that a callee heard.
+    /// The next end that a callee received.
     pub(crate) async fn heard(&mut self) -> End {
         self.heard.recv().await.unwrap()
     }

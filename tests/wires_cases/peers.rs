@@ -184,7 +184,7 @@ impl Acceptor for Handlers {
     fn on_drain(&self, _: impl Fn() + 'static) {}
 }
 
-/// Serves one stream; what it heard of an end that is not its own.
+/// Serves one stream. Returns the end that it received, if it did not end the stream itself.
 async fn handle(wire: &Wire, method: &str, mut stream: impl Inbound) -> Option<End> {
     let up = |stream: &mut dyn Inbound| {
         stream.send_head(ResponseHead {

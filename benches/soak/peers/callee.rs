@@ -1,4 +1,4 @@
-//! The callee: does what each stream orders, and tells the ledger how the stream ended.
+//! The callee: does what each stream orders, and reports to the ledger how the stream ended.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -180,7 +180,7 @@ impl Served {
         }
     }
 
-    /// Takes what comes and says nothing.
+    /// Receives what comes and sends nothing.
     async fn hold(&mut self) -> Told {
         loop {
             match self.recv().await {

@@ -25,7 +25,7 @@ use super::{CALLER, Order, Wire, grpc_config, http2_config, order, ttheader_conf
 /// What a TTHeader caller that reads slowly leaves unread before its socket is not read.
 const SLOW: usize = 64 << 10;
 
-/// What a connection is told.
+/// The signal for a connection to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     Go,
@@ -139,7 +139,7 @@ impl Connection {
     }
 }
 
-/// Drives a connection until it ends or is told to stop.
+/// Drives a connection until it ends, or until the signal to stop.
 async fn drive(mut told: watch::Receiver<Stop>, driver: impl Future<Output = ()>) {
     let mut driver = pin!(driver);
     loop {

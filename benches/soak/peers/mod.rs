@@ -1,5 +1,5 @@
 //! The peers of the soak: callers and callees made of the crate's own halves, with limits that are
-//! never in the way, on sockets whose frames are looked at ([`tap`], which is `tests/storms.rs`'s).
+//! never reached. [`tap`] looks at the frames on their sockets; `tests/storms.rs` shares it.
 
 mod callee;
 mod caller;

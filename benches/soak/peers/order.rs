@@ -9,7 +9,7 @@ use ripcord::stream::{
 
 use super::Wire;
 
-/// What a TTHeader peer says when it cancels.
+/// The text of a TTHeader peer's cancel.
 pub(crate) const TEXT: &str = "soak";
 pub(crate) const CAUSE: i32 = 12007;
 /// The peers' names.
@@ -42,7 +42,7 @@ pub(crate) enum Ending {
     /// A gRPC status, or an exception, of that number.
     Failed(u32),
     Business(u32),
-    /// It lets go: Rst, or the status CANCELLED.
+    /// It cancels: Rst, or the status CANCELLED.
     Cancel,
 }
 
@@ -65,7 +65,7 @@ impl Ending {
         }
     }
 
-    /// The end as a callee of that wire says it.
+    /// The end as a callee of that wire sends it.
     pub(crate) fn end(self, wire: Wire, token: u64) -> End {
         let mut trailers = Metadata::new();
         trailers.push(Scope::Plain, TRAILER, token.to_string());
@@ -105,7 +105,7 @@ fn status(code: u32, message: &str) -> Status {
     }
 }
 
-/// A cancel as its originator says it.
+/// A cancel as its originator sends it.
 pub(crate) fn cancel(who: &str, class: Class) -> Cancel {
     Cancel {
         cause: Cause {

@@ -1,4 +1,4 @@
-//! What is said of a callee that speaks another protocol, and when nothing is.
+//! What is reported of a callee that speaks another protocol, and when nothing is.
 
 use super::*;
 use crate::config;

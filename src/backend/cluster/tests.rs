@@ -1,4 +1,4 @@
-//! Round robin, backing off, and identity across changes of the list.
+//! Round robin, the backoff of failed endpoints, and identity across changes of the list.
 
 use super::*;
 use std::time::Duration;

@@ -30,7 +30,7 @@ fn ports(cluster: &Cluster) -> Vec<u16> {
 
 type Answer = Option<Vec<u16>>;
 
-/// Answers in order; an answer that is missing fails. Notes when it was asked.
+/// Gives its answers in order. A missing answer is a failure. Records when it was asked.
 #[derive(Clone, Default)]
 struct Resolver {
     answers: Rc<RefCell<VecDeque<Answer>>>,
@@ -97,7 +97,7 @@ async fn the_endpoints_follow_the_name() {
         () = script => {}
         () = run => panic!("ended"),
     }
-    // At once, every 10 s, and after failures soon again: 100 ms, then 200 ms.
+    // At once, every 10 s, and soon again after failures: 100 ms, then 200 ms.
     assert_eq!(resolver.asked(), [0, 10_000, 20_000, 20_100, 20_300]);
 }
 

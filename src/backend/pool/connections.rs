@@ -7,12 +7,12 @@ use std::sync::{Arc, Weak};
 use crate::backend::Cluster;
 use crate::wire::Client;
 
-/// Connections to one endpoint that may be opened beyond the pool's size because the callee allows
+/// Connections to one endpoint that may be opened beyond the pool's size, because the callee allows
 /// no more streams on the others.
 const MAX_FULL: usize = 64;
 
-/// Sweeps after which the connection to an original destination that nobody uses is given up: the
-/// addresses that callers may dial have no end.
+/// Sweeps until an unused connection to an original destination is closed. Callers may dial any
+/// number of such addresses.
 const IDLE_SWEEPS: u8 = 4;
 
 /// The connections to one endpoint of one cluster.
@@ -22,10 +22,10 @@ pub(super) struct EndpointConnections {
     pub(super) connections: RefCell<Vec<Client>>,
     /// Held while a connection is opened, so that a burst of streams opens one and not many.
     pub(super) opening: tokio::sync::Mutex<()>,
-    /// How many attempts to open one failed, and why the last did: the others of the burst need not
-    /// find out one after the other.
+    /// How many attempts to open one failed, and why the last did. The other streams of a burst
+    /// then need not try one after the other.
     pub(super) failed: RefCell<(u64, String)>,
-    /// Sweeps that found nobody using it; counted for original destinations only.
+    /// Sweeps that found it unused. Counted for original destinations only.
     idle: std::cell::Cell<u8>,
 }
 
@@ -41,12 +41,12 @@ impl EndpointConnections {
         }
     }
 
-    /// A stream is about to take it.
+    /// A stream is about to use it.
     pub(super) fn used(&self) {
         self.idle.set(0);
     }
 
-    /// Whether it is still wanted, as one of the many addresses that callers dial.
+    /// Whether it is still needed, as one of the many addresses that callers dial.
     pub(super) fn in_use(&self) -> bool {
         let opening = self.opening.try_lock().is_err();
         let busy = opening || self.connections.borrow().iter().any(|c| c.active() > 0);
@@ -55,7 +55,7 @@ impl EndpointConnections {
         idle < IDLE_SWEEPS
     }
 
-    /// The usable connection with the fewest streams, if no further one should be opened.
+    /// The usable connection with the fewest streams. `None` when a further one should be opened.
     pub(super) fn best(&self, pool_size: usize) -> Option<Client> {
         self.discard_unusable();
         let connections = self.connections.borrow();

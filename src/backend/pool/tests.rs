@@ -1,4 +1,4 @@
-//! Which connections the pool opens, shares and gives up. Knows no listener.
+//! Which connections the pool opens, shares and closes. Knows no listener.
 
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ routes: [{{ name: r, backend: b }}]
     Cluster::new("b", &config.backends["b"], 7)
 }
 
-/// A listener whose queue is full, so that nobody can connect any more; and who fills it.
+/// A listener whose queue is full, so that nobody can connect any more, and the connections that
+/// fill it.
 fn black_hole() -> (socket2::Socket, SocketAddr, Vec<std::net::TcpStream>) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();

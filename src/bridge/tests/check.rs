@@ -1,4 +1,4 @@
-//! The check of messages: what passes lies as it lay, what does not ends both sides.
+//! The check of messages: what passes is unchanged, and what does not pass ends both sides.
 
 use super::*;
 use crate::bridge::{Check, Decompress};
@@ -18,7 +18,7 @@ struct Went {
     callee: Remote,
 }
 
-/// Both peers did what they do before the stream is carried.
+/// Both peers act before the stream is carried.
 fn carry(early: Early, stages: Stages, does: impl Fn(&Remote, &Remote)) -> Went {
     let mut went = None;
     local(async || {

@@ -1,4 +1,4 @@
-//! What happens behind the callee's end. Knows no wire.
+//! What happens after the callee's end. Knows no wire.
 
 use super::*;
 

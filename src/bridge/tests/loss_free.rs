@@ -1,4 +1,4 @@
-//! That no order of steps loses an end, by properties. Knows no wire.
+//! No order of steps loses an end, checked by properties. Knows no wire.
 
 use proptest::prelude::*;
 
@@ -31,8 +31,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever the order of events: messages arrive in order and whole, each side hears at most
-    /// one terminal, exactly one end wins, and a callee's end comes after all its messages.
+    /// In any order of events: messages arrive in order and whole, each side receives at most one
+    /// terminal, and exactly one end wins. A callee's end comes after all its messages.
     #[test]
     fn ends_are_loss_free_in_any_order(steps in steps()) {
         let steps = &steps;

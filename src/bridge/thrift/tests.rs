@@ -16,7 +16,7 @@ fn fault(bytes: &[u8]) -> (Fault, usize) {
     (error.fault, error.at)
 }
 
-/// The same, as simply as can be: what follows a value of that type, by recursion.
+/// The same in its simplest form: what follows a value of that type, by recursion.
 fn skip(bytes: &[u8], kind: u8, depth: usize) -> Option<&[u8]> {
     let length =
         |at: &[u8]| usize::try_from(i32::from_be_bytes(at.get(..4)?.try_into().ok()?)).ok();
@@ -82,7 +82,7 @@ fn value(depth: u32) -> BoxedStrategy<(u8, Vec<u8>)> {
         out.push(STOP);
         (STRUCT, out)
     });
-    // The same value some times: all of one type.
+    // The same value several times: all of one type.
     let list = (
         prop_oneof![Just(LIST), Just(SET)],
         value(depth - 1),
@@ -137,7 +137,7 @@ proptest! {
         let simple = skip(&bytes, STRUCT, MAX_DEPTH + 1).is_some_and(<[u8]>::is_empty);
         let found = walk(&[&bytes]);
         prop_assert_eq!(found.is_ok(), simple, "{:?}", found);
-        // However it lies in memory, also with empty pieces, and with another message behind it.
+        // In any pieces, also empty ones, and with another message behind it.
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         cuts.sort_unstable();
         let mut pieces: Vec<&[u8]> = Vec::new();

@@ -1,4 +1,4 @@
-//! What is rendered loads again, and to the same.
+//! What is rendered loads again, and to an equal configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ fn examples() -> Vec<PathBuf> {
     files
 }
 
-/// Loads what is rendered of a configuration. Secrets are the only ones that may differ.
+/// Loads what is rendered of a configuration. Only secrets may differ.
 fn again(config: &Config) -> Config {
     let text = yaml(config);
     let mut again = config::parse("rendered", &text).unwrap_or_else(|f| panic!("{f}\n{text}"));
@@ -104,7 +104,7 @@ telemetry:
 fn odd_values_load_to_the_same() {
     let config = config::parse("odd", ODD).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(again(&config), config);
-    // What is not a default in one place stays as it is when the rendered text is rendered.
+    // Values that are no defaults stay as they are when the rendered text is rendered.
     assert_eq!(yaml(&again(&config)), yaml(&config));
 }
 

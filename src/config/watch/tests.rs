@@ -19,7 +19,7 @@ fn config(text: &str) -> Arc<Config> {
     Arc::new(super::super::parse("f", text).unwrap())
 }
 
-/// A file whose content is set by the test; the events that following it gave, with their time.
+/// A file whose content is set by the test, and the events of following it, with their times.
 struct Scene {
     file: RefCell<Result<String, ()>>,
     hup: Notify,

@@ -1,5 +1,5 @@
-//! What drives one connection beside its frames: keepalive pings, the flush of what was gathered,
-//! the grace of a peer that does not read, and the wait for its close at the end.
+//! What one connection needs beside its frames: keepalive pings, the flush of gathered bytes, the
+//! grace of a peer that does not read, and the wait for its close.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use super::{ConnectionEnd, Control, Http2Config};
 use crate::net::gather::GatherHandle;
 use crate::net::held::Held;
 
-/// How long a peer has to close its side after this one did: closing a socket with bytes unread
-/// resets the connection, and could take the ends of its last streams with it.
+/// How long a peer may take to close its side after this one closed. A socket that is closed with
+/// unread bytes resets the connection, and the ends of its last streams could be lost.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// What both roles do after the connection itself was polled: pings, the flush, the grace.
@@ -60,7 +60,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
     }
 
-    /// Before the connection itself is polled.
+    /// Called before the connection itself is polled.
     pub(super) fn begin(&self, cx: &Context<'_>) {
         self.control.register(cx);
         if let Some(held) = &self.account {
@@ -94,14 +94,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 self.control.0.urgent.set(false);
                 Poll::Pending
             }
-            // What was gathered may be out while `h2` holds the rest of a long frame, and the end
-            // behind it.
+            // The gathered bytes may be out while `h2` still holds the rest of a long frame, and
+            // the end behind it.
             _ if self.control.0.urgent.get() => self.poll_grace(cx),
             _ => Poll::Pending,
         }
     }
 
-    /// After everything was written and this side is closed: until the peer has closed its own.
+    /// Called when everything is written and this side is closed. Waits until the peer has closed
+    /// its side.
     pub(super) async fn linger(&self) {
         let gone = poll_fn(|cx| self.handle.poll_discard(cx));
         let _ = tokio::time::timeout(LINGER, gone).await;
@@ -132,7 +133,7 @@ struct Keepalive {
 }
 
 impl Keepalive {
-    /// Ready when the peer is taken for dead.
+    /// Ready when the peer is considered dead.
     fn poll<IO>(&mut self, cx: &mut Context<'_>, handle: &GatherHandle<IO>) -> Poll<()> {
         if self.waiting && self.ping.poll_pong(cx).is_ready() {
             self.waiting = false;
@@ -140,7 +141,8 @@ impl Keepalive {
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             if handle.take_read() > 0 {
-                // Anything read is as good as a pong; an outstanding one is still awaited above.
+                // Anything read is as good as a pong. A ping that waits for its answer is handled
+                // above.
                 self.timer.as_mut().reset(Instant::now() + self.interval);
             } else if self.waiting {
                 return Poll::Ready(());

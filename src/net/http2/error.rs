@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::net::violation::Violation;
 
-/// Why a call on a stream failed: the stream was reset, its connection is going away or lost, or
-/// the call is not allowed in the stream's state.
+/// Why a call on a stream failed. The stream was reset, its connection is closing or lost, or its
+/// state does not allow the call.
 ///
-/// Its text is for people. The connection layer chooses the words, and may quote the peer's.
+/// The text is for people. The connection layer chooses the words, and may quote the peer's.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(pub(super) h2::Error);
@@ -31,14 +31,14 @@ impl Error {
         self.0.is_go_away()
     }
 
-    /// Whether the peer sent the RST_STREAM or GOAWAY, not this side.
+    /// Whether the peer sent the RST_STREAM or GOAWAY. False when this side did.
     #[inline]
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.0.is_remote()
     }
 
-    /// Whether the transport failed under the connection.
+    /// Whether the transport below the connection failed.
     #[inline]
     #[must_use]
     pub fn is_io(&self) -> bool {
@@ -46,19 +46,19 @@ impl Error {
     }
 }
 
-/// An HTTP/2 error code, as RST_STREAM carries it (RFC 9113, section 7).
+/// An HTTP/2 error code, as in RST_STREAM (RFC 9113, section 7).
 ///
-/// Every 32-bit number is one: a peer may send a number that the RFC does not name.
+/// Every 32-bit number is valid: a peer may send one that the RFC does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResetCode(pub u32);
 
 impl ResetCode {
-    /// Not an error. A server sends it after a complete response whose request it does not need to
-    /// the end.
+    /// No error. A server sends it after a complete response, when it does not need the rest of the
+    /// request.
     pub const NO_ERROR: Self = Self(0x0);
     /// The peer broke the protocol in a way that has no code of its own.
     pub const PROTOCOL_ERROR: Self = Self(0x1);
-    /// The sender failed.
+    /// An internal error of the sender.
     pub const INTERNAL_ERROR: Self = Self(0x2);
     /// The peer sent more than its window allowed, or raised a window over 2^31-1.
     pub const FLOW_CONTROL_ERROR: Self = Self(0x3);
@@ -66,17 +66,17 @@ impl ResetCode {
     pub const SETTINGS_TIMEOUT: Self = Self(0x4);
     /// The peer sent a frame on a stream that it had closed.
     pub const STREAM_CLOSED: Self = Self(0x5);
-    /// A frame's length is not one that its type allows.
+    /// A frame has a length that its type does not allow.
     pub const FRAME_SIZE_ERROR: Self = Self(0x6);
-    /// The server did not look at the request. The only code after which a retry is always safe.
+    /// The server did not look at the request. After no other code is a retry always safe.
     pub const REFUSED_STREAM: Self = Self(0x7);
     /// The sender does not need the stream any more.
     pub const CANCEL: Self = Self(0x8);
-    /// HPACK's state is lost, and the connection with it.
+    /// The state of header compression (HPACK) is lost, and the connection with it.
     pub const COMPRESSION_ERROR: Self = Self(0x9);
-    /// A tunnel's TCP connection failed.
+    /// The TCP connection of a CONNECT tunnel failed.
     pub const CONNECT_ERROR: Self = Self(0xa);
-    /// The peer may cause too much load.
+    /// The sender suspects the peer of too much load.
     pub const ENHANCE_YOUR_CALM: Self = Self(0xb);
     /// The connection's TLS is too weak (RFC 9113, section 9.2).
     pub const INADEQUATE_SECURITY: Self = Self(0xc);
@@ -85,7 +85,7 @@ impl ResetCode {
 }
 
 impl ResetCode {
-    /// What a peer is counted for that was told this code.
+    /// The kind of violation under which a peer is counted that received this code.
     #[must_use]
     pub const fn violation(self) -> Violation {
         match self {
@@ -98,7 +98,7 @@ impl ResetCode {
     }
 }
 
-/// The RFC's name, or the number where it has none.
+/// The RFC's name; a code without one is shown as its number.
 impl fmt::Display for ResetCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match *self {

@@ -1,17 +1,16 @@
-//! HTTP/2 connections on the `h2` crate: settings, driving, keepalive pings, draining, and the
-//! grace after which a peer that does not read loses its connection. Shared by every wire that
-//! runs on HTTP/2; knows nothing of what the streams carry.
+//! HTTP/2 connections on the `h2` crate: settings, driving, keepalive pings, drain, and the grace
+//! after which a peer that does not read loses its connection. Every wire that runs on HTTP/2
+//! shares it. It does not know what the streams carry.
 //!
-//! This folder is the only place that names `h2`. A wire sees [`serve`] and [`connect`], the
-//! connection's [`Control`] and [`SendRequest`], and of a stream [`ResponseFuture`] or [`Respond`],
-//! [`RecvBody`] and [`SendBody`]. Another HTTP/2 layer can stand behind them if it keeps these
-//! rules:
+//! This folder is the only place that names `h2`. A wire sees [`serve`] and [`connect`], and the
+//! connection's [`Control`] and [`SendRequest`]. Of a stream it sees [`ResponseFuture`] or
+//! [`Respond`], [`RecvBody`] and [`SendBody`]. Another HTTP/2 layer can stand behind them if it
+//! keeps these rules:
 //!
-//! - A call changes the connection's state and wakes its driver. The driver does all I/O: what was
-//!   given to the layer is written in the driver's next poll, as far as the socket and the peer's
-//!   windows allow.
-//! - The frames of one stream keep their order, but for [`SendBody::send_reset`], which overtakes
-//!   its DATA.
+//! - A call changes the connection's state and wakes its driver. The driver does all I/O. Its next
+//!   poll writes what was given to the layer, as far as the socket and the peer's windows allow.
+//! - The frames of one stream keep their order. The one exception is [`SendBody::send_reset`],
+//!   which overtakes the stream's DATA.
 //! - A stream remembers one waker for its receiving half and one for its sending half: that of the
 //!   last poll which was pending.
 //! - When the last handle of an open stream is dropped, the layer resets it with CANCEL. A server
@@ -41,39 +40,40 @@ pub use crate::net::connection::ConnectionEnd;
 pub use error::{Error, ResetCode};
 pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
 
-/// What all streams of a connection may have queued for its socket, in bytes, give or take one
-/// piece: as much as a socket takes at once.
+/// Bytes that all streams of a connection may have queued for its socket, give or take one piece:
+/// as much as a socket takes at once.
 const QUEUED: usize = 1024 * 1024;
 
-/// No limit on small DATA frames that `h2` holds (in its own count, 256 bytes less a frame's payload
-/// for each). Its default ends a connection on which some thousand streams send a small message each
-/// before their tasks had a turn; and it never gives back what frames of reset streams took, so that
-/// every connection whose streams are canceled ends some day. What bounds them here: streams are
-/// read at once, into an account of their own, and one poll reads no more than
+/// No limit on the small DATA frames that `h2` holds. `h2` counts 256 bytes less the payload for
+/// each. Its default ends a connection on which some thousand streams send a small message each
+/// before their tasks had a turn. And it never gives back what frames of reset streams took, so
+/// every connection with canceled streams would end some day. Two other bounds hold here: streams
+/// are read at once, into an account of their own, and one poll reads no more than
 /// `net::gather::TURN`.
 const SMALL_FRAMES: usize = usize::MAX / 2;
 
 /// HTTP/2 settings and bounds of one connection.
 #[derive(Clone, Debug)]
 pub struct Http2Config {
-    /// Receive window of a stream, in bytes: the most that one stream pins.
+    /// Receive window of a stream, in bytes: the most memory that one stream occupies.
     pub stream_window: u32,
-    /// Receive window of the connection, in bytes: the most that one connection pins.
+    /// Receive window of the connection, in bytes: the most memory that one connection occupies.
     pub connection_window: u32,
     /// Bytes that `h2` may buffer for sending on one stream.
     pub send_buffer: usize,
-    /// Streams that a peer may have open.
+    /// Streams that a peer may have open at a time.
     pub max_streams: u32,
     /// Decoded size of a header block, in bytes.
     pub header_list: u32,
-    /// Streams that were reset by the peer before they were accepted; over it, GOAWAY
-    /// (the rapid-reset bound; `h2`'s own default, 20, ends in GOAWAY under a storm of cancels).
+    /// Streams that the peer may reset before they were accepted. Over it, GOAWAY: the bound
+    /// against rapid resets. `h2`'s own default, 20, ends in GOAWAY when many streams are canceled
+    /// at once.
     pub pending_resets: usize,
     /// Silence after which a PING is sent; `None` sends none.
     pub ping_interval: Option<Duration>,
     /// How long a PING may stay unanswered.
     pub ping_timeout: Duration,
-    /// How long the socket may take nothing while a cancel or an end waits to be written.
+    /// How long the peer may read nothing while a cancel or an end waits to be written.
     pub cancel_grace: Duration,
     /// How long a peer may take to send its preface and settings.
     pub handshake_timeout: Duration,
@@ -96,27 +96,29 @@ impl Default for Http2Config {
     }
 }
 
-/// How long a stream that this side reset is kept in mind. `h2`'s default, a second, is less than a busy
-/// machine takes to read what the peer had sent by then: a storm of cancels then ends some streams
-/// twice on the wire.
+/// How long a stream that this side reset is remembered. `h2`'s default is a second. A busy machine
+/// takes longer to read what the peer had sent by then. In a storm of cancels, some streams would
+/// end twice on the wire.
 const REMEMBER: Duration = Duration::from_secs(10);
 
-/// The most such streams toward a callee (which answers, it does not attack), some 300 bytes each:
-/// 10,000 cancels a second.
+/// The most such streams toward a callee, about 300 bytes each: 10,000 cancels a second. A callee
+/// answers; it does not attack.
 const REMEMBERED: usize = 100_000;
 
 impl Http2Config {
-    /// How many streams that this side reset are kept in mind for a while, so that what the peer
-    /// had sent by then is dropped in silence: all of a storm, and the next. Of a stream that was
-    /// forgotten, `h2` answers every late frame with another RST_STREAM, and after so many of them
-    /// in a connection's life it ends the connection with every stream on it. So a tenth of this
-    /// number of streams ended early each second, for long, is what one connection can bear.
+    /// How many streams that this side reset are remembered, so that late frames of the peer are
+    /// dropped silently: all of a storm, and the next.
+    ///
+    /// `h2` answers every late frame of a forgotten stream with another RST_STREAM. After so many
+    /// of these in a connection's life, it ends the connection with every stream on it. So over a
+    /// long time, one connection can bear a tenth of this number of streams ended early each
+    /// second.
     fn remembered(&self) -> usize {
         self.pending_resets.max(self.max_streams as usize * 2)
     }
 }
 
-/// A driver's remote control; clones control the same connection.
+/// The remote control of a connection's driver. Clones control the same connection.
 #[derive(Clone, Debug, Default)]
 pub struct Control(Rc<ControlState>);
 
@@ -130,12 +132,12 @@ struct ControlState {
     account: RefCell<Option<Rc<Held>>>,
     outbox: OnceCell<Rc<Outbox>>,
     waker: RefCell<Option<Waker>>,
-    /// Who waits for the drain beside the driver.
+    /// The task that waits for the drain, beside the driver.
     waiting: RefCell<Option<Waker>>,
 }
 
 impl Control {
-    /// Refuses new streams with the two-step GOAWAY and closes when the last one is over.
+    /// Refuses new streams with the two-step GOAWAY, and closes when the last stream is over.
     pub fn drain(&self) {
         self.0.drain.set(true);
         self.wake();
@@ -153,35 +155,35 @@ impl Control {
         Poll::Pending
     }
 
-    /// Has the connection read only while `held` allows it. To be said before it begins.
+    /// Lets the connection read only while `held` allows it. Must be called before it begins.
     pub fn account(&self, held: Rc<Held>) {
         *self.0.account.borrow_mut() = Some(held);
     }
 
-    /// Access to what waits to be written on this connection, for a stream of it.
+    /// The queue of what waits to be written on this connection, for one of its streams.
     #[must_use]
     pub fn desk(&self) -> Desk {
         let outbox = self.0.outbox.get_or_init(|| Outbox::new(QUEUED));
         outbox.desk()
     }
 
-    /// An end was queued: from now the peer has `cancel_grace` to read.
+    /// An end was queued. From now on the peer has `cancel_grace` to read.
     pub fn urgent(&self) {
         self.0.urgent.set(true);
         if self.0.blocked.get() {
-            // `h2` wakes nobody for what is queued while it waits for the socket.
+            // While `h2` waits for the socket, it wakes nobody for what is queued.
             self.wake();
         }
     }
 
-    /// Until this is taken back, a poll of the driver writes nothing to the socket: more is about to
-    /// be queued that is to leave with it.
+    /// While held, a poll of the driver writes nothing to the socket: more is about to be queued
+    /// that must leave with it.
     pub fn hold_flush(&self, hold: bool) {
         self.0.hold.set(hold);
     }
 
-    /// Whether the driver's last poll left something because the socket takes no more; it is woken
-    /// when the socket does.
+    /// Whether the driver's last poll left something because the socket is full. The socket wakes
+    /// the driver later.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.0.blocked.get()
@@ -193,7 +195,7 @@ impl Control {
         self.0.drain.get()
     }
 
-    /// Whether the driver has returned.
+    /// Whether the driver has finished.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.0.over.get()
@@ -213,7 +215,8 @@ impl Control {
     }
 }
 
-/// Serves one accepted connection until it is over. Each request is given to `on_request` as soon as its headers are there.
+/// Serves one accepted connection until it is over. `on_request` receives each request as soon as
+/// its headers are there.
 pub async fn serve<IO>(
     io: IO,
     config: &Http2Config,
@@ -252,7 +255,7 @@ where
         Ok(Err(end)) => return end,
         Ok(Ok(connection)) => connection,
     };
-    // The handshake is no sign of life: silence is counted from here.
+    // The handshake does not count as a sign of life: silence is counted from here.
     handle.take_read();
     let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
     let mut goaway = false;
@@ -282,11 +285,11 @@ where
     end
 }
 
-/// Opens a client connection on `io` and returns the handle for requests and its driver, which has
-/// to be spawned.
+/// Opens a client connection on `io`. Returns the handle for requests and its driver, which has to
+/// be spawned.
 ///
 /// # Errors
-/// The transport's or the protocol's.
+/// An error of the transport or of the protocol.
 pub async fn connect<IO>(
     io: IO,
     config: &Http2Config,
@@ -302,7 +305,8 @@ where
         .initial_connection_window_size(config.connection_window)
         .max_header_list_size(config.header_list)
         .max_send_buffer_size(config.send_buffer)
-        // And no end to how many late frames of forgotten ones may come in the connection's life.
+        // No limit either on how many late frames of forgotten streams may come in the connection's
+        // life.
         .max_concurrent_reset_streams(REMEMBERED)
         .reset_stream_duration(REMEMBER)
         .max_local_error_reset_streams(None)
@@ -322,8 +326,8 @@ where
                 Poll::Pending => {}
             }
             let end = ready!(driver.poll(cx));
-            // The socket could not be written. Reading says why, where that is known, and `h2`
-            // tells the streams.
+            // The socket could not be written. A read gives the reason, where it is known, and `h2`
+            // reports it to the streams.
             if let ConnectionEnd::Failed(_) = end
                 && let Poll::Ready(Err(e)) = Pin::new(&mut connection).poll(cx)
             {

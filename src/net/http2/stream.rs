@@ -1,5 +1,5 @@
 //! A connection's streams, as a wire sees them: the handle that opens them, and the two halves of
-//! each. Thin names for the types of the `h2` crate, by the rules that `net::http2` gives.
+//! each. Thin names for types of the `h2` crate, by the rules in `net::http2`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,28 +9,28 @@ use http::{HeaderMap, Request, Response};
 
 use super::error::{Error, ResetCode};
 
-/// Opens the streams of a client connection. The clones share the connection, which closes when all
-/// of them and its streams are dropped.
+/// Opens the streams of a client connection. Clones share the connection. It closes when all clones
+/// and streams are dropped.
 #[derive(Clone, Debug)]
 pub struct SendRequest(pub(super) h2::client::SendRequest<Bytes>);
 
 impl SendRequest {
-    /// Waits until this clone may open a stream. It has to wait only while a stream that it opened
-    /// before is over the peer's limit.
+    /// Waits until this clone may open a stream. It waits only while a stream that it opened before
+    /// is over the peer's limit.
     ///
     /// # Errors
-    /// The connection takes no new stream any more: it failed, the peer sent GOAWAY, or the stream
-    /// ids are used up.
+    /// The connection opens no new stream: it failed, the peer sent GOAWAY, or the stream ids are
+    /// used up.
     #[inline]
     pub async fn ready(self) -> Result<Self, Error> {
         self.0.ready().await.map(Self).map_err(Error)
     }
 
-    /// Opens a stream with `request` as its HEADERS; `end_of_stream` says that no body follows. A
-    /// stream over the peer's limit is queued, and its HEADERS are written when another one ends.
+    /// Opens a stream with `request` as its HEADERS. `end_of_stream` means that no body follows. A
+    /// stream over the peer's limit is queued; its HEADERS are written when another stream ends.
     ///
     /// # Errors
-    /// As [`SendRequest::ready`]; also a request that HTTP/2 cannot say, and a queue that is full.
+    /// Those of [`SendRequest::ready`], a request that HTTP/2 cannot express, and a full queue.
     /// Nothing was sent then.
     #[inline]
     pub fn send_request(
@@ -53,8 +53,8 @@ impl SendRequest {
     }
 }
 
-/// The response to a request: its HEADERS, with the body that follows. Informational responses
-/// (1xx) are passed over.
+/// The response to a request: its HEADERS, and the body that follows. Informational responses (1xx)
+/// are skipped.
 ///
 /// The error is the stream's or the connection's ([`Error`]).
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Future for ResponseFuture {
 
 /// The receiving half of a stream: DATA, then trailers.
 ///
-/// Each byte of DATA takes a byte of the stream's window and of the connection's, until
+/// Each byte of DATA uses a byte of the stream's window and of the connection's, until
 /// [`RecvBody::release_capacity`] gives it back.
 #[derive(Debug)]
 #[must_use = "a body that is dropped loses what the peer sent"]
@@ -92,10 +92,11 @@ impl RecvBody {
         self.0.poll_data(cx).map_err(Error)
     }
 
-    /// The trailers, if the peer sent any. Ask when [`RecvBody::poll_data`] has returned `None`.
+    /// The trailers, if the peer sent any. Call it after [`RecvBody::poll_data`] has returned
+    /// `None`.
     ///
     /// # Errors
-    /// As [`RecvBody::poll_data`].
+    /// Those of [`RecvBody::poll_data`].
     #[inline]
     pub fn poll_trailers(
         &mut self,
@@ -104,9 +105,9 @@ impl RecvBody {
         self.0.poll_trailers(cx).map_err(Error)
     }
 
-    /// Gives `bytes` bytes of DATA back to the stream's window and to the connection's; the layer
-    /// sends WINDOW_UPDATE when enough has come together. More than is taken is a mistake, and
-    /// changes nothing. The last handle of the stream that is dropped gives the rest back.
+    /// Gives `bytes` bytes of DATA back to the stream's window and to the connection's. The layer
+    /// sends WINDOW_UPDATE when enough has come together. To give back more than was taken is a
+    /// mistake, and changes nothing. Dropping the stream's last handle gives the rest back.
     #[inline]
     pub fn release_capacity(&mut self, bytes: usize) {
         let _ = self.0.flow_control().release_capacity(bytes);
@@ -126,7 +127,7 @@ pub struct SendBody(h2::SendStream<Bytes>);
 
 impl SendBody {
     /// Asks for capacity to send `bytes` bytes beyond what is queued. A second call replaces the
-    /// first, and asking for less gives the rest to the other streams. The layer grants it bit by
+    /// first; asking for less gives the rest to the other streams. The layer grants capacity bit by
     /// bit, from the peer's windows and from its own send buffer
     /// ([`Http2Config::send_buffer`](super::Http2Config::send_buffer)).
     #[inline]
@@ -134,14 +135,14 @@ impl SendBody {
         self.0.reserve_capacity(bytes);
     }
 
-    /// How many bytes can be sent now: those that were asked for and granted.
+    /// How many bytes can be sent now: asked for and granted.
     #[inline]
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
 
-    /// Ready when [`SendBody::capacity`] has grown, with what it is now; `None` when nothing can be
+    /// Ready with the new value when [`SendBody::capacity`] has grown; `None` when nothing can be
     /// sent any more.
     ///
     /// # Errors
@@ -151,11 +152,11 @@ impl SendBody {
         self.0.poll_capacity(cx).map_err(Error)
     }
 
-    /// Queues `data` as DATA, in as many frames as the peer's frame size and windows need;
-    /// `end_of_stream` ends the stream with them. What is over the capacity waits in the layer
+    /// Queues `data` as DATA, in as many frames as the peer's frame size and windows need. With
+    /// `end_of_stream` the last one ends the stream. What is over the capacity waits in the layer
     /// without a bound, so ask for capacity first.
     ///
-    /// The layer drops `data` when it has written all of it, or when it gave the stream up.
+    /// The layer drops `data` when it has written all of it, or when the stream failed.
     ///
     /// # Errors
     /// The sending half is closed. Nothing was queued.
@@ -164,17 +165,17 @@ impl SendBody {
         self.0.send_data(data, end_of_stream).map_err(Error)
     }
 
-    /// Ends the stream with `trailers`, behind the DATA that is queued.
+    /// Ends the stream with `trailers`, after the DATA that is queued.
     ///
     /// # Errors
-    /// As [`SendBody::send_data`].
+    /// Those of [`SendBody::send_data`].
     #[inline]
     pub fn send_trailers(&mut self, trailers: HeaderMap) -> Result<(), Error> {
         self.0.send_trailers(trailers).map_err(Error)
     }
 
-    /// Ends the whole stream with RST_STREAM; DATA that is queued is dropped. Of a stream that is
-    /// over, nothing is sent.
+    /// Ends the whole stream with RST_STREAM and drops queued DATA. When the stream is over
+    /// already, nothing is sent.
     #[inline]
     pub fn send_reset(&mut self, code: ResetCode) {
         self.0.send_reset(code.0.into());
@@ -190,13 +191,13 @@ impl SendBody {
     }
 }
 
-/// A server's way to answer one request.
+/// Answers one request, as the server.
 #[derive(Debug)]
 pub struct Respond(pub(super) h2::server::SendResponse<Bytes>);
 
 impl Respond {
-    /// Sends `response` as HEADERS and returns the half that sends its body; `end_of_stream` says
-    /// that none follows. A stream has one response.
+    /// Sends `response` as HEADERS, and returns the half that sends its body. With `end_of_stream`
+    /// there is no body. A stream has one response.
     ///
     /// # Errors
     /// The stream is over, or has its response. Nothing was sent.
@@ -212,8 +213,8 @@ impl Respond {
         }
     }
 
-    /// Ready when the stream was reset or ended by GOAWAY, with the code. It is for the time before
-    /// the response; then [`SendBody::poll_reset`] takes over.
+    /// Ready with the code when the stream was reset, or ended by GOAWAY. It serves the time before
+    /// the response; later use [`SendBody::poll_reset`].
     ///
     /// # Errors
     /// The connection was lost, or the response was sent.

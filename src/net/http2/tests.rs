@@ -1,5 +1,5 @@
-//! Drain, storms and ends that nobody reads on one HTTP/2 connection, against scripted frames on a paused clock. Knows no
-//! gRPC.
+//! Drain, storms and unread ends on one HTTP/2 connection, against scripted frames on a paused
+//! clock. Knows no gRPC.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -36,7 +36,7 @@ fn a_drained_connection_reads_on_until_its_peer_has_closed() {
                 peer.write_all(&payload).await.unwrap();
             }
         }
-        // What was on its way to it does not meet a closed socket.
+        // Bytes on their way to it do not meet a closed socket.
         peer.write_all(&[0; 30_000]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         peer.write_all(&[0; 60_000]).await.expect("still read");
@@ -69,7 +69,7 @@ fn a_connection_that_is_left_reads_on_until_its_callee_has_closed() {
         peer.read_to_end(&mut said).await.unwrap();
         let reset = frame(RESET, 0, 1, &8u32.to_be_bytes());
         assert!(said.windows(reset.len()).any(|w| w == reset));
-        // What the callee had sent does not meet a closed socket, which would take the reset with it.
+        // Bytes that the callee had sent do not meet a closed socket, which would lose the reset.
         peer.write_all(&[0; 30_000]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         peer.write_all(&[0; 60_000]).await.expect("still read");
@@ -81,7 +81,8 @@ fn a_connection_that_is_left_reads_on_until_its_callee_has_closed() {
     });
 }
 
-/// The socket takes a part of a long DATA frame, or all of it, and no more; a cancel waits behind it.
+/// The socket takes a part of a long DATA frame, or all of it, and no more. A cancel waits behind
+/// it.
 #[test]
 fn a_peer_that_takes_no_cancel_for_its_grace_loses_the_connection() {
     for (room, taken) in [(1 << 10, 0), (1 << 10, 5_000), (9 + (16 << 10), 0)] {
@@ -114,7 +115,7 @@ fn a_peer_that_takes_no_cancel_for_its_grace_loses_the_connection() {
             stream.send_reset(ResetCode::CANCEL);
             tokio::time::sleep(Duration::from_secs(4)).await;
             peer.read_exact(&mut vec![0; taken]).await.unwrap();
-            // What it took begins the grace anew.
+            // When it takes something, the grace begins again.
             let left = if taken == 0 { 0 } else { 4 };
             tokio::time::sleep(Duration::from_secs(left)).await;
             assert!(!driver.is_finished(), "{room} {taken}");
@@ -125,7 +126,7 @@ fn a_peer_that_takes_no_cancel_for_its_grace_loses_the_connection() {
     }
 }
 
-/// More than `h2` remembers by default, and more than the 1024 late frames that it forgives.
+/// More than `h2` remembers by default, and more than the 1024 late frames that it tolerates.
 const STORM: u32 = 3000;
 
 const DATA: u8 = 0;
@@ -134,8 +135,8 @@ const RESET: u8 = 3;
 const GO_AWAY: u8 = 7;
 const END_HEADERS: u8 = 4;
 
-/// With far fewer resets allowed than there are streams, and a window of which `h2` would make a
-/// budget of a hundred small frames.
+/// Far fewer resets are allowed than there are streams. From the window, `h2` would make a budget
+/// of a hundred small frames.
 fn config() -> Http2Config {
     Http2Config {
         pending_resets: 1000,
@@ -152,7 +153,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reads frames until `count` of that kind came; how many resets and GOAWAYs were among them.
+/// Reads frames until `count` of that kind came. Returns how many resets and GOAWAYs were among
+/// them.
 async fn until(peer: &mut tokio::io::DuplexStream, kind: u8, count: u32) -> (u32, u32) {
     let (mut found, mut resets, mut go_aways) = (0, 0, 0);
     while found < count {
@@ -167,7 +169,7 @@ async fn until(peer: &mut tokio::io::DuplexStream, kind: u8, count: u32) -> (u32
     (resets, go_aways)
 }
 
-/// Sends DATA for each of the streams, all of them over, and expects no answer to any.
+/// Sends DATA for each of the streams, which are all over, and expects no answer.
 async fn late_data(peer: &mut tokio::io::DuplexStream, head: &[u8]) {
     let mut late = Vec::new();
     for stream in 0..STORM {
@@ -230,7 +232,7 @@ fn what_a_caller_had_sent_before_all_its_streams_ended_does_not_end_the_connecti
             storm.extend(frame(HEADERS, END_HEADERS, stream * 2 + 1, &block));
         }
         peer.write_all(&storm).await.unwrap();
-        // After the response, NO_ERROR: the rest of the request is not wanted.
+        // After the response, NO_ERROR: the rest of the request is not needed.
         let (_, go_aways) = until(&mut peer, RESET, STORM).await;
         assert_eq!(go_aways, 0);
         late_data(&mut peer, &[]).await;

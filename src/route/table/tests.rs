@@ -1,4 +1,4 @@
-//! Lookups, conditions and changes; and that hashing finds what a linear scan finds.
+//! Lookups, conditions and rewrites, and that hashing finds what a linear scan finds.
 
 use super::*;
 use crate::config::Match;
@@ -165,7 +165,7 @@ fn changes_on_the_way_out() {
     assert_eq!(out.metadata.len(), 6);
 }
 
-/// The plain reading of the configuration.
+/// Finds the route by reading the configuration from its beginning.
 fn scan(routes: &[config::Route], head: &RequestHead) -> Option<String> {
     let holds = |pattern: &Option<Pattern>, value: Option<&str>| {
         pattern

@@ -1,4 +1,4 @@
-//! Runs of messages against a plain list of them, by properties. Knows no wire.
+//! Batches of messages against a plain list of them, checked by properties. Knows no wire.
 
 use proptest::prelude::*;
 

@@ -1,8 +1,8 @@
 //! The fields of an access log line. Every text of a peer is bounded and escaped.
 //!
-//! Times are named alike in the log, here and on the admin pages: `timestamp` is when the line or
-//! the record was made, `..._at` another moment, both RFC 3339 in UTC; `duration_ms` is how long a
-//! stream took (or takes, while it lives).
+//! Times have the same names in the log, here and on the admin pages. `timestamp` is when the line
+//! or the record was made; `..._at` is another moment. Both are RFC 3339 in UTC. `duration_ms` is
+//! how long a stream took, or takes while it is open.
 
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,12 +12,12 @@ use crate::telemetry::names;
 use crate::telemetry::record::Finished;
 use crate::telemetry::trace::StreamTrace;
 
-/// The longest name kept.
+/// The longest name that is kept, in bytes.
 const MAX_NAME: usize = 256;
-/// The longest text kept.
+/// The longest text that is kept, in bytes.
 const MAX_TEXT: usize = 1024;
 
-/// A JSON object being written. Writing to a Vec cannot fail, so results are dropped.
+/// Writes one JSON object. Writing to a Vec cannot fail, so results are dropped.
 struct Object<'a> {
     to: &'a mut Vec<u8>,
     first: bool,
@@ -156,7 +156,7 @@ fn end(line: &mut Object<'_>, end: &End, node: &str) {
             line.raw("code", hop.kind.cause());
             line.text("text", &hop.text, MAX_TEXT);
         }
-        // What its neighbours are told: a cancel whose path begins here.
+        // Both neighbours receive a cancel whose path begins here.
         Reason::Hop(hop) => {
             line.raw("cause", hop.kind.cause());
             line.text("text", &hop.text, MAX_TEXT);
@@ -188,7 +188,7 @@ fn path(line: &mut Object<'_>, path: &Path) {
     to.push(b']');
 }
 
-/// UTC with milliseconds, as RFC 3339 has it.
+/// A time in UTC with milliseconds, as RFC 3339 has it.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);

@@ -1,4 +1,4 @@
-//! Where the access log's thread writes: a stream, or a file that can be opened again.
+//! What the access log's thread writes to: a stream, or a file that can be opened again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -33,7 +33,7 @@ impl Output {
         to.flush()
     }
 
-    /// Opens the file again; one that cannot be opened leaves the old one in use.
+    /// Opens the file again. When it cannot be opened, the old one stays in use.
     pub(super) fn reopen(&mut self) {
         let Self::File { path, file } = self else {
             return;

@@ -201,7 +201,7 @@ fn lines_that_cannot_be_written_are_counted() {
     assert_eq!(log.dropped(), 2);
 }
 
-/// As logrotate does it: the file is moved away, then the process is told.
+/// As logrotate does it: the file is moved away, then the process gets its signal.
 #[test]
 fn a_rotation_loses_no_line_and_writes_none_twice() {
     const LINES: usize = 2000;

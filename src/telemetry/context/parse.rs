@@ -1,4 +1,4 @@
-//! The texts of W3C Trace Context, B3 and ot-tracer, as ids.
+//! Reads the ids in the texts of W3C Trace Context, B3 and ot-tracer.
 
 use opentelemetry::trace::{SpanId, TraceId};
 

@@ -1,4 +1,4 @@
-//! The propagation table.
+//! Reading and writing of trace context, by a table of spellings.
 
 use Scope::{Persist, Plain, Transit};
 
@@ -178,7 +178,7 @@ fn lists_are_joined_and_bounded() {
             None
         );
     }
-    // A tracestate without its traceparent says nothing.
+    // A tracestate without its traceparent has no meaning.
     let alone = extract(&metadata(&[(Plain, "tracestate", "a=1")]));
     assert_eq!(alone, Extracted::default());
 }

@@ -1,5 +1,5 @@
-//! The HTTP client of OTLP over HTTP: a request every few seconds needs no pool, no redirects and
-//! no more of hyper than its HTTP/1.1 connection.
+//! The HTTP client of OTLP over HTTP. A request every few seconds needs no pool and no redirects:
+//! hyper's HTTP/1.1 connection is enough.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 
-/// A collector's answer is a few bytes.
+/// The most bytes of an answer. A collector's answer has only a few.
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// The HTTP client of the HTTP/protobuf exporter: one plain connection per batch.

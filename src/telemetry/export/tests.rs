@@ -19,7 +19,7 @@ fn settings(port: u16, protocol: OtlpProtocol) -> TraceSettings {
     }
 }
 
-/// One stream through a tracer of these settings, flushed.
+/// One stream through a tracer with these settings, flushed.
 fn one_stream(settings: &TraceSettings) -> Arc<ExportStats> {
     let (tracer, guard) = Tracer::otlp(&Arc::from("the-node"), settings).unwrap();
     let telemetry = Telemetry::new(1, crate::wire::ALL, tracer, AccessLog::off());

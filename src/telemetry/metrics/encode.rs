@@ -20,7 +20,7 @@ impl fmt::Debug for Encoder {
     }
 }
 
-/// Label sets in a shape that the encoder takes.
+/// Label sets in the shape that the encoder takes.
 type Labels<'a, const N: usize> = [(&'a str, &'a str); N];
 
 impl Collector for Encoder {
@@ -136,7 +136,7 @@ fn directions(to: &mut MetricEncoder<'_>, series: &Series, values: &[AtomicU64; 
     Ok(())
 }
 
-/// A route's streams, by whatever listener and wires they came and went.
+/// A route's streams, whatever their listener and wires.
 type OfRoute<'a> = (&'a str, Vec<&'a Series>);
 
 fn by_route(all: &[Arc<Series>]) -> Vec<OfRoute<'_>> {
@@ -147,7 +147,7 @@ fn by_route(all: &[Arc<Series>]) -> Vec<OfRoute<'_>> {
     routes.into_iter().collect()
 }
 
-/// The sum of one counter of all series, or nothing of one that never counted.
+/// The sum of one counter over all series; `None` for one that never counted.
 fn touched<'a>(
     all: &'a [&Series],
     counter: impl Fn(&'a Series) -> Option<&'a AtomicU64>,

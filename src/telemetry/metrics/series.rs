@@ -29,12 +29,13 @@ pub struct Series {
     pub(super) duration: Durations,
     /// In the order of [`names::error_name`].
     pub(super) errors: [AtomicU64; names::ERRORS],
-    /// Of each class, in the order of [`names::CLASSES`], the causes, in that of [`names::CAUSES`].
+    /// For each class in the order of [`names::CLASSES`], the causes in the order of
+    /// [`names::CAUSES`].
     pub(super) cancels: [[AtomicU64; names::CAUSES.len()]; names::CLASSES.len()],
 }
 
 /// A histogram of durations without a lock. A scrape may see an observation's bucket before its
-/// sum; Prometheus allows that.
+/// sum. Prometheus allows that.
 #[derive(Debug, Default)]
 pub(super) struct Durations {
     buckets: [AtomicU64; BOUNDS.len() + 1],

@@ -140,8 +140,8 @@ fn cancels_and_errors_have_bounded_labels() {
     );
 }
 
-/// What ends of one route counted is one series, whatever listener and wires its streams had; what
-/// never happened is none.
+/// What all ends of one route counted is one series, whatever listener and wires its streams had.
+/// What never happened has no series.
 #[test]
 fn errors_and_cancels_are_counted_by_route() {
     let metrics = Metrics::new(crate::wire::ALL);
@@ -181,7 +181,7 @@ fn errors_and_cancels_are_counted_by_route() {
     );
 }
 
-/// As after reloads that keep renaming their routes, each of which fails.
+/// As after many reloads that rename routes. Streams of each such route fail.
 #[test]
 fn routes_that_come_and_go_have_a_bounded_number_of_series() {
     let metrics = Metrics::new(crate::wire::ALL);

@@ -1,6 +1,6 @@
-//! What peers did that their protocol forbids, or that looks like an attack: counted by side, wire
-//! and kind, each from a closed set. What a TTHeader connection counts is its own
-//! (`ripcord_ttheader_events_total`); what only one stream did is that stream's end.
+//! Violations of peers, counted by side, wire and kind, each from a closed set. A TTHeader
+//! connection has its own counters (`ripcord_ttheader_events_total`). A violation by one stream is
+//! that stream's end.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -8,17 +8,17 @@ use super::Side;
 use crate::net::violation::Violation;
 use crate::stream::Wire;
 
-/// One counter for each side, wire and kind that can happen: those that the wires name of
-/// themselves, those of a connection whose wire is not known yet, and those of a callee that speaks
+/// One counter for each side, wire and kind that can happen. The kinds are those that each wire
+/// lists, those of a connection whose wire is not known yet, and those of a callee that speaks
 /// another protocol.
 #[derive(Debug, Default)]
 pub(super) struct Violations {
     rows: Vec<([&'static str; 3], AtomicU64)>,
-    /// Of a kind that its wire did not name. None is lost, and a test finds it.
+    /// Violations of a kind that their wire does not list. None is lost, and a test finds them.
     unnamed: AtomicU64,
 }
 
-/// The label of a wire that is not known yet.
+/// The label while the wire is not known.
 const NONE: &str = "none";
 
 impl Violations {
@@ -58,7 +58,7 @@ impl Violations {
             .fetch_add(1, Relaxed);
     }
 
-    /// Labels (side, wire, kind) and value of each.
+    /// Labels (side, wire, kind) and value of each counter.
     pub(super) fn read(&self) -> impl Iterator<Item = ([&'static str; 3], u64)> {
         let unnamed = self.unnamed.load(Relaxed);
         let unnamed = (unnamed > 0).then_some(([NONE, NONE, "unnamed"], unnamed));

@@ -1,9 +1,9 @@
-//! What the two spans of a finished stream say.
+//! The contents of the two spans of a finished stream.
 //!
-//! OpenTelemetry semantic conventions "RPC" and "gRPC" (`rpc.*`, `network.*`, `server.*`,
-//! `client.*`), and `ripcord.*` for what they have no name for. The end and the cancel are attributes
-//! of the span, since trace viewers search those and cut events off; the cancel is an event as well,
-//! with the same names. The table of them is in `deploy/OPERATIONS.md`.
+//! They follow the OpenTelemetry semantic conventions "RPC" and "gRPC" (`rpc.*`, `network.*`,
+//! `server.*`, `client.*`). `ripcord.*` is for what has no name there. The end and the cancel are
+//! attributes of the span, since trace viewers search attributes and cut events off. The cancel is
+//! an event as well, with the same names. The table of them is in `deploy/OPERATIONS.md`.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::stream::{Cancel, Codes, End, Failure, LocalEndKind, NativeCode, Path,
 use crate::telemetry::names;
 use crate::telemetry::record::Finished;
 
-/// The longest name or text kept in a span.
+/// The longest name or text that is kept in a span, in bytes.
 const MAX_TEXT: usize = 512;
 
 impl Inner {
@@ -52,7 +52,7 @@ impl Inner {
         self.span(ids, finished, SpanKind::Client, attributes, status)
     }
 
-    /// What both spans say.
+    /// The attributes that both spans have.
     fn attributes(&self, finished: &Finished<'_>, wire: &Wire) -> Vec<KeyValue> {
         let info = &finished.stream.info;
         let series = &info.series;
@@ -173,8 +173,8 @@ fn peer_attributes(
     to.push(KeyValue::new(port_key, port));
 }
 
-/// How the stream ended and who ended it; of a cancel also who let go first, why and by which way
-/// it came. What this hop decides in mid stream is a cancel for its neighbours: its path begins here.
+/// How the stream ended and who ended it. For a cancel also who canceled first, why, and by which
+/// path. For its neighbours, a local end of a running stream is a cancel, whose path begins here.
 fn end_attributes(end: &End, node: &str) -> Vec<KeyValue> {
     let mut all = vec![
         KeyValue::new("ripcord.end.kind", names::end_name(end)),
@@ -226,7 +226,8 @@ fn path_attributes(path: &Path) -> [KeyValue; 2] {
     ]
 }
 
-/// The number of this end on `wire`: what its caller was told, or what the end says by itself.
+/// The number of this end on `wire`: the one that the caller received, or the one of the end
+/// itself.
 fn code(wire: &Wire, native_code: Option<NativeCode>, end: &End) -> Option<KeyValue> {
     let Codes {
         attribute,
@@ -240,7 +241,7 @@ fn code(wire: &Wire, native_code: Option<NativeCode>, end: &End) -> Option<KeyVa
     Some(KeyValue::new(attribute, i64::from(number)))
 }
 
-/// The status that a peer said or hears for this end, as far as it follows from the end alone.
+/// The status that a peer sent or receives for this end, as far as the end alone decides it.
 fn native_status(end: &End) -> Option<u32> {
     match &end.reason {
         Reason::Complete => Some(0),
@@ -266,12 +267,12 @@ fn server_status(end: &End) -> Status {
             _ => Status::Unset,
         },
         Reason::Failed(Failure::Exception(exception)) => match exception.type_id {
-            // The cancel codes: somebody let go and said so in a Trailer.
+            // The cancel codes: a peer canceled and reported it in a Trailer.
             12007..=12012 => Status::Unset,
             _ => error(&exception.text),
         },
         Reason::Hop(hop) => match hop.kind {
-            // RESOURCE_EXHAUSTED, and what the caller did wrong.
+            // RESOURCE_EXHAUSTED, and the caller's own mistakes.
             LocalEndKind::OverLimit
             | LocalEndKind::SlowReceiver
             | LocalEndKind::MessageTooLarge

@@ -81,7 +81,7 @@ impl Fixture {
         spans
     }
 
-    /// The SERVER and the CLIENT span of a stream that ended so.
+    /// The SERVER and the CLIENT span of a stream with that end.
     fn ended(&self, end: &End) -> [SpanData; 2] {
         let mut record = self.open(
             &RequestHead::default(),
@@ -243,7 +243,7 @@ fn a_cancel_is_an_event_on_both_spans_and_no_error() {
     }
 }
 
-/// A search for who ended streams finds this hop too, by the names that its neighbours report.
+/// A search for who ended streams finds this hop too, under the names that its neighbours report.
 #[test]
 fn what_this_hop_ended_has_its_cause_and_a_path_that_begins_here() {
     let fixture = fixture(1.0);
@@ -403,7 +403,7 @@ fn with_tracing_off_metadata_is_left_alone() {
     assert_eq!(untraced.trace_id(), None);
 }
 
-/// An id that only this process knows leads nowhere: a log does not show it.
+/// An id that only this process knows is of no use, so a log does not show it.
 #[test]
 fn ids_that_nobody_sees_are_not_shown() {
     let fixture = fixture(0.0);

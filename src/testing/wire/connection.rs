@@ -22,16 +22,16 @@ use crate::stream::{
 
 /// What the streams of a connection share.
 pub(super) struct Connection {
-    /// `None` when it is over.
+    /// `None` when the connection is over.
     sender: RefCell<Option<UnboundedSender<Frame>>>,
     pub(super) slots: RefCell<HashMap<u64, Rc<Slot>>>,
-    /// Who is at its other end.
+    /// The peer's role.
     peer: Initiator,
     bounds: Bounds,
     pub(super) retired: Cell<bool>,
 }
 
-/// Cuts the connection when it is dropped.
+/// Ends the connection when it is dropped.
 struct Cut<'a>(&'a Connection);
 
 impl Drop for Cut<'_> {
@@ -68,7 +68,7 @@ impl Connection {
 
     fn close_if_idle(&self) {
         if self.retired.get() && self.slots.borrow().is_empty() {
-            // The peer's side ends, and with it this one.
+            // The peer's side ends, and this one with it.
             self.sender.take();
         }
     }
@@ -95,7 +95,8 @@ impl Connection {
         mut receiver: UnboundedReceiver<Frame>,
         mut accept: impl FnMut(RequestHead, ServerStream),
     ) -> ConnectionEnd {
-        // When this future is dropped, so is the connection: its streams can say nothing more.
+        // When this future is dropped, so is the connection. Its streams can then send nothing
+        // more.
         let _cut = Cut(&self);
         while let Some(frame) = receiver.recv().await {
             match frame {
@@ -137,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// A message, checked as any wire checks its own.
+    /// Takes a message, and checks it as any wire checks its own.
     fn take(&self, inner: &mut Inner, mut bytes: Bytes) -> Option<Waker> {
         let found = inner.boundary.advance(&bytes);
         if found.bad_flag.is_some() {
@@ -224,7 +225,7 @@ pub(super) struct Stream {
     connection: Rc<Connection>,
     id: u64,
     slot: Rc<Slot>,
-    /// Since when the peer's last messages are not taken.
+    /// Since when the peer's last messages wait.
     slow: Option<Pin<Box<Sleep>>>,
 }
 
@@ -249,7 +250,7 @@ impl Stream {
         }
     }
 
-    /// Ready when `slow_receiver_timeout` is over since this was asked first.
+    /// Ready when `slow_receiver_timeout` has passed since the first call.
     fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let grace = self.connection.bounds.slow_receiver_timeout;
         let timer = || Box::pin(tokio::time::sleep(grace));
@@ -284,7 +285,7 @@ impl Drop for Stream {
     }
 }
 
-/// One stream of a caller.
+/// One stream, seen from its caller's side.
 pub struct ServerStream {
     stream: Stream,
     refusal: Option<End>,
@@ -292,8 +293,8 @@ pub struct ServerStream {
     over: bool,
 }
 
-/// A method at whose stream a hop's task panics, in the inbound half: what its peers are told can be
-/// tried so.
+/// A method at which a hop's task panics, in the inbound half. Tests use it to see what the peers
+/// receive.
 pub const PANICS_INBOUND: &str = "PanicsInbound";
 
 /// The same in the outbound half.
@@ -352,7 +353,7 @@ impl Inbound for ServerStream {
 }
 
 impl ServerStream {
-    /// What a caller of this wire is told: an end in mid stream is a cancel, as on every wire.
+    /// What a caller of this wire receives. An end in mid stream is a cancel, as on every wire.
     fn told(&self, end: &End, node: &str) -> End {
         let mut told = end.clone();
         if let Reason::Hop(hop) = &end.reason
@@ -374,7 +375,7 @@ impl Drop for ServerStream {
     }
 }
 
-/// One stream to a callee.
+/// One stream, seen from its callee's side.
 pub struct ClientStream {
     pub(super) stream: Stream,
     pub(super) panics: bool,

@@ -1,5 +1,5 @@
 //! What the registry (`crate::wire`) needs of this wire: its description, and how its connections
-//! are told, served and opened.
+//! are recognized, served and opened.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub use crate::wire::grpc::client::ClientStream;
 /// A request that is not gRPC: method, content type, `te`, path, timeout.
 pub const NOT_GRPC: &str = "not_grpc";
 
-/// gRPC over HTTP/2.
+/// The description of gRPC over HTTP/2.
 pub static WIRE: Wire = Wire {
     name: "grpc",
     spoken: "HTTP/2",
@@ -56,7 +56,7 @@ pub static WIRE: Wire = Wire {
     ],
 };
 
-/// What happened on gRPC connections that no stream's end says, since the start.
+/// Events on gRPC connections that are no stream's end, counted since the start.
 #[derive(Debug, Default)]
 pub struct Counters {
     slow_streams: Arc<AtomicU64>,
@@ -75,20 +75,20 @@ impl Counters {
     }
 }
 
-/// Whether a connection that begins with `first` speaks HTTP/2 (RFC 9113, 3.4).
+/// Whether `first` begins a connection that speaks HTTP/2 (RFC 9113, 3.4).
 #[must_use]
 pub fn speaks(first: &[u8]) -> bool {
     first.starts_with(b"PRI * HT")
 }
 
-/// Whether a callee that says `first` first speaks HTTP/2: SETTINGS (RFC 9113, 3.4), or GOAWAY from one
-/// that takes no connection.
+/// Whether `first` begins the answer of a callee that speaks HTTP/2: SETTINGS (RFC 9113, 3.4), or
+/// GOAWAY from one that accepts no connection.
 #[must_use]
 pub fn answers(first: &[u8]) -> bool {
     matches!(first, [0, 0, _, 0x04 | 0x07, 0, 0, 0, 0, ..])
 }
 
-/// The connections of a listener, on one worker.
+/// Serves the connections of a listener, on one worker.
 #[derive(Debug)]
 pub struct Server {
     http2: Http2Config,
@@ -96,7 +96,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// For connections within `bounds`.
+    /// A server for connections within `bounds`.
     #[must_use]
     pub fn new(bounds: &Bounds, counters: &Arc<Counters>) -> Self {
         Self {
@@ -122,17 +122,17 @@ impl Server {
     }
 }
 
-/// How one worker opens connections to callees.
+/// Opens a worker's connections to callees.
 #[derive(Debug)]
 pub struct Dialer {
     http2: Http2Config,
     streams: Rc<StreamConfig>,
-    /// The same, toward another ripcord.
+    /// The settings for connections to another ripcord.
     to_ripcord: Rc<StreamConfig>,
 }
 
 impl Dialer {
-    /// For connections within `bounds`.
+    /// A dialer for connections within `bounds`.
     #[must_use]
     pub fn new(bounds: &Bounds, counters: &Arc<Counters>) -> Self {
         let streams = stream_config(bounds, counters);
@@ -152,7 +152,7 @@ impl Dialer {
     /// Opens a connection on `socket`.
     ///
     /// # Errors
-    /// The transport's or the protocol's.
+    /// An error of the transport or of the protocol.
     pub async fn connect(
         &self,
         socket: Socket,
@@ -175,11 +175,11 @@ impl Dialer {
     }
 }
 
-/// Streams after which a connection is closed once it idles: if they came at once, some 300 bytes of
-/// each stay in `h2`'s tables.
+/// Streams after which an idle connection is closed. If they came at once, about 300 bytes of each
+/// stay in `h2`'s tables.
 const SWOLLEN: u64 = 1024;
 
-/// A connection to a callee; clones are the same one.
+/// A connection to a callee. Clones are the same connection.
 #[derive(Clone, Debug)]
 pub struct Client(client::Client);
 
@@ -190,32 +190,32 @@ impl Client {
         self.0.is_usable()
     }
 
-    /// Streams that live on it.
+    /// The number of its open streams.
     #[must_use]
     pub fn active(&self) -> usize {
         self.0.active()
     }
 
-    /// Whether the callee allows no more streams at once.
+    /// Whether the callee allows no more streams at a time.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.0.active() >= self.0.capacity()
     }
 
-    /// Looks whether it idles and may keep the tables of a storm in memory.
+    /// Whether it is idle and may still have the memory of many streams.
     #[must_use]
     pub fn is_swollen(&self) -> bool {
         self.0.idle_after().is_some_and(|n| n >= SWOLLEN)
     }
 
-    /// Takes no new streams; it is closed when the last one is over. That needs no word here: it
-    /// closes by itself when the last handle and the last stream are gone.
+    /// Opens no new streams, and closes when the last one is over. Nothing has to be done for it
+    /// here: the connection closes by itself when its last handle and its last stream are gone.
     pub fn retire(&self) {}
 
     /// Opens a stream.
     ///
     /// # Errors
-    /// Nothing was sent.
+    /// The stream was not opened, and nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
         let opened = self.0.open(head).await;
         opened.map_err(|error| match self.0.is_usable() {
@@ -225,19 +225,20 @@ impl Client {
     }
 }
 
-/// The most that `h2` holds of one stream for sending. It comes on top of the stream's window, and
-/// only within the window that the peer granted.
+/// The most that `h2` holds of one stream for sending, in bytes. It comes on top of the stream's
+/// window, and only within the window that the peer granted.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// How many times `metadata_size` of a request's headers is read, so that a caller with too many is
-/// told so: what `h2` does not read it answers with HTTP status 431, and a caller that sends even
-/// more, as grpcio does whatever it is told, loses its connection.
+/// How many times `metadata_size` is read of a request's headers, so that a caller with too many
+/// gets a proper error. What `h2` does not read, it answers with HTTP status 431. A caller that
+/// sends even more loses its connection, as grpcio does whatever limit it was sent.
 const HEADER_LIST: usize = 4;
 
-/// Bytes of a callee's head or end that are read, whatever `metadata_size` says: about as many
-/// as a TTHeader block can have. An end that is longer than its caller takes is cut here, in its
-/// order; a callee that were told less would reset the stream instead of saying its status
-/// (grpc-go, Kitex), or would not care (grpcio), for which `h2` gives up the whole connection.
+/// Bytes that are read of a callee's head or end, whatever `metadata_size` is: about as many as a
+/// TTHeader block can have. An end that is longer than its caller can take is cut here, in the
+/// usual order. With a lower limit, some callees would reset the stream instead of sending their
+/// status (grpc-go, Kitex). Others would ignore the limit (grpcio), and `h2` then ends the whole
+/// connection.
 const CALLEE_SAYS: u32 = 256 * 1024;
 
 /// A buffer size as an HTTP/2 window (at most 2^31 - 1 bytes).

@@ -1,4 +1,4 @@
-//! The gRPC client role: halves out, as streams of one connection to a callee.
+//! The gRPC client role: outbound halves, as streams of one connection to a callee.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -28,12 +28,12 @@ pub struct Client {
     control: Control,
     held: Rc<Held>,
     active: Rc<Cell<usize>>,
-    /// Streams that were opened on it, ever and until the last look.
+    /// How many streams were opened on it: in all, and until the last look.
     opened: Rc<Cell<(u64, u64)>>,
     /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
     retired: Rc<Cell<bool>>,
     config: Rc<StreamConfig>,
-    /// Toward another ripcord: the way to say more of a cancel than its number.
+    /// Toward another ripcord: the control stream, which carries more of a cancel than its number.
     hop: Option<Rc<Hop>>,
 }
 
@@ -72,9 +72,9 @@ impl Client {
         ))
     }
 
-    /// Whether new streams can be opened on it, now or when others end: it is neither over nor going
-    /// away, nor has its control stream the only place that the callee allows (which is not known
-    /// before its SETTINGS).
+    /// Whether new streams can be opened on it, now or when others end. It must be neither over nor
+    /// closing. And its control stream must not have the only place that the callee allows, which
+    /// is not known before its SETTINGS.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
@@ -82,15 +82,15 @@ impl Client {
         !self.control.is_over() && !self.retired.get() && room
     }
 
-    /// Streams that live on it.
+    /// The number of its open streams.
     #[must_use]
     pub fn active(&self) -> usize {
         self.active.get()
     }
 
-    /// Looks whether it idles: no stream lives on it, and none was opened since the last look.
-    /// Returns how many it has carried then. For as long as it lives it keeps the tables of as many
-    /// as ever lived or were remembered at once.
+    /// Whether it is idle: no stream is open, and none was opened since the last look. If so,
+    /// returns how many it has carried. For its whole life it keeps the memory of as many streams
+    /// as were ever open or remembered at once.
     #[must_use]
     pub fn idle_after(&self) -> Option<u64> {
         let (opened, seen) = self.opened.get();
@@ -98,7 +98,7 @@ impl Client {
         (self.active.get() == 0 && opened == seen).then_some(opened)
     }
 
-    /// Streams that the callee allows at once.
+    /// How many streams the callee allows at a time.
     #[must_use]
     pub fn capacity(&self) -> usize {
         let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
@@ -113,9 +113,9 @@ impl Client {
     /// Opens a stream.
     ///
     /// # Errors
-    /// The connection is going away or gone; nothing was sent.
+    /// The connection is closing or lost. Nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, http2::Error> {
-        // Its other streams may live on for long, and the connection with them.
+        // Its other streams may go on for long, and the connection with them.
         let retire = |_: &http2::Error| self.retired.set(true);
         let requests = self.requests.clone().ready().await;
         let mut requests = requests.inspect_err(retire)?;
@@ -159,7 +159,7 @@ pub struct ClientStream {
     active: Rc<Cell<usize>>,
     config: Rc<StreamConfig>,
     control: Control,
-    /// Toward another ripcord: where to say more of a cancel, and this stream's name there.
+    /// Toward another ripcord: the control stream, and this stream's name there.
     hop: Option<(Rc<Hop>, u64)>,
 }
 
@@ -168,7 +168,7 @@ enum Phase {
     Head(ResponseFuture),
     Body(Receiver),
     Trailers(Receiver),
-    /// The receiver stays while its messages wait to be taken.
+    /// The receiver stays while its messages wait.
     Over(Option<Receiver>),
 }
 
@@ -195,12 +195,13 @@ impl ClientStream {
         }
     }
 
-    /// A callee's own timer, which may be a moment ahead of this hop's, ends with RST_STREAM(CANCEL).
+    /// A callee's own timer, which may be a moment ahead of this hop's, ends the stream with
+    /// RST_STREAM(CANCEL).
     fn deadline_near(&self) -> bool {
         self.deadline.is_some_and(Deadline::is_near)
     }
 
-    /// The callee is done with the stream; a request that it did not want to the end is closed.
+    /// The callee has finished the stream. A request that it did not need to the end is closed.
     fn over(&mut self, end: End) -> Poll<Received> {
         self.finish_receiving();
         if !std::mem::replace(&mut self.half_closed, true)
@@ -223,7 +224,7 @@ impl ClientStream {
         };
     }
 
-    /// The callee broke the protocol: the stream is reset by this hop.
+    /// The callee broke the protocol. This hop resets the stream.
     fn broken(&mut self, kind: LocalEndKind, text: String) -> Poll<Received> {
         Poll::Ready(Received::End(End::hop(kind, text)))
     }
@@ -340,8 +341,8 @@ impl Outbound for ClientStream {
         let Some(mut sender) = self.sender.take() else {
             return;
         };
-        // A plain gRPC peer is told CANCEL; another ripcord the cause, and the rest before it
-        // (`wire/grpc/hop.rs`).
+        // A plain gRPC peer receives CANCEL. Another ripcord receives the cause, and the rest
+        // before it (`wire/grpc/hop.rs`).
         match &self.hop {
             Some((hop, stream)) => {
                 hop.detail(*stream, cancel, self.active.get());
@@ -352,7 +353,7 @@ impl Outbound for ClientStream {
     }
 }
 
-/// Dropping the handles resets with CANCEL whatever is still open.
+/// Dropping the handles resets with CANCEL what is still open.
 impl Drop for ClientStream {
     fn drop(&mut self) {
         self.active.set(self.active.get() - 1);

@@ -1,9 +1,9 @@
-//! The table between ends and what gRPC has for them: statuses in trailers, and resets.
+//! The table between ends and gRPC's forms of them: statuses in trailers, and resets.
 //!
-//! Follows statuscodes.md, PROTOCOL-HTTP2.md ("Errors"), Kitex `nphttp2` for business errors, and
-//! config/README.md, "Ends and cancels". What a status cannot say rides in `ripcord-*` trailers
-//! (`wire/grpc/keys.rs`); they count only where the status beside them is what ripcord renders from
-//! them.
+//! The sources are statuscodes.md, PROTOCOL-HTTP2.md ("Errors"), Kitex `nphttp2` for business
+//! errors, and config/README.md, "Ends and cancels". What a status cannot express goes into
+//! `ripcord-*` trailers (`wire/grpc/keys.rs`). They count only if the status beside them is what
+//! ripcord renders from them.
 
 mod carried;
 mod render;
@@ -25,29 +25,29 @@ use crate::wire::grpc::{keys, status};
 use rendered::RenderedStatus;
 pub use rendered::Wording;
 
-/// The most bytes of trailers, counted as HPACK counts them: 8 KiB, a common soft limit, less
+/// The most bytes of trailers, counted as HPACK counts them. It is 8 KiB, a common soft limit, less
 /// what a Trailers-Only block needs.
 pub const MAX_TRAILERS: usize = 8 * 1024 - 256;
 
-/// The domain of the `google.rpc.ErrorInfo` beside an end that has no gRPC status of its own.
+/// The domain of the `google.rpc.ErrorInfo` beside an end without a gRPC status of its own.
 pub const ERROR_DOMAIN: &str = "ripcord.dev";
 
-/// A Rst on TTHeader let go, as another hop carries it.
+/// A Rst on TTHeader canceled, as another hop carries it.
 const CARRIED_RST: CancelSignal = CancelSignal::named(keys::END_RST);
 
 /// Another hop between two gRPC peers ended the stream, in the plain [`Wording`].
 const CARRIED_OWN: CancelSignal = CancelSignal::named("own_end");
 
-/// An HTTP/2 RST_STREAM with this error code let go.
+/// The signal of an HTTP/2 RST_STREAM with this error code.
 #[must_use]
 pub const fn reset_signal(code: u32) -> CancelSignal {
     CancelSignal::numbered("reset", code)
 }
 
-/// Causes that a reset code can stand for.
+/// The causes that a reset code can stand for.
 const TTSTREAM_CODES: std::ops::RangeInclusive<u32> = 12_000..=12_999;
 
-/// A callee's trailers, or its Trailers-Only headers.
+/// Reads a callee's trailers, or its Trailers-Only headers.
 #[must_use]
 pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     if is_plain_success(trailers) {
@@ -79,7 +79,7 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     if !said {
         processed = Processed::Maybe;
     }
-    // A business error says all by itself: nothing carried renders to one.
+    // A business error is complete without carried fields: none of them renders to one.
     if let Some(exact) = carried::exact(trailers, &seen).filter(|_| !is_business) {
         (reason, processed) = exact;
     }
@@ -99,7 +99,7 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     }
 }
 
-/// How nearly all streams end: OK, and nothing else to look for.
+/// Whether it is the usual end of a stream: OK, and nothing else to look for.
 fn is_plain_success(trailers: &HeaderMap) -> bool {
     let mut said = false;
     let mut plain = |name: &str, value: &[u8]| match name {
@@ -113,9 +113,10 @@ fn is_plain_success(trailers: &HeaderMap) -> bool {
         && said
 }
 
-/// A success has no place for a text, but a callee may send one and a gRPC library show it (grpcio
-/// does): it goes with the trailers, under its name and encoded, and a gRPC caller is told it.
-/// Details do not: beside OK they would turn success into failure (grpc-go).
+/// A success has no place for a text. But a callee may send one, and a gRPC library may show it
+/// (grpcio does). So the text stays with the trailers, under its name and encoded, and a gRPC
+/// caller receives it. Details do not stay: beside OK they would turn success into failure
+/// (grpc-go).
 fn keep_text_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
     if let Some(value) = trailers
         .get(keys::MESSAGE)
@@ -126,7 +127,7 @@ fn keep_text_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
     }
 }
 
-/// A callee's RST_STREAM.
+/// Reads a callee's RST_STREAM.
 #[must_use]
 pub fn from_callee_reset(reason: ResetCode) -> End {
     let text = format!(
@@ -165,8 +166,8 @@ pub fn from_callee_reset(reason: ResetCode) -> End {
     end
 }
 
-/// Another ripcord's RST_STREAM toward its caller, where the code is the cause; `None` where it is one
-/// of HTTP/2's own.
+/// Reads another ripcord's RST_STREAM toward its caller, where the code is the cause. `None` when
+/// it is one of HTTP/2's own codes.
 #[must_use]
 pub fn from_ripcord_reset(reason: ResetCode) -> Option<End> {
     let known = TtCode::from_number(i32::try_from(reason.0).ok()?);
@@ -183,8 +184,8 @@ pub fn from_ripcord_reset(reason: ResetCode) -> Option<End> {
     Some(End::canceled(Initiator::Callee, cancel))
 }
 
-/// A caller's RST_STREAM. A ripcord that knows it talks to another one resets with the cause's
-/// number, which is then the cause. `path` is the way by which the stream came.
+/// Reads a caller's RST_STREAM. A ripcord that knows it talks to another one resets with the
+/// cause's number; that number is then the cause. `path` is the way by which the stream came.
 #[must_use]
 pub fn from_caller_reset(reason: ResetCode, path: Path, deadline_near: bool) -> End {
     let (cause, text) = match i32::try_from(reason.0).map(TtCode::from_number) {
@@ -206,15 +207,15 @@ pub fn from_caller_reset(reason: ResetCode, path: Path, deadline_near: bool) -> 
     by_caller(Cause { code: cause, text }, path, reset_signal(reason.0))
 }
 
-/// A caller's RST_STREAM beside which another ripcord said more. It counts only if that ripcord would
-/// have sent this code.
+/// Reads a caller's RST_STREAM to which another ripcord sent a detail. The detail counts only if
+/// that ripcord would have sent this code with it.
 #[must_use]
 pub fn from_detailed_reset(reason: ResetCode, cause: Cause, path: Path) -> Option<End> {
     (reset_of_cause(cause.code) == reason).then(|| by_caller(cause, path, reset_signal(reason.0)))
 }
 
-/// The code by which another ripcord is told that a stream was canceled: the cause itself, where it
-/// cannot be taken for one of HTTP/2's own.
+/// The reset code with which another ripcord receives a cancel: the cause itself, unless it could
+/// be read as one of HTTP/2's own codes.
 #[must_use]
 pub fn reset_of_cause(cause: i32) -> ResetCode {
     u32::try_from(cause)
@@ -223,7 +224,7 @@ pub fn reset_of_cause(cause: i32) -> ResetCode {
         .map_or(ResetCode::CANCEL, ResetCode)
 }
 
-/// A peer's connection is gone; `path` is the way by which a caller's stream came.
+/// The end when a peer's connection is lost. `path` is the way by which a caller's stream came.
 #[must_use]
 pub fn connection_lost(by: Initiator, path: Path, text: &str) -> End {
     match by {
@@ -238,16 +239,16 @@ pub fn connection_lost(by: Initiator, path: Path, text: &str) -> End {
     }
 }
 
-/// The trailers (or the Trailers-Only block, to which the wire adds `:status` and `content-type`) that
-/// tell a caller the end: status, text, details, trailers, code and path. `own` is the wording of
-/// own ends in mid stream, this hop's or another's.
+/// The trailers that a caller receives for an end: status, text, details, trailers, code and path.
+/// In a Trailers-Only block, the wire adds `:status` and `content-type`. `own` is the wording of
+/// local ends in mid stream, this hop's or another's.
 #[must_use]
 pub fn to_caller(end: &End, node: &str, carried: bool, own: Wording) -> HeaderMap {
     render::trailers(end, node, carried, own, MAX_TRAILERS)
 }
 
-/// The RST_STREAM that tells a caller the end where a message is half written: then a reset is the
-/// only honest end. Another ripcord is told the cause, where that says no less than the status.
+/// The RST_STREAM that a caller receives when a message is half written: a reset is then the only
+/// honest end. Another ripcord receives the cause, where that carries no less than the status.
 #[must_use]
 pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> ResetCode {
     let rendered = RenderedStatus::of(&end.reason, node, Wording::Kitex);
@@ -263,7 +264,7 @@ pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> ResetCode {
     }
 }
 
-/// The RST_STREAM that tells a callee of a cancel. Another ripcord is told the cause.
+/// The RST_STREAM that a callee receives for a cancel. Another ripcord receives the cause.
 #[must_use]
 pub fn reset_to_callee(cancel: &Cancel, to_ripcord: bool) -> ResetCode {
     match to_ripcord {
@@ -272,7 +273,7 @@ pub fn reset_to_callee(cancel: &Cancel, to_ripcord: bool) -> ResetCode {
     }
 }
 
-/// Table: a hop's own end to gRPC status.
+/// Table: from a local end to a gRPC status.
 const fn status_of_own(kind: LocalEndKind) -> Code {
     match kind {
         LocalEndKind::NoRoute | LocalEndKind::PayloadMismatch => Code::Unimplemented,
@@ -293,8 +294,8 @@ const fn status_of_own(kind: LocalEndKind) -> Code {
     }
 }
 
-/// An own end in mid stream, as the cancel that the caller is told. Its status stands beside the
-/// cause where the cause alone reads as another.
+/// A local end in mid stream, as the cancel that the caller receives. Its status stands beside the
+/// cause where the cause alone would be read as another.
 fn own_cancel(hop: &LocalEnd, node: &str) -> Cancel {
     let mut cancel = hop.to_caller(node);
     cancel.status = own_status_beside(hop.kind).map(Box::new);
@@ -310,7 +311,7 @@ fn own_status_beside(kind: LocalEndKind) -> Option<Status> {
     })
 }
 
-/// Table: a Rst's cause to gRPC status.
+/// Table: from a Rst's cause to a gRPC status.
 const fn status_of_cause(cause: i32) -> Code {
     match TtCode::from_number(cause) {
         TtCode::RecvTimeout | TtCode::StreamTimeout => Code::DeadlineExceeded,
@@ -330,7 +331,7 @@ const fn status_of_cause(cause: i32) -> Code {
     }
 }
 
-/// Table: an exception's type to gRPC status.
+/// Table: from an exception's type to a gRPC status.
 const fn status_of_exception(type_id: i32) -> Code {
     match TypeId::from_number(type_id) {
         TypeId::UnknownMethod
@@ -365,7 +366,7 @@ const fn status_of_exception(type_id: i32) -> Code {
     }
 }
 
-/// Table: a callee's status without `biz-status`.
+/// Table: from a callee's status without `biz-status` to a reason.
 fn of_status(seen: Status) -> (Reason, Processed) {
     match Code::from_number(seen.code) {
         Code::Ok => (Reason::Complete, Processed::Yes),
@@ -402,7 +403,7 @@ fn of_status(seen: Status) -> (Reason, Processed) {
     }
 }
 
-/// The status as it stands, and whether the callee said it at all.
+/// The status that the trailers have, and whether the callee sent one at all.
 fn read_status(http_status: u16, trailers: &HeaderMap) -> (Status, bool) {
     let message = trailers.get(keys::MESSAGE).map(|raw| raw.as_bytes());
     let mut out = Status {

@@ -1,18 +1,22 @@
-//! What two ripcords with a gRPC connection between them say beside the streams (config/README.md,
-//! "Carried fields").
+//! The control stream: what two ripcords with a gRPC connection between them exchange beside the
+//! streams (config/README.md, "Carried fields").
 //!
-//! HTTP/2 has only a number for a cancel. Toward a backend marked `hop: ripcord` that number is the
-//! cause; the text and the exact path ride in a [`CancelDetail`] on one more stream of the same connection, the
-//! control stream, written before the RST_STREAM and in the same flush. The reset never waits for the detail, nor
-//! does who receives the reset: without a detail it has the number, and the names in `ripcord-hops`.
+//! HTTP/2 has only a number for a cancel. Toward a backend marked `hop: ripcord`, that number is
+//! the cause. The text and the exact path are in a [`CancelDetail`]. It goes over one more stream
+//! of the same connection, the control stream. It is written before the RST_STREAM and in the same
+//! flush.
 //!
-//! The control stream is opened with the first cancel of a connection ([`outbound`]), so that a connection
-//! without one costs nothing and, since it is opened in that same flush, no round trip is lost. It is
-//! served by a listener that keeps carried fields ([`inbound`]). Its messages have gRPC's framing; each is
-//! a `Metadata::pack` of the entries named here, in any order, others ignored.
+//! The sender never delays a reset for its detail, and the receiver never waits for one. Without a
+//! detail the receiver has the number, and the names in `ripcord-hops`.
 //!
-//! A stream's name in details is not its HTTP/2 id but the number in its own `ripcord-stream` header: a
-//! proxy in between has other ids, and may mix streams of many connections into one.
+//! The first cancel of a connection opens the control stream ([`outbound`]). A connection without
+//! cancels pays nothing. No round trip is lost either, since the stream is opened in that same
+//! flush. A listener that keeps carried fields serves it ([`inbound`]).
+//!
+//! Its messages have gRPC's framing. Each is a `Metadata::pack` of the entries named here, in any
+//! order. Other entries are ignored. A stream's name in details is the number in its
+//! `ripcord-stream` header. Its HTTP/2 id would not do: a proxy between has other ids, and may mix
+//! streams of many connections into one.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -30,19 +34,19 @@ pub(super) const CONTROL: &str = "/ripcord.v1.Hop/Control";
 /// The longest detail, in bytes.
 const MAX_DETAIL: usize = 32 * 1024;
 
-/// The longest text in one, in bytes: as long as trailers can be.
+/// The longest text in a detail, in bytes: as long as trailers can be.
 const MAX_TEXT: usize = 8 * 1024;
 
-/// The stream, as in its `ripcord-stream` header: 8 bytes, big-endian.
+/// The key of the stream's name, as in its `ripcord-stream` header: 8 bytes, big-endian.
 const STREAM: &str = "stream";
-/// The cause's code, decimal.
+/// The key of the cause's code, decimal.
 const CODE: &str = "code";
-/// The cause's text.
+/// The key of the cause's text.
 const TEXT: &str = "text";
-/// The path as in `ttscp`.
+/// The key of the path, in the form of `ttscp`.
 const PATH: &str = "path";
 
-/// What a cancel was, beyond its number.
+/// The text and path of one cancel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CancelDetail {
     pub(super) stream: u64,
@@ -77,7 +81,7 @@ impl CancelDetail {
         message.freeze()
     }
 
-    /// Reads one; `None` for what is none.
+    /// Reads a detail; `None` when the message is not one.
     fn decode(message: Bytes) -> Option<Self> {
         let entries = Metadata::unpack(message)?;
         let text = |key| std::str::from_utf8(entries.get(Scope::Plain, key)?).ok();
@@ -93,7 +97,7 @@ impl CancelDetail {
     }
 }
 
-/// As much of `text` as a detail holds.
+/// As much of `text` as a detail can hold.
 fn cut(text: &str) -> String {
     shorten(text, MAX_TEXT).into_owned()
 }
@@ -101,14 +105,14 @@ fn cut(text: &str) -> String {
 /// Writes a stream's name into its request.
 pub(super) fn name(request: &mut Request<()>, stream: u64) {
     if let Ok(mut value) = HeaderValue::from_str(&format!("{stream:016x}")) {
-        // No two are the same: not for HPACK's table, which has better things to remember.
+        // Each is different, so it should not use up room in HPACK's table.
         value.set_sensitive(true);
         let name = HeaderName::from_static(keys::STREAM);
         let _ = request.headers_mut().try_insert(name, value);
     }
 }
 
-/// The stream's name, where a ripcord sent it.
+/// The stream's name, if another ripcord sent one.
 pub(super) fn named(headers: &HeaderMap) -> Option<u64> {
     u64::from_str_radix(headers.get(keys::STREAM)?.to_str().ok()?, 16).ok()
 }

@@ -1,13 +1,14 @@
 //! Header names of gRPC over HTTP/2, each with its rule.
 //!
-//! Follows PROTOCOL-HTTP2.md and Kitex `pkg/remote/trans/nphttp2`; the `ripcord-*` names are this
-//! crate's own: ripcord reads them, other peers ignore them.
+//! The sources are PROTOCOL-HTTP2.md and Kitex `pkg/remote/trans/nphttp2`. The `ripcord-*` names
+//! are this crate's own: ripcord reads them, other peers ignore them.
 
-/// The status' number, in trailers.
+/// The number of the status, in trailers.
 pub const STATUS: &str = "grpc-status";
-/// The status' text, percent-encoded.
+/// The text of the status, percent-encoded.
 pub const MESSAGE: &str = "grpc-message";
-/// A whole `google.rpc.Status`, base64. Kitex lets it replace code and text, so they must agree.
+/// A whole `google.rpc.Status`, base64. In Kitex it replaces code and text, so all three must
+/// agree.
 pub const DETAILS: &str = "grpc-status-details-bin";
 /// The time that remains: at most 8 digits and a unit.
 pub const TIMEOUT: &str = "grpc-timeout";
@@ -20,9 +21,9 @@ pub const BIZ_EXTRA: &str = "biz-extra";
 /// The caller's service name, from Kitex's HTTP2 meta handler and from other ripcords.
 pub const SOURCE_SERVICE: &str = "source-service";
 
-/// The names by which a request came, the caller's first, each hop's behind it: as [`PATH`], at
-/// most about 512 bytes. On every request that ripcord sends, so that the path of a cancel survives
-/// what carries none: RST_STREAM, and proxies that are not ripcord.
+/// The names by which a request came: the caller's first, then each hop's. In the form of [`PATH`],
+/// at most about 512 bytes. It is on every request that ripcord sends. So the path of a cancel
+/// survives where nothing else carries it: RST_STREAM, and proxies that are not ripcord.
 pub const HOPS: &str = "ripcord-hops";
 
 /// What the ripcord that wrote [`HOPS`] beside it reads: `plain-ends;hops=37`. It reads own ends of a
@@ -31,52 +32,52 @@ pub const HOPS: &str = "ripcord-hops";
 /// written beside a list that is nearly full.
 pub const READS: &str = "ripcord-reads";
 
-/// The stream's name in the cancel details of the control stream (`wire/grpc/hop.rs`), 16 hex digits: on requests
-/// to a backend that is marked `hop: ripcord` only.
+/// The stream's name in the cancel details of the control stream (`wire/grpc/hop.rs`), 16 hex
+/// digits. Only on requests to a backend that is marked `hop: ripcord`.
 pub const STREAM: &str = "ripcord-stream";
 
-/// Metainfo of the whole chain; matched without case, `-` for `_`.
+/// Prefix of metainfo for the whole chain. Matches without case; `-` stands for `_`.
 pub const PREFIX_PERSIST: &str = "rpc-persist-";
-/// Metainfo of one hop.
+/// Prefix of metainfo for one hop.
 pub const PREFIX_TRANSIT: &str = "rpc-transit-";
 
-/// Prefix of what only ripcord writes.
+/// Prefix of names that only ripcord writes.
 pub const PREFIX_RIPCORD: &str = "ripcord-";
-/// What the end was on TTHeader: [`END_RST`], [`END_STATUS`], [`END_EXCEPTION`] or, for a refusal
-/// by a hop, its name (`no_route`).
+/// What the end was on TTHeader: [`END_RST`], [`END_STATUS`], [`END_EXCEPTION`]. For a refusal by a
+/// hop it is the refusal's name (`no_route`).
 pub const END: &str = "ripcord-end";
-/// [`END`]: a Rst. `grpc-message` is Kitex's print of it.
+/// [`END`]: a Rst. `grpc-message` is what Kitex prints of it.
 pub const END_RST: &str = "rst";
-/// [`END`]: a gRPC callee's CANCELLED, with the path that it took since; `grpc-message` is the
+/// [`END`]: a gRPC callee's CANCELLED, with the path that it took since. `grpc-message` is the
 /// callee's own.
 pub const END_STATUS: &str = "status";
-/// [`END`]: a Trailer with an exception. `grpc-message` is Kitex's print of it.
+/// [`END`]: a Trailer with an exception. `grpc-message` is what Kitex prints of it.
 pub const END_EXCEPTION: &str = "exception";
 /// The Rst's cause or the exception's type.
 pub const CODE: &str = "ripcord-code";
 /// The canceled path as in `ttscp`, percent-encoded like `grpc-message`.
 pub const PATH: &str = "ripcord-path";
-/// The class of a cancel, where it is not 12009.
+/// The class of a cancel, if it is not 12009.
 pub const CLASS: &str = "ripcord-class";
-/// Present and empty when the text is: `grpc-message` then shows a default.
+/// Present and empty when the text is empty: `grpc-message` then has a default text.
 pub const TEXT: &str = "ripcord-text";
-/// `no`, `maybe` or `yes`, where it is not what the rest says.
+/// `no`, `maybe` or `yes`, if the other fields would mean another value.
 pub const PROCESSED: &str = "ripcord-processed";
-/// The exact entries (`Metadata::pack`), where HTTP headers cannot write them.
+/// The exact entries (`Metadata::pack`), if HTTP headers cannot hold them.
 pub const META: &str = "ripcord-meta-bin";
-/// The exact `biz-extra`, where it is not printable ASCII.
+/// The exact `biz-extra`, if it is not printable ASCII.
 pub const EXTRA: &str = "ripcord-biz-extra-bin";
-/// On a request: whom it is for, where that is no authority. Counts where `:authority` is what is
-/// written instead.
+/// On a request: whom it addresses, if that is not a valid authority. Counts if `:authority` is
+/// what ripcord writes instead.
 pub const TO: &str = "ripcord-to-bin";
-/// On a request: service and method with a NUL between, where `:path` needs escapes for them.
-/// Counts where `:path` is what they are written as.
+/// On a request: service and method with a NUL between, if `:path` needs escapes for them. Counts
+/// if `:path` is how ripcord writes them.
 pub const CALL: &str = "ripcord-call-bin";
-/// What was cut to keep the trailers within bounds, comma separated.
+/// The parts that were cut to keep the trailers within bounds, comma separated.
 pub const CUT: &str = "ripcord-cut";
 
-/// `grpc-` names that are passed on although they are reserved: they are about the call, not
-/// about one hop of it.
+/// Reserved `grpc-` names that are passed on all the same: they are about the call, not about one
+/// hop of it.
 const PASSED: [&str; 5] = [
     "grpc-accept-encoding",
     "grpc-previous-rpc-attempts",
@@ -85,7 +86,7 @@ const PASSED: [&str; 5] = [
     "grpc-trace-bin",
 ];
 
-/// Names that mean something to this wire, so that they neither become metadata nor are written
+/// Whether this wire gives the name a meaning. Such a name neither becomes metadata nor is written
 /// from it. Expects lower case.
 pub(crate) fn is_reserved(name: &str) -> bool {
     if name.starts_with("grpc-") {
@@ -112,7 +113,7 @@ pub(crate) fn is_reserved(name: &str) -> bool {
         )
 }
 
-/// Whether `name` is one that ripcord writes beside an end or a head.
+/// Whether ripcord writes `name` beside an end or a head.
 pub(crate) fn is_carried(name: &str) -> bool {
     matches!(
         name,
@@ -136,18 +137,11 @@ pub(crate) fn is_carried(name: &str) -> bool {
 pub(crate) mod names {
     use http::HeaderName;
 
-    /// [`super::STATUS`].
     pub(crate) const STATUS: HeaderName = HeaderName::from_static(super::STATUS);
-    /// [`super::MESSAGE`].
     pub(crate) const MESSAGE: HeaderName = HeaderName::from_static(super::MESSAGE);
-    /// [`super::TIMEOUT`].
     pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static(super::TIMEOUT);
-    /// [`super::ENCODING`].
     pub(crate) const ENCODING: HeaderName = HeaderName::from_static(super::ENCODING);
-    /// [`super::SOURCE_SERVICE`].
     pub(crate) const SOURCE_SERVICE: HeaderName = HeaderName::from_static(super::SOURCE_SERVICE);
-    /// [`super::HOPS`].
     pub(crate) const HOPS: HeaderName = HeaderName::from_static(super::HOPS);
-    /// [`super::READS`].
     pub(crate) const READS: HeaderName = HeaderName::from_static(super::READS);
 }

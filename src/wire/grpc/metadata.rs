@@ -1,7 +1,7 @@
-//! HTTP headers to heads and metadata and back.
+//! From HTTP headers to heads and metadata, and back.
 //!
-//! Follows PROTOCOL-HTTP2.md and gopkg `cloud/metainfo/http.go`. What HTTP headers cannot write
-//! (case, bytes, order) rides in one `ripcord-meta-bin` header: see `wire/grpc/keys.rs`.
+//! The sources are PROTOCOL-HTTP2.md and gopkg `cloud/metainfo/http.go`. What HTTP headers cannot
+//! hold (case, bytes, order) is in one `ripcord-meta-bin` header: see `wire/grpc/keys.rs`.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,8 @@ mod entries;
 use entries::write_exact;
 pub(crate) use entries::{HeadersOf, exact, write};
 
-/// What a path cannot hold as it is. `/` is kept: a service's name may have some.
+/// Characters that a path cannot hold as they are. `/` is allowed, since a service's name may have
+/// it.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -38,11 +39,11 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// As [`PATH`], for a method: it is what stands behind the last `/`.
+/// The same for a method, which is what follows the last `/`.
 const METHOD: &AsciiSet = &PATH.add(b'/');
 
-/// A request's headers that are about the call, the first of each name, found in one pass: a lookup
-/// by name parses and hashes it, and most requests have few of these.
+/// The headers of a request that are about the call, the first of each name, found in one pass. A
+/// lookup by name would parse and hash it, and most requests have few of these headers.
 #[derive(Default)]
 struct Fields<'a> {
     content_type: Option<&'a HeaderValue>,
@@ -53,7 +54,7 @@ struct Fields<'a> {
     hops: Option<&'a HeaderValue>,
     to: Option<&'a HeaderValue>,
     call: Option<&'a HeaderValue>,
-    /// Whether a `te` says `trailers`, if there is one.
+    /// Whether the `te` header is `trailers`; `None` without one.
     te: Option<bool>,
 }
 
@@ -82,7 +83,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads a request; refuses as a gRPC server does what is not gRPC.
+/// Reads a request. Refuses what is not gRPC, as a gRPC server does.
 pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal> {
     let fields = Fields::of(&parts.headers);
     if parts.method != Method::POST {
@@ -151,8 +152,8 @@ fn reads(len: usize) -> String {
     format!("plain-ends;hops={len}")
 }
 
-/// The wording of a hop's own ends that this caller reads: any that is no ripcord reads the plain
-/// one, a ripcord if it says so.
+/// The wording of local ends that this caller reads. Any caller that is no ripcord reads the plain
+/// one, and so does a ripcord that announces it.
 pub(crate) fn wording_of_caller(headers: &HeaderMap) -> Wording {
     let Some(hops) = headers.get(keys::names::HOPS) else {
         return Wording::Plain;
@@ -164,8 +165,8 @@ pub(crate) fn wording_of_caller(headers: &HeaderMap) -> Wording {
     }
 }
 
-/// Writes a request over plain HTTP/2, addressed to `head.to`; what is no authority is replaced by
-/// `localhost`.
+/// Writes a request over plain HTTP/2, addressed to `head.to`. What is not a valid authority is
+/// replaced by `localhost`.
 #[must_use]
 pub fn request(head: &RequestHead) -> Request<()> {
     let mut request = Request::new(());
@@ -225,7 +226,8 @@ pub fn request(head: &RequestHead) -> Request<()> {
     request
 }
 
-/// Reads a callee's headers. `explicit` is true; a Trailers-Only block is the caller's to see.
+/// Reads a callee's headers. `explicit` is true: whoever calls it has to check for a Trailers-Only
+/// block.
 #[must_use]
 pub fn response_head(headers: &HeaderMap) -> ResponseHead {
     ResponseHead {
@@ -256,10 +258,10 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).and_then(payload_of).is_some()
 }
 
-/// The kind of payload that a content type says, and how; `None` if it is not gRPC's.
+/// The kind of payload in a content type, and how it is named; `None` if it is not gRPC's.
 fn payload_of(content_type: &HeaderValue) -> Option<(Payload, PayloadNaming)> {
     use PayloadNaming::{Named, Unnamed};
-    // As peers write it, without a copy in lower case.
+    // The spelling of most peers first, without a copy in lower case.
     match content_type.as_bytes() {
         b"application/grpc" => return Some((Payload::Protobuf, Unnamed)),
         b"application/grpc+proto" => return Some((Payload::Protobuf, Named)),
@@ -281,7 +283,7 @@ fn payload_of(content_type: &HeaderValue) -> Option<(Payload, PayloadNaming)> {
     })
 }
 
-/// The content type of messages of a kind.
+/// The content type for a kind of payload.
 #[must_use]
 pub fn content_type(payload: &Payload, naming: PayloadNaming) -> Cow<'static, str> {
     use PayloadNaming::{Named, Unnamed, Usual};
@@ -295,7 +297,7 @@ pub fn content_type(payload: &Payload, naming: PayloadNaming) -> Cow<'static, st
     }
 }
 
-/// Writes the content type of an answer.
+/// Writes the content type of a response.
 pub(crate) fn put_payload(headers: &mut HeaderMap, payload: &Payload) {
     put(
         headers,
@@ -304,14 +306,14 @@ pub(crate) fn put_payload(headers: &mut HeaderMap, payload: &Payload) {
     );
 }
 
-/// Writes a header of our own, if its value can be written.
+/// Writes one of ripcord's own headers, if its value can be written.
 pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         let _ = headers.try_insert(name, value);
     }
 }
 
-/// Removes every header that only ripcord knows.
+/// Removes all headers that only ripcord knows.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let ours = |name: &&HeaderName| name.as_str().starts_with(keys::PREFIX_RIPCORD);
     let names: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
@@ -320,14 +322,14 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// The path of a call, and whether some of it had to be escaped.
+/// The path of a call, and whether part of it had to be escaped.
 fn path(service: &str, method: &str) -> (String, bool) {
     let mut path = String::with_capacity(service.len() + method.len() + 2);
     path.push('/');
     path.extend(utf8_percent_encode(service, PATH));
     path.push('/');
     path.extend(utf8_percent_encode(method, METHOD));
-    // An escape is three bytes for one.
+    // An escape has three bytes in place of one.
     let escaped = path.len() != service.len() + method.len() + 2;
     (path, escaped)
 }
@@ -337,7 +339,7 @@ fn authority(to: Option<&str>) -> Authority {
         .unwrap_or_else(|_| Authority::from_static("localhost"))
 }
 
-/// What a carried field says, believed or not.
+/// The value of a carried field, not checked yet.
 fn exact_text(raw: &HeaderValue) -> Option<String> {
     String::from_utf8(status::decode_bin(raw.as_bytes())?).ok()
 }

@@ -1,5 +1,5 @@
-//! The gRPC wire over HTTP/2 (the gRPC project's PROTOCOL-HTTP2.md and statuscodes.md): frames to
-//! the neutral stream model and back, on connections of `net::http2`. Knows no other wire.
+//! The gRPC wire over HTTP/2 (the gRPC project's PROTOCOL-HTTP2.md and statuscodes.md): from frames
+//! to the neutral stream model and back, on connections of `net::http2`. Knows no other wire.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ pub mod status;
 
 pub use adapter::{NOT_GRPC, WIRE};
 
-/// A reset close to a stream's deadline is taken for the deadline: gRPC has no other sign
-/// than RST_STREAM(CANCEL). Close, since clocks start when a head is sent and when it is read, which a busy
-/// machine may do late: a tenth of the time, but at least 100 ms and at most a second.
+/// A reset close to a stream's deadline counts as the deadline: RST_STREAM(CANCEL) is gRPC's only
+/// sign of it. The clocks start when a head is sent and when it is read, which may be late on a
+/// busy machine. So close means a tenth of the time, at least 100 ms and at most a second.
 #[derive(Clone, Copy, Debug)]
 struct Deadline {
-    /// From here on.
+    /// From here on a reset counts as the deadline.
     near: Instant,
 }
 
@@ -50,19 +50,19 @@ impl Deadline {
 /// What the streams of one listener or backend share.
 #[derive(Clone, Debug)]
 pub struct StreamConfig {
-    /// This hop's name.
+    /// This hop's name (`node`).
     pub node: Rc<str>,
     /// The largest message, in bytes.
     pub max_message: usize,
-    /// Bytes of names and values that a request's headers may have.
+    /// The most bytes of names and values in a request's headers.
     pub max_metadata: usize,
     /// The stream window that the connection announces, in bytes.
     pub stream_window: u32,
     /// The window of the whole connection, in bytes.
     pub connection_window: u32,
-    /// How long a stream that nobody reads may hold a crowded connection up.
+    /// How long a stream that nobody reads may block a full connection.
     pub slow_receiver_timeout: Duration,
-    /// What all connections of the process may hold.
+    /// The bytes that all connections of the process may hold.
     pub budget: Arc<Budget>,
     /// Counts streams that were ended for being slow.
     pub slow_streams: Arc<AtomicU64>,

@@ -1,7 +1,8 @@
-//! Whole messages out of an HTTP/2 body, with window capacity withheld for what is not yet taken.
+//! Reads whole messages out of an HTTP/2 body. Window capacity is withheld for what is not taken
+//! yet.
 //!
-//! DATA is read at once (HTTP/2 layers budget small unread frames for the whole connection), so the
-//! window is what bounds memory: capacity goes back when the other side took a message.
+//! DATA is read at once, since HTTP/2 layers limit small unread frames for the whole connection. So
+//! the window bounds the memory: capacity goes back when the other side took a message.
 
 use std::task::{Context, Poll};
 
@@ -13,16 +14,16 @@ use crate::net::http2::{self, RecvBody};
 use crate::net::wake_flag::WakeFlag;
 use crate::stream::{Boundary, MessageBatch, PREFIX};
 
-/// What was found in a body.
+/// What was read from a body.
 #[derive(Debug)]
 pub(super) enum Got {
     /// One or more whole messages.
     Messages(MessageBatch),
     /// The body ended at a message boundary.
     Eof,
-    /// A message announced more than the limit.
+    /// A message announced more bytes than the limit.
     TooLarge(usize),
-    /// The other side was too slow for too long, and its connection is full.
+    /// The other side did not read for too long, and its connection is full.
     Slow,
     /// The framing is broken.
     Broken(String),
@@ -30,8 +31,8 @@ pub(super) enum Got {
     Failed(http2::Error),
 }
 
-/// After which no message comes; a value of its own, since a [`Got`] is large and each stream has room
-/// for one.
+/// What comes after the last message. It is a type of its own, since a [`Got`] is large and each
+/// stream has room for one.
 #[derive(Debug)]
 enum Last {
     Eof,
@@ -55,7 +56,7 @@ impl From<Last> for Got {
 #[derive(Debug)]
 pub(super) struct Receiver {
     body: RecvBody,
-    /// Whether `body` has anything new.
+    /// Whether `body` may have anything new.
     wake_flag: WakeFlag,
     share: Share,
     boundary: Boundary,
@@ -63,12 +64,12 @@ pub(super) struct Receiver {
     partial: MessageBatch,
     /// Bytes of whole messages whose capacity was given back before they were complete.
     prepaid: usize,
-    /// The same of `partial`.
+    /// Bytes of `partial` whose capacity was given back.
     prepaid_partial: usize,
     max_message: u32,
-    /// Messages above this are received with their capacity given back on arrival, as the window
-    /// could not hold them; but only while no more than this waits before them, or a receiver that
-    /// takes nothing would be sent one message after the other.
+    /// The capacity of a message above this is given back on arrival, since the window could not
+    /// hold it. That is done only while no more than this waits before it. Otherwise a receiver
+    /// that takes nothing would be sent one message after the other.
     prepay_above: u32,
     last: Option<Last>,
 }
@@ -129,7 +130,7 @@ impl Receiver {
         }
     }
 
-    /// The trailers behind the body.
+    /// The trailers after the body.
     pub(super) fn poll_trailers(
         &mut self,
         cx: &mut Context<'_>,
@@ -137,7 +138,7 @@ impl Receiver {
         self.body.poll_trailers(cx)
     }
 
-    /// Ready when the stream is to be ended because its other side is too slow.
+    /// Ready when the stream has to end because its other side does not read.
     pub(super) fn poll_slow(&self, cx: &Context<'_>) -> Poll<()> {
         self.share.poll_slow(cx)
     }

@@ -1,5 +1,5 @@
-//! Messages into an HTTP/2 body, never more than the capacity that the peer granted, so that
-//! what the connection holds can always be written, nor more than the connection may have waiting.
+//! Writes messages into an HTTP/2 body, never more than the capacity that the peer granted. So what
+//! the connection holds can always be written. Nor does it exceed what may wait on the connection.
 
 use std::task::{Context, Poll};
 
@@ -10,7 +10,7 @@ use crate::net::http2::{self, ResetCode, SendBody};
 use crate::net::outbox::Desk;
 use crate::stream::{Boundary, MessageBatch};
 
-/// The most capacity asked for at once.
+/// The most capacity that is asked for at once, in bytes.
 const RESERVE: usize = 64 * 1024;
 
 /// The sending side of one stream.
@@ -65,12 +65,12 @@ impl Sender {
         let _ = self.stream.send_data(Bytes::new(), true);
     }
 
-    /// Ends the stream with trailers, behind all that was sent.
+    /// Ends the stream with trailers, after all that was sent.
     pub(super) fn trailers(&mut self, trailers: HeaderMap) {
         let _ = self.stream.send_trailers(trailers);
     }
 
-    /// Whether the last message sent is whole.
+    /// Whether the last message was sent completely.
     pub(super) fn at_boundary(&self) -> bool {
         self.boundary.at_boundary()
     }

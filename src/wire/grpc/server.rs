@@ -1,4 +1,4 @@
-//! The gRPC server role: streams in, as [`Inbound`] halves.
+//! The gRPC server role: streams of callers, as [`Inbound`] halves.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -33,18 +33,18 @@ pub struct ServerStream {
     /// A head that waits for the first message or the end.
     held: Option<Box<ResponseHead>>,
     payload: Payload,
-    /// By which way it came, for a cancel that does not say.
+    /// The names by which the stream came, for a cancel without a path.
     hops: Hops,
-    /// Its name on the control stream, if another ripcord sent it.
+    /// The stream's name on the control stream, if another ripcord gave it one.
     detail_of: Option<u64>,
     details: Rc<CancelDetails>,
     deadline: Option<Deadline>,
     request_over: bool,
-    /// Nothing more may be said: the end was told, or the caller is gone.
+    /// Nothing more may be written: the end was sent, or the caller is gone.
     over: bool,
-    /// The wording of own ends that the caller reads, when the callee speaks gRPC too.
+    /// The wording of local ends that the caller reads when the callee speaks gRPC too.
     plain: Wording,
-    /// The wording of own ends toward this caller.
+    /// The wording of local ends toward this caller.
     own: Wording,
     /// Why it must not be carried.
     refusal: Option<Box<End>>,
@@ -52,19 +52,19 @@ pub struct ServerStream {
     control: Control,
 }
 
-/// One connection of callers.
+/// A connection with the streams of callers.
 #[derive(Debug)]
 pub struct Connection {
     config: Rc<StreamConfig>,
     control: Control,
     held: Rc<Held>,
     details: Rc<CancelDetails>,
-    /// What was refused last since it is not gRPC.
+    /// A description of the last request that was refused as not gRPC.
     not_grpc: RefCell<Option<String>>,
 }
 
 impl Connection {
-    /// A connection that is to be served with [`Connection::control`].
+    /// A connection that has to be served with [`Connection::control`].
     #[must_use]
     pub fn new(config: Rc<StreamConfig>) -> Self {
         let (control, held) = (Control::default(), config.held());
@@ -78,7 +78,7 @@ impl Connection {
         }
     }
 
-    /// Its driver's remote control.
+    /// The remote control of its driver.
     #[must_use]
     pub fn control(&self) -> Control {
         self.control.clone()
@@ -89,9 +89,9 @@ impl Connection {
         self.not_grpc.take()
     }
 
-    /// Makes a stream of a request. Returns `None` for what is none: a request that is not gRPC is
-    /// answered, and counted; another ripcord's control stream is served. A stream with too much
-    /// metadata says so itself ([`Inbound::refusal`]).
+    /// Makes a stream of a request. `None` when it is none: a request that is not gRPC is answered
+    /// and counted, and another ripcord's control stream is served. A stream with too much metadata
+    /// reports that itself ([`Inbound::refusal`]).
     pub fn accept(
         &self,
         request: Request<RecvBody>,
@@ -100,7 +100,7 @@ impl Connection {
         let config = &self.config;
         let (mut parts, body) = request.into_parts();
         if parts.uri.path() == hop::CONTROL {
-            // Never a backend's: it is about this connection.
+            // It must not reach a backend: it is about this connection.
             if config.carried {
                 self.details
                     .serve(body, respond, &self.held, config.stream_window);
@@ -123,7 +123,7 @@ impl Connection {
         let said = head.hops.take();
         let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or(NON_TTSTREAM));
         let passed = said.unwrap_or_else(origin);
-        // The copy stays: it has no room for more.
+        // The copy stays: it has no spare room.
         let hops = passed.clone();
         head.hops = Some(passed);
         let detail_of = hop::named(&parts.headers);
@@ -160,7 +160,7 @@ impl Connection {
     }
 }
 
-/// The most of a path or a content type that is described.
+/// The most bytes of a path or a content type in a description.
 const DESCRIBED: usize = 128;
 
 /// A request that is not gRPC, for the log.
@@ -175,8 +175,8 @@ fn described(parts: &Parts, refusal: &Refusal) -> String {
     )
 }
 
-/// Answers a request that is not gRPC. Nothing of it is left waiting: a caller that has no room for
-/// the text gets the status alone.
+/// Answers a request that is not gRPC. Nothing is left waiting: a caller without room for the text
+/// gets the status alone.
 fn refuse(mut respond: Respond, refusal: &Refusal, method: &Method) {
     let response = refusal.response();
     let Some(text) = refusal.body().filter(|_| *method != Method::HEAD) else {
@@ -191,7 +191,7 @@ fn refuse(mut respond: Respond, refusal: &Refusal, method: &Method) {
     }
 }
 
-/// Bytes of names and values.
+/// The bytes of names and values.
 fn size(headers: &HeaderMap) -> usize {
     let one = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
     headers.iter().map(one).sum()
@@ -221,7 +221,7 @@ impl ServerStream {
         &self.details
     }
 
-    /// The sending side, with the head written before it.
+    /// The sending side, after the head was written.
     fn sender(&mut self) -> Option<&mut Sender> {
         if self.sender.is_none() {
             let head = self.held.take().unwrap_or_default();
@@ -350,7 +350,8 @@ impl Inbound for ServerStream {
     }
 }
 
-/// A stream that is dropped without an end was lost to a panic: its caller must still hear one.
+/// A stream that is dropped without an end was lost to a panic. Its caller must still receive an
+/// end.
 impl Drop for ServerStream {
     fn drop(&mut self) {
         if !self.over {

@@ -1,6 +1,6 @@
 //! Status codes, texts, details, deadlines: the values of gRPC's own headers.
 //!
-//! Follows PROTOCOL-HTTP2.md, statuscodes.md, http-grpc-status-mapping.md and
+//! The sources are PROTOCOL-HTTP2.md, statuscodes.md, http-grpc-status-mapping.md and
 //! `google/rpc/{status,error_details}.proto`.
 
 use std::time::Duration;
@@ -20,10 +20,10 @@ pub use details::{ErrorInfo, decode_details, encode_details};
 /// Kitex's private error code for graceful shutdown.
 pub const KITEX_GRACEFUL: ResetCode = ResetCode(1000);
 
-/// Everything outside 0x20-0x7E, and `%`.
+/// The characters to escape: everything outside 0x20-0x7E, and `%`.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Base64 as peers write it: padded or not, trailing bits or not.
+/// Base64 as peers write it: padded or not, with trailing bits or without.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -31,7 +31,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Percent-encodes a `grpc-message`. Spaces at either end are encoded as well: HTTP strips them.
+/// Percent-encodes a `grpc-message`. Spaces at either end are encoded too, since HTTP strips them.
 #[must_use]
 pub fn encode_message(text: &str) -> String {
     let inner = text.trim_matches(' ');
@@ -47,8 +47,8 @@ pub fn encode_message(text: &str) -> String {
     out
 }
 
-/// Percent-decodes a `grpc-message`; never fails: what is no escape stays, what is no UTF-8 is
-/// replaced.
+/// Percent-decodes a `grpc-message`. It never fails: a `%` that begins no escape stays, and bytes
+/// that are no UTF-8 are replaced.
 #[must_use]
 pub fn decode_message(raw: &[u8]) -> String {
     percent_decode(raw).decode_utf8_lossy().into_owned()
@@ -66,8 +66,8 @@ pub fn encode_bin(raw: &[u8]) -> String {
     STANDARD_NO_PAD.encode(raw)
 }
 
-/// The status of a response that has none of its own (http-grpc-status-mapping.md). `None` for
-/// 200, where the missing status is UNKNOWN by itself.
+/// The status of a response that has none of its own (http-grpc-status-mapping.md). For 200 it is
+/// `None`: a missing status is then UNKNOWN.
 #[must_use]
 pub const fn of_http(status: u16) -> Code {
     match status {
@@ -92,8 +92,8 @@ pub const fn of_reset(code: ResetCode) -> Code {
     }
 }
 
-/// The RST_STREAM that says a status when trailers cannot be written any more. UNAVAILABLE is not
-/// REFUSED_STREAM here: something was processed.
+/// The RST_STREAM code for a status, when trailers cannot be written any more. UNAVAILABLE does not
+/// become REFUSED_STREAM, since something was processed.
 #[must_use]
 pub const fn to_reset(code: Code) -> ResetCode {
     match code {
@@ -117,7 +117,8 @@ pub const fn to_reset(code: Code) -> ResetCode {
     }
 }
 
-/// The name of an HTTP/2 error code, Kitex's own included; the number where it has none.
+/// The name of an HTTP/2 error code, Kitex's own included. A code without a name is shown as its
+/// number.
 #[must_use]
 pub fn reset_name(code: ResetCode) -> String {
     match code {
@@ -145,7 +146,7 @@ pub fn parse_timeout(raw: &[u8]) -> Option<Duration> {
     })
 }
 
-/// Writes a `grpc-timeout` in the finest unit that eight digits hold, rounded up, never 0.
+/// Writes a `grpc-timeout` in the finest unit that eight digits can hold, rounded up, and never 0.
 #[must_use]
 pub fn format_timeout(timeout: Duration) -> String {
     const MOST: u128 = 99_999_999;

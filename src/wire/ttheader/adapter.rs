@@ -1,5 +1,5 @@
 //! What the registry (`crate::wire`) needs of this wire: its description, and how its connections
-//! are told, served and opened.
+//! are recognized, served and opened.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::wire::ttheader::{ConnConfig, client, header, metadata, server};
 pub use crate::wire::ttheader::client::ClientStream;
 pub use crate::wire::ttheader::conn::config::Counters;
 
-/// Kitex TTHeader streaming. What happens on its connections has a family of its own
-/// ([`Counters`]), so it names no violations.
+/// The description of Kitex TTHeader streaming. Its connections have a metric of their own
+/// ([`Counters`]), so it lists no violations.
 pub static WIRE: Wire = Wire {
     name: "ttheader",
     spoken: "TTHeader",
@@ -31,25 +31,25 @@ pub static WIRE: Wire = Wire {
     callee_violations: &[],
 };
 
-/// Whether a connection that begins with `first` speaks TTHeader streaming: the frame's magic, and
-/// the streaming flag (Kitex `remote/trans/ttstream/server_provider.go`).
+/// Whether `first` begins a connection of TTHeader streaming: the frame's magic, and the streaming
+/// flag (Kitex `remote/trans/ttstream/server_provider.go`).
 #[must_use]
 pub fn speaks(first: &[u8]) -> bool {
     matches!(first, [_, _, _, _, 0x10, 0x00, _, flags, ..] if flags & 0x02 != 0)
 }
 
-/// Whether a callee that says `first` first speaks TTHeader, streaming or not.
+/// Whether `first` begins the answer of a callee that speaks TTHeader, streaming or not.
 #[must_use]
 pub fn answers(first: &[u8]) -> bool {
     matches!(first, [_, _, _, _, 0x10, 0x00, _, _, ..])
 }
 
-/// The connections of a listener, on one worker.
+/// Serves the connections of a listener, on one worker.
 #[derive(Debug)]
 pub struct Server(Rc<ConnConfig>);
 
 impl Server {
-    /// For connections within `bounds`.
+    /// A server for connections within `bounds`.
     #[must_use]
     pub fn new(bounds: &Bounds, counters: &Arc<Counters>) -> Self {
         Self(Rc::new(config(bounds, counters)))
@@ -66,13 +66,13 @@ impl Server {
     }
 }
 
-/// How one worker opens connections to callees.
+/// Opens a worker's connections to callees.
 #[derive(Debug)]
 pub struct Dialer(Rc<ConnConfig>);
 
 impl Dialer {
-    /// For connections within `bounds`. Every legal header block is read, whatever
-    /// `metadata_size` says.
+    /// A dialer for connections within `bounds`. Every legal header block is read, whatever
+    /// `metadata_size` is.
     #[must_use]
     pub fn new(bounds: &Bounds, counters: &Arc<Counters>) -> Self {
         Self(Rc::new(ConnConfig {
@@ -84,7 +84,7 @@ impl Dialer {
     /// Opens a connection on `socket`. The wire has no handshake and no ping, so this never fails.
     ///
     /// # Errors
-    /// The signature is that of every wire.
+    /// Never; every wire has this signature.
     pub async fn connect(
         &self,
         socket: Socket,
@@ -100,7 +100,7 @@ impl Dialer {
     }
 }
 
-/// A connection to a callee; clones are the same one.
+/// A connection to a callee. Clones are the same connection.
 #[derive(Clone)]
 pub struct Client(Rc<client::Client>);
 
@@ -111,25 +111,26 @@ impl Client {
         !self.0.is_closed()
     }
 
-    /// Streams that live on it.
+    /// The number of its open streams.
     #[must_use]
     pub fn active(&self) -> usize {
         self.0.active()
     }
 
-    /// Whether the callee allows no more streams at once: the wire has no such limit.
+    /// Whether the callee allows no more streams at a time: this wire has no such limit.
     #[must_use]
     pub fn is_full(&self) -> bool {
         false
     }
 
-    /// Whether it idles and keeps the tables of a storm in memory: they are ours, and shrink.
+    /// Whether it is idle and still has the memory of many streams. Never: the tables are ripcord's
+    /// own, and shrink.
     #[must_use]
     pub fn is_swollen(&self) -> bool {
         false
     }
 
-    /// Takes no new streams; it is closed when the last one is over.
+    /// Opens no new streams, and closes when the last one is over.
     pub fn retire(&self) {
         self.0.close_when_idle();
     }
@@ -137,7 +138,7 @@ impl Client {
     /// Opens a stream.
     ///
     /// # Errors
-    /// Nothing was sent.
+    /// The stream was not opened, and nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
         self.0.open(head).map_err(|error| match error {
             client::OpenError::Head(_) => OpenError::Head(error.to_string()),
@@ -148,8 +149,8 @@ impl Client {
     }
 }
 
-/// How many times `slow_receiver_timeout` a stream may stop a connection that has no other stream. Its
-/// caller's death is not seen before.
+/// How many times `slow_receiver_timeout` a stream may block a connection that has no other stream.
+/// Until then it is not seen if its caller died.
 const LONE: u32 = 10;
 
 fn config(bounds: &Bounds, counters: &Arc<Counters>) -> ConnConfig {

@@ -1,8 +1,8 @@
-//! The role of the caller: streams that this hop opens on a TTHeader callee, as outbound halves.
+//! The client role: streams that this hop opens on a TTHeader callee, as outbound halves.
 //!
-//! Owns what a client does with each frame, and the stream ids of its connection; the connection
-//! is `conn`'s. Follows Kitex `ttstream/transport_client.go` and `stream_client.go` (v0.16.3),
-//! except that a fault ends its stream, not the connection.
+//! Here is what a client does with each frame, and the stream ids of its connection. The connection
+//! itself is in `conn`. The sources are Kitex `ttstream/transport_client.go` and `stream_client.go`
+//! (v0.16.3). One thing differs: a fault ends its stream, not the connection.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -29,18 +29,18 @@ use crate::wire::ttheader::state::{FrameAction, Role, State};
 /// Why a stream cannot be opened here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {
-    /// The connection is lost or being closed: another one may do.
+    /// The connection is lost or closing. Another one may work.
     #[error("the connection is closed")]
     Closed,
     /// Every stream id is in use.
     #[error("no stream id is free")]
     NoId,
-    /// The request's head does not fit TTHeader: no connection will do.
+    /// The request's head does not fit TTHeader. No other connection will help.
     #[error("the request's head cannot be written: {0}")]
     Head(#[from] EncodeError),
 }
 
-/// A connection to a callee. When it is dropped the connection ends once it is idle.
+/// A connection to a callee. When it is dropped, the connection ends as soon as it is idle.
 pub struct Client {
     shared: Rc<SharedConnection>,
     last_id: Cell<i32>,
@@ -64,7 +64,7 @@ impl Client {
     /// Opens a stream: its Header is queued.
     ///
     /// # Errors
-    /// When it cannot be; nothing was sent then.
+    /// The stream cannot be opened. Nothing was sent.
     pub fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
         let shared = &self.shared;
         if self.is_closed() {
@@ -99,13 +99,13 @@ impl Client {
         self.shared.closing.get()
     }
 
-    /// How many streams live on the connection.
+    /// The number of open streams on the connection.
     #[must_use]
     pub fn active(&self) -> usize {
         self.shared.slots.borrow().len()
     }
 
-    /// Takes no new streams and closes the connection once none lives on it.
+    /// Opens no new streams, and closes the connection once none is open.
     pub fn close_when_idle(&self) {
         self.shared.closing.set(true);
         self.shared.notify();
@@ -116,7 +116,7 @@ impl Client {
         self.last_id.set(id);
     }
 
-    /// Sequential, so that an id comes again as late as can be; 0 is the connection's.
+    /// Ids are sequential, so that an id is used again as late as possible. 0 is the connection's.
     fn next_id(&self) -> Option<i32> {
         let slots = self.shared.slots.borrow();
         for _ in 0..=slots.len() + 1 {
@@ -153,7 +153,7 @@ impl Dispatch for Caller {
                 let end = end::from_rst(Initiator::Callee, &frame.info, &frame.payload);
                 shared.peer_end(&slot, end, false);
             }
-            // The decoder does not report Data this way.
+            // The decoder reports Data in another way.
             Kind::Data => count(&counters.bad_frames),
         }
     }
@@ -193,18 +193,18 @@ fn trailer(shared: &Rc<SharedConnection>, slot: &Rc<StreamSlot>, frame: &Frame) 
         (state.recv_head() == FrameAction::Accept, owes)
     };
     if headless {
-        // Kitex callees did so up to late 2025.
+        // Kitex callees sent no Header up to late 2025.
         slot.inner.borrow_mut().head = Some(Box::new(ResponseHead::default()));
     }
     if owes {
-        // As Kitex callers do: some callees keep the stream until they hear it.
+        // As Kitex callers do: some callees keep the stream until they receive it.
         shared.write(shared.frame(slot, Kind::Trailer), false);
     }
     let end = end::from_trailer(&frame.info, &frame.payload);
     shared.peer_end(slot, end, false);
 }
 
-/// One stream opened on a TTHeader callee. Dropped before its end, it cancels it.
+/// One stream opened on a TTHeader callee. Dropping it before its end cancels it.
 pub struct ClientStream {
     shared: Rc<SharedConnection>,
     slot: Rc<StreamSlot>,
@@ -233,14 +233,15 @@ impl Half for ClientStream {
 }
 
 impl Outbound for ClientStream {
-    /// The connection itself ends such streams while they live; afterwards they hold nothing of it.
+    /// The connection itself ends such streams while they are open. Afterwards they hold nothing of
+    /// it.
     fn poll_slow(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 
     fn half_close(&mut self) {
         if self.slot.inner.borrow_mut().state.send_half_close() {
-            // Not an end: a callee that is slow to read the request has no grace to keep.
+            // This is no end: a callee that is slow to read the request has no grace to keep.
             let frame = self.shared.frame(&self.slot, Kind::Trailer);
             self.shared.write(frame, false);
         }

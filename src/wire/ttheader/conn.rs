@@ -1,11 +1,21 @@
-//! The task of one TTHeader connection: reads, decodes and dispatches to the streams, and writes
-//! what they queued in one gathered write per poll.
+//! The task of one TTHeader connection. It owns the socket, the decoder and every timer. It knows
+//! neither its role (a [`Dispatch`] does) nor what an end means.
 //!
-//! Owns the socket, the decoder and every timer; knows neither role (a [`Dispatch`] does) nor what
-//! an end means. TTHeader has no flow control, so a stream's budget is held here: over it, the
-//! connection is not read; past a grace, that stream alone is ended. A connection is never closed
-//! before every stream on it has ended and what they said is out (Kitex callers read a plain EOF
-//! as success).
+//! Each poll takes these steps until nothing moves any more:
+//!
+//! 1. Read, and decode what came. Data goes to its stream, other frames to the [`Dispatch`].
+//! 2. Write in one gathered write what the streams queued, and wake streams that wait for room.
+//! 3. Move to the next phase if its condition holds: Open, Ending (framing lost), Flushing,
+//!    ShuttingDown, Lingering, Done.
+//! 4. Look at the timer: a peer that does not read, a phase that takes too long, a pause that is
+//!    over.
+//!
+//! TTHeader has no flow control, so the memory of streams is bounded here. Over a budget the
+//! connection is not read (`pause`). After a grace, the stream that causes it is ended, and the
+//! others go on.
+//!
+//! A connection is never closed before every stream on it has ended and these ends are written:
+//! Kitex callers read a plain EOF as success.
 
 pub(crate) mod config;
 mod out;
@@ -36,32 +46,32 @@ pub(crate) use slot::StreamSlot;
 /// Room for the first read of a caller's connection, in bytes.
 const FIRST_READ: usize = 4096;
 
-/// Reads per poll, so that one connection cannot keep the others of its thread from theirs.
+/// Reads per poll, so that one connection does not block the others of its thread.
 const READS: usize = 4;
 
-/// How long the peer has to close its side after this hop closed its own: closing with bytes
-/// unread would reset the connection and could take the last frames with it.
+/// How long the peer may take to close its side after this hop closed its own. Closing with unread
+/// bytes would reset the connection, and the last frames could be lost.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a connection stays open behind the last end that was written to it. A Kitex peer that
-/// sees the end of the connection before it came to read a Rst prints 12006 for its stream.
+/// How long a connection stays open after the last end that was written to it. A Kitex peer that
+/// sees the connection close before it has read a Rst prints 12006 for its stream.
 const PARTING: Duration = Duration::from_millis(500);
 
-/// What a role does with what was decoded.
+/// What a role does with decoded frames.
 pub(crate) trait Dispatch {
-    /// A frame other than Data.
+    /// A frame other than Data came.
     fn frame(&mut self, shared: &Rc<SharedConnection>, frame: Frame);
 
-    /// A frame of which only the stream id is known.
+    /// A frame came of which only the stream id is known.
     fn unreadable(&mut self, shared: &Rc<SharedConnection>, stream_id: i32, text: &str);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The framing is lost: not read any more; the streams are being ended.
+    /// The framing is lost. Nothing more is read, and the streams are being ended.
     Ending(Instant),
-    /// No stream lives: what is queued goes out.
+    /// No stream is open. What is queued is being written.
     Flushing(Instant),
     ShuttingDown(Instant),
     Lingering(Instant),
@@ -81,9 +91,10 @@ pub(crate) struct Conn<IO, D> {
     phase: Phase,
     eof: bool,
     pause: Option<Pause>,
-    /// The decoder's memory, as charged to the budget.
+    /// The decoder's memory, as it is charged to the budget.
     assembling: usize,
-    /// How much was written when a terminal frame last saw no progress, and until when it waits.
+    /// How much was written when a terminal frame last made no progress, and until when it may
+    /// wait.
     stuck: Option<(u64, Instant)>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -94,7 +105,7 @@ where
     D: Dispatch + Unpin,
 {
     pub(crate) fn new(io: IO, shared: Rc<SharedConnection>, dispatch: D) -> Self {
-        // What a caller sends first is small: an idle stream keeps the buffer that it came in.
+        // A caller's first bytes are few, and an idle stream keeps the buffer in which they came.
         let first = match shared.role {
             Role::Server => BytesMut::with_capacity(FIRST_READ),
             Role::Client => BytesMut::new(),
@@ -193,7 +204,7 @@ where
                 self.pause = Pause::when_over(shared, over);
             }
             Event::Frame(frame) if frame.stream_id == 0 => {
-                // Stream 0 is the connection; nothing but Meta is defined for it.
+                // Stream 0 is the connection. Only Meta is defined for it.
                 if frame.kind != Kind::Meta {
                     count(&shared.config.counters.bad_frames);
                 }
@@ -229,7 +240,7 @@ where
         }
     }
 
-    /// Re-examines a pause, and ends who caused it when its grace is over.
+    /// Checks whether a pause is over. When its grace has passed, ends the stream that caused it.
     fn poll_pause(&mut self, cx: &mut Context<'_>) {
         let Some(pause) = &mut self.pause else { return };
         if pause.is_over(&self.shared, cx) {
@@ -266,7 +277,7 @@ where
                 self.assembling = now;
                 self.shared.settle_budget();
             }
-            // Another stream may be the next; without one, others have to give room.
+            // Another stream may be the next to end. If there is none, others have to free memory.
             pause.restart();
             if pause.is_over(&self.shared, cx) {
                 self.pause = None;
@@ -284,14 +295,14 @@ where
     }
 
     /// The peer will send nothing more. Kitex closes both directions at once, so a half-closed TCP
-    /// connection counts as lost; what is queued is still written.
+    /// connection counts as lost. What is queued is still written.
     fn on_eof(&mut self) {
         self.shared.closing.set(true);
         self.shared.lose_all("connection closed by the peer");
         self.phase = self.flushing();
     }
 
-    /// The connection cannot go on: ends every stream and lets them say so.
+    /// The connection cannot go on. Ends every stream, and lets the ends be written.
     fn end_all(&mut self, text: &str) {
         self.shared.closing.set(true);
         let kind = match self.shared.role {
@@ -305,7 +316,7 @@ where
         self.phase = Phase::Ending(Instant::now() + self.shared.config.cancel_grace);
     }
 
-    /// The connection is gone.
+    /// The connection is lost.
     fn lose(&mut self, text: &str) {
         self.shared.closing.set(true);
         self.shared.dead.set(true);
@@ -322,7 +333,7 @@ where
             let flooded = out.is_flooded();
             let polled = out.poll_write(&mut self.io, cx);
             if flooded && !out.is_flooded() {
-                // Reading stopped for it, and nothing else would begin it again.
+                // Reading stopped because of the flood. Nothing else would resume it.
                 self.shared.notify();
             }
             if !out.holds_terminal() {
@@ -343,7 +354,7 @@ where
         Phase::Flushing(Instant::now() + self.shared.config.cancel_grace)
     }
 
-    /// Moves to the next phase; whether it did.
+    /// Moves to the next phase. Returns whether it did.
     fn advance(&mut self, cx: &mut Context<'_>) -> bool {
         let shared = &self.shared;
         let next = match self.phase {
@@ -370,7 +381,7 @@ where
         next.is_some()
     }
 
-    /// Until when the peer has time to read what ended its streams; `None` when it was told no end
+    /// Until when the peer has time to read what ended its streams. `None` when it was sent no end,
     /// or has closed its side.
     fn parted_at(&self) -> Option<Instant> {
         let told = self.shared.told.get().filter(|_| !self.eof)?;
@@ -378,7 +389,7 @@ where
         idle.then(|| told + PARTING)
     }
 
-    /// Reads and drops; whether the peer is done.
+    /// Reads and drops. Returns whether the peer has closed its side.
     fn discard(&mut self, cx: &mut Context<'_>) -> bool {
         let mut sink = BytesMut::with_capacity(4096);
         loop {
@@ -444,8 +455,8 @@ where
     }
 }
 
-/// Why a connection is lost. An error that has a text of its own says enough; one of the system's
-/// does not say what failed.
+/// Why a connection is lost. An error with a text of its own is clear enough. An error of the
+/// system does not tell what failed.
 fn failure(doing: &str, error: &io::Error) -> String {
     match error.get_ref() {
         Some(text) => text.to_string(),

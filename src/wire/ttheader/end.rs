@@ -1,8 +1,8 @@
-//! The table between ends and what TTHeader has for them: Trailers and Rsts.
+//! The table between ends and TTHeader's forms of them: Trailers and Rsts.
 //!
-//! Follows Kitex `ttstream/{stream_client,stream_server,server_handler}.go` and config/README.md,
-//! "Ends and cancels". What a Trailer or Rst cannot say rides in `ripcord-*` strings (`keys.rs`);
-//! they count only where the frame beside them is what ripcord renders from them.
+//! The sources are Kitex `ttstream/{stream_client,stream_server,server_handler}.go` and
+//! config/README.md, "Ends and cancels". What a Trailer or Rst cannot express goes into `ripcord-*`
+//! strings (`keys.rs`). They count only if the frame beside them is what ripcord renders from them.
 
 mod carried;
 
@@ -19,31 +19,31 @@ use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{exception, keys, metadata};
 use carried::Carried;
 
-/// The longest text that is written, into an exception or as a string (which holds no more).
+/// The longest text that is written, into an exception or as a string. A string cannot hold more.
 const MAX_TEXT: usize = metadata::MAX_VALUE;
 
-/// What a Rst without a (readable) payload reads as (Kitex's `defaultRstException`).
+/// How a Rst without a readable payload is read (Kitex's `defaultRstException`).
 const DEFAULT_RST: (i32, &str) = (13, "rst");
 
-/// A Rst frame let go.
+/// The signal of a Rst frame.
 pub const RST: CancelSignal = CancelSignal::named("rst");
 
-/// A caller's Trailer with an exception or a business error let go: it gave up.
+/// The signal of a caller's Trailer with an exception or a business error, by which it gives up.
 pub const TRAILER: CancelSignal = CancelSignal::named("trailer");
 
-/// Which frame ends the stream.
+/// The kind of frame that ends the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TerminalKind {
-    /// A Trailer; a Header must have gone before it.
+    /// A Trailer. A Header must have come before it.
     Trailer,
-    /// A Rst.
+    /// A Rst, which cancels.
     Rst,
 }
 
 /// The frame that ends a stream, without its int keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terminal {
-    /// Which frame.
+    /// The kind of the frame.
     pub kind: TerminalKind,
     /// Its string block; empty means that no block is needed.
     pub strings: Vec<(Bytes, Bytes)>,
@@ -51,10 +51,10 @@ pub struct Terminal {
     pub payload: Bytes,
 }
 
-/// What a terminal needs to know of its stream and of this hop.
+/// What a terminal frame needs of its stream and of this hop.
 #[derive(Clone, Copy, Debug)]
 pub struct EndContext<'a> {
-    /// This hop's name: where the path of its own ends begins.
+    /// This hop's name, with which the path of its own ends begins.
     pub node: &'a str,
     /// The stream's method.
     pub method: &'a str,
@@ -64,7 +64,7 @@ pub struct EndContext<'a> {
     pub carried: bool,
 }
 
-/// A callee's Trailer.
+/// Reads a callee's Trailer.
 #[must_use]
 pub fn from_trailer(info: &Info, payload: &Bytes) -> End {
     let carried = Carried::read(info);
@@ -102,7 +102,7 @@ pub fn from_trailer(info: &Info, payload: &Bytes) -> End {
     }
 }
 
-/// A caller's Trailer: `None` is a plain half-close, `Some` says that the caller gave up.
+/// Reads a caller's Trailer. `None` is a plain half-close; `Some` means that the caller gave up.
 #[must_use]
 pub fn from_caller_trailer(info: &Info, payload: &Bytes) -> Option<End> {
     let cause = if payload.is_empty() {
@@ -141,11 +141,11 @@ pub fn from_caller_trailer(info: &Info, payload: &Bytes) -> Option<End> {
     ))
 }
 
-/// The name of a caller that gives none, such as a Kitex client without `WithClientBasicInfo`: without
-/// it the path would begin with this hop, as if this hop had canceled.
+/// The name of a caller that gives none, such as a Kitex client without `WithClientBasicInfo`.
+/// Without it the path would begin with this hop, as if this hop had canceled.
 const UNNAMED: &str = "";
 
-/// A Rst, from either side.
+/// Reads a Rst from either side.
 #[must_use]
 pub fn from_rst(by: Initiator, info: &Info, payload: &Bytes) -> End {
     let cause = match exception::decode(payload) {
@@ -189,7 +189,7 @@ pub fn from_rst(by: Initiator, info: &Info, payload: &Bytes) -> End {
     }
 }
 
-/// A peer's connection is gone.
+/// The end when a peer's connection is lost.
 #[must_use]
 pub fn connection_lost(by: Initiator, text: &str) -> End {
     match by {
@@ -210,7 +210,7 @@ pub fn connection_lost(by: Initiator, text: &str) -> End {
     }
 }
 
-/// What a caller is told.
+/// The frame that a caller receives for an end.
 #[must_use]
 pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
     let mut cut = end.cut;
@@ -253,14 +253,14 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
     out
 }
 
-/// What a callee is told: always a Rst.
+/// The frame that a callee receives for a cancel: always a Rst.
 #[must_use]
 pub fn to_callee(cancel: &Cancel, ctx: &EndContext<'_>) -> Terminal {
     rst(cancel, ctx, &mut Cut::default())
 }
 
-/// Table: the status of a hop's own end. A refusal's text names it; of an end in mid stream it is
-/// carried where its cause alone would read as another ([`own_status_beside`]).
+/// Table: the status of a local end. The text of a refusal names it. For an end in mid stream it is
+/// carried if its cause alone would be read as another status ([`own_status_beside`]).
 const fn status_of_own(kind: LocalEndKind) -> Code {
     match kind {
         LocalEndKind::NoRoute | LocalEndKind::PayloadMismatch => Code::Unimplemented,
@@ -281,7 +281,7 @@ const fn status_of_own(kind: LocalEndKind) -> Code {
     }
 }
 
-/// Whether an own end's status is carried beside its cause. The causes of the others read as
+/// Whether the status of a local end is carried beside its cause. The causes of the others mean
 /// their status on every wire.
 const fn own_status_is_carried(kind: LocalEndKind) -> bool {
     match kind {
@@ -304,7 +304,7 @@ const fn own_status_is_carried(kind: LocalEndKind) -> bool {
     }
 }
 
-/// The status that is carried beside the cause of an own end.
+/// The status that is carried beside the cause of a local end.
 fn own_status_beside(kind: LocalEndKind) -> Option<Status> {
     own_status_is_carried(kind).then(|| Status {
         code: status_of_own(kind).number(),
@@ -313,8 +313,8 @@ fn own_status_beside(kind: LocalEndKind) -> Option<Status> {
     })
 }
 
-/// The exception that stands for a gRPC status; the text names the status, since it is all that
-/// most Kitex callers see.
+/// The exception for a gRPC status. Its text names the status, since the text is all that most
+/// Kitex callers see.
 fn status_exception(status: &Status) -> (i32, String) {
     let code = Code::from_number(status.code);
     (
@@ -327,8 +327,8 @@ fn status_prefix(code: Code) -> String {
     format!("rpc error: code = {} desc = ", code.go_name())
 }
 
-/// Table: gRPC status to exception type. CANCELLED is a Rst, unless it is Kitex's way to say
-/// `unknown method`, the only one that comes here.
+/// Table: from a gRPC status to an exception type. CANCELLED is a Rst, except for Kitex's way to
+/// report `unknown method`, the only one that comes here.
 const fn exception_type(code: Code) -> i32 {
     match code {
         Code::Cancelled | Code::Unimplemented => 1,
@@ -376,7 +376,7 @@ fn encode(ctx: &EndContext<'_>, cut: &mut Cut, type_id: i32, text: &str) -> Byte
     exception::encode(ctx.method, ctx.stream_id, type_id, &short(text, cut))
 }
 
-/// A text that is not too long, whole or with a mark at its end.
+/// A text that is not too long: whole, or with a mark at its end.
 fn short<'a>(text: &'a str, cut: &mut Cut) -> Cow<'a, str> {
     if text.len() > MAX_TEXT {
         cut.insert(Part::Text);
@@ -384,8 +384,8 @@ fn short<'a>(text: &'a str, cut: &mut Cut) -> Cow<'a, str> {
     shorten(text, MAX_TEXT)
 }
 
-/// Kitex's `ParseBizStatusErr`: what is not a number is no business error; an unreadable extra
-/// makes the whole unreadable.
+/// Kitex's `ParseBizStatusErr`. A value that is not a number is no business error. An unreadable
+/// extra makes the whole unreadable.
 fn business(info: &Info) -> Result<Option<Business>, Exception> {
     let text = |key: &str| info.string(key).map(|raw| String::from_utf8_lossy(raw));
     let code = text(keys::BIZ_STATUS).and_then(|raw| raw.parse::<i32>().ok());

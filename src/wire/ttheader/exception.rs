@@ -1,14 +1,14 @@
-//! The thrift binary message of type EXCEPTION that a Trailer or a Rst carries.
+//! The thrift binary message of type EXCEPTION in a Trailer or a Rst.
 //!
-//! Follows gopkg `protocol/thrift/{binary,exception}.go` and Kitex `ttstream/frame.go`
-//! (`EncodeException`, `decodeException`): strict version, unknown fields skipped. Text that is
-//! not UTF-8 is replaced, not refused.
+//! The sources are gopkg `protocol/thrift/{binary,exception}.go` and Kitex `ttstream/frame.go`
+//! (`EncodeException`, `decodeException`): strict version, unknown fields skipped. Text that is not
+//! UTF-8 is replaced, not refused.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::stream::Exception;
 
-/// The first 16 bits of a strict message, and its type in the last byte.
+/// The first 16 bits of a strict message. The last byte is its type.
 const VERSION_1: u32 = 0x8001_0000;
 const VERSION_MASK: u32 = 0xffff_0000;
 const TYPE_EXCEPTION: u32 = 3;
@@ -38,10 +38,10 @@ pub enum ExceptionError {
     /// It does not begin with the strict version.
     #[error("exception message has no strict thrift version")]
     Version,
-    /// A message of another type.
+    /// It is a message of another type.
     #[error("thrift message type want Exception, but got {0}")]
     Type(u8),
-    /// A field of an unknown type, or containers nested too deep.
+    /// A field has an unknown type, or containers nest too deep.
     #[error("exception message has an unreadable field")]
     Field,
 }
@@ -51,9 +51,9 @@ pub enum ExceptionError {
 pub struct ExceptionMessage {
     /// The method's name.
     pub name: String,
-    /// The sequence id; in streaming the stream id.
+    /// The sequence id. In streaming it is the stream id.
     pub seq: i32,
-    /// What it says.
+    /// The exception in the message.
     pub exception: Exception,
 }
 
@@ -74,7 +74,7 @@ pub fn encode(name: &str, seq: i32, type_id: i32, text: &str) -> Bytes {
     out.freeze()
 }
 
-/// Reads an exception message. Bytes behind it are ignored, as Kitex does.
+/// Reads an exception message. Bytes after it are ignored, as in Kitex.
 pub fn decode(payload: &Bytes) -> Result<ExceptionMessage, ExceptionError> {
     let mut at = payload.clone();
     let version = at.try_get_u32().map_err(|_| ExceptionError::Short)?;

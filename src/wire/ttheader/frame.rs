@@ -1,9 +1,23 @@
-//! Streaming frames: Meta, Header, Data, Trailer, Rst; an incremental decoder and the encoders.
+//! Streaming frames (Meta, Header, Data, Trailer, Rst): an incremental decoder and the encoders.
 //!
-//! Owns where a frame begins and ends and what the limits are; knows nothing of streams, sockets
-//! or of what the info means. Follows Kitex `ttstream/frame.go` (v0.16.3). Unlike Kitex, which
-//! closes the connection for any fault, a fault inside one frame whose length is known is reported
-//! as [`Event::Bad`], so that only its stream fails.
+//! Here is where a frame begins and ends, and which limits hold. Streams, sockets and the meaning
+//! of the info are not known here.
+//!
+//! The [`Decoder`] works on a buffer into which its owner reads. `next_event` goes through these
+//! states and returns `None` whenever it needs more bytes:
+//!
+//! 1. Skip: bytes of a refused frame, or of a payload that nobody took, are dropped.
+//! 2. The fixed 14 bytes: they give the length of the header block and of the payload.
+//! 3. The header block: it gives the kind of the frame, and so the limit of its payload.
+//! 4. The payload: once it is whole, the frame is an event. The payload of a Data frame stays in
+//!    the buffer until `take_data`.
+//!
+//! `need` is how many bytes the current state needs. `skip` is how many are dropped before the
+//! next.
+//!
+//! The source is Kitex `ttstream/frame.go` (v0.16.3). Kitex closes the connection for any fault.
+//! Here a fault inside one frame of known length is an [`Event::Bad`], so that only its stream
+//! fails.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -15,31 +29,31 @@ use crate::wire::ttheader::header::{
 /// Int key 27: the frame type.
 const FRAME_TYPE: u16 = 27;
 
-/// Int key 9: the method, repeated in every frame.
+/// Int key 9: the method, which every frame repeats.
 const TO_METHOD: u16 = 9;
 
 /// How much room a read gets when nothing is known of the next frame.
 pub(crate) const READ_CHUNK: usize = 16 * 1024;
 
-/// Up to here the room for a whole frame is taken at once; a larger one must arrive to get more,
-/// so that announcing a frame costs the peer about as much as this hop.
+/// Up to this size, the room for a whole frame is taken at once. A larger frame gets more room only
+/// as it arrives, so that announcing it costs the peer about as much as this hop.
 const EXACT_ROOM: usize = 256 * 1024;
 
-/// Less room than this is not worth a read.
+/// With less room than this, a read is not worth its cost.
 const MIN_ROOM: usize = 2 * 1024;
 
-/// A frame's type.
+/// The kind of a frame: int key 27.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// About the connection or the stream; carries nothing that a proxy forwards.
+    /// About the connection or the stream. A proxy forwards nothing of it.
     Meta,
-    /// Opens a direction.
+    /// Opens one direction of a stream.
     Header,
-    /// One message.
+    /// One message of a stream.
     Data,
-    /// Half-close by the caller, end by the callee.
+    /// A caller's Trailer half-closes the stream, a callee's ends it.
     Trailer,
-    /// Cancel.
+    /// Cancels the stream.
     Rst,
 }
 
@@ -71,14 +85,14 @@ impl Kind {
     }
 }
 
-/// One frame.
+/// One frame, with its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Its type; also in `info` under int key 27.
+    /// Its kind; also in `info` under int key 27.
     pub kind: Kind,
-    /// Which stream; 0 is the connection.
+    /// The id of its stream; 0 is the connection.
     pub stream_id: i32,
-    /// What the payload is: 0x10 or 0x11 on streams.
+    /// The protocol id of the payload: 0x10 or 0x11 on streams.
     pub protocol: u8,
     /// The header's entries.
     pub info: Info,
@@ -87,7 +101,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A frame as Kitex begins it: the method and the type are in its int keys.
+    /// A frame as Kitex begins it: method and kind are in its int keys.
     #[must_use]
     pub fn new(kind: Kind, stream_id: i32, protocol: u8, method: Bytes) -> Self {
         Self {
@@ -115,14 +129,14 @@ impl Frame {
     /// appended.
     ///
     /// # Errors
-    /// When the header does not fit the format.
+    /// The header does not fit the format.
     pub fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         header::encode(out, self.prelude(), &self.info, self.payload.len())?;
         out.extend_from_slice(&self.payload);
         Ok(())
     }
 
-    /// What a Data frame of a stream looks like up to its payload: the LENGTH of an empty one.
+    /// A Data frame of a stream up to its payload, with the LENGTH of an empty one.
     pub(crate) fn data_template(
         stream_id: i32,
         protocol: u8,
@@ -143,7 +157,7 @@ impl Frame {
     }
 }
 
-/// What the decoder accepts.
+/// The sizes that the decoder accepts, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameLimits {
     /// The longest header block.
@@ -155,7 +169,7 @@ pub struct FrameLimits {
 }
 
 impl FrameLimits {
-    /// The longest payload of such a frame.
+    /// The longest payload of a frame of that kind.
     #[must_use]
     pub const fn of(&self, kind: Kind) -> usize {
         match kind {
@@ -170,27 +184,28 @@ impl FrameLimits {
 pub enum Event {
     /// A frame other than Data.
     Frame(Frame),
-    /// A Data frame whose payload is whole: [`Decoder::take_data`] takes it, else it is skipped.
+    /// A Data frame whose payload is whole. [`Decoder::take_data`] takes the payload; otherwise it
+    /// is skipped.
     Data {
-        /// Whose.
+        /// The id of its stream.
         stream_id: i32,
-        /// Its payload's length.
+        /// The payload's length in bytes.
         len: usize,
     },
     /// A frame over a limit. Its bytes are skipped without being buffered.
     Oversized {
-        /// Whose.
+        /// The id of its stream.
         stream_id: i32,
-        /// Its type.
+        /// The kind of the frame.
         kind: Kind,
-        /// Its payload's length.
+        /// The payload's length in bytes.
         len: usize,
     },
-    /// A frame with an unreadable header. Its bytes are skipped.
+    /// A frame whose header cannot be read. Its bytes are skipped.
     Bad {
-        /// Whose.
+        /// The id of its stream.
         stream_id: i32,
-        /// Why.
+        /// What is wrong with the header.
         error: BlockError,
     },
 }
@@ -200,11 +215,11 @@ pub enum Event {
 pub struct Decoder {
     limits: FrameLimits,
     buf: BytesMut,
-    /// The allocation that `buf` is in: what a slice of it keeps in memory.
+    /// The size of the allocation that `buf` is in: a slice of `buf` keeps all of it in memory.
     chunk: usize,
-    /// Bytes that must be in `buf` before looking again is worth it.
+    /// Bytes that must be in `buf` before the next attempt.
     need: usize,
-    /// Bytes to pass over first.
+    /// Bytes to drop first.
     skip: usize,
 }
 
@@ -236,7 +251,7 @@ impl Decoder {
         &mut self.buf
     }
 
-    /// Gives the read buffer's memory back while there is nothing in it.
+    /// Frees the read buffer while there is nothing in it.
     pub fn shrink(&mut self) {
         if self.buf.is_empty() && self.chunk > 0 {
             self.buf = BytesMut::new();
@@ -244,7 +259,7 @@ impl Decoder {
         }
     }
 
-    /// Memory that a half-received large frame takes.
+    /// The memory of a large frame that is half received; 0 when there is none.
     #[must_use]
     pub fn assembling(&self) -> usize {
         if self.need > READ_CHUNK {
@@ -254,14 +269,13 @@ impl Decoder {
         }
     }
 
-    /// Gives a half-received frame up: what there is of it is dropped and the rest passed over.
-    /// Returns whose it is.
+    /// Drops a half-received frame, and skips the rest of it. Returns the id of its stream.
     pub fn abandon(&mut self) -> Option<i32> {
         let fixed = Fixed::parse(self.buf.first_chunk::<META>()?).ok()?;
         self.skip_frame(&fixed);
         let now = self.skip.min(self.buf.len());
         self.skip -= now;
-        // Nothing behind the frame has arrived, or it would be whole.
+        // Nothing after the frame has arrived, or it would be whole.
         self.buf = BytesMut::new();
         self.chunk = 0;
         Some(fixed.seq)
@@ -273,10 +287,10 @@ impl Decoder {
         !self.buf.is_empty() || self.skip > 0
     }
 
-    /// The next thing, `None` when more bytes are needed.
+    /// The next event; `None` when more bytes are needed.
     ///
     /// # Errors
-    /// When the framing is lost; nothing can be decoded after that.
+    /// The framing is lost. Nothing can be decoded after that.
     pub fn next_event(&mut self) -> Result<Option<Event>, FramingError> {
         if self.skip > 0 {
             let now = self.skip.min(self.buf.len());
@@ -328,7 +342,7 @@ impl Decoder {
             return Ok(Some(Event::Data { stream_id, len }));
         }
         self.buf.advance(META);
-        // Copied, so that a kept name or text does not pin the whole read buffer.
+        // Copied, so that a kept name or text does not keep the whole read buffer in memory.
         let block = Bytes::copy_from_slice(&self.buf.split_to(fixed.block));
         let payload = Bytes::copy_from_slice(&self.buf.split_to(len));
         Ok(Some(match header::decode(&block) {
@@ -343,8 +357,8 @@ impl Decoder {
         }))
     }
 
-    /// Takes the payload that [`Event::Data`] announced to the end of `run`, without copying it if
-    /// it is large. Returns the memory that it keeps there.
+    /// Moves the payload that [`Event::Data`] announced to the end of `run`; a large one is not
+    /// copied. Returns the memory that it occupies there.
     pub fn take_data(&mut self, run: &mut MessageBatch) -> usize {
         let len = std::mem::take(&mut self.skip).min(self.buf.len());
         if len < GATHER_BELOW {
@@ -354,7 +368,7 @@ impl Decoder {
             len
         } else {
             run.push_message(false, self.buf.split_to(len).freeze());
-            // All of the buffer stays while this slice does.
+            // All of the buffer stays in memory while this slice exists.
             self.chunk.max(len)
         }
     }

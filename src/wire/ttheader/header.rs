@@ -1,8 +1,8 @@
 //! The TTHeader block: bounded decoding and encoding of one frame's header.
 //!
-//! Owns the bytes before the payload and nothing of what they mean: frame types, keys and streams
-//! are for the layers above. Follows gopkg v0.2.0 `protocol/ttheader/{encode,decode}.go`; stricter
-//! where that code trusts its peer (LENGTH, transforms).
+//! Here are the bytes before the payload, without their meaning: frame kinds, keys and streams are
+//! for the layers above. The source is gopkg v0.2.0 `protocol/ttheader/{encode,decode}.go`. This
+//! code is stricter where that one trusts its peer (LENGTH, transforms).
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use thiserror::Error;
 /// Bytes before the header block: LENGTH, magic, flags, sequence id, header size.
 pub const META: usize = 14;
 
-/// The largest header block that the format can say: u16 times 4.
+/// The largest header block that the format can express: a u16 times 4.
 pub const MAX_BLOCK: usize = 4 * 0xFFFF;
 
 /// The largest legal LENGTH.
@@ -24,18 +24,18 @@ pub const FLAG_STREAMING: u16 = 0x0002;
 /// Thrift struct, the protocol id that Kitex writes on streams.
 pub const PROTOCOL_THRIFT_STRUCT: u8 = 0x10;
 
-/// Protobuf struct; no Kitex peer speaks it on streams.
+/// Protobuf struct. No Kitex peer speaks it on streams.
 pub const PROTOCOL_PROTOBUF_STRUCT: u8 = 0x11;
 
-/// How the ACL token block is shown: as this string key.
+/// The string key under which the ACL token block is shown.
 pub const ACL_TOKEN: &str = "RPC_TRANSIT_gdpr-token";
 
-/// Bytes of LENGTH itself, which it does not count.
+/// Bytes of LENGTH itself, which LENGTH does not count.
 const LENGTH_FIELD: usize = 4;
 
 const MAGIC: u16 = 0x1000;
 
-/// Entries of one block: a decoded entry takes more memory than its bytes did.
+/// The most entries of one block: a decoded entry takes more memory than its bytes did.
 const MAX_ENTRIES: usize = 2048;
 
 const INFO_PADDING: u8 = 0x00;
@@ -43,12 +43,12 @@ const INFO_STRINGS: u8 = 0x01;
 const INFO_INTS: u8 = 0x10;
 const INFO_ACL: u8 = 0x11;
 
-/// The info blocks of one TTHeader frame, as they stood on the wire and in that order.
+/// The info blocks of one TTHeader frame, in the order of the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     /// Int-keyed values (info id 0x10).
     pub ints: Vec<(u16, Bytes)>,
-    /// String-keyed values (info id 0x01; the ACL token, 0x11, under `RPC_TRANSIT_gdpr-token`).
+    /// String-keyed values (info id 0x01). The ACL token, 0x11, is under `RPC_TRANSIT_gdpr-token`.
     pub strings: Vec<(Bytes, Bytes)>,
 }
 
@@ -59,7 +59,7 @@ impl Info {
         self.ints.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
     }
 
-    /// The value of a string key (exact, with case).
+    /// The value of a string key. Keys match exactly, with case.
     #[must_use]
     pub fn string(&self, key: &str) -> Option<&Bytes> {
         self.strings
@@ -69,55 +69,55 @@ impl Info {
     }
 }
 
-/// The framing is lost: where the next frame begins cannot be known.
+/// The framing is lost: nobody can know where the next frame begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FramingError {
-    /// Not a TTHeader frame.
+    /// The bytes are no TTHeader frame.
     #[error("bad magic {0:#06x}, want 0x1000")]
     BadMagic(u16),
     /// LENGTH is over the legal maximum, or less than the header that it contains.
     #[error("bad length {length} with a header of {block} bytes")]
     BadLength {
-        /// LENGTH.
+        /// The value of LENGTH.
         length: u32,
         /// The header block's size in bytes.
         block: usize,
     },
-    /// A ping-pong frame on a streaming connection.
+    /// A ping-pong frame came on a streaming connection.
     #[error("frame without the streaming flag: flags {0:#06x}")]
     NotStreaming(u16),
 }
 
-/// One frame's header block is unreadable; the framing is intact.
+/// The header block of one frame cannot be read. The framing is intact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BlockError {
-    /// Fewer than the two bytes that every block has.
+    /// It has fewer than the two bytes of every block.
     #[error("header of {0} bytes is too short")]
     TooShort(usize),
-    /// Longer than this hop accepts.
+    /// It is longer than this hop accepts.
     #[error("header of {0} bytes is over the limit")]
     TooLong(usize),
     /// A protocol id that Kitex does not know either.
     #[error("unsupported protocol id {0:#04x}")]
     Protocol(u8),
-    /// The payload is transformed (compressed).
+    /// The payload is transformed (compressed), which is not supported.
     #[error("{0} payload transforms, none is supported")]
     Transforms(u8),
-    /// An info id that Kitex does not know either: its length is unknown.
+    /// An info id that Kitex does not know either, so its length is unknown.
     #[error("unknown info id {0:#04x}")]
     UnknownInfo(u8),
     /// A count or length reaches past the block's end.
     #[error("header ends in the middle of {0}")]
     Truncated(&'static str),
-    /// More entries than this hop accepts.
+    /// It has more entries than this hop accepts.
     #[error("more than {MAX_ENTRIES} header entries")]
     TooManyEntries,
-    /// Int key 27 is none of the five frame types.
+    /// Int key 27 is none of the five kinds of frames.
     #[error("unknown or missing frame type")]
     FrameType,
 }
 
-/// A header cannot be written.
+/// Why a header cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EncodeError {
     /// A key or value over 65,535 bytes, or more than 65,535 of them.
@@ -134,9 +134,9 @@ pub enum EncodeError {
 /// The 14 bytes before the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fixed {
-    /// The flags.
+    /// The flags of the frame.
     pub flags: u16,
-    /// The sequence id; on streams the stream id.
+    /// The sequence id. On streams it is the stream id.
     pub seq: i32,
     /// The block's size in bytes, a multiple of 4.
     pub block: usize,
@@ -145,10 +145,10 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// Reads them.
+    /// Reads the 14 bytes.
     ///
     /// # Errors
-    /// When they are not the beginning of a TTHeader frame.
+    /// They do not begin a TTHeader frame.
     pub fn parse(bytes: &[u8; META]) -> Result<Self, FramingError> {
         let [l0, l1, l2, l3, m0, m1, f0, f1, s0, s1, s2, s3, h0, h1] = *bytes;
         let magic = u16::from_be_bytes([m0, m1]);
@@ -184,7 +184,7 @@ enum Entry {
     Acl(Range<usize>),
 }
 
-/// Reads a whole block and returns the protocol id; every entry is bounded by the block.
+/// Reads a whole block and returns the protocol id. Every entry is checked against the block's end.
 fn walk(block: &[u8], mut entry: impl FnMut(Entry)) -> Result<u8, BlockError> {
     let [protocol, transforms, ..] = *block else {
         return Err(BlockError::TooShort(block.len()));
@@ -257,7 +257,7 @@ impl Cursor<'_> {
 /// Checks a whole block and finds one int key's value, without allocating.
 ///
 /// # Errors
-/// When the block is unreadable.
+/// The block cannot be read.
 pub fn scan(block: &[u8], key: u16) -> Result<Option<&[u8]>, BlockError> {
     let mut found = None;
     walk(block, |entry| match entry {
@@ -270,7 +270,7 @@ pub fn scan(block: &[u8], key: u16) -> Result<Option<&[u8]>, BlockError> {
 /// Decodes a whole block into the protocol id and its entries, which are slices of it.
 ///
 /// # Errors
-/// When the block is unreadable.
+/// The block cannot be read.
 pub fn decode(block: &Bytes) -> Result<(u8, Info), BlockError> {
     let mut info = Info::default();
     let protocol = walk(block, |entry| match entry {
@@ -286,13 +286,14 @@ pub fn decode(block: &Bytes) -> Result<(u8, Info), BlockError> {
 /// What [`encode`] writes besides the entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prelude {
-    /// The flags.
+    /// The flags of the frame.
     pub flags: u16,
-    /// The sequence id.
+    /// The sequence id. On streams it is the stream id.
     pub seq: i32,
-    /// The protocol id.
+    /// The protocol id of the payload.
     pub protocol: u8,
-    /// Write a string block even when it is empty: Kitex's `Trailer()` fails without one.
+    /// Whether to write a string block even when it is empty: Kitex's `Trailer()` fails without
+    /// one.
     pub empty_strings: bool,
 }
 
@@ -300,7 +301,7 @@ pub struct Prelude {
 /// error nothing was appended.
 ///
 /// # Errors
-/// When something does not fit the format.
+/// Something does not fit the format.
 pub fn encode(
     out: &mut BytesMut,
     prelude: Prelude,
@@ -367,7 +368,7 @@ fn encode_inner(
     Ok(())
 }
 
-/// The padded length of the block.
+/// The block's length with its padding.
 fn block_len(prelude: Prelude, info: &Info) -> usize {
     let mut len = 2;
     let mut plain = 0;

@@ -1,7 +1,9 @@
-//! The info blocks of Header frames to heads and back, and the strings of Trailers to metadata.
+//! From the info blocks of Header frames to heads and back, and from the strings of Trailers to
+//! metadata.
 //!
-//! Follows Kitex `ttstream/client_handler.go` (request), `stream_server.go` (response: strings are
-//! seen raw) and gopkg `cloud/metainfo`. Knows nothing of frames but their info blocks.
+//! The sources are Kitex `ttstream/client_handler.go` (request), `stream_server.go` (response:
+//! strings are read raw) and gopkg `cloud/metainfo`. Of frames, only their info blocks are known
+//! here.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,13 +21,13 @@ use entries::{bounded, exact, int_key, read, write_exact};
 /// Why a Header frame does not open a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// No method (int key 9).
+    /// It has no method (int key 9).
     #[error("header frame names no method")]
     NoMethod,
     /// The service's or the method's name is not UTF-8.
     #[error("header frame's service or method is not UTF-8")]
     NotText,
-    /// A protocol id that streaming does not have.
+    /// Its protocol id is not one of streaming.
     #[error("protocol id {0:#04x} is not one of streaming")]
     Protocol(u8),
 }
@@ -82,7 +84,7 @@ pub fn request_head(info: &Info, protocol: u8) -> Result<RequestHead, HeadError>
     })
 }
 
-/// Writes the Header frame that opens a stream: its info blocks, and the protocol id of every
+/// Writes the Header frame that opens a stream: its info blocks, and the protocol id for every
 /// frame of the stream.
 #[must_use]
 pub fn request_info(head: &RequestHead) -> (Info, u8) {
@@ -128,7 +130,7 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
     (info, protocol_id(&head.payload))
 }
 
-/// What its frames say a payload is.
+/// The protocol id for a kind of payload.
 const fn protocol_id(payload: &Payload) -> u8 {
     match payload {
         Payload::Thrift => keys::PROTOCOL_THRIFT_STRUCT,
@@ -176,13 +178,13 @@ pub(crate) fn response_metadata(info: &Info) -> Metadata {
     exact(info, native, HeadersOf::Response)
 }
 
-/// Removes every field that only ripcord knows.
+/// Removes all fields that only ripcord knows.
 pub(crate) fn strip(info: &mut Info) {
     info.strings
         .retain(|(key, _)| !keys::starts_with_no_case(key, keys::PREFIX_RIPCORD));
 }
 
-/// `chat.v1.Chat` is `Chat` to Kitex.
+/// A service's name as Kitex has it: `chat.v1.Chat` is `Chat`.
 fn without_package(service: &str) -> &str {
     service.rsplit_once('.').map_or(service, |(_, last)| last)
 }

@@ -1,5 +1,5 @@
-//! The TTHeader streaming wire (CloudWeGo Kitex "ttstream", v0.16.3): frames to the neutral stream
-//! model and back. Knows no other wire. See PROTOCOL notes in each file for the rule's source.
+//! The TTHeader streaming wire (CloudWeGo Kitex "ttstream", v0.16.3): from frames to the neutral
+//! stream model and back. Knows no other wire. Each file names the source of its rules.
 
 pub mod adapter;
 pub mod client;

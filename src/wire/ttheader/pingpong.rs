@@ -1,7 +1,8 @@
 //! Ping-pong (one request, one reply): as much of a first frame as routing and a refusal need.
 //!
-//! Owns the header, the message's name and its sequence id; arguments and results pass by in the
-//! relay. Follows Kitex `remote/codec/{default_codec,thrift/thrift,protobuf/protobuf}.go` (v0.16.3).
+//! Here are the header, the message's name and its sequence id. Arguments and results pass through
+//! the relay unread. The sources are Kitex
+//! `remote/codec/{default_codec,thrift/thrift,protobuf/protobuf}.go` (v0.16.3).
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -11,10 +12,10 @@ use crate::wire::ttheader::header::{self, BlockError, Fixed, FramingError, Info,
 use crate::wire::ttheader::metadata;
 use crate::wire::ttheader::{exception, keys};
 
-/// The longest header that is waited for.
+/// The longest header that is read, in bytes.
 const MAX_HEADER: usize = 64 * 1024;
 
-/// The longest message name that is waited for.
+/// The longest message name that is read, in bytes.
 const MAX_NAME: usize = 1024;
 
 const THRIFT_MAGIC: u16 = 0x8001;
@@ -28,15 +29,15 @@ const INTERNAL_ERROR: i32 = 6;
 /// Why a connection's first bytes are no ping-pong request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PingPongError {
-    /// Not a TTHeader frame.
+    /// They are no TTHeader frame.
     #[error(transparent)]
     Framing(#[from] FramingError),
-    /// Its header cannot be read.
+    /// The header cannot be read.
     #[error(transparent)]
     Block(#[from] BlockError),
 }
 
-/// Whether a connection that begins with `first` speaks TTHeader without its streaming flag.
+/// Whether `first` begins a connection that speaks TTHeader without its streaming flag.
 #[must_use]
 pub fn speaks(first: &[u8]) -> bool {
     matches!(first, [_, _, _, _, 0x10, 0x00, _, flags, ..] if flags & 0x02 == 0)
@@ -45,10 +46,10 @@ pub fn speaks(first: &[u8]) -> bool {
 /// A connection's first request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Whom it is for, for routing.
+    /// Whom it addresses, for routing.
     pub head: RequestHead,
     prelude: Prelude,
-    /// The message is inside a length of its own.
+    /// Whether the message has a length of its own around it.
     framed: bool,
     magic: u16,
     kind: u16,
@@ -56,10 +57,10 @@ pub struct Request {
     seq: i32,
 }
 
-/// Reads the first request's beginning; `None` when more bytes are needed.
+/// Reads the beginning of the first request; `None` when more bytes are needed.
 ///
 /// # Errors
-/// When it is none.
+/// It is no ping-pong request.
 pub fn parse(first: &[u8]) -> Result<Option<Request>, PingPongError> {
     let Some(fixed) = first.first_chunk::<META>() else {
         return Ok(None);
@@ -99,7 +100,7 @@ pub fn parse(first: &[u8]) -> Result<Option<Request>, PingPongError> {
 }
 
 fn request_head(info: &Info, protocol: u8, message: &Message<'_>) -> RequestHead {
-    // Streams' rules for keys hold here too; only the payload's kind is another.
+    // The rules of streams for keys apply here too. Only the payload's kind differs.
     let mut named = info.clone();
     if info.int(keys::TO_METHOD).is_none_or(Bytes::is_empty) {
         let name = Bytes::copy_from_slice(message.name);
@@ -146,7 +147,7 @@ impl Request {
     }
 }
 
-/// The beginning of a thrift binary or Kitex protobuf message; both have it alike.
+/// The beginning of a thrift binary or Kitex protobuf message. It is the same in both.
 #[derive(Default)]
 struct Message<'a> {
     framed: bool,
@@ -287,7 +288,7 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(oneway.refusal("x"), "");
-        // A payload that is no message is not the relay's concern.
+        // A payload that is no message does not matter to the relay.
         let mut wire = request(false, THRIFT_MAGIC, 1);
         let at = wire.len() - 20;
         wire[at..].fill(0);

@@ -1,9 +1,9 @@
-//! The role of the callee: streams that a TTHeader caller opens, as inbound halves.
+//! The server role: streams that a TTHeader caller opens, as inbound halves.
 //!
-//! Owns what a server does with each frame; the connection is `conn`'s. Follows Kitex
-//! `ttstream/transport_server.go` and `stream_server.go` (v0.16.3), except that a fault ends its
-//! stream, not the connection, and that a stream which cannot be served is answered, where Kitex
-//! stays silent.
+//! Here is what a server does with each frame. The connection itself is in `conn`. The sources are
+//! Kitex `ttstream/transport_server.go` and `stream_server.go` (v0.16.3). Two things differ: a
+//! fault ends its stream, not the connection; and a stream that cannot be served is answered, where
+//! Kitex stays silent.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -24,10 +24,10 @@ use crate::wire::ttheader::header::PROTOCOL_THRIFT_STRUCT;
 use crate::wire::ttheader::metadata;
 use crate::wire::ttheader::state::{FrameAction, Role, State};
 
-/// Every frame of a stream repeats its method, and each stream keeps it.
+/// The longest method name, in bytes: every frame of a stream repeats it, and each stream keeps it.
 const MAX_METHOD: usize = 1024;
 
-/// Drains a connection from outside its task.
+/// Drains a connection from outside of its task.
 #[derive(Clone, Default)]
 pub struct ServerHandle(Rc<RefCell<Link>>);
 
@@ -44,8 +44,8 @@ impl ServerHandle {
         Self::default()
     }
 
-    /// Takes no new streams: they are refused with 12006. The connection is closed once no stream
-    /// lives on it and all that they said is out.
+    /// Refuses new streams with 12006. The connection is closed once no stream is open and all ends
+    /// are written.
     pub fn drain(&self) {
         let mut link = self.0.borrow_mut();
         link.draining = true;
@@ -55,7 +55,7 @@ impl ServerHandle {
         }
     }
 
-    /// How many streams live on the connection.
+    /// The number of open streams on the connection.
     #[must_use]
     pub fn streams(&self) -> usize {
         let link = self.0.borrow();
@@ -63,8 +63,8 @@ impl ServerHandle {
     }
 }
 
-/// Serves a connection until it is over. Each
-/// stream that the caller opens is given to `on_stream`, which spawns its task.
+/// Serves a connection until it is over. `on_stream` receives each stream that the caller opens,
+/// and spawns its task.
 pub async fn serve<IO>(
     io: IO,
     config: Rc<ConnConfig>,
@@ -103,7 +103,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
                 shared.peer_end(&slot, end, true);
             }
             (Kind::Trailer | Kind::Rst, None) => count(&counters.late_frames),
-            // The decoder does not report Data this way.
+            // The decoder reports Data in another way.
             (Kind::Data, _) => count(&counters.bad_frames),
         }
     }
@@ -113,7 +113,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
             Some(slot) => {
                 shared.reset_local(&slot, LocalEndKind::BadRequest, text);
             }
-            // It may have been the Header: a caller must not wait for ever. Any other caller
+            // It may have been the Header, and a caller must not wait for ever. Any other caller
             // drops the answer, since it knows no such stream.
             None => {
                 let frame = Frame::new(
@@ -145,7 +145,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
         }
         let head = match metadata::request_head(&frame.info, frame.protocol) {
             Ok(mut head) if head.method.len() <= MAX_METHOD => {
-                // A Kitex service without a name is an empty one in a path.
+                // A Kitex service without a name is an empty name in a path.
                 let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or_default());
                 let said = head.hops.take().filter(|_| config.carried);
                 head.hops = Some(said.unwrap_or_else(origin));
@@ -229,7 +229,7 @@ fn trailer(shared: &Rc<SharedConnection>, slot: &Rc<StreamSlot>, frame: &Frame) 
     }
 }
 
-/// One stream that a TTHeader caller opened. Dropped before its end, it tells the caller so.
+/// One stream that a TTHeader caller opened. Dropping it before its end sends the caller an end.
 pub struct ServerStream {
     shared: Rc<SharedConnection>,
     slot: Rc<StreamSlot>,

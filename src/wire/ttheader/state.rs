@@ -1,7 +1,7 @@
 //! The state machine of one stream: which frames may come and go, and that the first end wins.
 //!
-//! Owns no bytes, no queue and no clock; says only what is allowed. Both roles have the same shape,
-//! since only the caller half-closes:
+//! It has no bytes, no queue and no clock: it decides what is allowed. Both roles have the same
+//! states, since only the caller half-closes:
 //!
 //! ```text
 //!             caller's Trailer
@@ -10,7 +10,7 @@
 //!       │ └──────────┐  ┌──────────┘ │
 //!       │   hop's own│  │end         │
 //!       │            ▼  ▼            │
-//!       │           Broken           │               the peer still has to be told
+//!       │           Broken           │               the peer was not sent the end yet
 //!       │            │  │            │
 //!  peer's end        │  │terminal    │ peer's end
 //!  or loss           │  │sent        │ or loss
@@ -20,15 +20,15 @@
 //!  Open, HalfClosed ── terminal sent ──► Closed(Hop)
 //! ```
 //!
-//! Follows Kitex `stream_client.go` and `stream_server.go` (v0.16.3), except that a fault of the
-//! peer ends its stream instead of the connection.
+//! The sources are Kitex `stream_client.go` and `stream_server.go` (v0.16.3). One thing differs: a
+//! fault of the peer ends its stream, not the connection.
 
 /// Which side of the wire this hop plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The peer is the caller.
+    /// Server: the peer is the caller.
     Server,
-    /// The peer is the callee.
+    /// Client: the peer is the callee.
     Client,
 }
 
@@ -36,12 +36,12 @@ pub(crate) enum Role {
 enum Phase {
     Open,
     HalfClosed,
-    /// This hop ended it; the peer was not told yet.
+    /// This hop ended it. The peer was not sent the end yet.
     Broken,
     Closed(ClosedBy),
 }
 
-/// Who closed a stream; a closed one keeps it.
+/// Who closed a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClosedBy {
     /// The peer ended it, or is gone: nothing more is written.
@@ -53,11 +53,11 @@ pub(crate) enum ClosedBy {
 /// What to do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameAction {
-    /// It counts.
+    /// The frame is valid.
     Accept,
-    /// The stream is past it: drop and count.
+    /// The stream is past it: drop the frame and count it.
     Late,
-    /// It must not come here: the stream is broken.
+    /// The frame is not allowed here: the stream is broken.
     Violation(&'static str),
 }
 
@@ -66,12 +66,12 @@ pub(crate) enum FrameAction {
 pub(crate) struct State {
     role: Role,
     phase: Phase,
-    /// The callee's Header went by (received by a client, written by a server).
+    /// Whether the callee's Header has passed: received by a client, written by a server.
     head: bool,
 }
 
 impl State {
-    /// A stream just opened by a Header frame.
+    /// A stream that a Header frame just opened.
     pub(crate) const fn new(role: Role) -> Self {
         Self {
             role,
@@ -105,7 +105,7 @@ impl State {
         }
     }
 
-    /// A Data frame came. A callee that never sent a Header has sent one by this.
+    /// A Data frame came. If the callee sent no Header, this counts as one.
     pub(crate) const fn recv_data(&mut self) -> FrameAction {
         match (self.role, self.phase) {
             (Role::Server, Phase::Open) => FrameAction::Accept,
@@ -119,7 +119,7 @@ impl State {
         }
     }
 
-    /// The caller half-closed (server only; a callee's Trailer is its end).
+    /// The caller half-closed. Server only: a callee's Trailer is its end.
     pub(crate) const fn recv_half_close(&mut self) -> FrameAction {
         match self.phase {
             Phase::Open => {
@@ -130,8 +130,8 @@ impl State {
         }
     }
 
-    /// The peer ended the stream or is gone. `Accept` when that is the end; `Late` when another
-    /// end was first, though the peer need not be told of that any more.
+    /// The peer ended the stream, or is gone. `Accept` when this is the end. `Late` when another
+    /// end came first; the peer then need not be sent that one any more.
     pub(crate) const fn recv_end(&mut self) -> FrameAction {
         let first = self.is_live();
         if !self.is_closed() {
@@ -144,7 +144,7 @@ impl State {
         }
     }
 
-    /// This hop ends the stream by itself. Whether that is the end.
+    /// This hop ends the stream itself. Returns whether this is the end.
     pub(crate) const fn reset_local(&mut self) -> bool {
         let first = self.is_live();
         if first {
@@ -153,14 +153,14 @@ impl State {
         first
     }
 
-    /// Whether a Header is to be written now (server); it counts as written.
+    /// Whether a Header has to be written now (server). It then counts as written.
     pub(crate) const fn send_head(&mut self) -> bool {
         let send = matches!(self.role, Role::Server) && !self.is_closed() && !self.head;
         self.head |= send;
         send
     }
 
-    /// Whether a message may be written; else it is swallowed.
+    /// Whether a message may be written. Otherwise it is dropped.
     pub(crate) const fn may_send_data(&self) -> bool {
         match (self.role, self.phase) {
             (_, Phase::Open) | (Role::Server, Phase::HalfClosed) => true,
@@ -168,7 +168,7 @@ impl State {
         }
     }
 
-    /// Whether a half-close is to be written now (client).
+    /// Whether a half-close has to be written now (client).
     pub(crate) const fn send_half_close(&mut self) -> bool {
         let send = matches!(self.phase, Phase::Open);
         if send {
@@ -177,7 +177,7 @@ impl State {
         send
     }
 
-    /// Whether the peer is to be told an end now; it counts as told.
+    /// Whether the peer has to be sent an end now. It then counts as sent.
     pub(crate) const fn send_terminal(&mut self) -> bool {
         let send = !self.is_closed();
         if send {
@@ -201,7 +201,7 @@ mod tests {
         let mut state = State::new(Role::Server);
         assert!(state.reset_local());
         assert_eq!(state.recv_end(), FrameAction::Late);
-        // The caller let go meanwhile: it is told nothing.
+        // The caller canceled meanwhile, so it receives no end.
         assert!(!state.send_terminal());
 
         let mut state = State::new(Role::Server);

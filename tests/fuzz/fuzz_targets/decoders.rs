@@ -1,5 +1,5 @@
 //! Any bytes through every decoder of heads, trailers, ends and single values of both wires, and
-//! what they mean on to the other wire: never a panic, and what ripcord writes it reads again.
+//! the result on to the other wire. There is never a panic, and ripcord can read what it writes.
 #![no_main]
 
 use bytes::{Bytes, BytesMut};
@@ -34,7 +34,7 @@ fn headers(bytes: &[u8]) -> HeaderMap {
     bytes.split(|b| *b == b'\n').filter_map(line).collect()
 }
 
-/// An end as each peer is told it, and as the next hop reads that.
+/// An end as each peer receives it, and as the next hop reads that.
 fn tell(end: &End) {
     for carried in [false, true] {
         for own in [Wording::Kitex, Wording::Plain] {
@@ -77,7 +77,7 @@ fn write_info(info: &Info) {
     }
 }
 
-/// A request's head, as each callee is told it, and as that callee reads it.
+/// A request's head as each callee receives it, and as that callee reads it.
 fn call(head: &RequestHead) {
     let (parts, ()) = grpc::metadata::request(head).into_parts();
     grpc::metadata::request_head(&parts).expect("what this hop sends is gRPC");

@@ -1,5 +1,5 @@
-//! Any bytes as the peer of an HTTP/2 connection that carries gRPC, in both roles: `ripcord_fuzz`
-//! says what holds. Without a sanitizer h2 is instrumented as well.
+//! Any bytes as the peer of an HTTP/2 connection that carries gRPC, in both roles. `ripcord_fuzz`
+//! checks what must hold. Without a sanitizer, h2 is instrumented as well.
 #![no_main]
 
 use std::rc::Rc;

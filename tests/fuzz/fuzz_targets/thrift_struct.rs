@@ -1,5 +1,6 @@
-//! Any bytes, in any pieces, as a thrift struct: never a panic, the same verdict however the bytes
-//! are cut and whatever was looked at before, and what passes is what a reader by recursion takes.
+//! Any bytes, in any pieces, as a thrift struct. There is never a panic. The verdict does not
+//! depend on how the bytes are cut, nor on earlier messages. What passes is what a reader by
+//! recursion accepts.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

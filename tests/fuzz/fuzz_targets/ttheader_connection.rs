@@ -1,4 +1,5 @@
-//! Any bytes as the peer of a TTHeader connection, in both roles: `ripcord_fuzz` says what holds.
+//! Any bytes as the peer of a TTHeader connection, in both roles. `ripcord_fuzz` checks what must
+//! hold.
 #![no_main]
 
 use std::rc::Rc;

@@ -1,6 +1,6 @@
-//! Any bytes, in any pieces, through the TTHeader decoder: never a panic, never more memory than
-//! the limits allow, the same events however the bytes are cut, and every frame encodes to
-//! something that decodes to itself.
+//! Any bytes, in any pieces, through the TTHeader decoder. There is never a panic, and never more
+//! memory than the limits allow. The events do not depend on how the bytes are cut. Every frame
+//! encodes to something that decodes to itself.
 #![no_main]
 
 use bytes::{Bytes, BytesMut};

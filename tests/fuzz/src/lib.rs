@@ -1,8 +1,9 @@
 //! A world for one connection whose peer is a fuzzer: an in-memory transport, a paused clock, and
-//! players of the streams, so that a run is a function of its bytes.
+//! players of the streams. So a run is a function of its bytes.
 //!
-//! Owns what must hold of every connection whatever its peer says: it ends once the peer is gone,
-//! so does every stream, neither polls without end, and all memory that was charged is given back.
+//! Here is what must hold for every connection, whatever its peer sends. It ends once the peer is
+//! gone, and so does every stream. Neither polls without end. All memory that was charged is given
+//! back.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -52,7 +53,7 @@ impl Plan {
         self.flags & 1 != 0
     }
 
-    /// Whether what only ripcords say counts.
+    /// Whether the carried fields count.
     pub fn carried(self) -> bool {
         self.flags & 2 != 0
     }
@@ -62,17 +63,17 @@ impl Plan {
         self.flags & 4 != 0
     }
 
-    /// Whether the connection's opening is said for the fuzzer.
+    /// Whether the connection's opening is sent on behalf of the fuzzer.
     pub fn opened(self) -> bool {
         self.flags & 8 != 0
     }
 
-    /// Whether the peer reads nothing before it has said everything.
+    /// Whether the peer reads nothing before it has sent everything.
     fn deaf(self) -> bool {
         self.flags & 16 != 0
     }
 
-    /// Bytes that the peer says at once.
+    /// How many bytes the peer sends at once.
     fn step(self) -> usize {
         match self.flags >> 6 {
             0 => usize::MAX,
@@ -98,8 +99,8 @@ pub struct World {
     opened: Rc<Cell<usize>>,
 }
 
-/// Plays an input: `run` has the world, the connection's side of the transport, and what remains of
-/// the bytes is said by the peer.
+/// Plays an input. `run` has the world and the connection's side of the transport. The peer sends
+/// what remains of the bytes.
 pub fn play<F: Future<Output = ()>>(
     plan: Plan,
     prefix: &[u8],
@@ -207,7 +208,7 @@ impl World {
         });
     }
 
-    /// What the streams that are opened on the fuzzer say first.
+    /// What the streams that are opened on the fuzzer send first.
     pub fn head(&self, stream: usize) -> RequestHead {
         let mut metadata = Metadata::new();
         metadata.push(Scope::Plain, "key", "value");
@@ -237,8 +238,8 @@ impl World {
     }
 }
 
-/// 0 echoes, 1 takes no message back out of the account for a while, 2 ends it after the first
-/// thing that comes, 3 says a lot at once.
+/// 0 echoes; 1 leaves messages in the account for a while; 2 ends the stream after the first thing
+/// that comes; 3 sends a lot at once.
 async fn serve(mode: u8, mut stream: impl Inbound) {
     stream.send_head(ResponseHead {
         explicit: mode == 0,

@@ -1,6 +1,6 @@
-//! A cancel from each node of the chain; the path at every node.
+//! A cancel from each node of the chain, and the path at every node.
 //!
-//! What a hop says is its access log line; what the applications say is what their libraries print.
+//! A hop's view is its access log line. An application's view is what its library prints.
 
 use serde_json::{Value, json};
 
@@ -57,7 +57,8 @@ fn assert_line(stage: &Chain, run: &Run, n: usize, expected: &Value) {
     assert_like(&format!("{} at r{n}", run.what), &line, expected);
 }
 
-/// Asserts at hop `n` a cancel that came from the caller's side, from hop `first` or the caller (0).
+/// Asserts at hop `n` a cancel that came from the caller's side, from hop `first` or the caller
+/// (0).
 fn from_the_caller(chain: &Chain, run: &Run, n: usize, (origin, first): (&str, usize), cause: i64) {
     let (path, class) = path_at(run.caller, origin, first, n);
     let how = match wire(run.caller, n - 1) {
@@ -91,7 +92,7 @@ fn callee_sees(stage: &Stage, run: &Run, cause: i64, path: &[String]) {
     assert_like(&run.what, &stage.callee_end(run), &expected);
 }
 
-/// Asserts what the caller's library says of a cancel with that path.
+/// Asserts what the caller's library prints of a cancel with that path.
 fn caller_sees(run: &Run, cause: i64, status: i64, path: &[String]) {
     let text = format!(
         "~[ttstream error, code={cause}] [client-side stream] [canceled path: {}] ",
@@ -180,8 +181,8 @@ fn each_hops_deadline_is_named_at_every_node() {
     }
 }
 
-/// A deadline travels, so that any hop behind the one that has it may be the first to act, or two
-/// at once, and so may grpc-go, whose server answers DEADLINE_EXCEEDED while its handler still runs.
+/// A deadline travels. So any hop behind the one that has it may be the first to act, or two at
+/// once. So may grpc-go, whose server answers DEADLINE_EXCEEDED while its handler still runs.
 fn deadline(stage: &Stage, hop: usize, run: &Run) {
     let lines: Vec<_> = (1..=HOPS)
         .map(|n| stage.chain.access(n, &run.trace))
@@ -231,7 +232,7 @@ fn deadline(stage: &Stage, hop: usize, run: &Run) {
 
 fn a_callees_cancel_crosses_six_hops() {
     let tt = Listener::start();
-    // RST_STREAM(CANCEL): a gRPC callee that lets go has no more to say.
+    // RST_STREAM(CANCEL): a gRPC callee that cancels has nothing more to send.
     let grpc = H2Callee::start(|_| Play::Reset(8));
     let callees = Callees {
         ttheader: tt.address.clone(),
@@ -270,7 +271,7 @@ fn a_callees_cancel_crosses_six_hops() {
     }
 }
 
-/// What the nodes on both sides of a hop that was killed say.
+/// What the nodes on both sides of a killed hop report.
 fn killed(stage: &Stage, hop: usize, run: &Run) {
     let chain = &stage.chain;
     if hop > 1 {
@@ -281,8 +282,8 @@ fn killed(stage: &Stage, hop: usize, run: &Run) {
         }
         caller_sees(run, 12013, 14, &nodes((1..hop).rev()));
     } else {
-        // The caller's own library lost its connection. Kitex says 12006, 12004 or, which is success,
-        // plain EOF, by a race of its own.
+        // The caller's own library lost its connection. By a race of its own, Kitex prints 12006,
+        // 12004 or plain EOF, which is success.
         let seen = run.caller_end();
         if run.caller.is_ttheader() {
             let known = seen["kind"] == "ok" || seen["code"] == 12004 || seen["code"] == 12006;
@@ -302,7 +303,7 @@ fn killed(stage: &Stage, hop: usize, run: &Run) {
         assert_like(&run.what, &stage.callee_end(run), &own);
         return;
     }
-    // The next hop is the one that noticed; on gRPC it takes a lost caller for one that let go.
+    // The next hop is the one that noticed. On gRPC, a lost caller looks like one that canceled.
     let next = hop + 1;
     let (cause, class) = match wire(run.caller, hop) {
         Wire::TtHeader => (12013, 12010),
@@ -324,7 +325,7 @@ fn killed(stage: &Stage, hop: usize, run: &Run) {
 fn lost_path(caller: Caller, hop: usize, n: usize) -> Vec<String> {
     match wire(caller, hop) {
         Wire::TtHeader => path_at(caller, &node(hop + 1), hop + 1, n).0,
-        // The request named those before it; Kitex says no name in its Header.
+        // The request named those before it. Kitex sends no name in its Header.
         Wire::Grpc => {
             let origin = if caller.is_ttheader() {
                 ""

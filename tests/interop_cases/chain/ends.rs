@@ -1,4 +1,4 @@
-//! Each kind of end that a callee can bring about, at the caller's application.
+//! Each kind of end that a callee can cause, at the caller's application.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! One trace for the whole chain, as the OpenTelemetry collector received it: the caller's span is
-//! the root, each ripcord adds a server and a client span, the callee's span is the last child.
+//! One trace for the whole chain, as the OpenTelemetry collector received it. The caller's span is
+//! the root. Each ripcord adds a server and a client span. The callee's span is the last child.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ const CLIENT: u64 = 3;
 const UNSET: u64 = 0;
 const ERROR: u64 = 2;
 
-/// The trace that the callee's application was called in: its metadata says it.
+/// The trace in which the callee's application was called, from its metadata.
 fn trace_of(what: &str, end: &Value) -> String {
     let parent = end["transit"]["traceparent"]
         .as_str()
@@ -69,8 +69,8 @@ fn spans_of(collector: &Collector, stage: &Stage, run: &Run) -> Vec<Span> {
     spans
 }
 
-/// Kitex's own suite made the spans of its applications, and says in each how the stream ended there:
-/// `said` is what the caller's and the callee's exceptions contain, none where all was well.
+/// Kitex's own suite made the spans of its applications. Each has how the stream ended there.
+/// `said` is what the caller's and the callee's exceptions contain; `None` when all was well.
 fn assert_kitex(run: &Run, spans: &[Span], said: Option<[&str; 2]>) {
     let ends = [spans.first(), spans.last()].map(Option::unwrap);
     for (at, span) in ends.into_iter().enumerate() {
@@ -120,7 +120,7 @@ fn of_hop(spans: &[Span], n: usize) -> [&Span; 2] {
     [&spans[2 * n - 1], &spans[2 * n]]
 }
 
-/// The span's only event is a cancel that says so.
+/// The span's only event is that cancel.
 #[track_caller]
 fn assert_cancel(what: &str, span: &Span, expected: &[(&str, Value)]) {
     let [(name, attributes)] = span.events.as_slice() else {

@@ -1,4 +1,4 @@
-//! A callee that echoes and notes every stream's end.
+//! A callee that echoes, and records every stream's end.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,17 +15,18 @@ use super::tap::{Heard, Role, Tapped};
 use super::{Thread, Wire};
 use crate::kit::process::LIMIT;
 
-/// Of these peers.
+/// The settings of these peers.
 pub(super) const SETTINGS: Settings = Settings {
     stream_window: 64 << 10,
     carried: false,
     many: true,
 };
 
-/// What a peer noticed.
+/// What a peer observed.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// Streams that were opened to a callee; streams of a caller that had a first answer.
+    /// For a callee, the streams that were opened. For a caller, the streams that had a first
+    /// answer.
     pub(super) ready: AtomicUsize,
     /// Messages that came back to callers.
     pub(super) talked: AtomicUsize,
@@ -53,7 +54,7 @@ impl Seen {
         });
     }
 
-    /// Waits until so many streams have ended, and takes what they said.
+    /// Waits until so many streams have ended, and takes their ends.
     pub(crate) fn wait_ended(&self, count: usize) -> Vec<(Instant, End)> {
         self.wait("streams have ended", count, Vec::len);
         std::mem::take(&mut *self.ends.lock().unwrap())
@@ -74,12 +75,12 @@ impl Seen {
         }
     }
 
-    /// How many streams were ready.
+    /// The number of streams that were ready.
     pub(crate) fn readied(&self) -> usize {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// How many messages came back.
+    /// The number of messages that came back.
     pub(crate) fn talked(&self) -> usize {
         self.talked.load(Ordering::Relaxed)
     }
@@ -89,13 +90,13 @@ impl Seen {
         self.ends.lock().unwrap().len()
     }
 
-    /// What was said on its connections.
+    /// What the tap saw on its connections.
     pub(crate) fn heard(&self) -> Heard {
         self.heard.lock().unwrap().clone()
     }
 }
 
-/// A callee that echoes and notes every stream's end.
+/// A callee that echoes, and records every stream's end.
 pub(crate) struct Callee {
     pub(crate) address: SocketAddr,
     pub(crate) seen: Arc<Seen>,
@@ -114,7 +115,7 @@ impl Callee {
             let mut killed = told.clone();
             let accept = async {
                 while let Ok((socket, _)) = socket.accept().await {
-                    // Killed, it resets its connections; and its address is free again.
+                    // When it is killed it resets its connections, and its address is free again.
                     let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
                     let _ = socket.set_nodelay(true);
                     let tapped = Tapped::new(socket, wire, Role::Caller, &serving.heard);
@@ -134,7 +135,7 @@ impl Callee {
                 _ = killed.wait_for(Option::is_some) => {}
                 () = accept => {}
             }
-            // The connections hear it too, and need not wait until all their streams are dropped.
+            // The connections end too. They need not wait until all their streams are dropped.
             tokio::task::yield_now().await;
         });
         let address = listening.recv().unwrap();
@@ -145,7 +146,7 @@ impl Callee {
         }
     }
 
-    /// Closes its socket and every connection, as a killed process does; when.
+    /// Closes its socket and every connection, as a killed process does. Returns when.
     pub(crate) fn kill(&mut self) -> Instant {
         let now = Instant::now();
         self.thread.tell(());

@@ -1,4 +1,4 @@
-//! Callers: streams on some connections, that let go when they are told.
+//! Callers: streams on some connections, which cancel at a signal.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use super::connection::{Call, Client, head};
 use super::tap::{Role, Tapped};
 use super::{Thread, Wire};
 
-/// What a TTHeader caller says when it cancels.
+/// The text of a TTHeader caller's cancel.
 pub(crate) const TEXT: &str = "storm";
 pub(crate) const CAUSE: i32 = 12007;
 pub(crate) const CALLER: &str = "caller";
@@ -43,24 +43,24 @@ pub(crate) enum Then {
     CancelAtOnce,
 }
 
-/// How callers let go.
+/// How callers leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Storm {
     /// Each cancels its stream.
     Cancel,
     /// Their connections are dropped: closed, or every other one reset.
     Drop,
-    /// They half-close, and have their streams finished.
+    /// They half-close, and their streams are finished.
     Finish,
 }
 
-/// Callers with streams of their own on some connections.
+/// Callers, each with a stream, on some connections.
 pub(crate) struct Callers {
     pub(crate) seen: Arc<Seen>,
     thread: Thread<Storm>,
 }
 
-/// What every stream of a caller has.
+/// What every stream of a caller needs.
 #[derive(Clone)]
 struct Caller {
     client: Client,
@@ -82,7 +82,7 @@ impl Callers {
         let seen = Arc::<Seen>::default();
         let noting = Arc::clone(&seen);
         let thread = Thread::start(move |told| async move {
-            // Without a handle an HTTP/2 connection closes as soon as no stream is open.
+            // Without a handle, an HTTP/2 connection closes as soon as no stream is open.
             let mut handles = Vec::new();
             for connection in 0..connections {
                 let socket = TcpSocket::new_v4().unwrap();
@@ -106,7 +106,7 @@ impl Callers {
                     spawn_local(caller.clone().run());
                 }
             }
-            // The connections live until nobody has anything to tell any more.
+            // The connections live until nobody can give a signal any more.
             let mut told = told;
             while told.changed().await.is_ok() {}
             drop(handles);
@@ -114,7 +114,7 @@ impl Callers {
         Self { seen, thread }
     }
 
-    /// Lets the storm begin; when.
+    /// Begins the storm. Returns when.
     pub(crate) fn let_go(&self, how: Storm) -> Instant {
         let now = Instant::now();
         self.thread.tell(how);
@@ -127,7 +127,7 @@ impl Callers {
     }
 }
 
-/// Until the storm is one that drops connections.
+/// Waits for a storm that drops connections.
 async fn dropped(mut told: watch::Receiver<Option<Storm>>) {
     let drop = |storm: &Option<Storm>| *storm == Some(Storm::Drop);
     if told.wait_for(drop).await.is_err() {

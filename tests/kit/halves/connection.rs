@@ -1,5 +1,5 @@
 //! A connection of a peer that is made of the crate's own halves, on either wire, with limits that
-//! are never in the way. The only place of the kit that serves and dials through the crate.
+//! no test reaches. In the kit, only this file serves and dials through the crate.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -22,12 +22,12 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// Bytes that a connection may receive unread.
 const CONNECTION_WINDOW: u32 = 256 << 20;
 
-/// What peers differ in.
+/// How peers differ.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     /// Bytes that a stream may receive unread.
     pub(crate) stream_window: u32,
-    /// Whether what a ripcord says beside the native end is read and written.
+    /// Whether fields of ripcord beside the native end are read and written.
     pub(crate) carried: bool,
     /// Whether an HTTP/2 connection takes any number of streams and of resets.
     pub(crate) many: bool,
@@ -121,8 +121,8 @@ pub(crate) trait Call {
 }
 
 impl Client {
-    /// Speaks on that socket, until `dropped` is ready; `broken` hears of an HTTP/2 connection that
-    /// ended with an error.
+    /// Opens a connection on that socket, until `dropped` is ready. `broken` receives the error of
+    /// an HTTP/2 connection that ended with one.
     pub(crate) async fn connect<IO>(
         wire: Wire,
         socket: IO,
@@ -177,7 +177,8 @@ pub(crate) fn head(service: &str, method: &str) -> RequestHead {
     }
 }
 
-/// A callee's stream: sends back what comes, and ends with the caller; or how it was ended before.
+/// A callee's stream: sends back what comes, and ends with the caller. Returns the end if it was
+/// ended before.
 pub(crate) async fn echo(stream: &mut impl Inbound) -> Option<End> {
     loop {
         match poll_fn(|cx| stream.poll_recv(cx)).await {

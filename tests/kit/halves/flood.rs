@@ -1,5 +1,5 @@
-//! Peers that send without end, callees that take nothing, and callers that are raw sockets on
-//! which nothing is read.
+//! Peers that send without end, callees that read nothing, and callers as raw sockets on which
+//! nothing is read.
 
 use std::future::poll_fn;
 use std::io::Write;
@@ -23,7 +23,7 @@ use super::on_thread;
 use crate::kit::Wire::{self, Grpc, TtHeader};
 use crate::kit::h2raw::{self, END_HEADERS, HEADERS, PREFACE, SETTINGS as H2_SETTINGS, WINDOW};
 
-/// How long a stream may take that has nothing to do with the stalled ones.
+/// How long a stream may take that has nothing to do with the blocked ones.
 const LIVE: Duration = Duration::from_secs(60);
 
 const SETTINGS: Settings = Settings {
@@ -32,7 +32,7 @@ const SETTINGS: Settings = Settings {
     many: false,
 };
 
-/// A callee, and how many streams it was asked for. Method `Flood` sends without end, `Hold` takes
+/// A callee, and how many streams were opened on it. Method `Flood` sends without end, `Hold` reads
 /// nothing, any other one echoes.
 pub(crate) struct Callee {
     pub(crate) address: SocketAddr,
@@ -78,7 +78,7 @@ impl Serve for Asked {
     }
 }
 
-/// Sends 1 KiB to 64 KiB without end, as fast as it may, until the stream is ended.
+/// Sends messages of 1 KiB to 64 KiB without end, as fast as it may, until the stream ends.
 async fn flood(half: &mut impl Half) -> End {
     let bytes = Bytes::from(vec![7; 64 << 10]);
     let mut sizes = [1 << 10, 4 << 10, 16 << 10, 64 << 10].into_iter().cycle();
@@ -109,9 +109,9 @@ async fn flood(half: &mut impl Half) -> End {
 /// Opens a stream on a connection of its own.
 async fn call<C: Call>(wire: Wire, address: SocketAddr, head: &RequestHead, call: C) -> C::Output {
     let socket = TcpSocket::new_v4().unwrap();
-    // The kernel's buffers are not what is measured, and with a thousand of them grown to megabytes
-    // each it runs out of its own (`net.ipv4.tcp_mem`), drops what arrives and sends again later
-    // and later.
+    // The kernel's buffers are not what is measured. With a thousand of them, grown to megabytes
+    // each, the kernel runs out of memory for them (`net.ipv4.tcp_mem`). Then it drops what
+    // arrives, and peers send again later and later.
     socket.set_send_buffer_size(64 << 10).unwrap();
     let socket = socket.connect(address).await.unwrap();
     let dropped = std::future::pending();
@@ -119,7 +119,7 @@ async fn call<C: Call>(wire: Wire, address: SocketAddr, head: &RequestHead, call
     client.open(head, call).await
 }
 
-/// A stream that is never taken, and sends without end.
+/// A stream that is never read, and sends without end.
 pub(crate) async fn flood_held(wire: Wire, address: SocketAddr) {
     call(wire, address, &head("Main", "Hold"), Flood).await;
 }
@@ -159,7 +159,7 @@ impl Call for Echo {
     }
 }
 
-/// A stream on a connection of its own; how long it took.
+/// Carries a stream on a connection of its own. Returns how long it took.
 pub(crate) fn live(wire: Wire, address: SocketAddr, service: &'static str) -> Duration {
     let start = Instant::now();
     let stream = on_thread(move || async move {
@@ -207,7 +207,7 @@ fn opening(wire: Wire, method: &str, streams: u32) -> Vec<u8> {
         }
         Grpc => {
             let mut out = PREFACE.to_vec();
-            // All the window that there is, of the stream and of the connection.
+            // All the window that is possible, of the stream and of the connection.
             out.extend(h2raw::frame(
                 H2_SETTINGS,
                 0,

@@ -1,6 +1,6 @@
-//! Peers made of the crate's own halves: callers and callees with limits that are never in the way.
-//! Those of [`callee`] and [`callers`] note every end, on sockets that are listened to ([`tap`]);
-//! those of [`flood`] send without end, or never read.
+//! Peers made of the crate's own halves: callers and callees with limits that no test reaches.
+//! Those of [`callee`] and [`callers`] record every end, on sockets with a [`tap`]. Those of
+//! [`flood`] send without end, or never read.
 
 mod callee;
 mod callers;
@@ -29,7 +29,7 @@ pub(crate) fn on_thread<T: Send + 'static, F: Future<Output = T>>(
     })
 }
 
-/// A thread with a runtime of its own, that is told one thing and ends when it is dropped.
+/// A thread with a runtime of its own. It gets one signal, and ends when it is dropped.
 pub(crate) struct Thread<C> {
     command: Option<watch::Sender<Option<C>>>,
     thread: Option<JoinHandle<()>>,

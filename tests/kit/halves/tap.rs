@@ -1,5 +1,5 @@
-//! What a peer reads, looked at frame by frame on its way: how often ripcord ended each stream, and
-//! whether it said anything after that. Knows as much of the two wires as that takes.
+//! Looks at what a peer reads, frame by frame: how often ripcord ended each stream, and whether it
+//! sent anything after that. Knows as much of the two wires as that needs.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,17 +16,17 @@ use tokio::net::TcpStream;
 
 use super::Wire;
 
-/// What ripcord is to the peer that listens.
+/// Ripcord's role toward the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Caller,
     Callee,
 }
 
-/// What was heard on all connections of a peer.
+/// What was seen on all connections of a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
-    /// Streams whose end was said: by a caller a reset or Rst, by a callee also trailers.
+    /// Streams that were ended: by a reset or Rst from a caller, by trailers too from a callee.
     pub(crate) ended: usize,
     /// Ends of streams that were over already.
     pub(crate) doubled: usize,
@@ -49,7 +49,7 @@ struct Scan {
     wire: Wire,
     ripcord: Role,
     bytes: Vec<u8>,
-    /// Of HTTP/2's preface, what did not come yet.
+    /// How much of HTTP/2's preface did not come yet.
     preface: usize,
     said: HashMap<u32, Said>,
     heard: Arc<Mutex<Heard>>,
@@ -83,7 +83,7 @@ impl Scan {
         self.bytes.drain(..at);
     }
 
-    /// The length of the frame that begins there, once it is known.
+    /// The length of the frame that begins at `at`, once it is known.
     fn frame_length(&self, at: usize) -> Option<usize> {
         let bytes = &self.bytes[at..];
         match self.wire {
@@ -104,7 +104,7 @@ impl Scan {
         match kind {
             // Its last stream, then why.
             GO_AWAY if word(at + 13) != 0 => self.heard.lock().unwrap().errors += 1,
-            // After complete trailers NO_ERROR says that the rest of the request is not wanted.
+            // After complete trailers, NO_ERROR means that the rest of the request is not needed.
             RESET
                 if self.ripcord == Role::Callee
                     && word(at + 9) == 0
@@ -115,7 +115,7 @@ impl Scan {
             RESET => self.end(stream, Said::Reset),
             DATA | HEADERS | WINDOW_UPDATE if stream != 0 => {
                 let last = kind != WINDOW_UPDATE && flags & END_STREAM != 0;
-                // A side that has said all of its own goes on giving windows.
+                // A side that has sent everything still gives windows.
                 self.more(stream, last, kind == WINDOW_UPDATE);
             }
             _ => {}
@@ -136,7 +136,7 @@ impl Scan {
         }
     }
 
-    /// A reset.
+    /// A reset came.
     fn end(&mut self, stream: u32, how: Said) {
         let before = self.said.insert(stream, how);
         let mut heard = self.heard.lock().unwrap();
@@ -147,7 +147,7 @@ impl Scan {
         }
     }
 
-    /// Anything else; `last` when it closes its direction.
+    /// Another frame came; `last` when it closes its direction.
     fn more(&mut self, stream: u32, last: bool, window: bool) {
         match self.said.get(&stream) {
             Some(Said::Closed) if window => {}
@@ -163,14 +163,14 @@ impl Scan {
     }
 }
 
-/// A socket that is listened to.
+/// A socket with a tap.
 pub(crate) struct Tapped {
     socket: TcpStream,
     scan: Scan,
 }
 
 impl Tapped {
-    /// What is heard is added to `heard`.
+    /// A tap on `socket`. What it sees is added to `heard`.
     pub(crate) fn new(
         socket: TcpStream,
         wire: Wire,

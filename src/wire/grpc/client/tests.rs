@@ -1,5 +1,5 @@
-//! When a connection to a callee takes no more streams. The clock is paused: a sleep lets every task
-//! that can run come to rest.
+//! When a connection to a callee opens no more streams. The clock is paused, so a sleep lasts until
+//! no task can run any more.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn a_connection_that_is_going_away_is_not_used_again() {
         callee.graceful_shutdown();
         tokio::task::spawn_local(async move { while callee.accept().await.is_some() {} });
         tokio::time::sleep(Duration::from_secs(1)).await;
-        // A stream lives on it, so it is not over; but it takes no other.
+        // A stream is open on it, so it is not over. But it opens no other.
         assert!(client.open(&head).await.is_err());
         assert!(!client.is_usable());
         assert_eq!(client.active(), 1);

@@ -1,7 +1,7 @@
 //! The `ripcord-*` trailers: what an end was on TTHeader.
 //!
-//! Written for another ripcord behind this connection; read with suspicion, since anyone can
-//! write them. Names and rules: `wire/grpc/keys.rs`.
+//! They are written for another ripcord behind this connection. They are read with suspicion, since
+//! anyone can write them. Names and rules: `wire/grpc/keys.rs`.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
@@ -15,7 +15,7 @@ use crate::stream::{
 use crate::wire::grpc::metadata::put;
 use crate::wire::grpc::{keys, status};
 
-/// The reason that the trailers carry, if it renders to the status that was seen beside it.
+/// The reason that the trailers carry, if it renders to the status beside it.
 pub(super) fn exact(trailers: &HeaderMap, seen: &Status) -> Option<(Reason, Processed)> {
     [Wording::Kitex, Wording::Plain]
         .into_iter()
@@ -50,7 +50,7 @@ fn claimed(trailers: &HeaderMap, seen: &Status, wording: Wording) -> Option<(Rea
     };
     match text(keys::END)? {
         keys::END_RST => {
-            // Only an own end of a hop has the plain wording.
+            // Only the local end of another hop has the plain wording.
             let (prefix, signal) = match wording {
                 Wording::Kitex => (prefix(number, &path), CARRIED_RST),
                 // Its text is free, so only the details tie the claim to what was sent.
@@ -116,7 +116,7 @@ fn claimed(trailers: &HeaderMap, seen: &Status, wording: Wording) -> Option<(Rea
     }
 }
 
-/// Whether a hop ends a stream in the middle with this cause and this status number.
+/// Whether a hop ends a running stream with this cause and this status code.
 fn is_own_end(cause: i32, code: u32) -> bool {
     LocalEndKind::ALL.into_iter().any(|kind| {
         !kind.before_backend()
@@ -125,7 +125,7 @@ fn is_own_end(cause: i32, code: u32) -> bool {
     })
 }
 
-/// The status number `code` beside `cause`, if an own end of another hop has both.
+/// The status number `code` beside `cause`, if a local end of another hop has both.
 fn own_status(cause: i32, code: u32) -> Option<Status> {
     LocalEndKind::ALL
         .into_iter()
@@ -133,7 +133,7 @@ fn own_status(cause: i32, code: u32) -> Option<Status> {
         .find_map(|kind| own_status_beside(kind).filter(|status| status.code == code))
 }
 
-/// The exact `biz-extra`, if it renders to the one that was seen.
+/// The exact `biz-extra`, if it renders to the one that came.
 pub(super) fn exact_extra(trailers: &HeaderMap, seen: Bytes) -> Bytes {
     let claimed = trailers
         .get(keys::EXTRA)
@@ -145,7 +145,7 @@ pub(super) fn exact_extra(trailers: &HeaderMap, seen: Bytes) -> Bytes {
     }
 }
 
-/// Writes what `reason` was. `node` is where a hop's own path begins.
+/// Writes what `reason` was. The path of this hop's own end begins at `node`.
 pub(super) fn write(
     reason: &Reason,
     processed: Processed,

@@ -1,6 +1,14 @@
-//! An end as trailers that a peer takes: within a number of bytes, cut in a fixed order.
+//! An end as trailers within a number of bytes, so that a peer can take it.
 //!
-//! The order is that of [`Part`]. What was cut, here or by a hop before, is named in `ripcord-cut`.
+//! [`trailers`] takes these steps:
+//!
+//! 1. Trailers and a text that can never fit are cut before anything is rendered.
+//! 2. The end is rendered and measured. When it fits, that is the result.
+//! 3. Otherwise one part is cut after the other, in the order of [`Part`]. After each cut, the end
+//!    is rendered and measured again.
+//!
+//! `ripcord-cut` names the parts that were cut, here or by a hop before. A part is named only if
+//! cutting it changed something.
 
 use std::borrow::Cow;
 
@@ -13,13 +21,13 @@ use crate::wire::grpc::keys;
 use crate::wire::grpc::metadata::{self, HeadersOf, put};
 use crate::wire::grpc::status::{encode_bin, encode_message};
 
-/// Bytes of a path that is cut.
+/// Bytes to which a path is cut.
 const SHORT_PATH: usize = 512;
 
-/// What HPACK adds to every header's size.
+/// Bytes that HPACK adds to the size of every header.
 const PER_HEADER: usize = 32;
 
-/// Renders within `limit` bytes.
+/// Renders an end within `limit` bytes.
 pub(super) fn trailers(
     end: &End,
     node: &str,
@@ -29,7 +37,7 @@ pub(super) fn trailers(
 ) -> HeaderMap {
     let mut end = Cow::Borrowed(end);
     let mut cut = Cut::default();
-    // What can never fit is not rendered even once.
+    // Trailers that can never fit are not rendered even once.
     if end.trailers.size() + end.trailers.len() * PER_HEADER > limit * 4 {
         cut.insert(Part::Exact);
         cut.insert(Part::Trailers);
@@ -53,7 +61,7 @@ pub(super) fn trailers(
             break;
         }
         cut.insert(part);
-        // The mark takes room of its own.
+        // The name of the part in `ripcord-cut` takes room too.
         let marked = render(&end, cut);
         let over = size(&marked).saturating_sub(limit);
         let changed = match part {
@@ -184,7 +192,7 @@ fn shorten_text(end: &mut Cow<'_, End>, node: &str, wording: Wording, over: usiz
     let mut short = String::new();
     for c in whole.chars() {
         used += match c {
-            // At either end it would be escaped.
+            // A space at either end would be escaped.
             ' ' | '%' => 3,
             '!'..='~' => 1,
             _ => 3 * c.len_utf8(),

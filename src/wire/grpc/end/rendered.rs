@@ -1,6 +1,5 @@
 //! A reason as gRPC renders it: its status, text, details and business fields, before they become
-//! headers. One function renders it, so that what was received can be compared with what would
-//! have been rendered.
+//! headers. One function renders it, so that a received end can be compared with a rendered one.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,7 +14,7 @@ use crate::stream::{
 use crate::wire::grpc::keys;
 use crate::wire::grpc::status::{ErrorInfo, encode_details};
 
-/// What of an end a gRPC peer sees, its trailers apart.
+/// What a gRPC peer receives of an end, without the trailers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RenderedStatus {
     /// Status, text and details.
@@ -27,15 +26,15 @@ pub(super) struct RenderedStatus {
 /// How the text of a cancel is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wording {
-    /// As Kitex prints an error that its caller received, code and path first: what comes from, or
-    /// goes through, a ttstream.
+    /// As Kitex prints an error that its caller received, with code and path first. For what comes
+    /// from, or goes through, a ttstream.
     Kitex,
-    /// The text alone: an end that a hop between two gRPC peers brought about.
+    /// The text alone: for the local end of a hop between two gRPC peers.
     Plain,
 }
 
 impl RenderedStatus {
-    /// `wording` is that of a hop's own ends in mid stream, this one's or another's.
+    /// Renders a reason. `wording` is that of local ends in mid stream, this hop's or another's.
     pub(super) fn of(reason: &Reason, node: &str, wording: Wording) -> Self {
         match reason {
             Reason::Complete => Self::plain(Status {
@@ -121,7 +120,7 @@ impl RenderedStatus {
         Self { status, biz: None }
     }
 
-    /// Whether `seen` is this rendering, but for details that `trailers` say were cut.
+    /// Whether `seen` is this rendering. Details may be missing if `trailers` name them as cut.
     pub(super) fn matches(&self, seen: &Self, trailers: &HeaderMap) -> bool {
         self.biz == seen.biz
             && self.status.code == seen.status.code
@@ -131,7 +130,7 @@ impl RenderedStatus {
     }
 }
 
-/// What was cut from these trailers.
+/// The parts that these trailers name as cut.
 pub(super) fn cut(trailers: &HeaderMap) -> Cut {
     trailers
         .get(keys::CUT)
@@ -140,7 +139,7 @@ pub(super) fn cut(trailers: &HeaderMap) -> Cut {
         .unwrap_or_default()
 }
 
-/// What Kitex prints before the text of an error that its caller received.
+/// The text that Kitex prints before the text of an error that its caller received.
 pub(super) fn prefix(code: i32, path: &Path) -> String {
     let wire = path.to_wire();
     if wire.is_empty() {
@@ -180,7 +179,7 @@ fn explained(
     }
 }
 
-/// The `ErrorInfo.reason` of a cause.
+/// The `ErrorInfo.reason` for a cause.
 const fn reason(cause: i32) -> &'static str {
     match TtCode::from_number(cause) {
         TtCode::Application => "APPLICATION_EXCEPTION",
@@ -202,8 +201,8 @@ const fn reason(cause: i32) -> &'static str {
     }
 }
 
-/// JSON as a header holds it: characters outside ASCII stand only within strings, where they can
-/// be escaped; line breaks only outside of them, where they are as good as spaces.
+/// JSON as a header can hold it. Characters outside of ASCII occur only within strings, where they
+/// can be escaped. Line breaks occur only outside of strings, where spaces can replace them.
 pub(super) fn ascii_extra(raw: &Bytes) -> String {
     let text = String::from_utf8_lossy(raw);
     let mut out = String::with_capacity(text.len());

@@ -200,7 +200,7 @@ fn trailers_are_cut_in_order_and_marked() {
     assert_eq!(read.trailers.len(), 2);
     let next = to_caller(&read, "hop", true, Wording::Kitex);
     assert!(size(&next) <= MAX_TRAILERS);
-    // What a hop before has cut is still said.
+    // What an earlier hop has cut is still named.
     assert_eq!(get(&next, "ripcord-cut"), "exact,trailers");
 }
 

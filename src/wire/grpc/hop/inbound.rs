@@ -16,40 +16,40 @@ use crate::stream::{Message, MessageBatch, PREFIX};
 use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::status::Code;
 
-/// What the callers of one connection said of their cancels.
+/// The details that the callers of one connection sent of their cancels.
 #[derive(Debug)]
 pub(in crate::wire::grpc) struct CancelDetails {
     control: Control,
-    /// Streams of the connection, the control stream aside.
+    /// Open streams of the connection, without the control stream.
     streams: Cell<usize>,
     inner: RefCell<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// A control stream is being served.
+    /// Whether a control stream is being served.
     serving: bool,
-    /// Which one of the connection.
+    /// The number of the control stream, among those of the connection.
     serial: u64,
     /// Its messages, until the peer ends it.
     input: Option<Receiver>,
-    /// The task that waits for it.
+    /// The task that waits for messages.
     task: Option<Waker>,
-    /// The live streams that can be spoken of, and what was said before its reset was seen.
+    /// The open streams that have a name, each with the detail that came before its reset was seen.
     details: HashMap<u64, Option<ReceivedDetail>>,
-    /// Bytes of all details as they were received. Their window capacity is withheld, so that they are
-    /// charged to the connection and to the process.
+    /// Bytes of all waiting details, as they were received. Their window capacity is withheld, so
+    /// that they are charged to the connection and to the process.
     bytes: usize,
-    /// The most of them.
+    /// The most bytes of waiting details.
     limit: usize,
 }
 
 #[derive(Debug)]
 struct ReceivedDetail {
     detail: CancelDetail,
-    /// The control stream that it came by.
+    /// The number of the control stream by which it came.
     serial: u64,
-    /// As it was received.
+    /// Its bytes as they were received.
     bytes: usize,
 }
 
@@ -62,7 +62,7 @@ impl CancelDetails {
         })
     }
 
-    /// A stream was opened; its name, if another ripcord gave it one.
+    /// A stream was opened, with its name if another ripcord gave it one.
     pub(in crate::wire::grpc) fn enter(&self, stream: Option<u64>) {
         self.streams.set(self.streams.get() + 1);
         if let Some(stream) = stream {
@@ -109,8 +109,8 @@ impl CancelDetails {
         });
     }
 
-    /// What was said of a stream that was reset. The reset may stand before its detail: all that was
-    /// received is looked at.
+    /// The detail of a stream that was reset. The reset may have been read before its detail, so
+    /// everything received is looked at.
     pub(in crate::wire::grpc) fn take(&self, stream: u64) -> Option<CancelDetail> {
         let inner = &mut *self.inner.borrow_mut();
         if let Some(None) = inner.details.get(&stream) {
@@ -122,7 +122,7 @@ impl CancelDetails {
         inner.remove(stream)
     }
 
-    /// How many details wait, and bytes of them.
+    /// How many details wait, and their bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> (usize, usize) {
         let inner = self.inner.borrow();
@@ -139,14 +139,14 @@ impl CancelDetails {
             return Poll::Ready(());
         }
         inner.task = Some(cx.waker().clone());
-        // When it drains and streams live, the last of them wakes this task.
+        // When the connection drains while streams are open, the last of them wakes this task.
         let _ = self.control.poll_draining(cx);
         Poll::Pending
     }
 }
 
 impl Inner {
-    /// Reads all that is there; ready when there will be no more.
+    /// Reads all that is there. Ready when no more will come.
     fn receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(input) = &mut self.input else {
@@ -172,7 +172,7 @@ impl Inner {
         while let Some(Message { len, .. }) = run.pop_message_into(&mut message) {
             let bytes = PREFIX + len;
             let detail = CancelDetail::decode(message.split().freeze());
-            // Of a stream that lives, the first one, if there is room.
+            // Kept if the stream is open, for the first detail only, and if there is room.
             let place = detail
                 .as_ref()
                 .and_then(|n| self.details.get_mut(&n.stream));

@@ -1,4 +1,23 @@
 //! The sending side of the control stream: a connection to another ripcord.
+//!
+//! The rule: a cancel's detail leaves before the RST_STREAM of its stream, in the same flush, and
+//! never delays it for long. `h2` writes one frame of each stream in turn, so a reset that it was
+//! given now would leave before the details that wait. Hence these steps:
+//!
+//! 1. [`Hop::detail`] gives the detail to the connection, as DATA of the control stream. Without
+//!    room for it, it is left out.
+//! 2. [`Hop::reset`] does not reset the stream yet. It queues a [`Reset`], with the number of
+//!    details given so far, and wakes the driver.
+//! 3. [`Parting::drive`] polls the driver with the flush held: details go into the connection's
+//!    queue, and nothing to the socket.
+//! 4. Each detail counts itself as done when `h2` drops its buffer ([`Counted`]). That is the only
+//!    sign that `h2` has written it.
+//! 5. Resets that are due ([`Waiting::due`]) are given to `h2`. On a free socket that is all of
+//!    them. On a full one it is those whose details are done.
+//! 6. The driver is polled again, now with the flush. Detail and reset leave together.
+//!
+//! When the last stream is gone, [`Hop`] ends the control stream. The connection stays until the
+//! peer has answered or the grace is over, so that the last detail is not lost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,17 +40,17 @@ use crate::stream::{Cancel, RequestHead};
 use crate::wire::grpc::metadata;
 use crate::wire::grpc::send::Sender;
 
-/// Bytes of details that are given to the connection before the control stream has capacity: it has
-/// none before it is written for the first time, and a storm begins with many cancels.
+/// Bytes of details that may be given to the connection while the control stream has no capacity.
+/// It has none before it is written for the first time, and a storm begins with many cancels.
 const UNASSIGNED: usize = 256 * 1024;
 
-/// One connection's way to say more of a cancel than its number. No task of its own: it does
-/// something only when a stream is canceled. It goes with the last stream of the connection, so that it
-/// does not keep an idle one open.
+/// One connection's control stream. It has no task: it acts only when a stream is canceled. It goes
+/// with the last stream of the connection, so that it does not keep an idle connection open.
 #[derive(Debug)]
 pub(in crate::wire::grpc) struct Hop {
     requests: SendRequest,
-    /// The next stream's name: begins anywhere, so that no two connections have the same.
+    /// The name of the next stream. The first one is random, so that no two connections have the
+    /// same names.
     next: Cell<u64>,
     control: RefCell<ControlStream>,
     parting: Parting,
@@ -42,7 +61,7 @@ enum ControlStream {
     /// Nothing was canceled yet.
     None,
     Open(Open),
-    /// The peer does not serve it, or no longer.
+    /// The peer does not serve it, or serves it no longer.
     Over,
 }
 
@@ -64,7 +83,7 @@ impl Hop {
         })
     }
 
-    /// What the connection's driver has to do for it.
+    /// The part of it that the connection's driver does.
     pub(in crate::wire::grpc) fn parting(&self) -> Parting {
         self.parting.clone()
     }
@@ -74,7 +93,7 @@ impl Hop {
         self.next.replace(self.next.get().wrapping_add(1))
     }
 
-    /// How many of the connection's streams it takes itself.
+    /// How many of the connection's streams it uses itself.
     pub(in crate::wire::grpc) fn streams(&self) -> usize {
         match &*self.control.borrow() {
             ControlStream::Open(_) => 1,
@@ -82,12 +101,12 @@ impl Hop {
         }
     }
 
-    /// Says what the reset of a stream is about that is given to [`Hop::reset`] next, if it can be
-    /// said at once. `active` streams live on the connection.
+    /// Sends the detail of a cancel, if that is possible at once. The stream's reset has to be
+    /// given to [`Hop::reset`] next. `active` is the number of the connection's open streams.
     pub(in crate::wire::grpc) fn detail(&self, stream: u64, cancel: &Cancel, active: usize) {
         let control = &mut *self.control.borrow_mut();
         if let ControlStream::None = control {
-            // Not in the place of a stream.
+            // The control stream must not take the place of a stream.
             if active >= self.requests.current_max_send_streams() {
                 return;
             }
@@ -101,8 +120,7 @@ impl Hop {
         }
     }
 
-    /// Resets a stream, behind all that was noted and in the same flush. The connection writes one
-    /// frame of each stream in turn: a reset given to it now would come before the details that wait.
+    /// Resets a stream after all details so far, and in the same flush (see the module's comment).
     pub(in crate::wire::grpc) fn reset(&self, stream: Sender, code: ResetCode) {
         let waiting = &mut *self.parting.0.borrow_mut();
         let behind = waiting.noted;
@@ -135,7 +153,7 @@ struct Ended;
 impl Open {
     fn send(&mut self, detail: &CancelDetail, parting: &Parting) -> Result<(), Ended> {
         let detail = detail.encode();
-        // There is no answer before the end: whatever it is, it is over.
+        // The peer answers only at the end. Whatever the answer is, the control stream is over.
         let mut nobody = Context::from_waker(Waker::noop());
         if Pin::new(&mut self.answer).poll(&mut nobody).is_ready() {
             return Err(Ended);
@@ -143,7 +161,7 @@ impl Open {
         self.body.reserve_capacity(detail.len());
         if self.body.capacity() < detail.len() {
             if self.unassigned < detail.len() {
-                // Blocked. What comes behind the reset is of no use.
+                // There is no room. A detail that comes after the reset would be of no use.
                 self.body.reserve_capacity(0);
                 return Ok(());
             }
@@ -154,7 +172,7 @@ impl Open {
     }
 }
 
-/// The connection and its last stream were let go of: what was said last is still to be written.
+/// The connection and its last stream were dropped. What was sent last still has to be written.
 impl Drop for Hop {
     fn drop(&mut self) {
         let control = std::mem::replace(self.control.get_mut(), ControlStream::Over);
@@ -176,15 +194,17 @@ pub(in crate::wire::grpc) struct Parting(Rc<RefCell<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Streams that are to be reset, in order.
+    /// Streams that have to be reset, in order.
     resets: VecDeque<Reset>,
-    /// CancelDetails that were given to the connection.
+    /// How many details were given to the connection.
     noted: u64,
-    /// How many of them it is done with: wrote them, in their order, or dropped all.
+    /// How many of them the connection has finished with. It wrote them in their order, or dropped
+    /// all.
     done: Arc<AtomicU64>,
-    /// A control stream that is over: dropping its handles would take back what is not yet written.
+    /// A control stream that has ended. Dropping its handles would take back what is not written
+    /// yet.
     open: Option<Open>,
-    /// The peer has so long to answer that it read all.
+    /// How long the peer may take to answer that it read everything.
     timer: Option<Pin<Box<Sleep>>>,
     driver: Option<Waker>,
 }
@@ -193,11 +213,12 @@ struct Waiting {
 struct Reset {
     stream: Sender,
     code: ResetCode,
-    /// How many details the connection had been given: its own, if there is one, is among them.
+    /// How many details the connection had been given before: its own, if there is one, is among
+    /// them.
     behind: u64,
 }
 
-/// A detail that says when the connection is done with it: when this is dropped
+/// A detail that counts itself as done when it is dropped: the connection then has finished with it
 /// ([`SendBody::send_data`]).
 struct Counted {
     detail: Bytes,
@@ -217,7 +238,7 @@ impl Drop for Counted {
 }
 
 impl Parting {
-    /// The detail as it is sent.
+    /// The detail as it is sent, counted.
     fn count(&self, detail: Bytes) -> Bytes {
         let waiting = &mut *self.0.borrow_mut();
         waiting.noted += 1;
@@ -227,7 +248,7 @@ impl Parting {
         })
     }
 
-    /// Drives the connection, which is not over before the control stream is.
+    /// Drives the connection. It is not over before the control stream is.
     pub(in crate::wire::grpc) async fn drive<T>(
         self,
         driver: impl Future<Output = T>,
@@ -284,11 +305,13 @@ impl Waiting {
         }
     }
 
-    /// The streams whose reset can be written now. While the socket is full, less was written than
-    /// could be: a reset waits for its detail then, or it would take the place of what its stream had
-    /// queued, and leave long before. Once the socket takes all, which is never behind more than the
-    /// connection may queue ([`Desk`](crate::net::outbox::Desk)), a detail that the peer's windows keep back
-    /// delays none.
+    /// The streams that may be reset now.
+    ///
+    /// While the socket is full, less was written than the windows allow. Then a reset waits for
+    /// its detail: it would otherwise take the place of what its stream had queued, and leave long
+    /// before the detail. A socket that is not full has taken all that was queued, never more than
+    /// the connection may queue ([`Desk`](crate::net::outbox::Desk)). Only the peer's windows can
+    /// then keep a detail back, and no reset waits for that.
     fn due(&mut self, blocked: bool) -> VecDeque<Reset> {
         let done = self.done.load(Ordering::Relaxed);
         let count = match blocked {

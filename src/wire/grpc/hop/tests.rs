@@ -34,7 +34,7 @@ fn local<F: Future>(test: F) -> F::Output {
     testing::local(async || tokio::time::timeout(LIMIT, test).await.expect("in time"))
 }
 
-/// Of paused time: it passes only when nothing else can happen.
+/// Of paused time, which passes only when nothing else can happen.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Two ripcords' ends of one connection.
@@ -51,7 +51,7 @@ impl Pair {
         Self::over(1 << 16, to_ripcord, carried, max_streams).await
     }
 
-    /// `socket`: bytes that are written before the peer has to read some.
+    /// `socket`: how many bytes can be written before the peer has to read.
     async fn over(socket: usize, to_ripcord: bool, carried: bool, max_streams: u32) -> Self {
         let (ours, theirs) = tokio::io::duplex(socket);
         let connection = Connection::new(config(false, carried));
@@ -186,7 +186,7 @@ fn cause_text_and_path_arrive_in_every_phase() {
                 let second = std::future::poll_fn(|cx| theirs.poll_recv(cx)).await;
                 assert!(matches!(second, Received::HalfClose));
             } else {
-                // Queued data makes the reset stand before the detail.
+                // Queued data lets the reset arrive before the detail.
                 let mut run = MessageBatch::new();
                 run.push_message(false, Bytes::from(vec![1; 9000]));
                 std::future::poll_fn(|cx| ours.poll_send(cx, &mut run)).await;
@@ -267,7 +267,7 @@ fn a_storm_is_told_apart_and_what_is_too_much_still_has_code_and_names() {
 #[test]
 fn without_a_control_stream_code_and_names_arrive() {
     local(async {
-        // The listener strips: it believes no names either.
+        // The listener strips carried fields, so it believes no names either.
         let pair = Pair::new(true, false, 100).await;
         for _ in 0..3 {
             let (mut ours, mut theirs) = pair.open().await;
@@ -283,7 +283,7 @@ fn without_a_control_stream_code_and_names_arrive() {
             let (code, _, path) = heard(&mut theirs).await;
             assert_eq!((code, path.as_str()), (12015, "caller,a"));
         }
-        // Not known to be a ripcord.
+        // The client does not know that the peer is a ripcord.
         let pair = Pair::new(false, true, 100).await;
         let (mut ours, mut theirs) = pair.open().await;
         ours.cancel(&cancel(12007, "why"));
@@ -303,7 +303,7 @@ fn a_control_stream_holds_neither_a_drain_nor_an_idle_connection() {
         drop((ours, theirs));
         pair.control.drain();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        // A stream lives on, and can still be spoken of.
+        // A stream is still open, and can have a detail.
         last.cancel(&cancel(12007, "two"));
         assert_eq!(heard(&mut lasts).await, exact(12007, "two"));
         drop((last, lasts));
@@ -312,7 +312,7 @@ fn a_control_stream_holds_neither_a_drain_nor_an_idle_connection() {
         let pair = Pair::new(true, true, 100).await;
         let (mut ours, mut theirs) = pair.open().await;
         drop(pair.client);
-        // The last word on a connection that nobody holds any more.
+        // The last detail on a connection that nobody holds any more.
         ours.cancel(&cancel(12007, "last"));
         drop(ours);
         assert_eq!(heard(&mut theirs).await, exact(12007, "last"));
@@ -378,7 +378,7 @@ fn notes_of_living_streams_are_bounded_by_a_window() {
             streams.push(pair.open().await);
         }
         let hop = pair.client.hop().unwrap();
-        // Said, but never followed by a reset.
+        // Sent, but never followed by a reset.
         let text = "x".repeat(2000);
         for (ours, _) in &streams {
             hop.detail(ours.name().unwrap(), &cancel(12007, &text), 1);
@@ -398,7 +398,7 @@ fn notes_of_living_streams_are_bounded_by_a_window() {
     });
 }
 
-/// Toward the caller an end rides in trailers, but where a message is half written.
+/// A caller receives an end in trailers, except where a message is half written.
 #[test]
 fn a_reset_toward_the_caller_says_its_cause() {
     for (to_ripcord, kind, code) in [

@@ -1,7 +1,7 @@
-//! Entries to HTTP headers and back, exactly: the pack that rides beside headers which do not say
-//! all.
+//! From entries to HTTP headers and back without loss: a pack stands beside headers that cannot
+//! hold everything.
 //!
-//! Follows PROTOCOL-HTTP2.md ("Custom-Metadata") and gopkg `cloud/metainfo/http.go`; the
+//! The sources are PROTOCOL-HTTP2.md ("Custom-Metadata") and gopkg `cloud/metainfo/http.go`. The
 //! `ripcord-*` names are those of `wire/grpc/keys.rs`.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,29 +10,30 @@ use crate::stream::{Entry, Metadata, Scope};
 use crate::wire::grpc::metadata::put;
 use crate::wire::grpc::{keys, status};
 
-/// The longest pack that is put into a request's or a response's headers: peers cap header blocks.
+/// The longest pack that is put into the headers of a request or response. Peers limit header
+/// blocks.
 const MAX_PACK: usize = 3 * 1024;
 
-/// Ends the name of a header whose value is base64 (PROTOCOL-HTTP2.md, "Custom-Metadata").
+/// The end of a header's name whose value is base64 (PROTOCOL-HTTP2.md, "Custom-Metadata").
 const BINARY: &str = "-bin";
 
-/// Begins a transit key that is already one hop old.
+/// The beginning of a transit key that is already one hop old.
 const UPSTREAM: &[u8] = b"UPSTREAM_";
 
-/// Among more entries than these the live K of an `UPSTREAM_K` is not looked for.
+/// With more entries than these, the live K of an `UPSTREAM_K` is not looked for.
 const MAX_UPSTREAM: usize = 256;
 
-/// Which headers: only a request's have metainfo in them.
+/// Which headers. Only a request's contain metainfo.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeadersOf {
-    /// A request's.
+    /// The headers of a request.
     Request,
-    /// A response's headers or trailers.
+    /// The headers or trailers of a response.
     Response,
 }
 
 impl HeadersOf {
-    /// Headers of this wire, and what the head has a field for.
+    /// Whether the name belongs to this wire, or the head has a field for it.
     fn is_reserved(self, name: &str) -> bool {
         keys::is_reserved(name)
             || match self {
@@ -42,7 +43,7 @@ impl HeadersOf {
     }
 }
 
-/// Headers to entries, the carried ones where they count.
+/// Reads headers as entries. The pack replaces them if it counts.
 pub(crate) fn exact(headers: &HeaderMap, place: HeadersOf) -> Metadata {
     let native = read(headers, place);
     let packed = headers
@@ -58,14 +59,14 @@ pub(crate) fn exact(headers: &HeaderMap, place: HeadersOf) -> Metadata {
     }
 }
 
-/// What a peer reads of `metadata` when it has only the headers.
+/// What a peer reads of `metadata` from the headers alone.
 pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     let mut headers = HeaderMap::with_capacity(metadata.len());
     write(metadata, place, &mut headers);
     read(&headers, place)
 }
 
-/// Writes the entries, and their pack where the headers do not say all of it.
+/// Writes the entries, and their pack if the headers do not hold everything.
 pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderMap) {
     if !write(metadata, place, headers) {
         let pack = status::encode_bin(&metadata.pack());
@@ -108,7 +109,8 @@ fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
     out
 }
 
-/// Entries to headers; drops what HTTP/2 has no form for. Whether the headers say all of it.
+/// Writes entries as headers, and drops what HTTP/2 has no form for. Returns whether the headers
+/// hold everything.
 pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderMap) -> bool {
     let mut exact = true;
     let mut last: Option<HeaderName> = None;
@@ -117,7 +119,8 @@ pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderM
             exact = false;
             continue;
         };
-        // A header map keeps the values of one name together, wherever they stood.
+        // A header map keeps the values of one name together, so their order among other names is
+        // lost.
         let again = headers.contains_key(&name);
         exact &= !again || last.as_ref() == Some(&name);
         exact &= is_exact(entry, &name, place);
@@ -131,7 +134,7 @@ pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderM
                 .split(|b| *b == b',')
                 .map(|part| status::decode_bin(part.trim_ascii()))
                 .collect();
-            // A TTHeader peer knows nothing of `-bin`: its bytes are the value then.
+            // A TTHeader peer does not know `-bin`: its bytes are then the value.
             for raw in parts.unwrap_or_else(|| vec![entry.value.to_vec()]) {
                 let text = status::encode_bin(&raw);
                 exact &= text.as_bytes() == entry.value;
@@ -146,7 +149,7 @@ pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderM
     exact
 }
 
-/// The header under which an entry is written, if it can be.
+/// The header name for an entry, if it can be written.
 fn name_of(entry: &Entry, place: HeadersOf, among: &Metadata) -> Option<HeaderName> {
     let metainfo = |prefix: &str, key: &[u8]| {
         if key.is_empty() || entry.value.is_empty() {
@@ -160,8 +163,8 @@ fn name_of(entry: &Entry, place: HeadersOf, among: &Metadata) -> Option<HeaderNa
             .ok()
             .filter(|name| !place.is_reserved(name.as_str())),
         Scope::Persist => metainfo(keys::PREFIX_PERSIST, &entry.key),
-        // To its receiver an `UPSTREAM_K` is a K that goes no further, which is just what a gRPC
-        // receiver makes of the K it gets.
+        // To its receiver, an `UPSTREAM_K` is a K that goes no further. That is also what a gRPC
+        // receiver makes of the K that it gets.
         Scope::Transit => match entry.key.strip_prefix(UPSTREAM) {
             Some(key) if among.len() <= MAX_UPSTREAM => {
                 let live = std::str::from_utf8(key).ok()?;
@@ -201,7 +204,8 @@ fn metainfo(name: &str) -> Option<(Scope, &str)> {
         .or(transit.map(|rest| (Scope::Transit, rest)))
 }
 
-/// Fails for values with control characters, and when the map is full (32,768 names).
+/// Appends a header. Fails for values with control characters, and when the map is full (32,768
+/// names).
 fn append(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) -> bool {
     HeaderValue::from_bytes(value).is_ok_and(|value| headers.try_append(name, value).is_ok())
 }

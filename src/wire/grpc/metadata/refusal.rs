@@ -1,6 +1,7 @@
-//! What a gRPC server answers to a request that is not gRPC.
+//! The answer to a request that is not gRPC, as a gRPC server gives it.
 //!
-//! Follows grpc-go `internal/transport/http2_server.go` (`operateHeaders`) and PROTOCOL-HTTP2.md.
+//! The sources are grpc-go `internal/transport/http2_server.go` (`operateHeaders`) and
+//! PROTOCOL-HTTP2.md.
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -13,24 +14,24 @@ use crate::wire::grpc::status::{Code, encode_message};
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    /// Not POST.
+    /// The method is not POST.
     #[error("gRPC requests are POST")]
     Method,
-    /// Not `application/grpc`.
+    /// The content type is not `application/grpc`.
     #[error("content-type is not application/grpc")]
     ContentType,
-    /// A proxy in the middle drops trailers.
+    /// There is no `te: trailers`: a proxy between drops trailers.
     #[error("te is not trailers")]
     Te,
-    /// No `/service/method`.
+    /// The path is not `/service/method`.
     #[error("malformed method name: {0:?}")]
     Path(String),
-    /// Unreadable.
+    /// The timeout cannot be read.
     #[error("malformed grpc-timeout")]
     Timeout,
 }
 
-/// What people are told who call a gRPC port with something else.
+/// The text for people who call a gRPC port with something else.
 macro_rules! explained {
     ($why:literal) => {
         concat!(
@@ -42,8 +43,8 @@ macro_rules! explained {
     };
 }
 
-/// A refusal. A peer that speaks gRPC gets it in one HEADERS block with END_STREAM, another one with
-/// a [`Refusal::body`].
+/// A refusal. A peer that speaks gRPC gets it in one HEADERS block with END_STREAM. Another one
+/// also gets a [`Refusal::body`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Refusal {
@@ -73,7 +74,7 @@ impl Refusal {
         self.why.code()
     }
 
-    /// A text for people, where the peer does not speak gRPC.
+    /// A text for people, if the peer does not speak gRPC.
     #[must_use]
     pub fn body(&self) -> Option<&'static str> {
         match self.why {

@@ -158,7 +158,7 @@ fn binary_metainfo_is_base64_as_every_grpc_library_has_it() {
     // A Kitex or grpc-go caller.
     let mut head = request_head(&parts(|r| r.header("rpc-persist-blob-bin", "e30"))).unwrap();
     assert_eq!(metainfo(&head), expected(b"{}"));
-    // What is no base64 stays as it is.
+    // What is not base64 stays as it is.
     let plain = request_head(&parts(|r| r.header("rpc-persist-blob-bin", "{}"))).unwrap();
     assert_eq!(metainfo(&plain), expected(b"{}"));
     head.hops = Some(Hops::from_origin("a"));

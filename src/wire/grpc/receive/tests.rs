@@ -54,7 +54,7 @@ async fn body() -> (SendBody, Receiver) {
     (send, receiver)
 }
 
-/// Sends messages of [`MESSAGE`] bytes for as long as it is let.
+/// Sends messages of [`MESSAGE`] bytes as long as there is room.
 async fn send_all(mut send: SendBody) {
     let mut one = MessageBatch::new();
     loop {
@@ -72,7 +72,7 @@ async fn send_all(mut send: SendBody) {
     }
 }
 
-/// Whole messages that come until nothing more does.
+/// Counts whole messages until no more come.
 async fn receive(receiver: &mut Receiver) -> usize {
     let mut messages = 0;
     while let Ok(got) =
@@ -101,10 +101,11 @@ fn large_messages_wait_for_those_before_them() {
     local(async || {
         let (send, mut receiver) = body().await;
         tokio::task::spawn_local(send_all(send));
-        // The first is larger than the window, and comes. Nobody takes it: no more of them come.
+        // The first is larger than the window, and still comes. While nobody takes it, no more
+        // come.
         assert_eq!(receive(&mut receiver).await, 1);
         assert!(receiver.share.held() <= MESSAGE + PREFIX + WINDOW);
-        // It is taken bit by bit: the next one comes, and it is one again.
+        // It is taken bit by bit. Then the next one comes, and only one.
         for _ in 0..5 {
             for _ in 0..MESSAGE / 1024 {
                 receiver.release(1024);

@@ -1,6 +1,6 @@
 //! `google.rpc.Status` with a `google.rpc.ErrorInfo`, as protobuf bytes.
 //!
-//! Written by hand: three flat messages (`google/rpc/{status,error_details}.proto`,
+//! It is written by hand: three flat messages (`google/rpc/{status,error_details}.proto`,
 //! `google/protobuf/any.proto`) are not worth a code generator.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -15,18 +15,18 @@ const FIXED64: u32 = 1;
 const BYTES: u32 = 2;
 const FIXED32: u32 = 5;
 
-/// A `google.rpc.ErrorInfo`.
+/// A `google.rpc.ErrorInfo`: a reason for programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorInfo {
-    /// UPPER_SNAKE_CASE, unique within the domain.
+    /// The reason: UPPER_SNAKE_CASE, unique within the domain.
     pub reason: String,
     /// Who defines the reason.
     pub domain: String,
-    /// More about it, in order.
+    /// More about it, as keys and values in order.
     pub metadata: Vec<(String, String)>,
 }
 
-/// Writes a status and one detail.
+/// Writes a status with one detail.
 #[must_use]
 pub fn encode_details(code: u32, message: &str, info: &ErrorInfo) -> Bytes {
     let mut value = BytesMut::new();
@@ -60,7 +60,7 @@ pub fn decode_details(raw: &Bytes) -> Option<(Status, Option<ErrorInfo>)> {
     let mut info = None;
     fields(raw.clone(), |field| {
         match field {
-            // A negative int32 is ten bytes of varint; its low half is the number's.
+            // A negative int32 is a varint of ten bytes. Its low half is the number's.
             (1, Value::Varint(code)) => status.code = (code & u64::from(u32::MAX)) as u32,
             (2, Value::Bytes(text)) => status.message = lossy(&text),
             (3, Value::Bytes(any)) if info.is_none() => info = decode_any(any)?,

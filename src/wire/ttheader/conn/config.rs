@@ -1,4 +1,4 @@
-//! The settings and counters of TTHeader connections. Knows nothing of what they do.
+//! The settings and counters of TTHeader connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,43 +11,44 @@ use crate::wire::ttheader::frame::FrameLimits;
 /// The settings of a connection, in either role.
 #[derive(Clone, Debug)]
 pub struct ConnConfig {
-    /// This hop's name in canceled paths.
+    /// This hop's name in canceled paths (`node`).
     pub node: Box<str>,
-    /// Whether ends carry the fields that only ripcords read (`carried: strip` is false).
+    /// Whether ends carry the fields that only ripcord reads. False with `carried: strip`.
     pub carried: bool,
-    /// The longest header block, frame bytes 14 and on.
+    /// The longest header block in bytes: bytes 14 and on of a frame.
     pub max_header: usize,
-    /// The longest message; a longer one ends its stream without being buffered.
+    /// The longest message in bytes. A longer one ends its stream without being buffered.
     pub max_message: usize,
     /// Bytes in the connection's write queue over which streams have to wait.
     pub high_water: usize,
-    /// Received bytes that one stream may hold before its connection is no longer read. One
-    /// message is always taken.
+    /// Received bytes that one stream may hold before its connection is no longer read. One message
+    /// is always accepted.
     pub stream_budget: usize,
-    /// The same for all streams of one connection.
+    /// Received bytes that all streams of one connection may hold.
     pub connection_budget: usize,
-    /// The same for the process.
+    /// Received bytes that all connections of the process may hold.
     pub budget: Arc<Budget>,
-    /// How long a stream that is over its budget may stop the others of its connection.
+    /// How long a stream that is over its budget may block the others of its connection.
     pub slow_receiver_timeout: Duration,
-    /// How long it may when no other stream is known: an inbound connection's next Header may be
-    /// waiting behind it. Progress starts it again. A backend's connection waits for ever then.
+    /// How long it may when no other stream is open: the Header of another one may be waiting
+    /// behind it. Progress starts the time again. A connection to a backend waits for ever in that
+    /// case.
     pub lone_grace: Duration,
-    /// How long a peer may take nothing while a terminal frame waits, before its connection is
+    /// How long a peer may read nothing while a terminal frame waits. Then its connection is
     /// closed.
     pub cancel_grace: Duration,
-    /// Streams at a time on one inbound connection.
+    /// Open streams at a time on one inbound connection.
     pub max_streams: usize,
-    /// Where everything unusual is counted.
+    /// The counters of unusual events.
     pub counters: Arc<Counters>,
 }
 
-/// The longest payload but a message: an exception's. Longer than any text that is passed on, and
-/// not bound to `max_message`, since how a stream ended is said however short its messages are.
+/// The longest payload of other frames: an exception's. It is longer than any text that is passed
+/// on. It does not depend on `max_message`, since even a stream with short messages needs its end.
 const MAX_CONTROL: usize = 256 * 1024;
 
 impl ConnConfig {
-    /// The defaults.
+    /// The default settings.
     #[must_use]
     pub fn new(node: &str, budget: Arc<Budget>, counters: Arc<Counters>) -> Self {
         Self {
@@ -76,33 +77,33 @@ impl ConnConfig {
     }
 }
 
-/// What was unusual, counted since the start. SharedConnection by all threads.
+/// Counters of unusual events since the start. All threads share them.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Frames for a stream that is finished or was never opened; dropped.
+    /// Frames for a stream that is finished or was never opened. They are dropped.
     pub late_frames: AtomicU64,
-    /// Frames that could not be decoded, or came where they must not.
+    /// Frames that could not be decoded, or came where they are not allowed.
     pub bad_frames: AtomicU64,
-    /// Connections given up since the framing was lost.
+    /// Connections that were ended since the framing was lost.
     pub lost_framing: AtomicU64,
-    /// Messages over the limit; each ended its stream.
+    /// Messages over the limit. Each ended its stream.
     pub oversized_messages: AtomicU64,
-    /// Times that reading a connection paused for a budget.
+    /// How often reading a connection paused for a budget.
     pub paused_reads: AtomicU64,
-    /// Streams ended for a receiver that was too slow.
+    /// Streams that were ended because their receiver did not read.
     pub slow_streams: AtomicU64,
-    /// Connections closed since the peer did not read a terminal frame.
+    /// Connections that were closed since the peer did not read a terminal frame.
     pub grace_closes: AtomicU64,
-    /// Streams refused over `max_streams`.
+    /// Streams that were refused over `max_streams`.
     pub over_limit: AtomicU64,
-    /// Streams refused while draining.
+    /// Streams that were refused while draining.
     pub drained: AtomicU64,
-    /// Connections that ended with live streams on them.
+    /// Connections that ended while streams were open on them.
     pub lost_connections: AtomicU64,
 }
 
 impl Counters {
-    /// Zeroes, shared.
+    /// New counters at zero.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())

@@ -1,6 +1,6 @@
-//! A connection's write queue: frames in order, small ones gathered, large payloads as they are.
+//! A connection's write queue: frames in order, small ones gathered, large payloads uncopied.
 //!
-//! Owns the bytes that wait for the socket; knows nothing of streams.
+//! It owns the bytes that wait for the socket, and knows nothing of streams.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -14,39 +14,39 @@ use crate::stream::{GATHER_BELOW, MessageBatch};
 use crate::wire::ttheader::frame::Frame;
 use crate::wire::ttheader::header::EncodeError;
 
-/// How large a gathered buffer grows before the next one is begun.
+/// How large a gathered buffer grows before the next one begins.
 const GATHERED: usize = 32 * 1024;
 
 /// The most slices of one write.
 const SLICES: usize = 64;
 
-/// Refusals that may wait for a peer which does not read.
+/// Refusals that may wait for a peer that does not read.
 const MAX_REFUSALS: usize = 4096;
 
 /// One Data frame that waits.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     stream_id: i32,
-    /// `written` when its first byte is next.
+    /// The value of `written` when its first byte is next.
     start: u64,
     len: usize,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// The Data frames in the queue, so that a cancel can take its stream's back.
+    /// The Data frames in the queue, so that a cancel can take back those of its stream.
     marks: VecDeque<Mark>,
     pieces: VecDeque<Bytes>,
     tail: BytesMut,
-    /// Bytes waiting.
+    /// Bytes that wait.
     len: usize,
-    /// Bytes ever written.
+    /// Bytes written since the start.
     written: u64,
-    /// `written` once the last terminal frame is out.
+    /// The value of `written` when the last terminal frame is written.
     terminal_at: u64,
     /// Refusals queued since the peer last read all terminal frames.
     refusals: usize,
-    /// Something was written since the last flush.
+    /// Whether something was written since the last flush.
     unflushed: bool,
 }
 
@@ -78,19 +78,19 @@ impl Out {
         self.terminal_at = self.written + self.len as u64;
     }
 
-    /// A terminal frame just queued is the answer to a stream that was not opened.
+    /// The terminal frame that was just queued answers a stream that was not opened.
     pub(crate) fn count_refusal(&mut self) {
         self.refusals += 1;
     }
 
-    /// Whether the peer asks for refusals faster than it reads them, so that it should not be read
-    /// itself for now.
+    /// Whether the peer causes refusals faster than it reads them. It should then not be read for
+    /// now.
     pub(crate) const fn is_flooded(&self) -> bool {
         self.refusals > MAX_REFUSALS && self.holds_terminal()
     }
 
-    /// Queues the first message of `run` as a Data frame that begins as `template` does. Returns
-    /// the frame's length, `None` when the run is empty.
+    /// Queues the first message of `run` as a Data frame that begins with `template`. Returns the
+    /// frame's length; `None` when the run is empty.
     pub(crate) fn data(
         &mut self,
         stream_id: i32,
@@ -103,7 +103,7 @@ impl Out {
             start: self.written + self.len as u64,
             len: template.len() + len,
         });
-        // LENGTH is the only part of the header that differs between the frames of a stream.
+        // LENGTH is the only part of the header that differs between the Data frames of a stream.
         let length = u32::try_from(template.len() - 4 + len).unwrap_or(u32::MAX);
         self.tail.reserve(template.len() + len.min(GATHER_BELOW));
         self.tail.extend_from_slice(&length.to_be_bytes());

@@ -1,6 +1,6 @@
-//! Why a connection is not read, until when, and which stream is to blame.
+//! Why a connection is not read, until when, and which stream causes it.
 //!
-//! Owns the decision only; the connection's task acts on it.
+//! This only decides. The connection's task acts on the decision.
 
 use std::rc::Rc;
 use std::task::Context;
@@ -12,18 +12,18 @@ use crate::wire::ttheader::conn::shared::SharedConnection;
 use crate::wire::ttheader::conn::slot::StreamSlot;
 use crate::wire::ttheader::state::Role;
 
-/// What a connection may hold however full the process is.
+/// Bytes that a connection may hold even when the process is full.
 const SMALL: usize = 16 * 1024;
 
 #[derive(Debug)]
 enum Cause {
     /// One stream holds too much.
     Stream(Rc<StreamSlot>),
-    /// The streams of this connection do.
+    /// The streams of this connection together hold too much.
     Connection,
-    /// The process does.
+    /// The process holds too much.
     Process,
-    /// The process does, and a frame is half received: its room is not to grow.
+    /// The process holds too much, and a frame is half received. Its buffer must not grow.
     Assembling,
 }
 
@@ -31,12 +31,12 @@ enum Cause {
 pub(crate) struct Pause {
     cause: Cause,
     since: Instant,
-    /// Whether other streams were waiting when `since` was set.
+    /// Whether other streams were open when `since` was set.
     shared: bool,
 }
 
 impl Pause {
-    /// Whether the message just taken was one too many.
+    /// The pause that the last message causes, if it went over a budget.
     pub(crate) fn when_over(
         shared: &SharedConnection,
         over: Option<Rc<StreamSlot>>,
@@ -53,7 +53,7 @@ impl Pause {
         Some(Self::new(shared, cause))
     }
 
-    /// Whether a half-received frame has to wait for room in the process.
+    /// The pause of a half-received frame that has to wait for room in the process.
     pub(crate) fn when_assembling(shared: &SharedConnection) -> Option<Self> {
         shared.settle_budget();
         let over = shared.config.budget.is_over();
@@ -64,7 +64,7 @@ impl Pause {
         count(&shared.config.counters.paused_reads);
         shared.progress.set(false);
         shared.paused.set(true);
-        // What was taken so far is not to be kept back from others that wait.
+        // What was taken so far has to be visible to other connections that wait.
         shared.settle_budget();
         Self {
             cause,
@@ -73,7 +73,8 @@ impl Pause {
         }
     }
 
-    /// Whether there is room again: half of what is allowed, so that a pause is not per message.
+    /// Whether there is room again: half of what is allowed, so that there is not a pause per
+    /// message.
     pub(crate) fn is_over(&self, shared: &SharedConnection, cx: &mut Context<'_>) -> bool {
         match &self.cause {
             Cause::Stream(slot) => {
@@ -81,7 +82,7 @@ impl Pause {
                 !inner.state.is_live() || inner.held <= shared.config.stream_budget / 2
             }
             Cause::Connection => shared.held() <= shared.config.connection_budget / 2,
-            // What holds little of it does not have to wait for those that hold more.
+            // A connection that holds little does not have to wait for those that hold more.
             Cause::Process if shared.held() <= SMALL => true,
             Cause::Process | Cause::Assembling => {
                 shared.settle_budget();
@@ -91,7 +92,7 @@ impl Pause {
     }
 
     /// When the grace is over; `None` while nobody is known to suffer. That the process' budget is
-    /// used up may be learned later, so a deadline that is far is to be asked for again.
+    /// used up may be learned later. So a far deadline has to be asked for again.
     pub(crate) fn deadline(&mut self, shared: &SharedConnection) -> Option<Instant> {
         let others = is_shared(shared);
         let one_stream = matches!(self.cause, Cause::Stream(_));
@@ -116,7 +117,7 @@ impl Pause {
         self.since = Instant::now();
     }
 
-    /// Whether others of the process are being ended already, and that is enough.
+    /// Whether enough streams elsewhere in the process are being ended already.
     pub(crate) fn is_helped(&self, shared: &SharedConnection) -> bool {
         let config = &shared.config;
         let for_process = match &self.cause {
@@ -127,12 +128,12 @@ impl Pause {
         for_process && config.budget.is_over() && config.budget.excess() == 0
     }
 
-    /// Whether the half-received frame is to go when no stream holds more.
+    /// Whether the half-received frame has to go when no stream holds more.
     pub(crate) fn is_assembling(&self) -> bool {
         matches!(self.cause, Cause::Assembling)
     }
 
-    /// The stream that is to be ended.
+    /// The stream that has to be ended.
     pub(crate) fn slowest(&self, shared: &SharedConnection) -> Option<Rc<StreamSlot>> {
         match &self.cause {
             Cause::Stream(slot) => Some(Rc::clone(slot)),

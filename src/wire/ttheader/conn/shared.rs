@@ -1,8 +1,11 @@
-//! What a connection's task and the halves of its streams share, on one thread: the stream table,
-//! the write queue, who waits for room in it, and the account of what was received.
+//! What a connection's task and the halves of its streams share, on one thread.
 //!
-//! Owns no socket and no timer. The rules of Kitex that it holds: frames for a stream that is gone
-//! are normal (`transport_client.go`, `transport_server.go`); Header before Trailer, once.
+//! Its four parts have a section each below. What comes in: the stream table. What goes out: the
+//! write queue. What a half does. The account: the bytes that were received and not yet released.
+//! There is no socket and no timer here.
+//!
+//! Two rules are Kitex's: frames for a stream that is gone are normal (`transport_client.go`,
+//! `transport_server.go`), and a Header comes before a Trailer, once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,10 +27,10 @@ use crate::wire::ttheader::frame::{Decoder, Frame, Kind};
 use crate::wire::ttheader::metadata;
 use crate::wire::ttheader::state::{FrameAction, Role};
 
-/// How much a stream that had to wait may write before the next one that waits.
+/// How many bytes a stream that had to wait may write before the next one that waits.
 const TURN: usize = 16 * 1024;
 
-/// Entries for which a table without any keeps its room.
+/// Capacity that an empty table may keep, in entries.
 const KEPT: usize = 1024;
 
 pub(crate) struct SharedConnection {
@@ -40,17 +43,17 @@ pub(crate) struct SharedConnection {
     notified: Cell<bool>,
     /// Bytes that all streams hold.
     held: Cell<usize>,
-    /// What the process's budget was not told yet.
+    /// Changes that the process' budget does not have yet.
     unsettled: Cell<isize>,
     /// Halves that exist, so that a storm of short streams is bounded too.
     pub(crate) halves: Cell<usize>,
-    /// No new streams; the connection ends when it is idle.
+    /// No new streams. The connection ends when it is idle.
     pub(crate) closing: Cell<bool>,
     /// The peer is gone: nothing can be written.
     pub(crate) dead: Cell<bool>,
-    /// When the peer was last told the end of a stream.
+    /// When the peer was last sent the end of a stream.
     pub(crate) told: Cell<Option<Instant>>,
-    /// Reading is paused, so a release is worth telling.
+    /// Reading is paused, so a release has to be reported.
     pub(crate) paused: Cell<bool>,
     /// Something was released since reading paused.
     pub(crate) progress: Cell<bool>,
@@ -86,7 +89,7 @@ impl SharedConnection {
         }
     }
 
-    /// Has the connection's task polled, once, after the tasks that are scheduled already.
+    /// Has the connection's task polled once, after the tasks that are scheduled already.
     pub(crate) fn notify(&self) {
         if !self.notified.replace(true)
             && let Some(task) = self.task.borrow().as_ref()
@@ -99,14 +102,14 @@ impl SharedConnection {
         self.slots.borrow().get(&id).cloned()
     }
 
-    /// Puts a new stream in the table.
+    /// Adds a new stream to the stream table.
     pub(crate) fn add(&self, slot: &Rc<StreamSlot>) {
         self.slots.borrow_mut().insert(slot.id, Rc::clone(slot));
         self.halves.set(self.halves.get() + 1);
         self.owe(slot.cost() as isize);
     }
 
-    /// Removes a closed stream from the table; its half may live on.
+    /// Removes a closed stream from the stream table. Its half may still exist.
     pub(crate) fn forget(&self, slot: &Rc<StreamSlot>) {
         let mut slots = self.slots.borrow_mut();
         // The caller may have used the id again.
@@ -123,7 +126,7 @@ impl SharedConnection {
 
     // -- What comes in ---------------------------------------------------------------------
 
-    /// Takes a message. Returns the stream when it is over its budget now.
+    /// Takes a message. Returns the stream if it is over its budget now.
     pub(crate) fn data(&self, id: i32, decoder: &mut Decoder) -> Option<Rc<StreamSlot>> {
         let slots = self.slots.borrow();
         let Some(slot) = slots.get(&id) else {
@@ -163,7 +166,7 @@ impl SharedConnection {
         self.forget(slot);
     }
 
-    /// This hop ends the stream by itself. A callee is told at once; a caller by the half's
+    /// This hop ends the stream itself. A callee is sent the end at once, a caller by the half's
     /// `finish`.
     pub(crate) fn reset_local(&self, slot: &Rc<StreamSlot>, kind: LocalEndKind, text: &str) {
         let hop = LocalEnd {
@@ -174,8 +177,8 @@ impl SharedConnection {
         self.end_own(slot, hop, cancel);
     }
 
-    /// The same for a second Header: the callee is told Kitex's own code for it, which says more
-    /// than the cause that the caller hears.
+    /// The same for a second Header. The callee is sent Kitex's own code for it, which is more
+    /// exact than the cause that the caller receives.
     pub(crate) fn second_header(&self, slot: &Rc<StreamSlot>, kind: LocalEndKind, text: &str) {
         let hop = LocalEnd {
             kind,
@@ -202,7 +205,7 @@ impl SharedConnection {
         }
     }
 
-    /// A stream is about to be ended for what it holds.
+    /// The stream will be ended for the memory that it holds.
     pub(crate) fn mark_for_eviction(&self, slot: &StreamSlot) {
         let mut inner = slot.inner.borrow_mut();
         let more = inner.pinned.saturating_sub(inner.ending);
@@ -210,7 +213,7 @@ impl SharedConnection {
         self.config.budget.begin_end(more);
     }
 
-    /// The connection is lost: every stream hears it.
+    /// The connection is lost. Every stream receives that as its end.
     pub(crate) fn lose_all(&self, text: &str) {
         let slots: Vec<_> = self.slots.borrow_mut().drain().map(|(_, s)| s).collect();
         if !slots.is_empty() {
@@ -236,8 +239,8 @@ impl SharedConnection {
 
     // -- What goes out ---------------------------------------------------------------------
 
-    /// Queues a frame. One that does not fit the format loses its strings, then its payload: its
-    /// being there says the most.
+    /// Queues a frame. A frame that does not fit the format loses its strings, then its payload:
+    /// that it comes at all is what matters most.
     pub(crate) fn write(&self, mut frame: Frame, terminal: bool) {
         if self.dead.get() {
             return;
@@ -276,7 +279,7 @@ impl SharedConnection {
         }
     }
 
-    /// Tells the caller the end (server).
+    /// Sends the end to the caller (server).
     pub(crate) fn finish(&self, slot: &Rc<StreamSlot>, end: &End, node: &str) {
         if slot.inner.borrow().state.is_closed() {
             return;
@@ -288,7 +291,7 @@ impl SharedConnection {
         self.terminal(slot, terminal);
     }
 
-    /// Tells the callee that nobody wants the stream any more (client).
+    /// Sends a cancel to the callee (client).
     pub(crate) fn cancel(&self, slot: &Rc<StreamSlot>, cancel: &Cancel) {
         if slot.inner.borrow().state.is_closed() {
             return;
@@ -378,13 +381,13 @@ impl SharedConnection {
         }
     }
 
-    /// Wakes as many of those that wait for room as there is room for.
+    /// Wakes as many waiting streams as there is room for.
     pub(crate) fn grant(&self) {
         let mut room = self
             .config
             .high_water
             .saturating_sub(self.out.borrow().len());
-        // Waking for every few bytes would make every write a small one.
+        // To wake for every few bytes would make every write a small one.
         if room < self.config.high_water / 2 {
             return;
         }
@@ -396,14 +399,16 @@ impl SharedConnection {
             inner.waiting = false;
             inner.granted = true;
             inner.wake_send();
-            // By what it wants, not by a whole turn: many streams with little each are to share a write.
+            // Counted by what the stream wants to write, not by a whole turn: many streams with
+            // little each have to share a write.
             room = room.saturating_sub(inner.wants.clamp(1, TURN));
         }
         if waiters.is_empty() && waiters.capacity() > KEPT {
             *waiters = VecDeque::new();
         }
         if !waiters.is_empty() && self.out.borrow().len() == 0 {
-            // Those woken may have nothing to write any more, and nothing else comes here then.
+            // The woken streams may have nothing to write any more, and then nothing else would
+            // come here.
             self.notify();
         }
     }
@@ -412,7 +417,7 @@ impl SharedConnection {
         self.credit(&mut slot.inner.borrow_mut(), bytes);
     }
 
-    /// A half is gone: nothing of it stays charged.
+    /// A half is gone. Nothing of it stays charged.
     pub(crate) fn half_dropped(&self, slot: &StreamSlot) {
         {
             let mut inner = slot.inner.borrow_mut();
@@ -449,7 +454,7 @@ impl SharedConnection {
         }
     }
 
-    /// Remembers a change of the account; the shared budget is told of changes in bulk, since all
+    /// Records a change of the account. The process' budget receives changes in bulk, since all
     /// threads write to it.
     pub(crate) fn owe(&self, pinned: isize) {
         let owed = self.unsettled.get() + pinned;
@@ -475,7 +480,7 @@ impl Drop for SharedConnection {
     }
 }
 
-/// What this hop tells of a stream whose half was dropped before its end.
+/// The local end of a stream whose half was dropped before its end.
 pub(crate) fn dropped() -> LocalEnd {
     LocalEnd {
         kind: LocalEndKind::Panic,

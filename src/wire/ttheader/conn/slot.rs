@@ -1,5 +1,5 @@
-//! One stream's place on its connection: its state, what was received and waits to be taken, and
-//! whom to wake. Knows no socket and no frame layout.
+//! One stream's place on its connection: its state, the received messages that wait, and the wakers
+//! of its half. Knows no socket and no frame layout.
 
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
@@ -7,14 +7,14 @@ use std::task::{Context, Poll, Waker};
 use crate::stream::{End, MessageBatch, Received, ResponseHead};
 use crate::wire::ttheader::state::State;
 
-/// SharedConnection by the connection's table and the stream's half.
+/// A stream, shared by the connection's stream table and the stream's half.
 #[derive(Debug)]
 pub(crate) struct StreamSlot {
     pub(crate) id: i32,
-    /// The protocol id that its frames carry.
+    /// The protocol id in its frames.
     pub(crate) protocol: u8,
     pub(crate) method: Box<str>,
-    /// A Data frame up to its payload.
+    /// The beginning of its Data frames, up to the payload.
     pub(crate) template: Box<[u8]>,
     pub(crate) inner: RefCell<Inner>,
 }
@@ -22,22 +22,22 @@ pub(crate) struct StreamSlot {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) state: State,
-    /// Messages that wait to be taken.
+    /// Received messages that the half has not taken.
     pub(crate) run: MessageBatch,
     pub(crate) head: Option<Box<ResponseHead>>,
     pub(crate) half_close: bool,
     pub(crate) end: Option<Box<End>>,
     /// Bytes charged to the stream: in `run`, or taken and not yet released.
     pub(crate) held: usize,
-    /// The memory that those keep.
+    /// The memory that those bytes occupy.
     pub(crate) pinned: usize,
-    /// What of it the process' budget was told to be on its way out.
+    /// The part of that memory which the process' budget counts as being freed.
     pub(crate) ending: usize,
-    /// It is in the connection's list of waiters.
+    /// Whether it is in the connection's list of waiters.
     pub(crate) waiting: bool,
     /// Bytes that it had to send when it began to wait.
     pub(crate) wants: usize,
-    /// It came up in that list and may write now.
+    /// Whether its turn in that list has come and it may write now.
     pub(crate) granted: bool,
     recv_waker: Option<Waker>,
     send_waker: Option<Waker>,
@@ -76,17 +76,17 @@ impl StreamSlot {
 }
 
 impl StreamSlot {
-    /// Roughly the memory that a stream takes before any message.
+    /// About the memory that a stream takes before any message.
     pub(crate) fn cost(&self) -> usize {
         size_of::<Self>() + self.template.len() + self.method.len()
     }
 }
 
 impl Inner {
-    /// What the peer did next, in the order in which it did it.
+    /// What the peer did next, in order.
     pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Received> {
         if let Some(mut head) = self.head.take() {
-            // A head right before its end is not worth a response of its own.
+            // A head right before its end needs no frame of its own.
             head.explicit &= self.end.is_none() || !self.run.is_empty();
             return Poll::Ready(Received::Head(*head));
         }
@@ -119,7 +119,8 @@ impl Inner {
         }
     }
 
-    /// Sets the end. One that overtakes drops what was not taken yet; returns how much that was.
+    /// Sets the end. An end that overtakes drops the messages that were not taken. Returns how many
+    /// bytes these were.
     pub(crate) fn set_end(&mut self, end: End, overtakes: bool) -> usize {
         let dropped = if overtakes {
             self.half_close = false;
@@ -129,18 +130,18 @@ impl Inner {
         };
         self.end = Some(Box::new(end));
         self.wake_recv();
-        // A half that waits for room learns that its messages are swallowed now.
+        // A half that waits for room has to learn that its messages are now swallowed.
         self.wake_send();
         dropped
     }
 
-    /// Takes `bytes` off the account; returns the memory that they kept.
+    /// Takes `bytes` off the account. Returns them, and the memory that they occupied.
     pub(crate) fn credit(&mut self, bytes: usize) -> (usize, usize) {
         let bytes = bytes.min(self.held);
         let pinned = if bytes == self.held {
             self.pinned
         } else {
-            // Which piece kept how much is not known here; in proportion, it adds up.
+            // It is not known here which piece occupied how much. In proportion, the sum is right.
             (self.pinned as u64 * bytes as u64 / self.held.max(1) as u64) as usize
         };
         self.held -= bytes;

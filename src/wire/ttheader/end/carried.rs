@@ -1,7 +1,7 @@
-//! The `ripcord-*` strings of a Trailer or Rst: what the frame alone cannot say.
+//! The `ripcord-*` strings of a Trailer or Rst: what the frame alone cannot express.
 //!
-//! Written for another ripcord behind this connection; read with suspicion, since anyone can
-//! write them. Keys and rules: `wire/ttheader/keys.rs`.
+//! They are written for another ripcord behind this connection. They are read with suspicion, since
+//! anyone can write them. Keys and rules: `wire/ttheader/keys.rs`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -15,7 +15,7 @@ use crate::stream::{
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{keys, metadata};
 
-/// The most bytes that a terminal's strings take: a TTHeader block holds 262,140 bytes.
+/// The most bytes of a terminal frame's strings. A TTHeader block holds 262,140 bytes.
 const MAX_STRINGS: usize = 192 * 1024;
 
 /// What the strings claim.
@@ -25,7 +25,7 @@ pub(super) struct Carried {
     end: Option<LocalEndKind>,
     /// Whether the callee may have processed the call. Nothing native beside it can contradict.
     pub(super) processed: Option<Processed>,
-    /// What a hop before has cut.
+    /// What an earlier hop has cut.
     pub(super) cut: Cut,
 }
 
@@ -46,7 +46,7 @@ impl Carried {
         }
     }
 
-    /// The status that the callee's side of a business error had on gRPC.
+    /// Adds the status that a business error had beside it on gRPC.
     pub(super) fn business(&self, mut found: Business) -> Business {
         found.status = self.status.map(|code| Status {
             code,
@@ -94,7 +94,7 @@ impl Carried {
         )
     }
 
-    /// A gRPC callee's CANCELLED, or the status of another ripcord's own end.
+    /// Adds the status of a gRPC callee's CANCELLED, or of another ripcord's local end.
     pub(super) fn cancel(&self, mut cancel: Cancel) -> Cancel {
         let Some(code) = self.status else {
             return cancel;
@@ -114,7 +114,7 @@ impl Carried {
     }
 }
 
-/// The status number `code` beside `cause`, if an own end of another hop has both.
+/// The status number `code` beside `cause`, if a local end of another hop has both.
 fn own_status(cause: i32, code: u32) -> Option<Status> {
     LocalEndKind::ALL
         .into_iter()
@@ -122,8 +122,8 @@ fn own_status(cause: i32, code: u32) -> Option<Status> {
         .find_map(|kind| own_status_beside(kind).filter(|status| status.code == code))
 }
 
-/// Adds what the frame of `end` does not say; `exact` if that is not its trailers. What is too long
-/// for a string is cut.
+/// Adds what the frame of `end` cannot express. `exact`: its trailers need no pack. What is too
+/// long for a string is cut.
 pub(super) fn write(end: &End, exact: bool, cut: &mut Cut, out: &mut Vec<(Bytes, Bytes)>) {
     let mut usual = Processed::Yes;
     match &end.reason {
@@ -185,7 +185,7 @@ fn write_status(status: &Status, cut: &mut Cut, out: &mut Vec<(Bytes, Bytes)>) {
 }
 
 /// Cuts strings down to [`MAX_STRINGS`], in the order of [`Part`]: the carried pack, trailers from
-/// the last one, the details, the extra. What is left then (the code, the text, the path) fits.
+/// the last one, the details, the extra. The rest (code, text, path) then fits.
 pub(super) fn bound(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
     let size = |(key, value): &(Bytes, Bytes)| key.len() + value.len() + 4;
     let mut total: usize = strings.iter().map(size).sum();

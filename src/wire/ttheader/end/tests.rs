@@ -183,7 +183,7 @@ fn strings_stay_within_a_block() {
     assert!(terminal.strings.iter().any(|(k, _)| k == keys::CUT));
 }
 
-/// A status with so many bytes of text and details, and trailers of 40,000 bytes.
+/// A status with so many bytes of text and details, and with trailers of 40,000 bytes.
 fn long_status(text: usize, details: usize, trailers: usize) -> End {
     let mut all = crate::stream::Metadata::new();
     for i in 0..trailers {
@@ -217,7 +217,7 @@ fn what_is_missed_the_least_is_cut_first_and_the_status_never() {
         assert_eq!(status.code, 5);
         assert_eq!(status.details.is_none(), cut.contains("details"));
         assert_eq!(status.message.ends_with(MARK), cut.contains("text"));
-        // The next hop says it too.
+        // The next hop names it too.
         assert_eq!(self::read(&to_caller(&read, &ctx())).cut, read.cut);
     }
 }

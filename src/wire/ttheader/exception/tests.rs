@@ -1,4 +1,4 @@
-//! The exception codec on what Kitex writes and on what nobody should. Knows no frame.
+//! The exception codec on what Kitex writes, and on what nobody should write. Knows no frame.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;

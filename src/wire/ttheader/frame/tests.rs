@@ -1,4 +1,5 @@
-//! The decoder on frames cut anywhere, on garbage, and on what is too large. Knows no stream.
+//! The decoder on frames cut anywhere, on garbage, and on frames that are too large. Knows no
+//! stream.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
-//! Entries to the strings of a frame and back, exactly: the pack that rides beside strings which
-//! do not say all.
+//! From entries to the strings of a frame and back without loss: a pack stands beside strings that
+//! cannot hold everything.
 //!
-//! Follows gopkg `cloud/metainfo` for metainfo; the `ripcord-*` keys are those of
+//! The source for metainfo is gopkg `cloud/metainfo`. The `ripcord-*` keys are those of
 //! `wire/ttheader/keys.rs`.
 
 use std::collections::HashMap;
@@ -14,19 +14,19 @@ use crate::stream::{Entry, Metadata, Scope};
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::keys;
 
-/// The longest value that an info block holds.
+/// The longest value that an info block holds, in bytes.
 pub(crate) const MAX_VALUE: usize = u16::MAX as usize;
 
-/// Which way the strings go: only a request's are metainfo, a response's are seen raw.
+/// Which strings. A request's are metainfo, a response's are read raw.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeadersOf {
-    /// A request's Header.
+    /// The Header of a request.
     Request,
-    /// A response's Header or Trailer.
+    /// The Header or Trailer of a response.
     Response,
 }
 
-/// Strings to entries, without those that mean something else.
+/// Reads strings as entries, without those that have another meaning.
 pub(super) fn read(strings: &[(Bytes, Bytes)], place: HeadersOf, out: &mut Metadata) {
     for (key, value) in strings {
         let scoped = |prefix: &[u8]| {
@@ -53,19 +53,20 @@ pub(super) fn read(strings: &[(Bytes, Bytes)], place: HeadersOf, out: &mut Metad
     }
 }
 
-/// Entries to strings: repeated keys joined with commas, since a Kitex peer reads a map. Whether
-/// the strings say all of it.
+/// Writes entries as strings. Repeated keys are joined with commas, since a Kitex peer reads a map.
+/// Returns whether the strings hold everything.
 pub(crate) fn write(metadata: &Metadata, place: HeadersOf, out: &mut Vec<(Bytes, Bytes)>) -> bool {
     let mut exact = true;
     let mut rows: Vec<(Bytes, Vec<Bytes>)> = Vec::with_capacity(metadata.len());
-    // Keys come from peers, so not a hash that they can aim at; most heads need none at all.
+    // Peers choose the keys, so the hash must not be one that they can attack. Most heads need
+    // none.
     let mut index: HashMap<Bytes, usize> = HashMap::new();
     for entry in metadata {
         if place == HeadersOf::Request
             && entry.scope == Scope::Plain
             && int_key(&entry.key).is_some()
         {
-            // Read back before the strings.
+            // Int keys are read before the strings.
             exact &= rows.is_empty() && entry.value.len() <= MAX_VALUE;
             continue;
         }
@@ -109,7 +110,7 @@ pub(crate) fn write(metadata: &Metadata, place: HeadersOf, out: &mut Vec<(Bytes,
     exact
 }
 
-/// Up to so many keys are found by looking at each.
+/// Up to so many keys are found by comparing each.
 const INDEX_ABOVE: usize = 16;
 
 /// Values joined with commas, as many as fit.
@@ -130,7 +131,7 @@ fn join(values: Vec<Bytes>) -> Bytes {
     joined.freeze()
 }
 
-/// The key under which an entry is written, if it may be.
+/// The key under which an entry is written, if it may be written.
 fn string_key(entry: &Entry, place: HeadersOf) -> Option<Bytes> {
     match entry.scope {
         Scope::Plain => {
@@ -145,7 +146,7 @@ fn string_key(entry: &Entry, place: HeadersOf) -> Option<Bytes> {
     }
 }
 
-/// Whether [`read`] makes the same entry of what [`string_key`] makes of it.
+/// Whether [`read`] makes the same entry of the key from [`string_key`].
 fn keeps_its_meaning(entry: &Entry, place: HeadersOf) -> bool {
     match (entry.scope, place) {
         (Scope::Plain, HeadersOf::Request) => {
@@ -158,7 +159,7 @@ fn keeps_its_meaning(entry: &Entry, place: HeadersOf) -> bool {
     }
 }
 
-/// What a peer reads of `metadata` when it has only the strings.
+/// What a peer reads of `metadata` from the strings alone.
 pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     let mut strings = Vec::with_capacity(metadata.len());
     write(metadata, place, &mut strings);
@@ -177,7 +178,7 @@ pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     out
 }
 
-/// The pack of `metadata`, base64, if it fits.
+/// The pack of `metadata` in base64, if it fits.
 pub(crate) fn pack(metadata: &Metadata) -> Option<String> {
     let mut exact = std::borrow::Cow::Borrowed(metadata);
     if exact.iter().any(|e| is_hop_only(&e.key)) {
@@ -186,13 +187,13 @@ pub(crate) fn pack(metadata: &Metadata) -> Option<String> {
     Some(STANDARD_NO_PAD.encode(exact.pack())).filter(|pack| pack.len() <= MAX_VALUE)
 }
 
-/// What a gRPC peer says of its own compressors: messages are decompressed toward TTHeader, and
-/// nobody there can ask for compressed ones.
+/// Whether the key lists a gRPC peer's own compressions. Messages are decompressed toward TTHeader,
+/// and nobody there can ask for compressed ones.
 fn is_hop_only(key: &[u8]) -> bool {
     key.eq_ignore_ascii_case(b"grpc-accept-encoding")
 }
 
-/// Writes the entries, and their pack where the strings do not say all of it.
+/// Writes the entries, and their pack if the strings do not hold everything.
 pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, out: &mut Vec<(Bytes, Bytes)>) {
     if !write(metadata, place, out)
         && let Some(pack) = pack(metadata)
@@ -201,7 +202,7 @@ pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, out: &mut Vec<(
     }
 }
 
-/// `native`, or the carried entries that render to it.
+/// `native`, or the carried entries if they render to it.
 pub(super) fn exact(info: &Info, native: Metadata, place: HeadersOf) -> Metadata {
     match unpacked(info) {
         Some(packed) => {
@@ -212,13 +213,13 @@ pub(super) fn exact(info: &Info, native: Metadata, place: HeadersOf) -> Metadata
     }
 }
 
-/// The carried entries, believed or not.
+/// The carried entries, not checked yet.
 pub(crate) fn unpacked(info: &Info) -> Option<Metadata> {
     let raw = info.string(keys::CARRIED_META)?;
     Metadata::unpack(STANDARD_NO_PAD.decode(raw).ok()?.into())
 }
 
-/// Appends a string of our own.
+/// Appends one of ripcord's own strings.
 pub(crate) fn push(out: &mut Vec<(Bytes, Bytes)>, key: &'static str, value: &str) {
     out.push((
         Bytes::from_static(key.as_bytes()),

@@ -1,8 +1,8 @@
-//! Peers of the control stream that are no ripcords, or bad ones.
+//! Peers of the control stream that are no ripcords, or misbehave.
 
 use super::*;
 
-/// A peer that takes the control stream and never reads it, or answers it in some way.
+/// A peer that accepts the control stream and never reads it, or answers it in some way.
 async fn foreign(io: DuplexStream, answer: Option<u16>, resets: Rc<RefCell<Vec<u32>>>) {
     let mut builder = h2::server::Builder::new();
     builder.initial_window_size(1000);
@@ -105,7 +105,7 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
             .send_data(detail(7, 12015, "no").encode(), false)
             .unwrap();
         let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
-        // Of streams that do not live nothing is kept.
+        // Nothing is kept for streams that are not open.
         while theirs.details().held().0 == 0 {
             tokio::task::yield_now().await;
         }
@@ -113,7 +113,7 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
         stream.send_reset(12007.into());
         let (code, _, path) = heard(&mut theirs).await;
         assert_eq!((code, path.as_str()), (12007, "non-ttstream path"));
-        // What is too large ends the control stream alone.
+        // A detail that is too large ends the control stream alone.
         details
             .send_data(Bytes::from_static(b"\0\xff\xff\xff\xff"), false)
             .unwrap();
@@ -132,7 +132,7 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
         let (_, mut theirs) = streams.borrow_mut().pop().unwrap();
         let said = (12007, "honest".to_owned(), "forged".to_owned());
         assert_eq!(heard(&mut theirs).await, said);
-        // What an ended control stream said holds nothing of the next one's.
+        // Details of an ended control stream do not count for the next one.
         let (_answer, mut stream) = open("/S/M", Some(9)).await;
         details
             .send_data(detail(9, 12007, "before").encode(), true)
@@ -154,7 +154,7 @@ fn a_malicious_control_stream_speaks_only_for_its_connection_and_is_bounded() {
     });
 }
 
-/// Before its SETTINGS a callee may be thought to allow more streams than it does.
+/// Before a callee's SETTINGS, a client may assume more streams than it allows.
 #[test]
 fn a_connection_whose_only_place_the_control_stream_has_is_not_used() {
     local(async {

@@ -243,7 +243,7 @@ async fn those_who_wait_for_room_take_turns() {
             task.await.unwrap();
         }
         assert_eq!(last.len(), 400);
-        // Half-way through nobody is far behind.
+        // In the middle, no stream is far behind.
         for id in 1..=10 {
             let early = last[..200].iter().filter(|i| **i == id).count();
             assert!(
@@ -288,7 +288,8 @@ async fn a_flood_of_refusals_is_bounded() {
         for id in 1..=20_000 {
             frame(Kind::Header, id).encode(&mut wire).unwrap();
         }
-        // The peer never reads: at some point it is not read either, then given up.
+        // The peer never reads. At some point it is not read either, and then its connection is
+        // closed.
         assert!(server.peer.io.write_all(&wire).await.is_err());
         let refused = read(&server.counters.over_limit);
         assert!((4000..6000).contains(&refused), "{refused}");

@@ -15,7 +15,7 @@ struct Recorded {
     callee: BytesMut,
     /// The streams that the caller opened.
     opened: Vec<i32>,
-    /// Those that the callee ended.
+    /// The streams that the callee ended.
     ended: Vec<i32>,
 }
 
@@ -67,7 +67,7 @@ fn recorded() -> Vec<(String, Recorded)> {
     all
 }
 
-/// Takes everything up to the end.
+/// Receives everything, and returns the end.
 async fn last(half: &mut impl Half) -> End {
     loop {
         match recv(half).await {

@@ -58,7 +58,7 @@ async fn stream_ids_are_renumbered() {
         assert_eq!(side.client.active(), 2);
         side.peer.expect(Kind::Header, 1).await;
         side.peer.expect(Kind::Header, 2).await;
-        // Past the largest id, over 0 and what is in use.
+        // Beyond the largest id, past 0 and ids in use.
         side.client.last_id_for_tests(i32::MAX - 1);
         assert_eq!(side.client.open(&request()).unwrap().id(), i32::MAX);
         assert_eq!(side.client.open(&request()).unwrap().id(), i32::MIN);
@@ -256,7 +256,7 @@ async fn a_stream_opened_beside_a_slow_one_starts_the_grace() {
         let mut slow = side.client.open(&request()).unwrap();
         side.peer.expect(Kind::Header, 1).await;
         side.peer.send(&[data(1, &[0; 20_000])]).await;
-        // Alone on its connection it harms nobody.
+        // Alone on its connection, it blocks nobody.
         tokio::time::sleep(Duration::from_secs(100)).await;
         assert_eq!(read(&side.counters.slow_streams), 0);
         let mut other = side.client.open(&request()).unwrap();

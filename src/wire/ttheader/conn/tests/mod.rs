@@ -77,7 +77,7 @@ impl Peer {
         frame
     }
 
-    /// Whether nothing comes while everything else stands still.
+    /// Whether nothing comes while everything else is idle.
     async fn is_silent(&mut self) -> bool {
         tokio::time::timeout(Duration::from_millis(1), self.recv())
             .await

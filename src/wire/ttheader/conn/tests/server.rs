@@ -138,7 +138,7 @@ async fn late_frames_are_counted_and_dropped() {
             frame(Kind::Trailer, 0),
         ];
         server.peer.send(&late).await;
-        // The id is free again, and what comes behind is not disturbed.
+        // The id is free again, and what comes next is not disturbed.
         let mut again = server.open(1).await;
         assert_eq!(read(&server.counters.late_frames), 4);
         assert_eq!(read(&server.counters.bad_frames), 1);

@@ -1,5 +1,5 @@
-//! Both roles against each other: random streams over a pipe of random size, after which every
-//! table and account is at zero.
+//! Both roles against each other: random streams over a pipe of random size. Afterwards every table
+//! and account is at zero.
 
 use std::cell::RefCell;
 use std::task::Poll;
@@ -138,7 +138,7 @@ async fn storm(scripts: Vec<Script>, pipe: usize, stream_budget: usize) {
     let mut config = config();
     config.stream_budget = stream_budget;
     config.high_water = 8 * 1024;
-    // Both wait for each other's reading now and then; nobody is to be blamed for that here.
+    // Now and then both wait until the other reads. Nobody is to blame for that here.
     config.slow_receiver_timeout = Duration::from_secs(1 << 30);
     config.lone_grace = Duration::from_secs(1 << 30);
     config.cancel_grace = Duration::from_secs(1 << 30);
