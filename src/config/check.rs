@@ -13,7 +13,7 @@ use super::{Config, Environment, Faults, inspect, inspect_bytes, read_bounded, u
 /// warning.
 #[must_use]
 pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
-    let mut good = true;
+    let (mut good, mut only_warned) = (true, true);
     for file in files {
         let (name, found) = look(file);
         let (faults, line) = match &found {
@@ -24,6 +24,7 @@ pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
             eprintln!("{faults}");
         }
         good &= line.is_some();
+        only_warned &= line.is_some() || found.is_ok();
         if let Some(line) = line {
             // Whoever reads may have seen enough: `| head` is no failure.
             let _ = writeln!(std::io::stdout(), "{line}");
@@ -32,6 +33,9 @@ pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
     if good {
         ExitCode::SUCCESS
     } else {
+        if only_warned {
+            eprintln!("ripcord check: fails: there are warnings, and --strict is given");
+        }
         ExitCode::FAILURE
     }
 }
