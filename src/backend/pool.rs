@@ -84,7 +84,7 @@ impl Pool {
         if cluster.config.dials_original_destination() {
             return self.open_original(cluster, head).await;
         }
-        let mut last = String::from("it has no endpoint");
+        let mut last = None;
         for _ in 0..ATTEMPTS {
             let Some(endpoint) = self.pick(cluster, head).await else {
                 break;
@@ -98,12 +98,13 @@ impl Pool {
                 Err(OpenError::Connection(error)) => {
                     let address = endpoint.address();
                     debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
-                    last = format!("{address}: {error}");
+                    last = Some(format!("{address}: {error}"));
                     endpoint.failed();
                 }
             }
         }
-        Err(unreachable(cluster, &last))
+        let why = last.unwrap_or_else(|| cluster.no_endpoint());
+        Err(unreachable(cluster, &why))
     }
 
     /// Opens a stream where the caller's connection was going. There is one place only, so no other
@@ -139,7 +140,14 @@ impl Pool {
             EndpointGuard::unlisted(address)
         } else {
             let picked = self.pick(cluster, head).await;
-            picked.ok_or_else(|| format!("backend {} has no endpoint", cluster.name))?
+            let cannot = "cannot be reached";
+            picked.ok_or_else(|| {
+                format!(
+                    "backend {} {cannot}: {}",
+                    cluster.name,
+                    cluster.no_endpoint()
+                )
+            })?
         };
         let address = endpoint.address();
         match self.socket(cluster, address).await {
