@@ -140,14 +140,7 @@ impl Pool {
             EndpointGuard::unlisted(address)
         } else {
             let picked = self.pick(cluster, head).await;
-            let cannot = "cannot be reached";
-            picked.ok_or_else(|| {
-                format!(
-                    "backend {} {cannot}: {}",
-                    cluster.name,
-                    cluster.no_endpoint()
-                )
-            })?
+            picked.ok_or_else(|| cannot_reach(cluster, &cluster.no_endpoint()))?
         };
         let address = endpoint.address();
         match self.socket(cluster, address).await {
@@ -162,10 +155,7 @@ impl Pool {
             }
             Err(error) => {
                 endpoint.failed();
-                let name = &cluster.name;
-                Err(format!(
-                    "backend {name} cannot be reached: {address}: {error}"
-                ))
+                Err(cannot_reach(cluster, &format!("{address}: {error}")))
             }
         }
     }
@@ -340,8 +330,11 @@ fn unwritable(error: &str) -> End {
 }
 
 fn unreachable(cluster: &Cluster, why: &str) -> End {
-    let text = format!("backend {} cannot be reached: {why}", cluster.name);
-    End::hop(LocalEndKind::Unreachable, text)
+    End::hop(LocalEndKind::Unreachable, cannot_reach(cluster, why))
+}
+
+fn cannot_reach(cluster: &Cluster, why: &str) -> String {
+    format!("backend {} cannot be reached: {why}", cluster.name)
 }
 
 /// Has a new connection's task run, counted while it does.

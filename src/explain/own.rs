@@ -43,7 +43,8 @@ fn kind(text: &str) -> Option<(LocalEndKind, usize)> {
     };
     let plain = |mark: &str| text.find(mark);
     let mismatch = || backend(" takes thrift").or_else(|| backend(" takes protobuf"));
-    None.or_else(|| plain("no route for service").map(|at| (LocalEndKind::NoRoute, at)))
+    plain("no route for service")
+        .map(|at| (LocalEndKind::NoRoute, at))
         .or_else(|| mismatch().map(|at| (LocalEndKind::PayloadMismatch, at)))
         .or_else(|| backend(" cannot be reached").map(|at| (LocalEndKind::Unreachable, at)))
         .or_else(|| {
