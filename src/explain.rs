@@ -8,8 +8,10 @@
 //! subjects. A subject has a meaning (`meaning`), an advice (`advice`) and rows of the table.
 
 mod advice;
+mod fields;
 mod labels;
 mod meaning;
+mod own;
 mod pasted;
 mod rows;
 mod show;
@@ -27,7 +29,7 @@ use subject::Subject;
 /// What can be asked for, for messages.
 const ALLOWED: &str = "a ttstream code (12007), a gRPC status (5, grpc:5, NotFound, NOT_FOUND), an exception type \
      (exception:6), an HTTP/2 reset (reset:8, REFUSED_STREAM), a word of the metrics or the access log (idle, \
-     status_not_found, cause=12011), or a line that Kitex, a gRPC library or ripcord printed";
+     status_not_found, cause=12011), a field's name (ripcord-code), or a line that Kitex, a gRPC library or ripcord printed";
 
 /// How to read what is printed.
 const LEGEND: &str = "\
@@ -108,13 +110,19 @@ fn read(line: &str) -> (Pasted, Detail) {
     let subjects = words::read(line);
     if !subjects.is_empty() {
         let facts = ambiguity(line, &subjects).into_iter().collect();
-        return (Pasted { facts, subjects }, Detail::All);
+        let found = Pasted {
+            facts,
+            subjects,
+            own: false,
+        };
+        return (found, Detail::All);
     }
     let each: Vec<Vec<Subject>> = line.split_whitespace().map(words::read).collect();
     if !each.is_empty() && each.iter().all(|found| !found.is_empty()) {
         let found = Pasted {
             facts: Vec::new(),
             subjects: each.into_iter().flatten().collect(),
+            own: false,
         };
         return (found, Detail::All);
     }

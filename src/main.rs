@@ -3,6 +3,7 @@
 mod sd_notify;
 mod signals;
 
+use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,9 @@ enum Command {
         /// The configuration file.
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        /// Nothing can stand here: whoever writes the file without `--config` is told.
+        #[arg(hide = true, value_name = "FILE", value_parser = misplaced)]
+        file: Option<Infallible>,
     },
     /// Checks configuration files and prints every fault, and every warning, with its place.
     #[command(after_help = CHECK_CODES)]
@@ -78,8 +82,12 @@ fn main() -> ExitCode {
         Command::Check { strict, files } => config::check(&files, strict),
         Command::Explain { asked } => explain(&asked),
         Command::Demo => exit(ripcord::demo::run()),
-        Command::Run { config } => exit(run(config)),
+        Command::Run { config, file: None } => exit(run(config)),
     }
+}
+
+fn misplaced(file: &str) -> Result<Infallible, String> {
+    Err(format!("did you mean: ripcord run --config {file}"))
 }
 
 fn explain(asked: &[String]) -> ExitCode {

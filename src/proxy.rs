@@ -230,6 +230,7 @@ impl Opening<'_> {
             head,
             route: &self.route.name,
             wire: self.wire,
+            callee: backend.wire,
         };
         kind.assume(self.route.assume_payload);
         kind.check_backend(&backend.name, backend.config.payload)?;

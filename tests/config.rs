@@ -170,7 +170,9 @@ fn standard_input_is_checked() {
 fn warnings_fail_a_strict_check() {
     let checked = check(&["--strict", "-"], WARNED);
     assert_eq!(checked.status.code(), Some(1));
-    assert_eq!(text(&checked.stderr), format!("<stdin>:{WARNING}\n"));
+    let last = "ripcord check: fails: there are warnings, and --strict is given";
+    let said = format!("<stdin>:{WARNING}\n{last}\n");
+    assert_eq!(text(&checked.stderr), said);
     assert_eq!(text(&checked.stdout), "");
     let clean = WARNED.replace("ttheader,", "ttheader, payload: any,");
     assert!(check(&["--strict", "-"], &clean).status.success());
@@ -199,7 +201,24 @@ fn bad_arguments_have_a_code_of_their_own() {
     assert_eq!(check(&[], "").status.code(), Some(2));
 }
 
-/// What `ripcord run -c FILE` prints of a file with which it does not start.
+#[test]
+fn run_with_a_bare_file_says_where_it_belongs() {
+    let output = Command::new(binary())
+        .args(["run", "hop.yaml"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    let meant = "did you mean: ripcord run --config hop.yaml\n";
+    assert!(said.contains(meant), "{said}");
+    let help = Command::new(binary())
+        .args(["run", "--help"])
+        .output()
+        .unwrap();
+    assert!(!text(&help.stdout).contains("[FILE]"));
+}
+
+/// What `ripcord run -c FILE` says of a file that it does not start with.
 fn refused(name: &str, content: &[u8]) -> String {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&file, content).unwrap();

@@ -279,7 +279,7 @@ fn a_reload_says_what_changed_and_the_page_what_is_in_force() {
     }
     same(&ripcord.json("/config"));
 
-    ripcord.reload(&Table::new().route("all", "backend: nowhere"));
+    ripcord.reload(&table("nowhere"));
     ripcord.logged("configuration refused");
     let page = ripcord.json("/config");
     assert_eq!(page["version"], 2);

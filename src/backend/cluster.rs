@@ -57,7 +57,12 @@ pub struct Cluster {
     changed: Notify,
     seed: u64,
     pub(super) findings: Findings,
+    /// The names that have no address, each with the resolver's reason.
+    unresolved: ArcSwap<Vec<(String, String)>>,
 }
+
+/// The most names without an address that an error tells.
+const TOLD_NAMES: usize = 3;
 
 impl Cluster {
     /// A cluster with its fixed addresses; `dns::run` adds those of names. `seed` makes the jitter
@@ -82,6 +87,7 @@ impl Cluster {
             changed: Notify::new(),
             seed: name.bytes().fold(seed, |s, b| mix(s ^ u64::from(b))),
             findings: Findings::default(),
+            unresolved: ArcSwap::default(),
         };
         let fixed = config.endpoints.iter().filter_map(|target| match target {
             Target::Address(address) => Some(*address),
@@ -153,6 +159,43 @@ impl Cluster {
         self.endpoints.store(Arc::new(new));
         self.changed.notify_waiters();
         true
+    }
+
+    /// Takes the names that have no address, each with the resolver's reason.
+    pub(super) fn set_unresolved(&self, names: Vec<(String, String)>) {
+        self.unresolved.store(Arc::new(names));
+    }
+
+    /// Why it has no endpoint.
+    #[must_use]
+    pub fn no_endpoint(&self) -> String {
+        let unresolved = self.unresolved.load();
+        let told: Vec<String> = if unresolved.is_empty() {
+            // Not looked up yet.
+            let names = self
+                .config
+                .endpoints
+                .iter()
+                .filter_map(|target| match target {
+                    Target::Dns { name, .. } => Some(format!("{name} is not resolved yet")),
+                    Target::Address(_) | Target::OriginalDestination => None,
+                });
+            names.collect()
+        } else {
+            let names = unresolved.iter();
+            names
+                .map(|(name, why)| format!("{name} does not resolve ({why})"))
+                .collect()
+        };
+        if told.is_empty() {
+            return "it has no endpoint".to_owned();
+        }
+        let more = match told.len().saturating_sub(TOLD_NAMES) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let told: Vec<String> = told.into_iter().take(TOLD_NAMES).collect();
+        format!("{}{more}", told.join(", "))
     }
 
     fn salt(&self, address: SocketAddr) -> u64 {

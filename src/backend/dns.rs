@@ -52,6 +52,7 @@ where
         let Some(held) = cluster.upgrade() else {
             return;
         };
+        held.set_unresolved(names.unresolved.clone());
         if held.set_addresses(names.addresses()) {
             let count = held.endpoints().len();
             tracing::info!(backend = %held.name, endpoints = count, "endpoints changed");
@@ -92,6 +93,8 @@ impl Pause {
 struct Names {
     backend: Arc<str>,
     targets: Vec<(Target, Vec<SocketAddr>)>,
+    /// Those without an address, with the resolver's reason.
+    unresolved: Vec<(String, String)>,
 }
 
 impl Names {
@@ -100,6 +103,7 @@ impl Names {
         Self {
             backend: Arc::clone(&cluster.name),
             targets: targets.map(|t| (t, Vec::new())).collect(),
+            unresolved: Vec::new(),
         }
     }
 
@@ -110,6 +114,7 @@ impl Names {
         F: Future<Output = io::Result<Vec<SocketAddr>>>,
     {
         let mut well = true;
+        self.unresolved.clear();
         for (target, last) in &mut self.targets {
             match target {
                 Target::Address(address) => *last = vec![*address],
@@ -128,10 +133,19 @@ impl Names {
                         Err(_) => "no answer in time".to_owned(),
                     };
                     well = false;
-                    tracing::warn!(
-                        backend = %self.backend, name, kept = last.len(), problem,
-                        "name not resolved; keeping its last addresses"
-                    );
+                    let (backend, kept) = (&self.backend, last.len());
+                    if kept > 0 {
+                        tracing::warn!(
+                            %backend, name, kept, problem,
+                            "name not resolved; keeping its last addresses"
+                        );
+                    } else {
+                        tracing::warn!(
+                            %backend, name, problem,
+                            "name not resolved; it has no address, so streams cannot reach it"
+                        );
+                        self.unresolved.push((name.clone(), problem));
+                    }
                 }
             }
         }

@@ -85,7 +85,7 @@ impl Pool {
         if cluster.config.dials_original_destination() {
             return self.open_original(cluster, head).await;
         }
-        let mut last = String::from("it has no endpoint");
+        let mut last = None;
         for _ in 0..ATTEMPTS {
             let Some(endpoint) = self.pick(cluster, head).await else {
                 break;
@@ -99,12 +99,13 @@ impl Pool {
                 Err(OpenError::Connection(error)) => {
                     let address = endpoint.address();
                     debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
-                    last = format!("{address}: {error}");
+                    last = Some(format!("{address}: {error}"));
                     endpoint.failed();
                 }
             }
         }
-        Err(unreachable(cluster, &last))
+        let why = last.unwrap_or_else(|| cluster.no_endpoint());
+        Err(unreachable(cluster, &why))
     }
 
     /// Opens a stream to where the caller's connection was going. There is one such place, so there
@@ -140,7 +141,7 @@ impl Pool {
             EndpointGuard::unlisted(address)
         } else {
             let picked = self.pick(cluster, head).await;
-            picked.ok_or_else(|| format!("backend {} has no endpoint", cluster.name))?
+            picked.ok_or_else(|| cannot_reach(cluster, &cluster.no_endpoint()))?
         };
         let address = endpoint.address();
         match self.socket(cluster, address).await {
@@ -155,10 +156,7 @@ impl Pool {
             }
             Err(error) => {
                 endpoint.failed();
-                let name = &cluster.name;
-                Err(format!(
-                    "backend {name} cannot be reached: {address}: {error}"
-                ))
+                Err(cannot_reach(cluster, &format!("{address}: {error}")))
             }
         }
     }
@@ -334,8 +332,11 @@ fn unwritable(error: &str) -> End {
 }
 
 fn unreachable(cluster: &Cluster, why: &str) -> End {
-    let text = format!("backend {} cannot be reached: {why}", cluster.name);
-    End::hop(LocalEndKind::Unreachable, text)
+    End::hop(LocalEndKind::Unreachable, cannot_reach(cluster, why))
+}
+
+fn cannot_reach(cluster: &Cluster, why: &str) -> String {
+    format!("backend {} cannot be reached: {why}", cluster.name)
 }
 
 /// Spawns a new connection's task, and counts it while it runs.

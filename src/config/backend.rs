@@ -291,7 +291,7 @@ fn endpoints(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Vec<Target>> {
     // A single text is a list of one.
     let items = match &at.node.kind {
         Kind::Scalar { .. } if !at.node.is_null() => vec![at.clone()],
-        Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => walk.list(at)?,
+        Kind::Scalar { .. } | Kind::List(_) | Kind::Map(_) => walk.list(at, hints::ENDPOINTS)?,
     };
     let mut targets: Vec<Target> = Vec::new();
     for item in items {
@@ -305,14 +305,12 @@ fn endpoints(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Vec<Target>> {
             }
             Some(target) => targets.push(target),
             None => {
-                let hint = hints::endpoint(&text).map(|hint| format!(" ({hint})"));
                 let message = format!(
                     "bad endpoint {}; allowed: ip:port or dns name:port, e.g. 127.0.0.1:8888, \
-                     [::1]:8888 or chat.svc:8888{}",
-                    item.quoted(),
-                    hint.unwrap_or_default()
+                     [::1]:8888 or chat.svc:8888",
+                    item.quoted()
                 );
-                walk.error(item.node.place, &item.path, message);
+                walk.refuse_value::<Target>(&item, &message, hints::endpoint(&text));
             }
         }
     }

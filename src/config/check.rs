@@ -11,7 +11,7 @@ use super::{Config, Environment, Faults, inspect, inspect_bytes, read_bounded, u
 /// too.
 #[must_use]
 pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
-    let mut good = true;
+    let (mut good, mut only_warned) = (true, true);
     for file in files {
         let (name, found) = look(file);
         let (faults, line) = match &found {
@@ -22,6 +22,7 @@ pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
             eprintln!("{faults}");
         }
         good &= line.is_some();
+        only_warned &= line.is_some() || found.is_ok();
         if let Some(line) = line {
             // The reader may have closed the pipe, as in `| head`. That is no failure.
             let _ = writeln!(std::io::stdout(), "{line}");
@@ -30,6 +31,9 @@ pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
     if good {
         ExitCode::SUCCESS
     } else {
+        if only_warned {
+            eprintln!("ripcord check: fails: there are warnings, and --strict is given");
+        }
         ExitCode::FAILURE
     }
 }

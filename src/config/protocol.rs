@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::hints;
 use super::walk::{NodeRef, Walk};
 
 /// A wire, by its word in the file. `crate::wire` has a wire of that name for each; a test checks
@@ -47,6 +48,17 @@ impl Protocol {
     ) -> Option<T> {
         if let Some(known) = Self::ALL.iter().find(|known| walk.is(at, known.0)) {
             return Some(wrap(*known));
+        }
+        let known = |word| more.iter().any(|(offered, _)| *offered == word);
+        let tried = hints::PROTOCOLS.iter();
+        let mut tried = tried.filter(|(word, _)| walk.is(at, word) && !known(*word));
+        if let Some((_, hint)) = tried.next() {
+            let words = more.iter().map(|(word, _)| *word);
+            let words = words.chain(Self::OFFERED.map(Self::name));
+            let allowed = words.collect::<Vec<_>>().join(", ");
+            let found = at.quoted();
+            let message = format!("unknown protocol {found}; allowed: {allowed} ({hint})");
+            return walk.refuse(at, message);
         }
         let offered = Self::OFFERED.map(|protocol| (protocol.0, wrap(protocol)));
         walk.choice(at, "protocol", &[more, &offered].concat())

@@ -177,7 +177,8 @@ pub(super) fn read(
         matching: walk.optional(&s, "match", Match::default(), matching),
         backend: walk.required(&s, "backend", "the name of a backend", |w, at| {
             let name = w.text(at, "the name of a backend")?;
-            if !known.contains(&*name) {
+            // Without any backend there is an error about that already.
+            if !known.is_empty() && !known.contains(&*name) {
                 let list: Vec<String> = backends.iter().take(20).map(|b| shown(b)).collect();
                 let mut message =
                     format!("no backend {}; allowed: {}", at.quoted(), list.join(", "));
@@ -241,7 +242,7 @@ fn matching(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Match> {
         caller: walk.optional(&s, "caller", None, pattern),
         metadata: walk.optional(&s, "metadata", BTreeMap::new(), |w, at| {
             let mut map = BTreeMap::new();
-            for named in w.names(at)? {
+            for named in w.names(at, "metadata: { x-tenant: acme }")? {
                 key(w, named.name, named.place, &named.value.path);
                 if let Some(pattern) = self::pattern(w, &named.value) {
                     map.insert(named.name.to_owned(), pattern);
@@ -336,7 +337,7 @@ fn timeouts(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Timeouts> {
 
 fn to_transit(walk: &mut Walk, at: &NodeRef<'_>) -> Option<BTreeMap<String, String>> {
     let mut map = BTreeMap::new();
-    for named in walk.names(at)? {
+    for named in walk.names(at, "metadata_to_transit: { x-user: USER }")? {
         key(walk, named.name, named.place, &named.value.path);
         let Some(text) = walk.text(&named.value, "a name") else {
             continue;

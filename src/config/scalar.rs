@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::hints;
 use super::units;
 use super::walk::{NodeRef, Walk, unknown_value};
 use super::yaml::{Kind, Node};
@@ -97,7 +98,7 @@ impl Walk {
             Ok(_) | Err(_) => {
                 let (from, to) = (allowed.start(), allowed.end());
                 let message = format!("bad number {}; allowed: {from} to {to}", at.quoted());
-                self.refuse(at, message)
+                self.refuse_value(at, &message, None)
             }
         }
     }
@@ -111,7 +112,7 @@ impl Walk {
         let text = self.text(at, "a size")?;
         let Some(size) = units::parse_size(&text).and_then(|s| usize::try_from(s).ok()) else {
             let message = format!("bad size {}; allowed: {}", at.quoted(), units::SIZES);
-            return self.refuse(at, message);
+            return self.refuse_value(at, &message, None);
         };
         if !allowed.contains(&size) {
             let shown = |bytes: usize| units::format_size(bytes as u64);
@@ -157,7 +158,7 @@ impl Walk {
         let Some(duration) = units::parse_duration(text) else {
             let found = at.quoted();
             let message = format!("bad duration {found}; allowed: {also}{}", units::DURATIONS);
-            return self.refuse(at, message);
+            return self.refuse_value(at, &message, None);
         };
         if !allowed.contains(&duration) {
             let from = units::format_duration(*allowed.start());
@@ -178,7 +179,7 @@ impl Walk {
                     "bad address {}; allowed: ip:port, e.g. 127.0.0.1:9901 or [::1]:9901",
                     at.quoted()
                 );
-                self.refuse(at, message)
+                self.refuse_value(at, &message, hints::address(at.written()))
             }
         }
     }

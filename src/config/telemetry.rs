@@ -228,7 +228,7 @@ fn port(walk: &mut Walk, at: &NodeRef<'_>, otlp: &Otlp) {
 
 fn headers(walk: &mut Walk, at: &NodeRef<'_>) -> Option<BTreeMap<String, Secret>> {
     let mut map = BTreeMap::new();
-    for named in walk.names(at)? {
+    for named in walk.names(at, "headers: { x-tenant: acme }")? {
         let Some(value) = walk.text(&named.value, "text") else {
             continue;
         };

@@ -16,7 +16,7 @@ use super::walk::{NodeRef, Section, Walk};
 use super::yaml::Node;
 use super::{
     Backend, Config, Drain, Limits, Listener, PayloadKind, Target, Telemetry, Validate, advice,
-    backend, limits, listener, route, telemetry,
+    backend, hints, limits, listener, route, telemetry,
 };
 
 pub(super) const KEYS: &[&str] = &[
@@ -95,7 +95,7 @@ fn listeners(
 ) -> Vec<Listener> {
     walk.required(root, "listeners", "a list of at least one", |walk, at| {
         let mut listeners: Vec<Listener> = Vec::new();
-        for item in walk.list(at)? {
+        for item in walk.list(at, hints::LISTENERS)? {
             let Some(new) = listener::read(walk, &item, limits) else {
                 continue;
             };
@@ -144,7 +144,7 @@ fn backends(
 ) -> BTreeMap<String, Backend> {
     walk.required(root, "backends", "a map of at least one", |walk, at| {
         let mut backends = BTreeMap::new();
-        let named = walk.names(at)?;
+        let named = walk.names(at, hints::BACKENDS)?;
         if named.is_empty() {
             walk.error(at.node.place, &at.path, "empty; needed: at least one");
         }
@@ -194,12 +194,13 @@ fn routes(
     // Backends with faults count too: a route to them is right. One that is no map was reported
     // before.
     let backends = root.get("backends");
-    let listed = backends.and_then(|at| Walk::new(Environment::default()).names(&at));
+    let listed =
+        backends.and_then(|at| Walk::new(Environment::default()).names(&at, hints::BACKENDS));
     let listed = listed.unwrap_or_default();
     let names: Vec<&str> = listed.iter().map(|n| n.name).collect();
     let known: FxHashSet<&str> = names.iter().copied().collect();
     let drafts: Vec<Draft> = walk.required(root, "routes", "a list of at least one", |walk, at| {
-        let items = walk.list(at)?;
+        let items = walk.list(at, hints::ROUTES)?;
         if items.len() > MAX_ROUTES {
             let message = format!("too many routes; allowed: {MAX_ROUTES}");
             walk.error(at.node.place, &at.path, message);

@@ -136,7 +136,20 @@ impl Walk {
         None
     }
 
-    /// Reads a map with these keys and no other.
+    /// Notes an error at a value that cannot be read, with a hint: `hint`, or of a variable that is
+    /// not written as one.
+    pub(super) fn refuse_value<T>(
+        &mut self,
+        at: &NodeRef<'_>,
+        message: &str,
+        hint: Option<String>,
+    ) -> Option<T> {
+        let hint = hints::variable(at.written()).or(hint);
+        let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        self.refuse(at, format!("{message}{hint}"))
+    }
+
+    /// A map with these keys and no other.
     pub(crate) fn section<'n>(&mut self, at: &NodeRef<'n>, keys: &[&str]) -> Option<Section<'n>> {
         self.section_renamed(at, keys, &[])
     }
@@ -163,7 +176,7 @@ impl Walk {
             } else if at.path.is_empty() && pair.key.starts_with(hints::FREE) {
                 // Keys of the user, for anchors and notes.
             } else if !keys.contains(&pair.key.as_str()) {
-                let hint = hints::key(&pair.key);
+                let hint = hints::key(&at.path, &pair.key);
                 let message = hint.unwrap_or_else(|| unknown("key", &pair.key, keys));
                 self.error(pair.place, &path, message);
             }
@@ -193,17 +206,20 @@ impl Walk {
         }
     }
 
-    /// Reads a map whose keys are names.
-    pub(crate) fn names<'n>(&mut self, at: &NodeRef<'n>) -> Option<Vec<Named<'n>>> {
+    /// A map whose keys are names; `example` shows one.
+    pub(crate) fn names<'n>(&mut self, at: &NodeRef<'n>, example: &str) -> Option<Vec<Named<'n>>> {
         let Kind::Map(pairs) = &at.node.kind else {
             let found = at.node.name();
-            return self.refuse(at, format!("a map of names is needed; found {found}"));
+            return self.refuse(
+                at,
+                format!("a map of names is needed; found {found}; example: {example}"),
+            );
         };
         let mut named = Vec::new();
         for pair in pairs {
             let path = join(&at.path, &pair.key);
             if pair.key == hints::MERGE {
-                let message = hints::key(&pair.key).unwrap_or_default();
+                let message = hints::key(&path, &pair.key).unwrap_or_default();
                 self.error(pair.place, &path, message);
                 continue;
             }
@@ -219,11 +235,14 @@ impl Walk {
         Some(named)
     }
 
-    /// Reads a list of at least one.
-    pub(crate) fn list<'n>(&mut self, at: &NodeRef<'n>) -> Option<Vec<NodeRef<'n>>> {
+    /// A list of at least one; `example` shows one.
+    pub(crate) fn list<'n>(&mut self, at: &NodeRef<'n>, example: &str) -> Option<Vec<NodeRef<'n>>> {
         let Kind::List(items) = &at.node.kind else {
             let found = at.node.name();
-            return self.refuse(at, format!("a list is needed; found {found}"));
+            return self.refuse(
+                at,
+                format!("a list is needed; found {found}; example: {example}"),
+            );
         };
         if items.is_empty() {
             return self.refuse(at, "empty; needed: at least one".to_owned());

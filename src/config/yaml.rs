@@ -93,7 +93,7 @@ pub(crate) fn read(text: &str, faults: &mut Vec<Fault>) -> Option<Rc<Node>> {
                 }
             }
             Err(error) => {
-                let place = place(error.marker());
+                let place = real_place(error.info(), text, place(error.marker()));
                 builder.fault(place, not_yaml(error.info(), text, place));
                 return None;
             }
@@ -109,6 +109,27 @@ fn not_yaml(error: &str, text: &str, place: Place) -> String {
     let line = text.lines().nth(place.line - 1).unwrap_or_default();
     let hint = hints::yaml(error, line).map(|hint| format!(" ({hint})"));
     format!("not YAML: {error}{}", hint.unwrap_or_default())
+}
+
+/// The parser tells of a tab behind a value where the value ends, which may be a line before it.
+fn real_place(error: &str, text: &str, told: Place) -> Place {
+    let lines = text.lines().enumerate().skip(told.line - 1);
+    let mut tabs = lines.filter_map(|(at, line)| {
+        let skipped = if at + 1 == told.line {
+            told.column - 1
+        } else {
+            0
+        };
+        let tab = line.chars().skip(skipped).position(|c| c == '\t')?;
+        Some(Place {
+            line: at + 1,
+            column: skipped + tab + 1,
+        })
+    });
+    match tabs.next() {
+        Some(place) if error.contains("found a tab") => place,
+        Some(_) | None => told,
+    }
 }
 
 fn place(marker: &Marker) -> Place {

@@ -15,6 +15,7 @@ pub(super) const fn of(subject: Subject) -> &'static str {
             "Look at the number and the text in the callee's application. Nothing is wrong with the network."
         }
         Subject::Label(label) => label.advice,
+        Subject::Field(field) => field.advice,
     }
 }
 
@@ -209,7 +210,7 @@ const fn hop(kind: LocalEndKind) -> &'static str {
              `timeouts.first_response` is too short."
         }
         LocalEndKind::SlowReceiver => {
-            "Look at the receiver that the text names: it does not read. `limits.slow_grace` and `limits.stream_buffer` \
+            "Look at the receiver that the text names: it does not read. `limits.slow_receiver_timeout` and `limits.stream_buffer` \
              only give it time."
         }
         LocalEndKind::MessageTooLarge => "Raise `limits.max_message`, or ask why it is so large.",

@@ -19,6 +19,7 @@ pub(super) fn of(subject: Subject) -> (String, &'static str) {
             "the callee's application; ripcord passes it on",
         ),
         Subject::Label(label) => (label.means, "ripcord: it names an end so, no peer hears it"),
+        Subject::Field(field) => (field.means, "ripcord"),
     };
     (what.to_owned(), who)
 }

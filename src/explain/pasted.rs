@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value};
 
+use super::own;
 use super::subject::Subject;
 use super::words::{grpc_name, of_field, read as word_subjects, reset, unquoted};
-use crate::stream::{NON_TTSTREAM, Path, TtCode, TypeId};
+use crate::stream::{LocalEndKind, NON_TTSTREAM, Path, TtCode, TypeId};
 use crate::wire::grpc::status::Code;
 
 /// What was found in a line.
@@ -14,6 +15,8 @@ pub(super) struct Pasted {
     /// Facts beside the codes, each with a heading and a text.
     pub(super) facts: Vec<(&'static str, String)>,
     pub(super) subjects: Vec<Subject>,
+    /// A ripcord says itself that the end is its own.
+    pub(super) own: bool,
 }
 
 /// Keys of a line of JSON whose value is a path.
@@ -29,6 +32,7 @@ pub(super) fn read(line: &str) -> Pasted {
     if found.subjects.is_empty() {
         found.loose(line);
     }
+    found.own_first();
     found
 }
 
@@ -37,6 +41,35 @@ impl Pasted {
         if !self.subjects.contains(&subject) {
             self.subjects.push(subject);
         }
+    }
+
+    /// Puts this project's own ends before how they were printed. Kitex prints 12001 of every
+    /// exception, which says nothing of a callee here.
+    fn own_first(&mut self) {
+        let is_own = |subject: &Subject| matches!(subject, Subject::Hop(_));
+        if !self.own || !self.subjects.iter().any(is_own) {
+            return;
+        }
+        self.subjects.sort_by_key(|subject| !is_own(subject));
+        let printed = Subject::Ttstream(TtCode::Application.number());
+        if self.subjects.contains(&printed) {
+            self.subjects.retain(|subject| *subject != printed);
+            self.fact(
+                "12001",
+                "Kitex's number for every exception that it receives; this one is of a ripcord",
+            );
+        }
+    }
+
+    /// Notes the number of an end, which is no gRPC status.
+    fn number(&mut self, subject: Subject) {
+        if let Subject::Exception(n) = subject {
+            self.fact(
+                "code",
+                format!("{n} is an exception's type on TTHeader, no gRPC status"),
+            );
+        }
+        self.add(subject);
     }
 
     fn fact(&mut self, heading: &'static str, text: impl Into<String>) {
@@ -56,6 +89,8 @@ impl Pasted {
                 self.path(&Path::parse(&names.join(",")));
             }
         }
+        let of = |key: &str| fields.get(key).and_then(Value::as_str);
+        self.own |= of("error_type").is_some_and(|kind| LocalEndKind::from_name(kind).is_some());
         for (key, value) in fields {
             let text = match value {
                 Value::String(text) => text.clone(),
@@ -63,7 +98,16 @@ impl Pasted {
             };
             match of_field(key, &text) {
                 Some(Subject::Grpc(Code::Ok)) => {}
+                Some(number) if key == "ripcord-code" => self.number(number),
                 Some(subject) => self.add(subject),
+                // Of an end in the access log; a business error's is the application's own.
+                None if key == "code"
+                    && of("error_type").is_some_and(|kind| kind != "business") =>
+                {
+                    if let Some(number) = of_field("ripcord-code", &text) {
+                        self.number(number);
+                    }
+                }
                 None if value.is_string() => self.printed(&text),
                 None => {}
             }
@@ -72,6 +116,15 @@ impl Pasted {
 
     fn text(&mut self, line: &str) {
         self.printed(line);
+        if line.contains("unknown method") && self.subjects.is_empty() {
+            self.fact(
+                "of a log",
+                "a Kitex stream server logs this and sends nothing: its caller waits until \
+                 `timeouts.first_response` of the route",
+            );
+            self.add(Subject::Exception(TypeId::UnknownMethod.number()));
+            self.add(Subject::Hop(LocalEndKind::FirstResponse));
+        }
         self.fields(line);
         for key in ["ripcord-path", "ttscp"] {
             if let Some(rest) = after(line, key) {
@@ -86,6 +139,13 @@ impl Pasted {
 
     /// The forms that Kitex and the gRPC libraries print.
     fn printed(&mut self, text: &str) {
+        if let Some(own) = own::find(text) {
+            self.own = true;
+            if let Some(node) = own.node {
+                self.fact("told by", node);
+            }
+            self.add(Subject::Hop(own.kind));
+        }
         if let Some(rest) = after(text, "[ttstream error, code=") {
             if let Ok(code) = leading(rest).parse() {
                 self.add(Subject::Ttstream(code));
@@ -191,8 +251,14 @@ impl Pasted {
             } else {
                 value
             };
-            match of_field(unquoted(key), unquoted(value)) {
+            let key = unquoted(key);
+            match of_field(key, unquoted(value)) {
                 Some(Subject::Grpc(Code::Ok)) | None => {}
+                Some(number) if key == "ripcord-code" => self.number(number),
+                Some(own @ Subject::Hop(_)) if key == "ripcord-end" => {
+                    self.own = true;
+                    self.add(own);
+                }
                 Some(subject) => self.add(subject),
             }
         }

@@ -1,5 +1,6 @@
 //! What can be explained: its title, and its rows of the table.
 
+use super::fields::Field;
 use super::labels::Label;
 use super::rows::Row;
 use crate::stream::{LocalEndKind, TtCode, TypeId};
@@ -16,6 +17,8 @@ pub(super) enum Subject {
     Business,
     /// A word of the metrics or the access log, without a row of its own.
     Label(&'static Label),
+    /// The name of a field, without a value.
+    Field(&'static Field),
 }
 
 impl Subject {
@@ -44,6 +47,10 @@ impl Subject {
                 "{}={} in the access log, the metrics or the spans",
                 label.field, label.value
             ),
+            Self::Field(field) => format!(
+                "the field {} of the access log, the spans or the trailers",
+                field.names.join(", ")
+            ),
         }
     }
 
@@ -57,6 +64,7 @@ impl Subject {
             Self::Hop(kind) => format!("hop:{}", kind.name()),
             Self::Business => "business".to_owned(),
             Self::Label(label) => format!("{}:{}", label.field, label.value),
+            Self::Field(field) => field.name().to_owned(),
         }
     }
 
@@ -81,7 +89,7 @@ impl Subject {
             Self::Reset(n) => vec![format!("grpc reset={n}")],
             Self::Hop(kind) => vec![format!("hop {}", kind.name())],
             Self::Business => vec!["biz 404".to_owned(), "biz-status=404".to_owned()],
-            Self::Label(_) => Vec::new(),
+            Self::Label(_) | Self::Field(_) => Vec::new(),
         }
     }
 }

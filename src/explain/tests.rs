@@ -29,7 +29,11 @@ fn assert_titles(asked: &str, wanted: &[&str]) {
 
 /// The fact under `heading` of a pasted line.
 fn fact(line: &str, heading: &str) -> Option<String> {
-    let text = explain(line).unwrap();
+    fact_if_any(&explain(line).unwrap(), heading)
+}
+
+/// The same of what was said.
+fn fact_if_any(text: &str, heading: &str) -> Option<String> {
     let heading = format!("  {heading}:");
     let line = text.lines().find(|l| l.starts_with(&heading))?;
     Some(line[heading.len()..].trim().to_owned())
@@ -307,6 +311,108 @@ fn a_line_of_the_access_log_is_understood() {
     assert!(fact(&line, "first").unwrap().starts_with("web ("));
     let kitex = r#"{"level":"error","msg":"[ttstream error, code=12013] [server-side stream] [canceled path: a] x"}"#;
     assert_titles(kitex, &["ttstream code 12013"]);
+}
+
+/// What a hop says of its own ends, behind what Kitex and gRPC libraries print before it.
+#[test]
+fn an_own_text_is_known_behind_every_print() {
+    for (text, end) in [
+        ("no route for service \"Chat\", method \"Say\"", "no_route"),
+        (
+            "backend chat cannot be reached: no-such-host.invalid does not resolve (no address)",
+            "unreachable",
+        ),
+        (
+            "backend chat takes thrift; the request is protobuf (application/grpc): send \
+             application/grpc+thrift; ripcord does not translate protobuf",
+            "payload_mismatch",
+        ),
+        (
+            "route r takes thrift structs; the request is protobuf (application/grpc): send it",
+            "payload_mismatch",
+        ),
+        ("no response from the callee within 30s", "first_response"),
+        ("no message for 1.5s", "idle"),
+        ("the proxy is shutting down", "drain_over"),
+    ] {
+        for node in ["", "web-egress: "] {
+            for print in [
+                "",
+                "[ttstream error, code=12001] [client-side stream] ",
+                "[ttstream error, code=12014] [client-side stream] [canceled path: web-egress] ",
+                "[ttstream error, code=12001] [client-side stream] rpc error: code = Unimplemented desc = ",
+                "remote or network error[remote]: [ttstream error, code=12001] [client-side stream] ",
+                "rpc error: code = Unavailable desc = ",
+            ] {
+                let line = format!("{print}{node}{text}");
+                let title = format!("this hop's own end: {end}");
+                assert_eq!(titles(&line)[0], title, "{line}");
+                let said = explain(&line).unwrap();
+                assert!(!said.contains("it is the callee's error"), "{line}: {said}");
+                assert!(!said.contains("ttstream code 12001"), "{line}: {said}");
+                let told = node.strip_suffix(": ").map(str::to_owned);
+                assert_eq!(fact_if_any(&said, "told by"), told, "{line}: {said}");
+            }
+        }
+    }
+    // The callee's own words.
+    let callee = "[ttstream error, code=12001] [client-side stream] biz error: no message for you";
+    assert_titles(callee, &["ttstream code 12001", "exception type 6"]);
+}
+
+#[test]
+fn an_unknown_method_of_kitex_log_is_no_answer() {
+    for line in [
+        "unknown method Say",
+        "2026/11/30 10:00:00 [Error] KITEX: unknown method Say",
+    ] {
+        let wanted = ["exception type 1", "this hop's own end: first_response"];
+        assert_titles(line, &wanted);
+        let told = fact(line, "of a log").unwrap();
+        assert!(told.contains("sends nothing") && told.contains("timeouts.first_response"));
+    }
+    let answered = "rpc error: code = Unimplemented desc = unknown method Say for service Chat";
+    assert_titles(answered, &["gRPC status 12"]);
+}
+
+#[test]
+fn the_fields_that_people_read_are_explained() {
+    for name in [
+        "class",
+        "processed",
+        "origin",
+        "path",
+        "how",
+        "by",
+        "ripcord-code",
+        "ripcord-end",
+        "ripcord-path",
+    ] {
+        assert_titles(name, &[&format!("the field {name}")]);
+    }
+    let value = explain("by=hop").unwrap();
+    assert!(value.starts_with("by=hop in"), "{value}");
+}
+
+#[test]
+fn the_number_of_a_refusal_is_no_status() {
+    let trailers = "grpc-status: 12, ripcord-end: payload_mismatch, ripcord-code: 9";
+    let wanted = [
+        "this hop's own end: payload_mismatch",
+        "gRPC status 12",
+        "exception type 9",
+    ];
+    assert_titles(trailers, &wanted);
+    let line = r#"{"node":"n","end":"hop","by":"hop","error_type":"payload_mismatch","code":9}"#;
+    let titles = titles(line);
+    assert!(titles[0].ends_with("payload_mismatch"), "{titles:?}");
+    assert!(titles.iter().any(|t| t.starts_with("exception type 9")));
+    for asked in [trailers, line] {
+        let code = fact(asked, "code").unwrap();
+        assert_eq!(code, "9 is an exception's type on TTHeader, no gRPC status");
+    }
+    let business = r#"{"end":"failed","error_type":"business","code":9}"#;
+    assert_eq!(fact(business, "code"), None);
 }
 
 #[test]

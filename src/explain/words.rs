@@ -1,5 +1,6 @@
 //! Turns a word that was asked for into the subjects that it can mean.
 
+use super::fields::{self, FIELDS};
 use super::labels::{self, LABELS};
 use super::subject::Subject;
 use crate::config;
@@ -12,6 +13,9 @@ const SUGGESTIONS: usize = 3;
 
 /// Every subject that `word` can mean; empty for an unknown word.
 pub(super) fn read(word: &str) -> Vec<Subject> {
+    if let Some(field) = fields::find(word) {
+        return vec![Subject::Field(field)];
+    }
     if let Some((field, value)) = word.split_once([':', '=']) {
         return of_field(field.trim(), unquoted(value))
             .into_iter()
@@ -77,7 +81,8 @@ pub(super) fn of_field(field: &str, value: &str) -> Option<Subject> {
             TtCode::Other(_) => Subject::Exception(n),
             known => Subject::Ttstream(known.number()),
         }),
-        "class" | "ripcord.cancel.class" => label("class").or_else(|| {
+        "ripcord-end" => LocalEndKind::from_name(value).map(Subject::Hop),
+        "class" | "ripcord-class" | "ripcord.cancel.class" => label("class").or_else(|| {
             let name = names::CLASSES
                 .into_iter()
                 .find(|class| number() == Some(class.code()))
@@ -164,6 +169,7 @@ pub(super) fn near(word: &str) -> Vec<String> {
 fn vocabulary() -> Vec<String> {
     let mut known: Vec<String> = Vec::new();
     known.extend(LocalEndKind::ALL.map(|kind| kind.name().to_owned()));
+    known.extend(FIELDS.iter().map(|field| field.name().to_owned()));
     known.extend(LABELS.iter().map(|label| label.value.to_owned()));
     known.extend(TtCode::KNOWN.iter().map(|code| code.number().to_string()));
     for code in Code::KNOWN {

@@ -13,6 +13,8 @@ pub(super) struct PayloadCheck<'a> {
     pub(super) route: &'a str,
     /// The caller's wire.
     pub(super) wire: &'static Wire,
+    /// The backend's.
+    pub(super) callee: &'static Wire,
 }
 
 impl PayloadCheck<'_> {
@@ -71,19 +73,26 @@ impl PayloadCheck<'_> {
         let send = (self.wire.payload_text)(wanted, PayloadNaming::Named);
         let assume = match (self.is_unnamed(), wanted) {
             (true, Payload::Thrift) => format!(
-                ", set assume_payload: thrift on route {} if it is thrift,",
+                "set assume_payload: thrift on route {} if it is thrift, ",
                 self.route
             ),
             (true, Payload::Protobuf | Payload::Other(_)) => format!(
-                ", set assume_payload: protobuf on route {} if it is protobuf,",
+                "set assume_payload: protobuf on route {} if it is protobuf, ",
                 self.route
             ),
-            (false, Payload::Thrift | Payload::Protobuf | Payload::Other(_)) => ",".to_owned(),
+            (false, Payload::Thrift | Payload::Protobuf | Payload::Other(_)) => String::new(),
         };
-        let text = format!(
-            "{who}; the request is {} ({said}): send {send}{assume} or set {or_set}",
-            is.name()
-        );
+        let is = is.name();
+        let text = if self.callee.callees_tell_kinds {
+            format!("{who}; the request is {is} ({said}): send {send}, {assume}or set {or_set}")
+        } else {
+            let assume = assume.trim_end_matches([',', ' ']);
+            let or = if assume.is_empty() { "" } else { ", or " };
+            format!(
+                "{who}; the request is {is} ({said}): send {send}{or}{assume}; ripcord does not \
+                 translate {is}"
+            )
+        };
         Err(End::hop(LocalEndKind::PayloadMismatch, text))
     }
 
@@ -106,10 +115,15 @@ mod tests {
     }
 
     fn on<'a>(head: &'a mut RequestHead, wire: &str) -> PayloadCheck<'a> {
+        toward("grpc", head, wire)
+    }
+
+    fn toward<'a>(callee: &str, head: &'a mut RequestHead, wire: &str) -> PayloadCheck<'a> {
         PayloadCheck {
             head,
             route: "r",
             wire: wire::named(wire).unwrap(),
+            callee: wire::named(callee).unwrap(),
         }
     }
 
@@ -173,6 +187,36 @@ mod tests {
             text(frames),
             "backend chat takes protobuf; the request is thrift (TTHeader's protocol id 0x10): send \
              TTHeader's protocol id 0x11, or set payload: any on the backend"
+        );
+    }
+
+    /// Kitex would read protobuf as thrift, so nothing recommends to pass it on.
+    #[test]
+    fn a_refusal_toward_a_callee_that_tells_no_kinds_does_not_open_the_backend() {
+        use PayloadNaming::{Named, Unnamed, Usual};
+        let mut named = head(Payload::Protobuf, Named);
+        let named =
+            toward("ttheader", &mut named, "grpc").check_backend("chat", PayloadKind::Thrift);
+        assert_eq!(
+            text(named),
+            "backend chat takes thrift; the request is protobuf (application/grpc+proto): send \
+             application/grpc+thrift; ripcord does not translate protobuf"
+        );
+        let mut plain = head(Payload::Protobuf, Unnamed);
+        let plain = toward("ttheader", &mut plain, "grpc").check_route(Validate::Thrift);
+        assert_eq!(
+            text(plain),
+            "route r takes thrift structs; the request is protobuf (application/grpc): send \
+             application/grpc+thrift, or set assume_payload: thrift on route r if it is thrift; \
+             ripcord does not translate protobuf"
+        );
+        let mut frames = head(Payload::Thrift, Usual);
+        let frames = toward("ttheader", &mut frames, "ttheader")
+            .check_backend("chat", PayloadKind::Protobuf);
+        assert_eq!(
+            text(frames),
+            "backend chat takes protobuf; the request is thrift (TTHeader's protocol id 0x10): send \
+             TTHeader's protocol id 0x11; ripcord does not translate thrift"
         );
     }
 }

@@ -18,6 +18,9 @@ pub struct Wire {
     pub takes_compressed: bool,
     /// The metadata key by which its callers list the compressions that they accept.
     pub accept_encoding: Option<&'static str>,
+    /// Whether its callees look at a payload's kind. Kitex on TTHeader does not: it reads whatever
+    /// comes as thrift.
+    pub callees_tell_kinds: bool,
     /// Whether the callee's answer begins with a head, before its first message.
     pub heads: bool,
     /// The format of the trace context that its peers read.

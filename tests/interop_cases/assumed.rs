@@ -146,7 +146,7 @@ fn a_named_kind_stays_what_it_is() {
     assert_eq!(
         line["text"],
         "hop: backend callee takes thrift; the request is protobuf (application/grpc+proto): send \
-         application/grpc+thrift, or set payload: any on the backend"
+         application/grpc+thrift; ripcord does not translate protobuf"
     );
 }
 

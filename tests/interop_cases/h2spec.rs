@@ -19,6 +19,7 @@ const EXPLAINED: &[&str] = &[
     "Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded",
     // It grants no window and waits for DATA: a refusal's text is left out then.
     "Sends a SETTINGS frame for window size to be negative",
+    "Changes SETTINGS_INITIAL_WINDOW_SIZE after sending HEADERS frame",
     // Whether the answer or the fault is first is a race; here h2spec may see neither.
     "Sends a HEADERS frame that contains a pseudo-header field as trailers",
     "Sends a second HEADERS frame without the END_STREAM flag",

@@ -54,7 +54,26 @@ fn a_second_signal_ends_a_drain_at_once() {
     }
 }
 
-/// A collector that does not answer delays the last spans for some seconds.
+/// The callers and the log hear the name, not only that there is no endpoint.
+#[test]
+fn a_name_that_does_not_resolve_is_told() {
+    let keys = "protocol: ttheader, connect_timeout: 1s";
+    let hop = Ripcord::named("hop")
+        .to(keys, "no-such-host.invalid:8888")
+        .start();
+    let line = hop.logged("name not resolved; it has no address, so streams cannot reach it");
+    assert_eq!(line["name"], "no-such-host.invalid");
+    let caller = tt::Connection::connect(&hop.address);
+    caller.open(1, "Talk", &[("isn", "Chat")]);
+    let refused = hop
+        .process
+        .line("the refusal", |line| line["text"].is_string());
+    let text = refused["text"].as_str().unwrap();
+    let told = "cannot be reached: no-such-host.invalid does not resolve (";
+    assert!(text.contains(told), "{text}");
+}
+
+/// A collector that says nothing holds up the last spans for some seconds.
 #[test]
 fn a_second_signal_does_not_wait_for_the_last_spans() {
     let collector = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -102,6 +102,39 @@ async fn the_endpoints_follow_the_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_without_an_address_is_told() {
+    let cluster = cluster("name:7");
+    assert_eq!(cluster.no_endpoint(), "name is not resolved yet");
+    let resolver = Resolver::new([None, Some(vec![2])]);
+    let asked = Rc::clone(&resolver.asked);
+    let run = run(Arc::downgrade(&cluster), resolver.lookup(Instant::now()));
+    let script = async {
+        while asked.borrow().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        let told = "name does not resolve (scripted)";
+        assert_eq!(cluster.no_endpoint(), told);
+        cluster.changed().await;
+        assert_eq!(ports(&cluster), [2]);
+    };
+    tokio::select! {
+        biased;
+        () = script => {}
+        () = run => panic!("ended"),
+    }
+}
+
+#[test]
+fn only_some_names_are_told() {
+    let cluster = cluster("a:1, b:1, c:1, d:1, e:1");
+    let names = ["a", "b", "c", "d", "e"].map(|name| (name.to_owned(), "gone".to_owned()));
+    cluster.set_unresolved(names.into());
+    let told = "a does not resolve (gone), b does not resolve (gone), c does not resolve (gone), and 2 more";
+    assert_eq!(cluster.no_endpoint(), told);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_resolver_that_hangs_counts_as_failed() {
     let cluster = cluster("name:7");
     let asked = Rc::new(RefCell::new(0));

@@ -46,6 +46,29 @@ fn black_hole() -> (socket2::Socket, SocketAddr, Vec<std::net::TcpStream>) {
     (socket, address, filling)
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_to_a_name_that_does_not_resolve_says_which() {
+    let text = "
+node: n
+listeners: [{ name: in, address: 127.0.0.1:15001 }]
+backends: { b: { protocol: grpc, endpoints: no-such-host.invalid:80 } }
+routes: [{ name: r, backend: b }]
+";
+    let config = config::parse("f", text).unwrap();
+    let cluster = Cluster::new("b", &config.backends["b"], 7);
+    let name = "no-such-host.invalid".to_owned();
+    cluster.set_unresolved(vec![(name, "no address".to_owned())]);
+    let head = RequestHead::default();
+    let end = pool().open(&cluster, &head).await.err().unwrap();
+    let crate::stream::Reason::Hop(hop) = end.reason else {
+        panic!("{end:?}");
+    };
+    let told = "backend b cannot be reached: no-such-host.invalid does not resolve (no address)";
+    assert_eq!((hop.kind, &*hop.text), (LocalEndKind::Unreachable, told));
+    let told_of_a_call = pool().dial(&cluster, &head).await.err().unwrap();
+    assert_eq!(told_of_a_call, told);
+}
+
 #[test]
 fn streams_wait_together_for_a_backend_that_does_not_answer() {
     local(async || {

@@ -22,6 +22,7 @@ pub static WIRE: Wire = Wire {
     name: "grpc",
     spoken: "HTTP/2",
     takes_compressed: true,
+    callees_tell_kinds: true,
     accept_encoding: Some("grpc-accept-encoding"),
     heads: true,
     propagation: Propagation::Plain,
