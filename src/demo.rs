@@ -52,7 +52,11 @@ TTHeader caller -- TTHeader --> [egress] -- gRPC -->     [ingress] -- TTHeader -
     world.callee_lets_go().await?;
     world.egress.drain().await;
     world.ingress.drain().await;
-    println!("Every node observed what the table says. Try `ripcord explain 12007`.");
+    println!(
+        "cause: why it began; class: from where the hop received it (12009 callee, 12010 caller, \
+         12011 another protocol)\n\
+         Every node observed what the table of ends says. Try: target/release/ripcord explain 12007"
+    );
     Ok(())
 }
 
@@ -205,7 +209,7 @@ impl World {
         println!("\nthe TTHeader caller \"chat\" cancels (Rst 12007, path \"chat\"):");
         let began = Instant::now();
         call.cancel(&own_cancel("chat"));
-        let row = row_for("caller ttheader rst 12007", &["rst 12007"])?;
+        row_for("caller ttheader rst 12007", &["rst 12007"])?;
         // gRPC is between the hops, where a reset is only a number. To another ripcord that number
         // is the cause; the control stream carries text and path.
         self.cascade(
@@ -231,7 +235,7 @@ impl World {
             &heard,
             &format!("Rst {}", cancel.cause.code),
         );
-        println!("  table: {row}\n");
+        println!();
         Ok(())
     }
 
@@ -249,7 +253,7 @@ impl World {
             ],
         )
         .await?;
-        let row = row_for("callee ttheader rst 12007", &["status=1", "rst 12007"])?;
+        row_for("callee ttheader rst 12007", &["status=1", "rst 12007"])?;
         let Reason::Canceled(cancel) = &end.reason else {
             bail!("the caller heard {:?}", end.reason)
         };
@@ -262,7 +266,7 @@ impl World {
             end,
         };
         show(began, "TTHeader caller", &seen, "Rst 12007");
-        println!("  table: {row}\n");
+        println!();
         Ok(())
     }
 

@@ -139,6 +139,15 @@ fn every_label_value_is_explained() {
     ] {
         values.push(("how", how.name().to_owned()));
     }
+    values.push(("how", "own_end".to_owned()));
+    let of_connections = ["http1", "tls", "foreign", "truncated", "other_wire"];
+    let of_wires = crate::wire::ALL
+        .iter()
+        .flat_map(|wire| wire.caller_violations.iter().chain(wire.callee_violations));
+    let kinds: std::collections::BTreeSet<_> = of_connections.iter().chain(of_wires).collect();
+    for kind in kinds {
+        values.push(("kind", (*kind).to_owned()));
+    }
     for (field, value) in &values {
         for asked in [
             format!("{field}={value}"),

@@ -92,6 +92,7 @@ pub(super) fn of_field(field: &str, value: &str) -> Option<Subject> {
         "end" | "ripcord.end.kind" => label("end"),
         "by" | "ripcord.end.by" | "ripcord.cancel.by" => label("by"),
         "how" | "ripcord.cancel.how" => label("how"),
+        "kind" => label("kind"),
         "processed" | "ripcord.end.processed" | "ripcord-processed" => label("processed"),
         _ => None,
     }

@@ -85,7 +85,7 @@ fn reload(protocol: &str, server: &str) {
     let config = hop.json("/config");
     assert_eq!(config["version"], 2);
     let faults = config["last_error"]["faults"].to_string();
-    assert!(faults.contains("nowhere"), "{faults}");
+    assert!(faults.contains("backends"), "{faults}");
     let third: Vec<_> = clients.iter().map(|client| begin(client)).collect();
 
     for (((client, first), second), third) in clients.iter().zip(first).zip(second).zip(third) {

@@ -278,8 +278,14 @@ async fn tt_cancel(world: &World, case: &Cancel, end: &tt::End) -> Checked {
     stream.end(end);
     let asked = soon("the callee", heard).await.unwrap();
     let rst = asked.end.as_ref().unwrap();
-    // A caller without a name has an empty one in the path.
-    same_end(&as_rst(end), &name, rst.stream_id, rst, "one,two", ",")
+    same_end(
+        &as_rst(end),
+        &name,
+        rst.stream_id,
+        rst,
+        "one,two",
+        world.unnamed,
+    )
 }
 
 /// A caller's end as its callee receives it: always a Rst.

@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) strip: Entry,
     pub(crate) grpc: Scripts<grpc::Script, grpc::Asked>,
     pub(crate) tt: Scripts<tt::Script, tt::Heard>,
+    /// How the path of a TTHeader caller without a name begins.
+    pub(crate) unnamed: &'static str,
     next: AtomicU64,
     _hops: [Box<dyn Hop>; 2],
 }
@@ -71,7 +73,7 @@ fn in_process(_node: &str, spec: Spec) -> Starting {
 
 impl World {
     /// `start` gets the name of the node too.
-    async fn start(start: impl Fn(&str, Spec) -> Starting) -> Self {
+    async fn start(start: impl Fn(&str, Spec) -> Starting, unnamed: &'static str) -> Self {
         let (grpc, tt) = (Scripts::default(), Scripts::default());
         let grpc_callee = self::grpc::callee(grpc.clone()).await;
         let tt_callee = self::tt::callee(tt.clone()).await;
@@ -117,6 +119,7 @@ impl World {
             strip: entry("strip").await,
             grpc,
             tt,
+            unnamed,
             next: AtomicU64::new(0),
             _hops: [one, two],
         }
@@ -142,15 +145,15 @@ pub(crate) struct Runner {
 impl Runner {
     /// With ripcords in this process.
     pub(crate) fn start() -> Self {
-        Self::with(in_process)
+        Self::with(in_process, ",")
     }
 
-    pub(crate) fn with(start: impl Fn(&str, Spec) -> Starting) -> Self {
+    pub(crate) fn with(start: impl Fn(&str, Spec) -> Starting, unnamed: &'static str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let world = runtime.block_on(World::start(start));
+        let world = runtime.block_on(World::start(start, unnamed));
         Self {
             runtime,
             world: world.into(),
