@@ -39,8 +39,8 @@ How to read the rows:
   The lines below it say what the peer on the other side is told, by the protocol that it speaks:
     grpc      trailers (status=, message=, ripcord-*), or reset=N: a RST_STREAM with that code
     ttheader  rst N, exception N or a plain trailer, with its text and its strings
-  `peer` let go, `hop` is this ripcord, `why` is what was said; ttscp and ripcord-path are the
-  canceled path, who let go first; `details` is a google.rpc.ErrorInfo; `-` is nothing at all.";
+  `peer` canceled, `hop` is this ripcord, `why` is what was said; ttscp and ripcord-path are the
+  canceled path, who canceled first; `details` is a google.rpc.ErrorInfo; `-` is nothing at all.";
 
 /// The most lines that are read, and the most characters of a line that are shown again.
 const MAX_LINES: usize = 100;

@@ -40,14 +40,14 @@ const fn ttstream(code: TtCode) -> &'static str {
              reached."
         }
         TtCode::BizCanceled | TtCode::BizCanceledWithCause => {
-            "Normal: the application at the first name of the path let go. If it should not, look at its contexts and \
+            "Normal: the application at the first name of the path canceled. If it should not, look at its contexts and \
              timeouts."
         }
         TtCode::ByCallee | TtCode::ByCaller => {
             "Look at `cause` and at the first name of the path; this number only tells the direction."
         }
         TtCode::Foreign => {
-            "Normal from browsers and apps. Look at the first name of the path for who let go; give callers a name by \
+            "Normal from browsers and apps. Look at the first name of the path for who canceled; give callers a name by \
              `source-service`."
         }
         TtCode::HandlerReturned => {
@@ -77,7 +77,7 @@ const fn grpc(code: Code) -> &'static str {
     match code {
         Code::Ok => "Nothing.",
         Code::Cancelled => {
-            "Look at `ripcord-path` in the trailers, or `path` in the access log: its first name let go."
+            "Look at `ripcord-path` in the trailers, or `path` in the access log: its first name canceled."
         }
         Code::Unknown => {
             "Look at the text and at the callee's log. Without a text, look for a proxy that answered in place of the \
@@ -153,7 +153,7 @@ const fn reset(code: ResetCode) -> &'static str {
     match code {
         ResetCode::NO_ERROR => "Nothing: the callee had answered already.",
         ResetCode::CANCEL => {
-            "Normal when a caller lets go. From a callee, look at its handler and at proxies with a timeout."
+            "Normal when a caller cancels. From a callee, look at its handler and at proxies with a timeout."
         }
         ResetCode::REFUSED_STREAM => {
             "Retry: the server did not look at the request. Often it drains, or is over its limit of streams."

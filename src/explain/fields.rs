@@ -23,12 +23,12 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         names: &["origin", "ripcord.cancel.origin"],
-        means: "who let go first: the first name of the canceled path",
+        means: "who canceled first: the first name of the canceled path",
         advice: "Look at that application or ripcord. `non-ttstream path` is a gRPC peer that gave no name.",
     },
     Field {
         names: &["path", "ripcord.cancel.path"],
-        means: "the canceled path: who let go first, then each hop that handed the cancel on",
+        means: "the canceled path: who canceled first, then each hop that handed the cancel on",
         advice: "Look at the first name for the reason; the others only handed it on.",
     },
     Field {
@@ -56,7 +56,7 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         names: &["ripcord-path"],
-        means: "the canceled path in gRPC trailers: who let go first, then each hop, with commas between",
+        means: "the canceled path in gRPC trailers: who canceled first, then each hop, with commas between",
         advice: "Look at the first name for the reason; the others only handed it on.",
     },
 ];

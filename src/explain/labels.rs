@@ -41,8 +41,8 @@ pub(super) const LABELS: &[Label] = &[
     label(
         "end",
         "canceled",
-        "the caller or the callee let go before the stream was over",
-        "Look at `origin`, who let go first, then at `cause`. Cancels of users are normal.",
+        "the caller or the callee canceled before the stream was over",
+        "Look at `origin`, who canceled first, then at `cause`. Cancels of users are normal.",
     ),
     label(
         "end",
@@ -54,7 +54,7 @@ pub(super) const LABELS: &[Label] = &[
         "by",
         "caller",
         "the end came from the caller's side of this hop",
-        "Follow the path toward the caller: its first name is who let go.",
+        "Follow the path toward the caller: its first name is who canceled.",
     ),
     label(
         "by",
@@ -108,7 +108,7 @@ pub(super) const LABELS: &[Label] = &[
         "how",
         "reset",
         "the cancel came as a RST_STREAM",
-        "Normal when a gRPC caller lets go. The path says which caller.",
+        "Normal when a gRPC caller cancels. The path says which caller.",
     ),
     label(
         "how",
@@ -125,7 +125,7 @@ pub(super) const LABELS: &[Label] = &[
     label(
         "how",
         "status",
-        "a gRPC callee let go with the status CANCELLED",
+        "a gRPC callee canceled with the status CANCELLED",
         "Look at the callee, or at the `origin` if the callee is another ripcord.",
     ),
     label(

@@ -60,7 +60,7 @@ const fn ttstream(code: TtCode) -> (&'static str, &'static str) {
         ),
         TtCode::Foreign => (
             "the cancel came from another protocol",
-            "Kitex and ripcord, when a gRPC peer let go",
+            "Kitex and ripcord, when a gRPC peer canceled",
         ),
         TtCode::HandlerReturned => (
             "the handler returned while the stream was in use",
@@ -88,7 +88,7 @@ const APPLICATION: &str = "applications only: no library or proxy may generate i
 const fn grpc(code: Code) -> (&'static str, &'static str) {
     match code {
         Code::Ok => ("success", "callees"),
-        Code::Cancelled => ("somebody let go", PEER_OR_LIBRARY),
+        Code::Cancelled => ("somebody canceled", PEER_OR_LIBRARY),
         Code::Unknown => ("failed, and nothing better is known", PEER_OR_LIBRARY),
         Code::InvalidArgument => ("the request is wrong whatever the state", APPLICATION),
         Code::DeadlineExceeded => ("the deadline passed", PEER_OR_LIBRARY),
@@ -143,7 +143,7 @@ fn reset_code(code: ResetCode) -> (String, &'static str) {
     let status = of_reset(code);
     let name = status.text().unwrap_or("UNKNOWN");
     let who = match code {
-        ResetCode::CANCEL => "whoever lets go; callers also at their deadline",
+        ResetCode::CANCEL => "whoever cancels; callers also at their deadline",
         ResetCode::REFUSED_STREAM => "servers, before they looked at the request: safe to retry",
         KITEX_GRACEFUL => "Kitex servers that shut down gracefully",
         ResetCode::NO_ERROR => "servers that need no more of the request, after their trailers",
