@@ -443,3 +443,20 @@ fn a_stage_sees_one_message_at_a_time_and_its_refusal_ends_both_sides() {
         assert_eq!(caller.heard().ends.len(), 1);
     });
 }
+
+#[test]
+fn a_hop_signs_its_own_refusal_and_no_other() {
+    let text = |end: End| match settle(end, "hop", false).end.reason {
+        Reason::Hop(hop) => hop.text,
+        other => panic!("{other:?}"),
+    };
+    let own = End::hop(LocalEndKind::NoRoute, "no route");
+    assert_eq!(text(own.clone()), "hop: no route");
+    let of_next = End {
+        by: Initiator::Callee,
+        ..own
+    };
+    assert_eq!(text(of_next), "no route");
+    // One in mid stream has a path that begins with the name.
+    assert_eq!(text(End::hop(LocalEndKind::Idle, "idle")), "idle");
+}

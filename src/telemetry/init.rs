@@ -189,25 +189,18 @@ impl Telemetry {
             guard.export = Some(export);
         }
         let node = &settings.node;
-        let (target, opened) = match &settings.access {
-            AccessTarget::Off => (String::new(), None),
-            AccessTarget::Stdout => (
-                "stdout".to_owned(),
-                Some(AccessLog::start(node, std::io::stdout())),
-            ),
-            AccessTarget::Stderr => (
-                "stderr".to_owned(),
-                Some(AccessLog::start(node, std::io::stderr())),
-            ),
-            AccessTarget::File(path) => (
-                path.display().to_string(),
-                Some(AccessLog::start_file(node, path)),
-            ),
+        let opened = match &settings.access {
+            AccessTarget::Off => None,
+            AccessTarget::Stdout => Some(AccessLog::start(node, std::io::stdout())),
+            AccessTarget::Stderr => Some(AccessLog::start(node, std::io::stderr())),
+            AccessTarget::File(path) => Some(AccessLog::start_file(node, path)),
         };
         let mut access = AccessLog::off();
         if let Some(opened) = opened {
-            let (made, access_guard) =
-                opened.map_err(|source| InitError::Access { target, source })?;
+            let (made, access_guard) = opened.map_err(|source| InitError::Access {
+                target: settings.access.to_string(),
+                source,
+            })?;
             access = made;
             guard.access = Some(access_guard);
         }

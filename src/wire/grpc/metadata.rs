@@ -147,9 +147,13 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
 /// names of at least two bytes each).
 const MAX_ANNOUNCED: usize = 126;
 
-/// What [`keys::READS`] says beside a [`keys::HOPS`] of `len` bytes.
-fn reads(len: usize) -> String {
-    format!("plain-ends;hops={len}")
+/// Begins the value of [`keys::READS`]. Behind it stands the length of [`keys::HOPS`].
+const READS: &str = "plain-ends;hops=";
+
+fn put_reads(headers: &mut HeaderMap, len: usize) {
+    if let Ok(value) = HeaderValue::try_from(format!("{READS}{len}")) {
+        let _ = headers.try_insert(keys::names::READS, value);
+    }
 }
 
 /// The wording of local ends that this caller reads. Any caller that is no ripcord reads the plain
@@ -158,8 +162,10 @@ pub(crate) fn wording_of_caller(headers: &HeaderMap) -> Wording {
     let Some(hops) = headers.get(keys::names::HOPS) else {
         return Wording::Plain;
     };
-    let said = headers.get(keys::names::READS);
-    match said.is_some_and(|said| *said == reads(hops.len())) {
+    let said = headers
+        .get(keys::names::READS)
+        .and_then(|said| said.to_str().ok()?.strip_prefix(READS)?.parse().ok());
+    match said == Some(hops.len()) {
         true => Wording::Plain,
         false => Wording::Kitex,
     }
@@ -202,7 +208,7 @@ pub fn request(head: &RequestHead) -> Request<()> {
         let hops = status::encode_message(hops.as_wire());
         put(headers, keys::names::HOPS, &hops);
         if hops.len() <= MAX_ANNOUNCED {
-            put(headers, keys::names::READS, &reads(hops.len()));
+            put_reads(headers, hops.len());
         }
     }
     write_exact(&head.metadata, HeadersOf::Request, headers);

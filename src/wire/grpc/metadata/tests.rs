@@ -174,3 +174,24 @@ fn binary_metainfo_is_base64_as_every_grpc_library_has_it() {
     let sent = request(&head).into_parts().0;
     assert_eq!(metainfo(&request_head(&sent).unwrap()), expected(&large));
 }
+
+#[test]
+fn a_ripcord_says_what_it_reads_and_an_old_one_behind_it_does_not_vouch_for_that() {
+    let sent = |hops: Hops| {
+        let mut head = request_head(&parts(|r| r)).unwrap();
+        head.hops = Some(hops);
+        request(&head).into_parts().0.headers
+    };
+    assert_eq!(wording_of_caller(&parts(|r| r).headers), Wording::Plain);
+    let mut headers = sent(Hops::from_origin("web"));
+    assert_eq!(wording_of_caller(&headers), Wording::Plain);
+    // An old ripcord adds its name and hands the rest on.
+    put(&mut headers, keys::names::HOPS, "web,old");
+    assert_eq!(wording_of_caller(&headers), Wording::Kitex);
+    headers.remove(keys::names::READS);
+    assert_eq!(wording_of_caller(&headers), Wording::Kitex);
+    // A list that is nearly full may be cut, and so keep its length.
+    let full = sent(Hops::from_origin(&"x".repeat(127)));
+    assert!(!full.contains_key(keys::names::READS));
+    assert_eq!(wording_of_caller(&full), Wording::Kitex);
+}
