@@ -29,9 +29,7 @@ fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let mut add = |name: &str, run: fn(&Runner)| {
         let with = move |pair: &Pair| {
-            // 8e2be53 begins the path of a caller without a name with its own.
-            let unnamed = if pair.one == pair.new { "," } else { "" };
-            run(&Runner::with(|node, spec| start(pair, node, spec), unnamed));
+            run(&Runner::with(|node, spec| start(pair, node, spec)));
         };
         cases.push((format!("loss_free::{name}"), Box::new(with)));
     };

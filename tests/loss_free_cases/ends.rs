@@ -278,14 +278,7 @@ async fn tt_cancel(world: &World, case: &Cancel, end: &tt::End) -> Checked {
     stream.end(end);
     let asked = soon("the callee", heard).await.unwrap();
     let rst = asked.end.as_ref().unwrap();
-    same_end(
-        &as_rst(end),
-        &name,
-        rst.stream_id,
-        rst,
-        "one,two",
-        world.unnamed,
-    )
+    same_end(&as_rst(end), &name, rst.stream_id, rst, "one,two", ",")
 }
 
 /// A caller's end as its callee receives it: always a Rst.

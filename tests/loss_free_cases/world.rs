@@ -34,8 +34,6 @@ pub(crate) struct World {
     pub(crate) strip: Entry,
     pub(crate) grpc: Scripts<grpc::Script, grpc::Asked>,
     pub(crate) tt: Scripts<tt::Script, tt::Heard>,
-    /// How the path of a TTHeader caller without a name begins.
-    pub(crate) unnamed: &'static str,
     next: AtomicU64,
     _hops: [Box<dyn Hop>; 2],
 }
@@ -73,7 +71,7 @@ fn in_process(_node: &str, spec: Spec) -> Starting {
 
 impl World {
     /// `start` gets the name of the node too.
-    async fn start(start: impl Fn(&str, Spec) -> Starting, unnamed: &'static str) -> Self {
+    async fn start(start: impl Fn(&str, Spec) -> Starting) -> Self {
         let (grpc, tt) = (Scripts::default(), Scripts::default());
         let grpc_callee = self::grpc::callee(grpc.clone()).await;
         let tt_callee = self::tt::callee(tt.clone()).await;
@@ -119,7 +117,6 @@ impl World {
             strip: entry("strip").await,
             grpc,
             tt,
-            unnamed,
             next: AtomicU64::new(0),
             _hops: [one, two],
         }
@@ -145,15 +142,15 @@ pub(crate) struct Runner {
 impl Runner {
     /// With ripcords in this process.
     pub(crate) fn start() -> Self {
-        Self::with(in_process, ",")
+        Self::with(in_process)
     }
 
-    pub(crate) fn with(start: impl Fn(&str, Spec) -> Starting, unnamed: &'static str) -> Self {
+    pub(crate) fn with(start: impl Fn(&str, Spec) -> Starting) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let world = runtime.block_on(World::start(start, unnamed));
+        let world = runtime.block_on(World::start(start));
         Self {
             runtime,
             world: world.into(),
