@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::stream::{Hops, Metadata};
+use crate::stream::{Cut, Hops, Metadata};
 
 /// What the bytes of a message are, as far as the wire tells.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -69,6 +69,8 @@ pub struct RequestHead {
     pub destination: Option<SocketAddr>,
     /// Everything else. Trace context stays here until the proxy replaces it.
     pub metadata: Metadata,
+    /// What a hop before this one had to cut of the head.
+    pub cut: Cut,
 }
 
 /// The callee's head.
@@ -78,6 +80,8 @@ pub struct ResponseHead {
     pub encoding: Option<Box<str>>,
     /// The callee's headers, without those above.
     pub metadata: Metadata,
+    /// What a hop before this one had to cut of the head.
+    pub cut: Cut,
     /// The callee sent its head as a frame of its own, and may stay silent after it: it has to be
     /// passed on at once. False when the head came together with the end (Trailers-Only), or when
     /// this hop made it up.

@@ -83,6 +83,19 @@ impl Metadata {
     }
 
     /// The entries, in order.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Gives the first entry of `key` in `scope` another scope and key. Keys match with case.
+    pub fn rename(&mut self, (scope, key): (Scope, &[u8]), to: (Scope, Bytes)) {
+        let mut entries = self.entries.iter_mut();
+        if let Some(entry) = entries.find(|e| e.scope == scope && e.key == key) {
+            (entry.scope, entry.key) = to;
+        }
+    }
+
+    /// The entries, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
         self.entries.iter()
     }

@@ -30,4 +30,5 @@ pub use head::{Payload, PayloadNaming, RequestHead, ResponseHead};
 pub use hops::Hops;
 pub use message::{Advance, Boundary, GATHER_BELOW, Message, MessageBatch, PREFIX};
 pub use metadata::{Entry, Metadata, Scope};
+pub use pack::ENTRY as PACKED_ENTRY;
 pub use wire::{Codes, Propagation, Wire};

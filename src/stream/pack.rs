@@ -2,14 +2,18 @@
 //! the pack carries the exact ones beside it. This is ripcord's own format, so no specification has
 //! it.
 //!
-//! The sender writes the native entries and the pack. The receiver reads both:
+//! The sender writes the native entries and packs those that they change ([`Metadata::pack_groups`]).
+//! The receiver reads both:
 //!
 //! 1. [`Metadata::unpack`] reads the exact entries of the pack.
 //! 2. The receiver renders them: it computes what a peer would have read without the pack.
 //! 3. [`Metadata::reconcile`] compares that with the native entries that came. When all rendered
-//!    entries are there, the exact ones replace them. What a proxy between added is kept.
+//!    entries are there, the exact ones replace them. The other native entries are kept.
 //! 4. When one is missing, a proxy changed the native entries or the pack is forged. The native
 //!    entries then stand.
+//!
+//! Entries that share a native field are packed together or not at all, so their order survives.
+//! The order of entries with different keys means nothing on any wire, and is not kept.
 //!
 //! The format of an entry: scope (0 plain, 1 transit, 2 persist), key length and value length as
 //! big-endian u32, key, value.
@@ -23,11 +27,14 @@ use crate::stream::{Entry, Metadata, Scope};
 /// The most entries that are read from a pack.
 const MAX_ENTRIES: usize = 4096;
 
+/// Bytes of a packed entry beside its key and value.
+pub const ENTRY: usize = 9;
+
 impl Metadata {
     /// Packs all entries, in order.
     #[must_use]
     pub fn pack(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.size() + self.len() * 9);
+        let mut out = BytesMut::with_capacity(self.size() + self.len() * ENTRY);
         for entry in self {
             out.put_u8(match entry.scope {
                 Scope::Plain => 0,
@@ -40,6 +47,38 @@ impl Metadata {
             out.extend_from_slice(&entry.value);
         }
         out.freeze()
+    }
+
+    /// Packs groups of entries, given by their places, within `room` bytes. Small groups come
+    /// first, so that as many as possible are packed. The entries keep their order. Returns the
+    /// groups that do not fit, too.
+    #[must_use]
+    pub fn pack_groups(
+        &self,
+        mut groups: Vec<Vec<usize>>,
+        mut room: usize,
+    ) -> (Bytes, Vec<Vec<usize>>) {
+        let size = |group: &Vec<usize>| -> usize {
+            let entries = group.iter().filter_map(|at| self.entries().get(*at));
+            entries.map(|e| e.key.len() + e.value.len() + ENTRY).sum()
+        };
+        groups.sort_by_cached_key(size);
+        let (mut packed, mut left) = (Vec::new(), Vec::new());
+        for group in groups {
+            match room.checked_sub(size(&group)) {
+                Some(rest) => {
+                    room = rest;
+                    packed.extend(group);
+                }
+                None => left.push(group),
+            }
+        }
+        packed.sort_unstable();
+        let mut chosen = Self::with_capacity(packed.len());
+        for entry in packed.iter().filter_map(|at| self.entries().get(*at)) {
+            chosen.push(entry.scope, entry.key.clone(), entry.value.clone());
+        }
+        (chosen.pack(), left)
     }
 
     /// Reads a pack; `None` for anything that [`Metadata::pack`] does not write.
@@ -66,30 +105,35 @@ impl Metadata {
 
     /// The exact entries of `packed`, if the entries in `native` are what they render to.
     ///
-    /// `rendered` is what a peer would have read of `packed` without the pack. All of it must be in
-    /// `native`. Further native entries, which a proxy between added, come after the exact ones. If
-    /// a rendered entry is missing, the pack is forged or the native entries were changed: the
-    /// result is `native`.
+    /// `rendered` is what a peer would have read of `packed` without the pack, in each way in which
+    /// it may have been written. All of one must be in `native`. Further native entries come after
+    /// the exact ones. If a rendered entry is missing, the pack is forged or the native entries were
+    /// changed: the result is `native`.
     #[must_use]
-    pub fn reconcile(native: Self, mut packed: Self, rendered: &Self) -> Self {
-        // Peers choose the keys, so the hash must not be one that they can attack.
-        let mut places: HashMap<Identity<'_>, Vec<usize>> = HashMap::new();
-        for (at, entry) in native.iter().enumerate() {
-            places.entry(entry.identity()).or_default().push(at);
-        }
-        let mut explained = vec![false; native.len()];
-        for entry in rendered {
-            let at = places.get_mut(&entry.identity()).and_then(Vec::pop);
-            match at.and_then(|at| explained.get_mut(at)) {
-                Some(done) => *done = true,
-                None => return native,
-            }
-        }
+    pub fn reconcile(native: Self, mut packed: Self, rendered: &[Self]) -> Self {
+        let Some(explained) = rendered.iter().find_map(|way| native.explained(way)) else {
+            return native;
+        };
         let rest = native.iter().zip(&explained).filter(|(_, done)| !**done);
         for (entry, _) in rest {
             packed.push(entry.scope, entry.key.clone(), entry.value.clone());
         }
         packed
+    }
+
+    /// Which entries are among `rendered`; `None` if one of those is missing.
+    fn explained(&self, rendered: &Self) -> Option<Vec<bool>> {
+        // Peers choose the keys, so the hash must not be one that they can attack.
+        let mut places: HashMap<Identity<'_>, Vec<usize>> = HashMap::new();
+        for (at, entry) in self.iter().enumerate() {
+            places.entry(entry.identity()).or_default().push(at);
+        }
+        let mut explained = vec![false; self.len()];
+        for entry in rendered {
+            let at = places.get_mut(&entry.identity())?.pop()?;
+            *explained.get_mut(at)? = true;
+        }
+        Some(explained)
     }
 }
 
@@ -132,17 +176,38 @@ mod tests {
     }
 
     #[test]
+    fn small_groups_are_packed_first_and_whole_groups_only() {
+        let mut md = Metadata::new();
+        for (key, value) in [("A", "1"), ("B", "2"), ("a", "3"), ("C", "44444444")] {
+            md.push(Scope::Plain, key, value);
+        }
+        let groups = || vec![vec![3], vec![0, 2], vec![1]];
+        let keys = |room| {
+            let (pack, left) = md.pack_groups(groups(), room);
+            assert!(pack.len() <= room);
+            let packed = Metadata::unpack(pack).unwrap();
+            let keys: Vec<_> = packed.iter().map(|e| e.key.clone()).collect();
+            (keys.concat(), left)
+        };
+        assert_eq!(keys(100), (b"ABaC".to_vec(), vec![]));
+        // 11 bytes for B, 18 for C, 22 for A and a.
+        assert_eq!(keys(50), (b"BC".to_vec(), vec![vec![0, 2]]));
+        assert_eq!(keys(28), (b"B".to_vec(), vec![vec![3], vec![0, 2]]));
+        assert_eq!(keys(0).1.len(), 3);
+    }
+
+    #[test]
     fn a_pack_counts_only_beside_what_it_renders_to() {
         let mut rendered = Metadata::new();
         rendered.push(Scope::Plain, "foo", "1");
         let mut native = rendered.clone();
         native.push(Scope::Plain, "added", "x");
-        let exact = Metadata::reconcile(native, sample(), &rendered);
+        let exact = Metadata::reconcile(native, sample(), &[rendered.clone()]);
         assert_eq!(exact.len(), 4);
         let mut changed = Metadata::new();
         changed.push(Scope::Plain, "foo", "2");
         assert_eq!(
-            Metadata::reconcile(changed.clone(), sample(), &rendered),
+            Metadata::reconcile(changed.clone(), sample(), &[rendered.clone()]),
             changed
         );
     }

@@ -63,8 +63,11 @@ pub const CLASS: &str = "ripcord-class";
 pub const TEXT: &str = "ripcord-text";
 /// `no`, `maybe` or `yes`, if the other fields would mean another value.
 pub const PROCESSED: &str = "ripcord-processed";
-/// The exact entries (`Metadata::pack`), if HTTP headers cannot hold them.
+/// The exact entries (`Metadata::pack`) of those that HTTP headers cannot hold.
 pub const META: &str = "ripcord-meta-bin";
+/// The exact keys (`Metadata::pack`, without values) of entries of which HTTP headers cannot hold
+/// the key, and for which [`META`] has no room.
+pub const NAMES: &str = "ripcord-names-bin";
 /// The exact `biz-extra`, if it is not printable ASCII.
 pub const EXTRA: &str = "ripcord-biz-extra-bin";
 /// On a request: whom it addresses, if that is not a valid authority. Counts if `:authority` is
@@ -73,7 +76,7 @@ pub const TO: &str = "ripcord-to-bin";
 /// On a request: service and method with a NUL between, if `:path` needs escapes for them. Counts
 /// if `:path` is how ripcord writes them.
 pub const CALL: &str = "ripcord-call-bin";
-/// The parts that were cut to keep the trailers within bounds, comma separated.
+/// The parts that were cut to keep a head or trailers within bounds, comma separated.
 pub const CUT: &str = "ripcord-cut";
 
 /// Reserved `grpc-` names that are passed on all the same: they are about the call, not about one
@@ -126,6 +129,7 @@ pub(crate) fn is_carried(name: &str) -> bool {
             | TEXT
             | PROCESSED
             | META
+            | NAMES
             | EXTRA
             | TO
             | CALL

@@ -1,7 +1,7 @@
 //! From HTTP headers to heads and metadata, and back.
 //!
 //! The sources are PROTOCOL-HTTP2.md and gopkg `cloud/metainfo/http.go`. What HTTP headers cannot
-//! hold (case, bytes, order) is in one `ripcord-meta-bin` header: see `wire/grpc/keys.rs`.
+//! hold (case, bytes) is in carried fields beside them: see `wire/grpc/metadata/packed.rs`.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::stream::{Hops, Payload, PayloadNaming, RequestHead, ResponseHead};
+use crate::stream::{Cut, Hops, Payload, PayloadNaming, RequestHead, ResponseHead};
 use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::keys;
 use crate::wire::grpc::metadata::refusal::Refused;
@@ -22,6 +22,9 @@ pub use refusal::Refusal;
 mod entries;
 use entries::write_exact;
 pub(crate) use entries::{HeadersOf, exact, write};
+
+mod packed;
+pub(crate) use packed::{Room, carry};
 
 /// Characters that a path cannot hold as they are. `/` is allowed, since a service's name may have
 /// it.
@@ -54,6 +57,7 @@ struct Fields<'a> {
     hops: Option<&'a HeaderValue>,
     to: Option<&'a HeaderValue>,
     call: Option<&'a HeaderValue>,
+    cut: Option<&'a HeaderValue>,
     /// Whether the `te` header is `trailers`; `None` without one.
     te: Option<bool>,
 }
@@ -71,6 +75,7 @@ impl<'a> Fields<'a> {
                 keys::HOPS => &mut found.hops,
                 keys::TO => &mut found.to,
                 keys::CALL => &mut found.call,
+                keys::CUT => &mut found.cut,
                 "te" => {
                     found.te = Some(found.te == Some(true) || says_trailers(value));
                     continue;
@@ -139,6 +144,7 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
         timeout,
         destination: None,
         metadata: exact(&parts.headers, HeadersOf::Request),
+        cut: fields.cut.map(cut_of).unwrap_or_default(),
     })
 }
 
@@ -211,7 +217,8 @@ pub fn request(head: &RequestHead) -> Request<()> {
             put_reads(headers, hops.len());
         }
     }
-    write_exact(&head.metadata, HeadersOf::Request, headers);
+    let cut = write_exact(&head.metadata, HeadersOf::Request, headers);
+    put_cut(headers, head.cut.and(cut));
     let carry = |headers: &mut HeaderMap, name, text: &str| {
         put(
             headers,
@@ -239,6 +246,7 @@ pub fn response_head(headers: &HeaderMap) -> ResponseHead {
     ResponseHead {
         encoding: encoding(headers),
         metadata: exact(headers, HeadersOf::Response),
+        cut: headers.get(keys::CUT).map(cut_of).unwrap_or_default(),
         explicit: true,
     }
 }
@@ -254,7 +262,8 @@ pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
     if let Some(encoding) = &head.encoding {
         put(headers, keys::names::ENCODING, encoding);
     }
-    write_exact(&head.metadata, HeadersOf::Response, headers);
+    let cut = write_exact(&head.metadata, HeadersOf::Response, headers);
+    put_cut(headers, head.cut.and(cut));
     response
 }
 
@@ -316,6 +325,18 @@ pub(crate) fn put_payload(headers: &mut HeaderMap, payload: &Payload) {
 pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         let _ = headers.try_insert(name, value);
+    }
+}
+
+fn cut_of(raw: &HeaderValue) -> Cut {
+    raw.to_str().map(Cut::parse).unwrap_or_default()
+}
+
+/// Names the parts that were cut.
+pub(crate) fn put_cut(headers: &mut HeaderMap, cut: Cut) {
+    if !cut.is_empty() {
+        let name = HeaderName::from_static(keys::CUT);
+        put(headers, name, &cut.to_string());
     }
 }
 

@@ -235,20 +235,16 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
         }
         Reason::Hop(hop) => rst(&hop.to_caller(ctx.node), ctx, &mut cut),
     };
-    let exact = match out.kind {
-        TerminalKind::Trailer => metadata::write(
-            &end.trailers,
-            metadata::HeadersOf::Response,
-            &mut out.strings,
-        ),
-        TerminalKind::Rst => end.trailers.is_empty(),
+    let changed = match out.kind {
+        TerminalKind::Trailer => metadata::write_trailers(&end.trailers, &mut out.strings),
+        TerminalKind::Rst => metadata::Changed::all(end.trailers.len()),
     };
     if ctx.carried {
-        carried::write(end, exact, &mut cut, &mut out.strings);
+        carried::write(end, changed, &mut cut, &mut out.strings);
     }
     carried::bound(&mut out.strings, &mut cut);
-    if ctx.carried && !cut.is_empty() {
-        metadata::push(&mut out.strings, keys::CUT, &cut.to_string());
+    if ctx.carried {
+        metadata::push_cut(&mut out.strings, cut);
     }
     out
 }

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::stream::{Hops, Metadata, Payload, PayloadNaming, RequestHead, ResponseHead, Scope};
+use crate::stream::{
+    Cut, Hops, Metadata, Payload, PayloadNaming, RequestHead, ResponseHead, Scope,
+};
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::keys;
 
 mod entries;
-pub(crate) use entries::{HeadersOf, MAX_VALUE, pack, push, unpacked, write};
-use entries::{bounded, exact, int_key, read, write_exact};
+pub(crate) use entries::{Changed, MAX_VALUE, pack, push, unpacked};
+use entries::{HeadersOf, Joined, bounded, exact, int_key, read, write, write_exact};
 
 /// Why a Header frame does not open a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +83,7 @@ pub fn request_head(info: &Info, protocol: u8) -> Result<RequestHead, HeadError>
         timeout: info.int(keys::RPC_TIMEOUT).and_then(timeout),
         destination: None,
         metadata: exact(info, native, HeadersOf::Request),
+        cut: cut_of(info),
     })
 }
 
@@ -117,7 +120,8 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
     if !service.is_empty() {
         push(&mut info.strings, keys::IDL_SERVICE, service);
     }
-    write_exact(&head.metadata, HeadersOf::Request, &mut info.strings);
+    let cut = write_exact(&head.metadata, HeadersOf::Request, &mut info.strings);
+    push_cut(&mut info.strings, head.cut.and(cut));
     if service != head.service {
         push(&mut info.strings, keys::CARRIED_SERVICE, &head.service);
     }
@@ -150,6 +154,7 @@ pub fn response_head(info: &Info) -> ResponseHead {
     ResponseHead {
         encoding: None,
         metadata: response_metadata(info),
+        cut: cut_of(info),
         explicit: true,
     }
 }
@@ -167,7 +172,8 @@ pub fn response_info(head: &ResponseHead, method: &str) -> Info {
         ],
         strings: Vec::with_capacity(head.metadata.len()),
     };
-    write_exact(&head.metadata, HeadersOf::Response, &mut info.strings);
+    let cut = write_exact(&head.metadata, HeadersOf::Response, &mut info.strings);
+    push_cut(&mut info.strings, head.cut.and(cut));
     info
 }
 
@@ -176,6 +182,25 @@ pub(crate) fn response_metadata(info: &Info) -> Metadata {
     let mut native = Metadata::with_capacity(info.strings.len());
     read(&info.strings, HeadersOf::Response, &mut native);
     exact(info, native, HeadersOf::Response)
+}
+
+/// Writes the entries of a Trailer.
+pub(crate) fn write_trailers(trailers: &Metadata, out: &mut Vec<(Bytes, Bytes)>) -> Changed {
+    write(trailers, HeadersOf::Response, Joined::Each, out)
+}
+
+/// The parts that an earlier hop has cut.
+pub(crate) fn cut_of(info: &Info) -> Cut {
+    let raw = info.string(keys::CUT);
+    let text = raw.and_then(|raw| std::str::from_utf8(raw).ok());
+    text.map(Cut::parse).unwrap_or_default()
+}
+
+/// Names the parts that were cut.
+pub(crate) fn push_cut(strings: &mut Vec<(Bytes, Bytes)>, cut: Cut) {
+    if !cut.is_empty() {
+        push(strings, keys::CUT, &cut.to_string());
+    }
 }
 
 /// Removes all fields that only ripcord knows.

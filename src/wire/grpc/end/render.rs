@@ -18,7 +18,7 @@ use super::carried;
 use super::rendered::{RenderedStatus, Wording};
 use crate::stream::{Cancel, Cut, End, Failure, MARK, Metadata, Part, Reason, Scope, shorten};
 use crate::wire::grpc::keys;
-use crate::wire::grpc::metadata::{self, HeadersOf, put};
+use crate::wire::grpc::metadata::{self, HeadersOf, Room, put};
 use crate::wire::grpc::status::{encode_bin, encode_message};
 
 /// Bytes to which a path is cut.
@@ -45,7 +45,12 @@ pub(super) fn trailers(
         end.to_mut().trailers.retain(|entry| {
             let size = entry.key.len() + entry.value.len() + PER_HEADER;
             let fits = left >= size;
-            left = if fits { left - size } else { 0 };
+            // One that is too long by itself takes no other with it.
+            left = match fits {
+                true => left - size,
+                false if size > limit => left,
+                false => 0,
+            };
             fits
         });
     }
@@ -54,7 +59,11 @@ pub(super) fn trailers(
         set_text(&mut end.to_mut().reason, &short);
     }
     let early = cut;
-    let render = |end: &End, cut| render(end, node, carried, wording, cut);
+    let with = |end: &End, cut, room| render(end, node, carried, wording, cut, room);
+    let render = |end: &End, cut: Cut| match cut.contains(Part::Exact) {
+        true => with(end, cut, Room::NONE),
+        false => with(end, cut, Room::FREE),
+    };
     let mut out = render(&end, cut);
     for part in Part::ORDER {
         if size(&out) <= limit {
@@ -75,10 +84,21 @@ pub(super) fn trailers(
         }
         out = render(&end, cut);
     }
-    out
+    // As many exact entries as there is room for.
+    match limit.checked_sub(size(&out)) {
+        Some(left) if cut.contains(Part::Exact) => with(&end, cut, Room::within(left, PER_HEADER)),
+        Some(_) | None => out,
+    }
 }
 
-fn render(end: &End, node: &str, carried: bool, wording: Wording, cut: Cut) -> HeaderMap {
+fn render(
+    end: &End,
+    node: &str,
+    carried: bool,
+    wording: Wording,
+    cut: Cut,
+    room: Room,
+) -> HeaderMap {
     // Without the details only the long wording says whose end it is.
     let wording = match carried && cut.contains(Part::Details) {
         true => Wording::Kitex,
@@ -117,17 +137,13 @@ fn render(end: &End, node: &str, carried: bool, wording: Wording, cut: Cut) -> H
     {
         let _ = out.try_insert(keys::names::MESSAGE, value);
     }
-    let plain = metadata::write(&end.trailers, HeadersOf::Response, &mut out);
+    let changed = metadata::write(&end.trailers, HeadersOf::Response, &mut out);
     if carried {
         let exact = !cut.contains(Part::Exact);
         carried::write(&end.reason, end.processed, node, exact, &mut out);
-        if exact && !plain {
-            say(&mut out, keys::META, &encode_bin(&end.trailers.pack()));
-        }
-        let all = cut.and(end.cut);
-        if !all.is_empty() {
-            say(&mut out, keys::CUT, &all.to_string());
-        }
+        // What has no room is among what `cut` names.
+        metadata::carry(&end.trailers, &changed, room, &mut out);
+        metadata::put_cut(&mut out, cut.and(end.cut));
     }
     out
 }

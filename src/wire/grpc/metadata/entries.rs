@@ -4,24 +4,20 @@
 //! The sources are PROTOCOL-HTTP2.md ("Custom-Metadata") and gopkg `cloud/metainfo/http.go`. The
 //! `ripcord-*` names are those of `wire/grpc/keys.rs`.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::stream::{Entry, Metadata, Scope};
-use crate::wire::grpc::metadata::put;
+use crate::stream::{Cut, Entry, Metadata, Scope};
+use crate::wire::grpc::metadata::packed::{self, Room};
 use crate::wire::grpc::{keys, status};
-
-/// The longest pack that is put into the headers of a request or response. Peers limit header
-/// blocks.
-const MAX_PACK: usize = 3 * 1024;
 
 /// The end of a header's name whose value is base64 (PROTOCOL-HTTP2.md, "Custom-Metadata").
 const BINARY: &str = "-bin";
 
 /// The beginning of a transit key that is already one hop old.
 const UPSTREAM: &[u8] = b"UPSTREAM_";
-
-/// With more entries than these, the live K of an `UPSTREAM_K` is not looked for.
-const MAX_UPSTREAM: usize = 256;
 
 /// Which headers. Only a request's contain metainfo.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,20 +39,10 @@ impl HeadersOf {
     }
 }
 
-/// Reads headers as entries. The pack replaces them if it counts.
+/// Reads headers as entries. The carried fields replace them if they count.
 pub(crate) fn exact(headers: &HeaderMap, place: HeadersOf) -> Metadata {
     let native = read(headers, place);
-    let packed = headers
-        .get(keys::META)
-        .and_then(|raw| status::decode_bin(raw.as_bytes()))
-        .and_then(|raw| Metadata::unpack(raw.into()));
-    match packed {
-        Some(packed) => {
-            let beside = rendered(&packed, place);
-            Metadata::reconcile(native, packed, &beside)
-        }
-        None => native,
-    }
+    packed::exact(headers, native, place, |packed| rendered(packed, place))
 }
 
 /// What a peer reads of `metadata` from the headers alone.
@@ -66,13 +52,43 @@ pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     read(&headers, place)
 }
 
-/// Writes the entries, and their pack if the headers do not hold everything.
-pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderMap) {
-    if !write(metadata, place, headers) {
-        let pack = status::encode_bin(&metadata.pack());
-        if pack.len() <= MAX_PACK {
-            put(headers, HeaderName::from_static(keys::META), &pack);
-        }
+/// Writes the entries, and beside them what the headers change. Returns what had to be cut.
+pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderMap) -> Cut {
+    let changed = write(metadata, place, headers);
+    packed::carry(metadata, &changed, Room::HEAD, headers)
+}
+
+/// How a header changes its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// The value is as it was.
+    Key,
+    /// The value is another, or there is no header.
+    Whole,
+}
+
+/// The entries that the headers change, by their places, in order. Empty for most heads.
+#[derive(Debug, Default)]
+pub(crate) struct Changed(Vec<(usize, Change)>);
+
+impl Changed {
+    /// Whether the headers hold everything.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(at, _)| *at)
+    }
+
+    /// Whether nothing but the key of the entry at this place is changed.
+    pub(super) fn is_key_alone(&self, at: usize) -> bool {
+        let found = self.0.binary_search_by_key(&at, |(at, _)| *at);
+        found.is_ok_and(|i| {
+            self.0
+                .get(i)
+                .is_some_and(|(_, change)| *change == Change::Key)
+        })
     }
 }
 
@@ -92,7 +108,7 @@ fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
         };
         if let Some((scope, rest)) = metainfo {
             if !rest.is_empty() && !value.is_empty() {
-                let key = rest.replace('-', "_").to_ascii_uppercase();
+                let key = metainfo_key(rest);
                 let raw = name.ends_with(BINARY).then(|| status::decode_bin(value));
                 out.push(scope, key, raw.flatten().unwrap_or_else(|| value.to_vec()));
             }
@@ -109,73 +125,125 @@ fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
     out
 }
 
-/// Writes entries as headers, and drops what HTTP/2 has no form for. Returns whether the headers
-/// hold everything.
-pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderMap) -> bool {
-    let mut exact = true;
-    let mut last: Option<HeaderName> = None;
-    for entry in metadata {
-        let Some(name) = name_of(entry, place, metadata) else {
-            exact = false;
+/// Writes entries as headers, and drops what HTTP/2 has no form for.
+pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderMap) -> Changed {
+    let mut changed = Changed::default();
+    let live = Live::default();
+    for (at, entry) in metadata.iter().enumerate() {
+        let Some(name) = name_of(entry, place, metadata, &live) else {
+            changed.0.push((at, Change::Whole));
             continue;
         };
-        // A header map keeps the values of one name together, so their order among other names is
-        // lost.
-        let again = headers.contains_key(&name);
-        exact &= !again || last.as_ref() == Some(&name);
-        exact &= is_exact(entry, &name, place);
-        if !name.as_str().ends_with(BINARY) {
-            let value = entry.value.trim_ascii();
-            exact &= value.len() == entry.value.len();
-            exact &= append(headers, name.clone(), value);
-        } else if entry.scope == Scope::Plain {
-            let parts: Option<Vec<_>> = entry
-                .value
-                .split(|b| *b == b',')
-                .map(|part| status::decode_bin(part.trim_ascii()))
-                .collect();
-            // A TTHeader peer does not know `-bin`: its bytes are then the value.
-            for raw in parts.unwrap_or_else(|| vec![entry.value.to_vec()]) {
-                let text = status::encode_bin(&raw);
-                exact &= text.as_bytes() == entry.value;
-                exact &= append(headers, name.clone(), text.as_bytes());
-            }
-        } else {
-            let text = status::encode_bin(&entry.value);
-            exact &= append(headers, name.clone(), text.as_bytes());
+        let keeps_key = is_exact(entry, &name, place);
+        let keeps_value = write_value(entry, name, headers);
+        if !keeps_value {
+            changed.0.push((at, Change::Whole));
+        } else if !keeps_key {
+            changed.0.push((at, Change::Key));
         }
-        last = Some(name);
+    }
+    changed
+}
+
+/// Writes the value of an entry. Returns whether a peer reads the same one.
+fn write_value(entry: &Entry, name: HeaderName, headers: &mut HeaderMap) -> bool {
+    if !name.as_str().ends_with(BINARY) {
+        let value = entry.value.trim_ascii();
+        let whole = value.len() == entry.value.len();
+        return append(headers, name, value) && whole;
+    }
+    if entry.scope != Scope::Plain {
+        let text = status::encode_bin(&entry.value);
+        return append(headers, name, text.as_bytes());
+    }
+    let parts: Option<Vec<_>> = entry
+        .value
+        .split(|b| *b == b',')
+        .map(|part| status::decode_bin(part.trim_ascii()))
+        .collect();
+    let mut exact = true;
+    // A TTHeader peer does not know `-bin`: its bytes are then the value.
+    for raw in parts.unwrap_or_else(|| vec![entry.value.to_vec()]) {
+        let text = status::encode_bin(&raw);
+        exact &= text.as_bytes() == entry.value;
+        exact &= append(headers, name.clone(), text.as_bytes());
     }
     exact
 }
 
+/// The keys of the transit entries, collected when they are first asked for.
+#[derive(Default)]
+struct Live<'a>(OnceCell<HashSet<&'a [u8]>>);
+
+impl<'a> Live<'a> {
+    fn has(&self, metadata: &'a Metadata, key: &[u8]) -> bool {
+        let collect = || {
+            let transit = metadata.iter().filter(|e| e.scope == Scope::Transit);
+            transit.map(|entry| &*entry.key).collect()
+        };
+        self.0.get_or_init(collect).contains(key)
+    }
+}
+
 /// The header name for an entry, if it can be written.
-fn name_of(entry: &Entry, place: HeadersOf, among: &Metadata) -> Option<HeaderName> {
-    let metainfo = |prefix: &str, key: &[u8]| {
-        if key.is_empty() || entry.value.is_empty() {
-            return None;
-        }
-        let key = std::str::from_utf8(key).ok()?.replace('_', "-");
-        HeaderName::from_bytes(format!("{prefix}{key}").as_bytes()).ok()
-    };
+fn name_of<'a>(
+    entry: &Entry,
+    place: HeadersOf,
+    among: &'a Metadata,
+    live: &Live<'a>,
+) -> Option<HeaderName> {
+    let name = shared_name(entry)?;
     match entry.scope {
-        Scope::Plain => HeaderName::from_bytes(&entry.key)
-            .ok()
-            .filter(|name| !place.is_reserved(name.as_str())),
-        Scope::Persist => metainfo(keys::PREFIX_PERSIST, &entry.key),
-        // To its receiver, an `UPSTREAM_K` is a K that goes no further. That is also what a gRPC
-        // receiver makes of the K that it gets.
+        Scope::Plain => (!place.is_reserved(name.as_str())).then_some(name),
+        Scope::Transit | Scope::Persist if entry.value.is_empty() => None,
+        Scope::Persist => Some(name),
+        // Where the K itself is there, an `UPSTREAM_K` gives way.
         Scope::Transit => match entry.key.strip_prefix(UPSTREAM) {
-            Some(key) if among.len() <= MAX_UPSTREAM => {
-                let live = std::str::from_utf8(key).ok()?;
-                match among.get(Scope::Transit, live) {
-                    Some(_) => None,
-                    None => metainfo(keys::PREFIX_TRANSIT, key),
-                }
-            }
-            Some(_) | None => metainfo(keys::PREFIX_TRANSIT, &entry.key),
+            Some(key) if live.has(among, key) => None,
+            Some(_) | None => Some(name),
         },
     }
+}
+
+/// The header name that an entry has or would have, whatever else there is. Entries with the same
+/// one depend on each other.
+///
+/// To its receiver, an `UPSTREAM_K` is a K that goes no further. That is also what a gRPC receiver
+/// makes of the K that it gets. So both have one name.
+pub(super) fn shared_name(entry: &Entry) -> Option<HeaderName> {
+    let metainfo = |prefix: &str, key: &[u8]| {
+        let key = std::str::from_utf8(key).ok()?.replace('_', "-");
+        let name = (!key.is_empty()).then(|| format!("{prefix}{key}"))?;
+        HeaderName::from_bytes(name.as_bytes()).ok()
+    };
+    match entry.scope {
+        Scope::Plain => HeaderName::from_bytes(&entry.key).ok(),
+        Scope::Persist => metainfo(keys::PREFIX_PERSIST, &entry.key),
+        Scope::Transit => {
+            let key = entry.key.strip_prefix(UPSTREAM).unwrap_or(&entry.key);
+            metainfo(keys::PREFIX_TRANSIT, key)
+        }
+    }
+}
+
+/// Scope and key that [`read`] makes of a name.
+pub(super) fn read_key(name: &str, place: HeadersOf) -> Option<(Scope, String)> {
+    if place.is_reserved(name) {
+        return None;
+    }
+    let metainfo = match place {
+        HeadersOf::Request => metainfo(name),
+        HeadersOf::Response => None,
+    };
+    Some(match metainfo {
+        Some((scope, rest)) => (scope, metainfo_key(rest)),
+        None => (Scope::Plain, name.to_owned()),
+    })
+}
+
+/// The key of metainfo, as gopkg `cloud/metainfo` makes it of a header's name.
+fn metainfo_key(rest: &str) -> String {
+    rest.replace('-', "_").to_ascii_uppercase()
 }
 
 /// Whether [`read`] makes the same key of the header.

@@ -42,7 +42,7 @@ impl Carried {
                 .map(Bytes::from),
             end: text(keys::CARRIED_END).and_then(LocalEndKind::from_name),
             processed: text(keys::CARRIED_PROCESSED).and_then(Processed::from_name),
-            cut: text(keys::CUT).map(Cut::parse).unwrap_or_default(),
+            cut: metadata::cut_of(info),
         }
     }
 
@@ -122,9 +122,14 @@ fn own_status(cause: i32, code: u32) -> Option<Status> {
         .find_map(|kind| own_status_beside(kind).filter(|status| status.code == code))
 }
 
-/// Adds what the frame of `end` cannot express. `exact`: its trailers need no pack. What is too
+/// Adds what the frame of `end` cannot express. `changed`: which trailers it changes. What is too
 /// long for a string is cut.
-pub(super) fn write(end: &End, exact: bool, cut: &mut Cut, out: &mut Vec<(Bytes, Bytes)>) {
+pub(super) fn write(
+    end: &End,
+    changed: metadata::Changed,
+    cut: &mut Cut,
+    out: &mut Vec<(Bytes, Bytes)>,
+) {
     let mut usual = Processed::Yes;
     match &end.reason {
         Reason::Complete | Reason::Failed(Failure::Exception(_)) => {}
@@ -152,11 +157,11 @@ pub(super) fn write(end: &End, exact: bool, cut: &mut Cut, out: &mut Vec<(Bytes,
     if end.processed != usual {
         metadata::push(out, keys::CARRIED_PROCESSED, end.processed.name());
     }
-    if exact {
-        return;
-    }
-    if let Some(pack) = metadata::pack(&end.trailers) {
+    let (pack, lost) = metadata::pack(&end.trailers, changed);
+    if let Some(pack) = pack {
         metadata::push(out, keys::CARRIED_META, &pack);
+    }
+    if lost.is_empty() {
         return;
     }
     cut.insert(Part::Exact);

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{Bytes, BytesMut};
 
-use crate::stream::{Entry, Metadata, Scope};
+use crate::stream::{Cut, Entry, Metadata, Part, Scope};
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::keys;
 
@@ -53,68 +53,126 @@ pub(super) fn read(strings: &[(Bytes, Bytes)], place: HeadersOf, out: &mut Metad
     }
 }
 
-/// Writes entries as strings. Repeated keys are joined with commas, since a Kitex peer reads a map.
-/// Returns whether the strings hold everything.
-pub(crate) fn write(metadata: &Metadata, place: HeadersOf, out: &mut Vec<(Bytes, Bytes)>) -> bool {
-    let mut exact = true;
-    let mut rows: Vec<(Bytes, Vec<Bytes>)> = Vec::with_capacity(metadata.len());
+/// The entries that the strings change, as groups of places. Empty for most heads. Those that share
+/// a string are one group.
+#[derive(Debug, Default)]
+pub(crate) struct Changed(Vec<Vec<usize>>);
+
+impl Changed {
+    /// All `count` entries, each for itself.
+    pub(crate) fn all(count: usize) -> Self {
+        Self((0..count).map(|at| vec![at]).collect())
+    }
+}
+
+/// A string to be: its key, its values, and the places of their entries.
+struct Row {
+    key: Bytes,
+    values: Vec<Bytes>,
+    places: Vec<usize>,
+    /// Whether [`read`] makes the same entries of it.
+    exact: bool,
+}
+
+/// Writes entries as strings. Repeated keys are joined, since a Kitex peer reads a map.
+pub(crate) fn write(
+    metadata: &Metadata,
+    place: HeadersOf,
+    joined: Joined,
+    out: &mut Vec<(Bytes, Bytes)>,
+) -> Changed {
+    let mut changed = Changed::default();
+    let mut rows: Vec<Row> = Vec::with_capacity(metadata.len());
     // Peers choose the keys, so the hash must not be one that they can attack. Most heads need
     // none.
     let mut index: HashMap<Bytes, usize> = HashMap::new();
-    for entry in metadata {
+    for (at, entry) in metadata.iter().enumerate() {
+        let fits = entry.value.len() <= MAX_VALUE;
         if place == HeadersOf::Request
             && entry.scope == Scope::Plain
             && int_key(&entry.key).is_some()
         {
-            // Int keys are read before the strings.
-            exact &= rows.is_empty() && entry.value.len() <= MAX_VALUE;
+            if !fits {
+                changed.0.push(vec![at]);
+            }
             continue;
         }
-        let Some(key) = string_key(entry, place) else {
-            exact = false;
+        if is_hop_only(&entry.key) {
+            continue;
+        }
+        let Some(key) = string_key(entry, place).filter(|key| key.len() <= MAX_VALUE) else {
+            changed.0.push(vec![at]);
             continue;
         };
-        if key.len() > MAX_VALUE || entry.value.len() > MAX_VALUE {
-            exact = false;
-            continue;
-        }
-        exact &= keeps_its_meaning(entry, place);
         if index.is_empty() && rows.len() >= INDEX_ABOVE {
-            index.extend(
-                rows.iter()
-                    .enumerate()
-                    .map(|(i, (key, _))| (key.clone(), i)),
-            );
+            index.extend(rows.iter().enumerate().map(|(i, row)| (row.key.clone(), i)));
         }
         let found = if rows.len() < INDEX_ABOVE {
-            rows.iter().position(|(k, _)| *k == key)
+            rows.iter().position(|row| row.key == key)
         } else {
             index.get(&key).copied()
         };
-        match found.and_then(|i| rows.get_mut(i)) {
-            Some((_, values)) => {
-                exact = false;
-                values.push(entry.value.clone());
+        let is_new = found.is_none();
+        if is_new {
+            if !index.is_empty() {
+                index.insert(key.clone(), rows.len());
             }
-            None => {
-                if !index.is_empty() {
-                    index.insert(key.clone(), rows.len());
-                }
-                rows.push((key, vec![entry.value.clone()]));
+            rows.push(Row {
+                key,
+                values: Vec::with_capacity(1),
+                places: Vec::with_capacity(1),
+                exact: true,
+            });
+        }
+        let last = rows.len().saturating_sub(1);
+        if let Some(row) = rows.get_mut(found.unwrap_or(last)) {
+            // Crumbs of a cookie are one value, in one piece or in many.
+            row.exact &= fits && keeps_its_meaning(entry, place);
+            row.exact &= is_new || is_cookie(&row.key, joined);
+            row.places.push(at);
+            if fits {
+                row.values.push(entry.value.clone());
             }
         }
     }
-    for (key, values) in rows {
-        out.push((key, join(values)));
+    for row in rows {
+        if !row.values.is_empty() {
+            let by: &[u8] = if is_cookie(&row.key, joined) {
+                b"; "
+            } else {
+                b","
+            };
+            out.push((row.key, join(row.values, by)));
+        }
+        if !row.exact {
+            changed.0.push(row.places);
+        }
     }
-    exact
+    changed
+}
+
+/// How repeated keys are joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// With commas, and cookies as RFC 9113 (8.2.3) has it, with `; `.
+    Each,
+    /// With commas, cookies too. Only read, from a ripcord that joined so.
+    Commas,
+}
+
+fn is_cookie(key: &[u8], joined: Joined) -> bool {
+    let name = [keys::PREFIX_PERSIST, keys::PREFIX_TRANSIT]
+        .into_iter()
+        .find_map(|prefix| key.strip_prefix(prefix))
+        .unwrap_or(key);
+    joined == Joined::Each && name.eq_ignore_ascii_case(b"cookie")
 }
 
 /// Up to so many keys are found by comparing each.
 const INDEX_ABOVE: usize = 16;
 
-/// Values joined with commas, as many as fit.
-fn join(values: Vec<Bytes>) -> Bytes {
+/// Values joined, as many as fit.
+fn join(values: Vec<Bytes>, by: &[u8]) -> Bytes {
     let mut values = values.into_iter();
     let first = values.next().unwrap_or_default();
     if values.len() == 0 {
@@ -122,10 +180,10 @@ fn join(values: Vec<Bytes>) -> Bytes {
     }
     let mut joined = BytesMut::from(&first[..]);
     for value in values {
-        if joined.len() + 1 + value.len() > MAX_VALUE {
+        if joined.len() + by.len() + value.len() > MAX_VALUE {
             break;
         }
-        joined.extend_from_slice(b",");
+        joined.extend_from_slice(by);
         joined.extend_from_slice(&value);
     }
     joined.freeze()
@@ -160,9 +218,9 @@ fn keeps_its_meaning(entry: &Entry, place: HeadersOf) -> bool {
 }
 
 /// What a peer reads of `metadata` from the strings alone.
-pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
+fn rendered(metadata: &Metadata, place: HeadersOf, joined: Joined) -> Metadata {
     let mut strings = Vec::with_capacity(metadata.len());
-    write(metadata, place, &mut strings);
+    write(metadata, place, joined, &mut strings);
     let mut out = Metadata::with_capacity(strings.len());
     if place == HeadersOf::Request {
         for entry in metadata {
@@ -178,13 +236,16 @@ pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     out
 }
 
-/// The pack of `metadata` in base64, if it fits.
-pub(crate) fn pack(metadata: &Metadata) -> Option<String> {
-    let mut exact = std::borrow::Cow::Borrowed(metadata);
-    if exact.iter().any(|e| is_hop_only(&e.key)) {
-        exact.to_mut().retain(|e| !is_hop_only(&e.key));
+/// The pack of what the strings change of `metadata`, in base64; `None` when that is nothing.
+/// Also what has no room in it.
+pub(crate) fn pack(metadata: &Metadata, changed: Changed) -> (Option<String>, Cut) {
+    let mut cut = Cut::default();
+    let (pack, left) = metadata.pack_groups(changed.0, MAX_VALUE / 4 * 3);
+    if !left.is_empty() {
+        cut.insert(Part::Exact);
     }
-    Some(STANDARD_NO_PAD.encode(exact.pack())).filter(|pack| pack.len() <= MAX_VALUE)
+    let pack = (!pack.is_empty()).then(|| STANDARD_NO_PAD.encode(pack));
+    (pack, cut)
 }
 
 /// Whether the key lists a gRPC peer's own compressions. Messages are decompressed toward TTHeader,
@@ -193,24 +254,28 @@ fn is_hop_only(key: &[u8]) -> bool {
     key.eq_ignore_ascii_case(b"grpc-accept-encoding")
 }
 
-/// Writes the entries, and their pack if the strings do not hold everything.
-pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, out: &mut Vec<(Bytes, Bytes)>) {
-    if !write(metadata, place, out)
-        && let Some(pack) = pack(metadata)
-    {
+/// Writes the entries, and a pack of what the strings change. Returns what had to be cut.
+pub(super) fn write_exact(
+    metadata: &Metadata,
+    place: HeadersOf,
+    out: &mut Vec<(Bytes, Bytes)>,
+) -> Cut {
+    let changed = write(metadata, place, Joined::Each, out);
+    let (pack, cut) = pack(metadata, changed);
+    if let Some(pack) = pack {
         push(out, keys::CARRIED_META, &pack);
     }
+    cut
 }
 
-/// `native`, or the carried entries if they render to it.
+/// `native`, with the carried entries in place of what they render to.
 pub(super) fn exact(info: &Info, native: Metadata, place: HeadersOf) -> Metadata {
-    match unpacked(info) {
-        Some(packed) => {
-            let beside = rendered(&packed, place);
-            Metadata::reconcile(native, packed, &beside)
-        }
-        None => native,
-    }
+    let Some(packed) = unpacked(info) else {
+        return native;
+    };
+    let joined = [Joined::Each, Joined::Commas];
+    let beside = joined.map(|joined| rendered(&packed, place, joined));
+    Metadata::reconcile(native, packed, &beside)
 }
 
 /// The carried entries, not checked yet.
