@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::stream::{Hops, Metadata};
+use crate::stream::{Cut, Hops, Metadata};
 
 /// What the bytes of a message are, as far as the wire tells.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -82,4 +82,6 @@ pub struct ResponseHead {
     /// passed on at once. False when the head came together with the end (Trailers-Only), or when
     /// this hop made it up.
     pub explicit: bool,
+    /// What earlier hops had to cut of it.
+    pub cut: Cut,
 }

@@ -10,7 +10,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::stream::{Hops, Payload, PayloadNaming, RequestHead, ResponseHead};
+use crate::stream::{Cut, Hops, Payload, PayloadNaming, RequestHead, ResponseHead};
 use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::keys;
 use crate::wire::grpc::metadata::refusal::Refused;
@@ -159,16 +159,19 @@ fn put_reads(headers: &mut HeaderMap, len: usize) {
 /// The wording of local ends that this caller reads. Any caller that is no ripcord reads the plain
 /// one, and so does a ripcord that announces it.
 pub(crate) fn wording_of_caller(headers: &HeaderMap) -> Wording {
-    let Some(hops) = headers.get(keys::names::HOPS) else {
-        return Wording::Plain;
-    };
+    match headers.contains_key(keys::names::HOPS) && !is_from_ripcord(headers) {
+        true => Wording::Kitex,
+        false => Wording::Plain,
+    }
+}
+
+/// Whether another ripcord sent this request, and says what it reads. A proxy may stand between.
+pub(crate) fn is_from_ripcord(headers: &HeaderMap) -> bool {
+    let hops = headers.get(keys::names::HOPS).map(HeaderValue::len);
     let said = headers
         .get(keys::names::READS)
         .and_then(|said| said.to_str().ok()?.strip_prefix(READS)?.parse().ok());
-    match said == Some(hops.len()) {
-        true => Wording::Plain,
-        false => Wording::Kitex,
-    }
+    said.is_some() && said == hops
 }
 
 /// Writes a request over plain HTTP/2, addressed to `head.to`. What is not a valid authority is
@@ -240,7 +243,17 @@ pub fn response_head(headers: &HeaderMap) -> ResponseHead {
         encoding: encoding(headers),
         metadata: exact(headers, HeadersOf::Response),
         explicit: true,
+        cut: cut(headers),
     }
+}
+
+/// What earlier hops have cut of these headers or trailers.
+pub(crate) fn cut(headers: &HeaderMap) -> Cut {
+    headers
+        .get(keys::CUT)
+        .and_then(|raw| raw.to_str().ok())
+        .map(Cut::parse)
+        .unwrap_or_default()
 }
 
 /// Writes a callee's headers.

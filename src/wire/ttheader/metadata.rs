@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::stream::{Hops, Metadata, Payload, PayloadNaming, RequestHead, ResponseHead, Scope};
+use crate::stream::{
+    Cut, Hops, Metadata, Payload, PayloadNaming, RequestHead, ResponseHead, Scope,
+};
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::keys;
 
@@ -151,7 +153,16 @@ pub fn response_head(info: &Info) -> ResponseHead {
         encoding: None,
         metadata: response_metadata(info),
         explicit: true,
+        cut: cut(info),
     }
+}
+
+/// What earlier hops have cut of a head or an end.
+pub(crate) fn cut(info: &Info) -> Cut {
+    info.string(keys::CUT)
+        .and_then(|raw| std::str::from_utf8(raw).ok())
+        .map(Cut::parse)
+        .unwrap_or_default()
 }
 
 /// Writes a callee's Header frame.
@@ -168,6 +179,9 @@ pub fn response_info(head: &ResponseHead, method: &str) -> Info {
         strings: Vec::with_capacity(head.metadata.len()),
     };
     write_exact(&head.metadata, HeadersOf::Response, &mut info.strings);
+    if !head.cut.is_empty() {
+        push(&mut info.strings, keys::CUT, &head.cut.to_string());
+    }
     info
 }
 

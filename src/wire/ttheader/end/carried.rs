@@ -42,7 +42,7 @@ impl Carried {
                 .map(Bytes::from),
             end: text(keys::CARRIED_END).and_then(LocalEndKind::from_name),
             processed: text(keys::CARRIED_PROCESSED).and_then(Processed::from_name),
-            cut: text(keys::CUT).map(Cut::parse).unwrap_or_default(),
+            cut: metadata::cut(info),
         }
     }
 
@@ -193,8 +193,12 @@ pub(super) fn bound(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
         while total > MAX_STRINGS
             && let Some(at) = strings.iter().rposition(|(key, _)| is_it(key))
         {
-            total -= size(&strings.remove(at));
+            let gone = strings.remove(at);
+            total -= size(&gone);
             cut.insert(part);
+            if part == Part::Trailers {
+                cut.insert_name(&gone.0);
+            }
         }
     };
     drop_last(Part::Exact, &|key| key == keys::CARRIED_META.as_bytes());
