@@ -167,6 +167,7 @@ pub(crate) fn listeners(config: &Config, process: &Process) -> Vec<Arc<Listener>
                     config::Carried::Strip => false,
                 },
                 ping: ping.map(backend::ping),
+                max_head: listener.max_head,
                 ..bounds(&config.node, &listener.limits, &process.bounds.budget)
             },
             max_connections: listener.limits.max_connections,
@@ -186,6 +187,7 @@ fn bounds(node: &str, limits: &Limits, budget: &Arc<Budget>) -> Bounds {
         budget: Arc::clone(budget),
         max_message: limits.max_message,
         metadata_size: limits.metadata_size,
+        max_head: config::DEFAULT_MAX_HEAD,
         stream_buffer: limits.stream_buffer,
         connection_buffer: limits.connection_buffer,
         max_streams: limits.max_streams_per_connection,

@@ -167,7 +167,7 @@ fn code() -> impl Strategy<Value = u32> {
 
 /// What a gRPC callee can send.
 fn grpc_end() -> impl Strategy<Value = End> {
-    let details = option::of(raw(60));
+    let details = option::of(text());
     let biz = option::of((
         prop_oneof![Just(-3i32), 1i32..9],
         option::of(Just(r#"{"k":"v"}"#)),
@@ -179,6 +179,8 @@ fn grpc_end() -> impl Strategy<Value = End> {
             let message = grpc::status::encode_message(&message);
             headers.insert("grpc-message", message.parse().unwrap());
             if let Some(details) = details {
+                let info = grpc::status::ErrorInfo::default();
+                let details = grpc::status::encode_details(code, &details, &info);
                 let details = grpc::status::encode_bin(&details);
                 headers.insert("grpc-status-details-bin", details.parse().unwrap());
             }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use super::Admin;
 use super::backend::{self, Keepalive};
@@ -18,9 +19,17 @@ pub(super) const KEYS: &[&str] = &[
     "carried",
     "original_destination",
     "keepalive",
+    "max_head",
     "limits",
 ];
 pub(super) const ADMIN_KEYS: &[&str] = &["address"];
+
+/// `max_head` of a listener without it: 8 KiB, the least that a gRPC library takes, and some room.
+pub const DEFAULT_MAX_HEAD: usize = 8 * 1024 - 256;
+
+/// What `max_head` may be. A status with its text needs the least. The most is what ripcord reads
+/// of a callee's head.
+const MAX_HEADS: RangeInclusive<usize> = 1024..=256 * 1024;
 
 /// Which wires a listener's callers may speak.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -70,6 +79,9 @@ pub struct Listener {
     pub original_destination: bool,
     /// How a vanished caller is noticed. The keys and defaults are a backend's.
     pub keepalive: Keepalive,
+    /// The most bytes of a head or an end toward a gRPC caller (default 7936). As HTTP/2 counts
+    /// them: names, values and 32 for each field. What is longer is cut.
+    pub max_head: usize,
     /// Its bounds: the top-level ones with its own changes.
     pub limits: Limits,
 }
@@ -95,6 +107,9 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
     });
     let original_destination = walk.optional(&s, "original_destination", false, Walk::switch);
     let keepalive = walk.optional(&s, "keepalive", Keepalive::default(), backend::keepalive);
+    let max_head = walk.optional(&s, "max_head", DEFAULT_MAX_HEAD, |w, at| {
+        w.size(at, MAX_HEADS)
+    });
     let limits = walk.optional(&s, "limits", base.clone(), |w, at| {
         limits::read(w, at, base, false)
     });
@@ -105,6 +120,7 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
         carried,
         original_destination,
         keepalive,
+        max_head,
         limits,
     })
 }

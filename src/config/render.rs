@@ -139,6 +139,7 @@ fn listener(listener: &Listener) -> Tree {
         carried,
         original_destination,
         keepalive,
+        max_head,
         limits,
     } = listener;
     Keys::default()
@@ -160,6 +161,7 @@ fn listener(listener: &Listener) -> Tree {
         )
         .with("original_destination", switch(*original_destination))
         .with("keepalive", keepalive_keys(keepalive))
+        .with("max_head", size(*max_head))
         .with("limits", limit_keys(limits, false))
         .done()
 }

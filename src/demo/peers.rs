@@ -27,6 +27,7 @@ fn grpc_config(node: &str) -> Rc<grpc::StreamConfig> {
         node: Rc::from(node),
         max_message: 1 << 20,
         max_metadata: 16 * 1024,
+        max_head: 8 * 1024 - 256,
         stream_window: 256 << 10,
         connection_window: 16 << 20,
         slow_receiver_timeout: Duration::from_secs(1),

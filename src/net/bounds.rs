@@ -17,6 +17,8 @@ pub struct Bounds {
     pub max_message: usize,
     /// The most bytes of keys and values in a request's metadata.
     pub metadata_size: usize,
+    /// The most bytes of one head or end toward a caller, on wires whose callers have such a limit.
+    pub max_head: usize,
     /// The bytes that one stream may hold.
     pub stream_buffer: usize,
     /// The bytes that all streams of one connection may hold.
@@ -56,6 +58,7 @@ impl Bounds {
             budget: Budget::new(1 << 30),
             max_message: 4 << 20,
             metadata_size: 64 << 10,
+            max_head: 8 * 1024 - 256,
             stream_buffer: 256 << 10,
             connection_buffer: 16 << 20,
             max_streams: 10_000,

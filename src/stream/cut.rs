@@ -1,7 +1,7 @@
-//! Cuts an end so that a peer can take it: the parts that may be cut, their order, the mark in
-//! their place.
+//! Cuts a head or an end so that a peer can take it: the parts that may be cut, their order, the
+//! mark in their place.
 //!
-//! Each wire knows its own sizes (`wire/grpc/end/render.rs`, `wire/ttheader/end/carried.rs`).
+//! Each wire knows its own sizes (`wire/grpc/limit.rs`, `wire/ttheader/end/carried.rs`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,14 +22,17 @@ pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{MARK}", text.get(..end).unwrap_or_default()))
 }
 
-/// A part of an end that can be cut.
+/// A part of a head or an end that can be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The exact forms, which only ripcord reads.
     Exact,
-    /// Trailers, beginning with the last one.
+    /// Headers: those that the ones before them leave no room for.
+    Headers,
+    /// Trailers, in the same order.
     Trailers,
-    /// The details of the status.
+    /// The details of the status. Details that contradict the status, or are none, are cut whatever
+    /// their size.
     Details,
     /// The extra fields of a business error.
     Extra,
@@ -41,8 +44,9 @@ pub enum Part {
 
 impl Part {
     /// The order of cutting: the part that is missed least comes first.
-    pub const ORDER: [Self; 6] = [
+    pub const ORDER: [Self; 7] = [
         Self::Exact,
+        Self::Headers,
         Self::Trailers,
         Self::Details,
         Self::Extra,
@@ -53,6 +57,7 @@ impl Part {
     const fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
+            Self::Headers => "headers",
             Self::Trailers => "trailers",
             Self::Details => "details",
             Self::Extra => "extra",
@@ -66,13 +71,31 @@ impl Part {
     }
 }
 
-/// The parts that this hop, or one before it, has cut. Written as names with commas between, in the
-/// order of cutting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cut(u8);
+/// Begins the list of names in the written form of a [`Cut`].
+const NAMES: &str = "names=";
+
+/// The most bytes of the names.
+const MAX_NAMES: usize = 256;
+
+/// Stands for the names that the list has no room for.
+const MORE: &str = "...";
+
+/// The parts that this hop, or one before it, has cut, and the names of the headers and trailers
+/// among them.
+///
+/// Written as the parts with commas between, in the order of cutting, and then the names:
+/// `exact,trailers,names=x-a;x-b`. A peer that does not know names skips them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    parts: u8,
+    names: Option<Box<str>>,
+}
 
 impl Cut {
-    /// Reads the written form; unknown names are skipped.
+    /// The most bytes of the written form.
+    pub const MAX_LEN: usize = 48 + NAMES.len() + MAX_NAMES;
+
+    /// Reads the written form. Unknown parts are skipped.
     #[must_use]
     pub fn parse(mark: &str) -> Self {
         let mut out = Self::default();
@@ -81,35 +104,65 @@ impl Cut {
                 out.insert(part);
             }
         }
+        let names = mark.split(',').find_map(|said| said.strip_prefix(NAMES));
+        for name in names.iter().flat_map(|names| names.split(';')) {
+            out.insert_name(name.as_bytes());
+        }
         out
     }
 
     /// Adds a part.
     pub const fn insert(&mut self, part: Part) {
-        self.0 |= part.bit();
+        self.parts |= part.bit();
+    }
+
+    /// Adds the name of a header or trailer that was cut. Characters that the written form does not
+    /// allow become `?`. What the list has no room for is shown as `...` at its end.
+    pub fn insert_name(&mut self, name: &[u8]) {
+        let allowed = |b: &u8| b.is_ascii_graphic() && !matches!(b, b',' | b';' | b'=');
+        let shown = |b: &u8| char::from(if allowed(b) { *b } else { b'?' });
+        let mut all = self.names.take().map(String::from).unwrap_or_default();
+        let full = all == MORE || all.ends_with(";...");
+        let room = MAX_NAMES - MORE.len() - 1;
+        let fits = all.len() + 1 + name.len() <= room;
+        let name: String = match fits {
+            true => name.iter().map(shown).collect(),
+            false => MORE.to_owned(),
+        };
+        if !name.is_empty() && !full && !all.split(';').any(|known| known == name) {
+            if !all.is_empty() {
+                all.push(';');
+            }
+            all.push_str(&name);
+        }
+        self.names = Some(all.into()).filter(|all: &Box<str>| !all.is_empty());
     }
 
     /// Removes a part.
     pub const fn remove(&mut self, part: Part) {
-        self.0 &= !part.bit();
+        self.parts &= !part.bit();
     }
 
     /// Whether the part was cut.
     #[must_use]
-    pub const fn contains(self, part: Part) -> bool {
-        self.0 & part.bit() != 0
+    pub const fn contains(&self, part: Part) -> bool {
+        self.parts & part.bit() != 0
     }
 
-    /// The parts of both sets.
+    /// The parts and names of both.
     #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    pub fn and(mut self, other: &Self) -> Self {
+        self.parts |= other.parts;
+        for name in other.names.iter().flat_map(|names| names.split(';')) {
+            self.insert_name(name.as_bytes());
+        }
+        self
     }
 
     /// Whether nothing was cut.
     #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
+    pub const fn is_empty(&self) -> bool {
+        self.parts == 0
     }
 }
 
@@ -119,6 +172,9 @@ impl fmt::Display for Cut {
         for part in Part::ORDER.into_iter().filter(|part| self.contains(*part)) {
             write!(f, "{comma}{}", part.name())?;
             comma = ",";
+        }
+        if let Some(names) = &self.names {
+            write!(f, "{comma}{NAMES}{names}")?;
         }
         Ok(())
     }
@@ -151,9 +207,34 @@ mod tests {
             assert!(cut.contains(part));
             assert_eq!(Cut::parse(&cut.to_string()), cut);
         }
-        assert_eq!(cut.to_string(), "exact,trailers,details,extra,path,text");
+        assert_eq!(
+            cut.to_string(),
+            "exact,headers,trailers,details,extra,path,text"
+        );
         cut.remove(Part::Path);
-        assert_eq!(cut.to_string(), "exact,trailers,details,extra,text");
+        assert_eq!(cut.to_string(), "exact,headers,trailers,details,extra,text");
         assert_eq!(Cut::parse("text,what,,details").to_string(), "details,text");
+    }
+
+    #[test]
+    fn names_are_listed_once_and_bounded() {
+        let mut cut = Cut::default();
+        cut.insert(Part::Trailers);
+        for name in ["x-a", "X,b;c=d", "x-a", ""] {
+            cut.insert_name(name.as_bytes());
+        }
+        assert_eq!(cut.to_string(), "trailers,names=x-a;X?b?c?d");
+        assert_eq!(Cut::parse(&cut.to_string()), cut);
+        for i in 0..1000 {
+            cut.insert_name(format!("name-{i}").as_bytes());
+        }
+        let written = cut.to_string();
+        assert!(written.ends_with(";..."), "{written}");
+        assert!(written.len() <= Cut::MAX_LEN);
+        assert_eq!(Cut::parse(&written), cut);
+        assert_eq!(cut.clone().and(&cut), cut);
+        let mut long = Cut::default();
+        long.insert_name(&[b'x'; 1000]);
+        assert_eq!(long.to_string(), "names=...");
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use ripcord::wire::grpc::status::encode_bin;
+use ripcord::wire::grpc::status::{ErrorInfo, encode_bin, encode_details};
 
 use super::{Pairs, grpc, tt};
 
@@ -150,7 +150,7 @@ fn status() -> impl Strategy<Value = Pairs> {
             r#"{"a":"\u00e9","b":null}"#,
         ])),
     );
-    let details = option::of((raw(60), any::<bool>()));
+    let details = option::of((text(), any::<bool>()));
     (
         code,
         option::of(text()),
@@ -168,6 +168,7 @@ fn status() -> impl Strategy<Value = Pairs> {
                 return out;
             }
             if let Some((details, padded)) = details {
+                let details = encode_details(code, &details, &ErrorInfo::default());
                 let mut details = encode_bin(&details).into_bytes();
                 while padded && !details.len().is_multiple_of(4) {
                     details.push(b'=');

@@ -18,6 +18,7 @@
 
 mod driver;
 mod error;
+mod settings;
 mod stream;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -31,10 +32,11 @@ use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::gather::{Gather, gather};
+use crate::net::gather::{Gather, GatherHandle, gather};
 use crate::net::held::Held;
 use crate::net::outbox::{Desk, Outbox};
 use driver::Driver;
+use settings::{Announced, FirstSettings};
 
 pub use crate::net::connection::ConnectionEnd;
 pub use error::{Error, ResetCode};
@@ -129,6 +131,8 @@ struct ControlState {
     hold: Cell<bool>,
     blocked: Cell<bool>,
     over: Cell<bool>,
+    /// What the peer announced in its first SETTINGS.
+    header_list: Cell<Option<u32>>,
     account: RefCell<Option<Rc<Held>>>,
     outbox: OnceCell<Rc<Outbox>>,
     waker: RefCell<Option<Waker>>,
@@ -201,6 +205,26 @@ impl Control {
         self.0.over.get()
     }
 
+    /// The bytes of a header list that the peer accepts (`SETTINGS_MAX_HEADER_LIST_SIZE`), as its
+    /// first SETTINGS say. `None` when it has no limit, or before they are read.
+    #[must_use]
+    pub fn peer_header_list(&self) -> Option<u32> {
+        self.0.header_list.get()
+    }
+
+    /// Reads the peer's first SETTINGS, which come behind `before` bytes.
+    fn watch<IO>(&self, handle: &GatherHandle<IO>, before: usize) {
+        let control = self.clone();
+        let mut first = FirstSettings::after(before);
+        handle.set_watch(Box::new(move |bytes| match first.read(bytes) {
+            Announced::Unknown => true,
+            Announced::HeaderList(size) => {
+                control.0.header_list.set(size);
+                false
+            }
+        }));
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.0.waker.borrow().as_ref() {
             waker.wake_by_ref();
@@ -227,6 +251,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (io, handle) = gather(io);
+    control.watch(&handle, settings::PREFACE);
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(config.stream_window)
@@ -299,6 +324,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (io, handle) = gather(io);
+    control.watch(&handle, 0);
     let mut builder = h2::client::Builder::new();
     builder
         .initial_window_size(config.stream_window)

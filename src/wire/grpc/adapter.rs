@@ -10,6 +10,7 @@ use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
 use crate::net::http2::{self, Http2Config};
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, Codes, OpenError, Propagation, RequestHead, Wire};
+use crate::wire::grpc::limit::RIPCORD_READS;
 use crate::wire::grpc::{StreamConfig, client, metadata, server};
 
 pub use crate::wire::grpc::client::ClientStream;
@@ -139,7 +140,7 @@ impl Dialer {
         let streams = stream_config(bounds, counters);
         Self {
             http2: Http2Config {
-                header_list: CALLEE_SAYS,
+                header_list: RIPCORD_READS,
                 ..http2_config(bounds)
             },
             to_ripcord: Rc::new(StreamConfig {
@@ -235,13 +236,6 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// sends even more loses its connection, as grpcio does whatever limit it was sent.
 const HEADER_LIST: usize = 4;
 
-/// Bytes that are read of a callee's head or end, whatever `metadata_size` is: about as many as a
-/// TTHeader block can have. An end that is longer than its caller can take is cut here, in the
-/// usual order. With a lower limit, some callees would reset the stream instead of sending their
-/// status (grpc-go, Kitex). Others would ignore the limit (grpcio), and `h2` then ends the whole
-/// connection.
-const CALLEE_SAYS: u32 = 256 * 1024;
-
 /// A buffer size as an HTTP/2 window (at most 2^31 - 1 bytes).
 fn window(bytes: usize) -> u32 {
     u32::try_from(bytes)
@@ -272,6 +266,7 @@ fn stream_config(bounds: &Bounds, counters: &Counters) -> StreamConfig {
         node: Rc::from(&*bounds.node),
         max_message: bounds.max_message,
         max_metadata: bounds.metadata_size,
+        max_head: bounds.max_head,
         stream_window: window(bounds.stream_buffer),
         connection_window: window(bounds.connection_buffer),
         slow_receiver_timeout: bounds.slow_receiver_timeout,

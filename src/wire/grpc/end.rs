@@ -12,22 +12,19 @@ mod rendered;
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::stream::{
     Business, Cancel, CancelSignal, Cause, Class, Code, End, Failure, Initiator, LocalEnd,
-    LocalEndKind, Metadata, NON_TTSTREAM, Path, Processed, Reason, Scope, Status, TtCode, TypeId,
-    UNKNOWN_METHOD, code,
+    LocalEndKind, Metadata, NON_TTSTREAM, Part, Path, Processed, Reason, Scope, Status, TtCode,
+    TypeId, UNKNOWN_METHOD, code,
 };
+use crate::wire::grpc::limit::BlockLimit;
 use crate::wire::grpc::metadata::{self, HeadersOf};
 use crate::wire::grpc::status::ResetCode;
 use crate::wire::grpc::{keys, status};
 use rendered::RenderedStatus;
 pub use rendered::Wording;
-
-/// The most bytes of trailers, counted as HPACK counts them. It is 8 KiB, a common soft limit, less
-/// what a Trailers-Only block needs.
-pub const MAX_TRAILERS: usize = 8 * 1024 - 256;
 
 /// The domain of the `google.rpc.ErrorInfo` beside an end without a gRPC status of its own.
 pub const ERROR_DOMAIN: &str = "ripcord.dev";
@@ -53,7 +50,14 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     if is_plain_success(trailers) {
         return End::complete(Metadata::new());
     }
-    let (seen, said) = read_status(http_status, trailers);
+    let (mut seen, said) = read_status(http_status, trailers);
+    let mut cut = metadata::cut(trailers);
+    if let Some(raw) = trailers.get(keys::DETAILS) {
+        seen.details = details(raw, seen.code);
+        if seen.details.is_none() {
+            cut.insert(Part::Details);
+        }
+    }
     let biz = business(trailers).filter(|_| seen.code != 0);
     let is_business = biz.is_some();
     let (mut reason, mut processed) = match biz {
@@ -95,7 +99,7 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
         processed: claimed.unwrap_or(processed),
         reason,
         trailers: rest,
-        cut: rendered::cut(trailers),
+        cut,
     }
 }
 
@@ -241,10 +245,22 @@ pub fn connection_lost(by: Initiator, path: Path, text: &str) -> End {
 
 /// The trailers that a caller receives for an end: status, text, details, trailers, code and path.
 /// In a Trailers-Only block, the wire adds `:status` and `content-type`. `own` is the wording of
-/// local ends in mid stream, this hop's or another's.
+/// local ends in mid stream, this hop's or another's. They are within what any gRPC library takes.
 #[must_use]
 pub fn to_caller(end: &End, node: &str, carried: bool, own: Wording) -> HeaderMap {
-    render::trailers(end, node, carried, own, MAX_TRAILERS)
+    to_caller_within(end, node, carried, own, BlockLimit::CALLER)
+}
+
+/// The same within `limit`.
+#[must_use]
+pub fn to_caller_within(
+    end: &End,
+    node: &str,
+    carried: bool,
+    own: Wording,
+    limit: BlockLimit,
+) -> HeaderMap {
+    render::trailers(end, node, carried, own, limit)
 }
 
 /// The RST_STREAM that a caller receives when a message is half written: a reset is then the only
@@ -409,10 +425,7 @@ fn read_status(http_status: u16, trailers: &HeaderMap) -> (Status, bool) {
     let mut out = Status {
         code: Code::Unknown.number(),
         message: message.map(status::decode_message).unwrap_or_default(),
-        details: trailers
-            .get(keys::DETAILS)
-            .and_then(|raw| status::decode_bin(raw.as_bytes()))
-            .map(Bytes::from),
+        details: None,
     };
     match trailers.get(keys::STATUS) {
         Some(raw) => {
@@ -437,6 +450,13 @@ fn read_status(http_status: u16, trailers: &HeaderMap) -> (Status, bool) {
             (out, false)
         }
     }
+}
+
+/// The details, if they agree with the status. Beside OK there are none: they would turn success
+/// into failure (grpc-go).
+fn details(raw: &HeaderValue, code: u32) -> Option<Bytes> {
+    let details = Bytes::from(status::decode_bin(raw.as_bytes())?);
+    (code != 0 && status::details_agree(&details, code)).then_some(details)
 }
 
 fn business(trailers: &HeaderMap) -> Option<(i32, Option<Bytes>)> {

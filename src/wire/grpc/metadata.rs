@@ -165,16 +165,19 @@ fn put_reads(headers: &mut HeaderMap, len: usize) {
 /// The wording of local ends that this caller reads. Any caller that is no ripcord reads the plain
 /// one, and so does a ripcord that announces it.
 pub(crate) fn wording_of_caller(headers: &HeaderMap) -> Wording {
-    let Some(hops) = headers.get(keys::names::HOPS) else {
-        return Wording::Plain;
-    };
+    match headers.contains_key(keys::names::HOPS) && !is_from_ripcord(headers) {
+        true => Wording::Kitex,
+        false => Wording::Plain,
+    }
+}
+
+/// Whether another ripcord sent this request, and says what it reads. A proxy may stand between.
+pub(crate) fn is_from_ripcord(headers: &HeaderMap) -> bool {
+    let hops = headers.get(keys::names::HOPS).map(HeaderValue::len);
     let said = headers
         .get(keys::names::READS)
         .and_then(|said| said.to_str().ok()?.strip_prefix(READS)?.parse().ok());
-    match said == Some(hops.len()) {
-        true => Wording::Plain,
-        false => Wording::Kitex,
-    }
+    said.is_some() && said == hops
 }
 
 /// Writes a request over plain HTTP/2, addressed to `head.to`. What is not a valid authority is
@@ -218,7 +221,7 @@ pub fn request(head: &RequestHead) -> Request<()> {
         }
     }
     let cut = write_exact(&head.metadata, HeadersOf::Request, headers);
-    put_cut(headers, head.cut.and(cut));
+    put_cut(headers, &head.cut.clone().and(&cut));
     let carry = |headers: &mut HeaderMap, name, text: &str| {
         put(
             headers,
@@ -246,9 +249,14 @@ pub fn response_head(headers: &HeaderMap) -> ResponseHead {
     ResponseHead {
         encoding: encoding(headers),
         metadata: exact(headers, HeadersOf::Response),
-        cut: headers.get(keys::CUT).map(cut_of).unwrap_or_default(),
+        cut: cut(headers),
         explicit: true,
     }
+}
+
+/// What earlier hops have cut of these headers or trailers.
+pub(crate) fn cut(headers: &HeaderMap) -> Cut {
+    headers.get(keys::CUT).map(cut_of).unwrap_or_default()
 }
 
 /// Writes a callee's headers.
@@ -263,7 +271,7 @@ pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
         put(headers, keys::names::ENCODING, encoding);
     }
     let cut = write_exact(&head.metadata, HeadersOf::Response, headers);
-    put_cut(headers, head.cut.and(cut));
+    put_cut(headers, &head.cut.clone().and(&cut));
     response
 }
 
@@ -333,7 +341,7 @@ fn cut_of(raw: &HeaderValue) -> Cut {
 }
 
 /// Names the parts that were cut.
-pub(crate) fn put_cut(headers: &mut HeaderMap, cut: Cut) {
+pub(crate) fn put_cut(headers: &mut HeaderMap, cut: &Cut) {
     if !cut.is_empty() {
         let name = HeaderName::from_static(keys::CUT);
         put(headers, name, &cut.to_string());

@@ -16,6 +16,7 @@ pub mod client;
 pub mod end;
 mod hop;
 pub mod keys;
+pub mod limit;
 pub mod metadata;
 mod receive;
 mod send;
@@ -56,6 +57,8 @@ pub struct StreamConfig {
     pub max_message: usize,
     /// The most bytes of names and values in a request's headers.
     pub max_metadata: usize,
+    /// The most bytes of a head or an end toward a caller ([`limit::BlockLimit`]).
+    pub max_head: usize,
     /// The stream window that the connection announces, in bytes.
     pub stream_window: u32,
     /// The window of the whole connection, in bytes.
@@ -80,6 +83,7 @@ impl StreamConfig {
             node: "hop".into(),
             max_message: 1 << 20,
             max_metadata: 16 * 1024,
+            max_head: limit::MAX_HEAD,
             stream_window: 1 << 16,
             connection_window: 1 << 20,
             slow_receiver_timeout: Duration::from_secs(1),

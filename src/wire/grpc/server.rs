@@ -18,11 +18,12 @@ use crate::stream::{
 use crate::wire::grpc::adapter::WIRE;
 use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::hop::inbound::CancelDetails;
+use crate::wire::grpc::limit::BlockLimit;
 use crate::wire::grpc::metadata::Refusal;
 use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::send::Sender;
 use crate::wire::grpc::status::Code;
-use crate::wire::grpc::{Deadline, StreamConfig, end, hop, keys, metadata};
+use crate::wire::grpc::{Deadline, StreamConfig, end, hop, keys, limit, metadata};
 
 /// One stream of a gRPC caller.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct ServerStream {
     request_over: bool,
     /// Nothing more may be written: the end was sent, or the caller is gone.
     over: bool,
+    /// Another ripcord sent the request, perhaps through a proxy.
+    from_ripcord: bool,
     /// The wording of local ends that the caller reads when the callee speaks gRPC too.
     plain: Wording,
     /// The wording of local ends toward this caller.
@@ -145,6 +148,7 @@ impl Connection {
             deadline: head.timeout.map(Deadline::after),
             request_over: false,
             over: false,
+            from_ripcord: metadata::is_from_ripcord(&parts.headers),
             plain: metadata::wording_of_caller(&parts.headers),
             own: Wording::Kitex,
             refusal: None,
@@ -221,14 +225,18 @@ impl ServerStream {
         &self.details
     }
 
+    /// What this caller takes of a head or an end.
+    fn limit(&self) -> BlockLimit {
+        let announced = self.control.peer_header_list();
+        BlockLimit::of_caller(self.config.max_head, announced, self.from_ripcord)
+    }
+
     /// The sending side, after the head was written.
     fn sender(&mut self) -> Option<&mut Sender> {
         if self.sender.is_none() {
             let head = self.held.take().unwrap_or_default();
-            let mut response = metadata::response(&head, &self.payload);
-            if !self.config.carried {
-                metadata::strip(response.headers_mut());
-            }
+            let carried = self.config.carried;
+            let response = limit::response(&head, &self.payload, carried, self.limit());
             self.sender = self
                 .respond
                 .send_response(response, false)
@@ -330,17 +338,23 @@ impl Inbound for ServerStream {
             sender.reset(code);
             return None;
         }
-        let trailers = end::to_caller(end, node, self.config.carried, self.own);
-        let told = trailers
-            .get(keys::STATUS)
-            .and_then(|raw| raw.to_str().ok()?.parse().ok())
-            .map(NativeCode);
         let bare = self
             .held
             .as_ref()
             .is_none_or(|head| head.metadata.is_empty());
-        if self.sender.is_none() && bare {
-            let mut response = metadata::response(&ResponseHead::default(), &self.payload);
+        // Head and end in one block.
+        let only = (self.sender.is_none() && bare)
+            .then(|| metadata::response(&ResponseHead::default(), &self.payload));
+        let limit = match &only {
+            Some(response) => self.limit().beside(response.headers()),
+            None => self.limit(),
+        };
+        let trailers = end::to_caller_within(end, node, self.config.carried, self.own, limit);
+        let told = trailers
+            .get(keys::STATUS)
+            .and_then(|raw| raw.to_str().ok()?.parse().ok())
+            .map(NativeCode);
+        if let Some(mut response) = only {
             response.headers_mut().extend(trailers);
             let _ = self.respond.send_response(response, true);
         } else if let Some(sender) = self.sender() {

@@ -15,7 +15,7 @@ pub use crate::net::http2::ResetCode;
 pub use crate::stream::Code;
 
 mod details;
-pub use details::{ErrorInfo, decode_details, encode_details};
+pub use details::{ErrorInfo, decode_details, details_agree, encode_details};
 
 /// Kitex's private error code for graceful shutdown.
 pub const KITEX_GRACEFUL: ResetCode = ResetCode(1000);

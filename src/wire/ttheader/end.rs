@@ -213,7 +213,7 @@ pub fn connection_lost(by: Initiator, text: &str) -> End {
 /// The frame that a caller receives for an end.
 #[must_use]
 pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
-    let mut cut = end.cut;
+    let mut cut = end.cut.clone();
     let mut out = match &end.reason {
         Reason::Complete => trailer(Bytes::new()),
         Reason::Failed(Failure::Status(status)) => {
@@ -244,7 +244,7 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
     }
     carried::bound(&mut out.strings, &mut cut);
     if ctx.carried {
-        metadata::push_cut(&mut out.strings, cut);
+        metadata::push_cut(&mut out.strings, &cut);
     }
     out
 }

@@ -121,7 +121,7 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
         push(&mut info.strings, keys::IDL_SERVICE, service);
     }
     let cut = write_exact(&head.metadata, HeadersOf::Request, &mut info.strings);
-    push_cut(&mut info.strings, head.cut.and(cut));
+    push_cut(&mut info.strings, &head.cut.clone().and(&cut));
     if service != head.service {
         push(&mut info.strings, keys::CARRIED_SERVICE, &head.service);
     }
@@ -173,7 +173,7 @@ pub fn response_info(head: &ResponseHead, method: &str) -> Info {
         strings: Vec::with_capacity(head.metadata.len()),
     };
     let cut = write_exact(&head.metadata, HeadersOf::Response, &mut info.strings);
-    push_cut(&mut info.strings, head.cut.and(cut));
+    push_cut(&mut info.strings, &head.cut.clone().and(&cut));
     info
 }
 
@@ -197,7 +197,7 @@ pub(crate) fn cut_of(info: &Info) -> Cut {
 }
 
 /// Names the parts that were cut.
-pub(crate) fn push_cut(strings: &mut Vec<(Bytes, Bytes)>, cut: Cut) {
+pub(crate) fn push_cut(strings: &mut Vec<(Bytes, Bytes)>, cut: &Cut) {
     if !cut.is_empty() {
         push(strings, keys::CUT, &cut.to_string());
     }

@@ -40,6 +40,7 @@ fn config(world: &World) -> Rc<StreamConfig> {
         node: Rc::from("fuzz"),
         max_message: MESSAGE,
         max_metadata: 4 * 1024,
+        max_head: 8 * 1024 - 256,
         stream_window: STREAM_WINDOW,
         connection_window: 64 * 1024,
         slow_receiver_timeout: Duration::from_millis(500),

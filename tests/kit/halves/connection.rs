@@ -55,6 +55,7 @@ impl Settings {
             node: Rc::from("peer"),
             max_message: 4 << 20,
             max_metadata: 16 << 10,
+            max_head: 8 * 1024 - 256,
             stream_window: self.stream_window,
             connection_window: CONNECTION_WINDOW,
             slow_receiver_timeout: NEVER,

@@ -16,78 +16,134 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::carried;
 use super::rendered::{RenderedStatus, Wording};
-use crate::stream::{Cancel, Cut, End, Failure, MARK, Metadata, Part, Reason, Scope, shorten};
+use crate::stream::{
+    Cancel, CancelSignal, Cut, End, Failure, MARK, Metadata, Part, Reason, Scope, Status, shorten,
+};
 use crate::wire::grpc::keys;
+use crate::wire::grpc::limit::{BlockLimit, PER_FIELD, Size};
 use crate::wire::grpc::metadata::{self, HeadersOf, Room, put};
-use crate::wire::grpc::status::{encode_bin, encode_message};
+use crate::wire::grpc::status::{details_agree, encode_bin, encode_message};
 
 /// Bytes to which a path is cut.
 const SHORT_PATH: usize = 512;
 
-/// Bytes that HPACK adds to the size of every header.
-const PER_HEADER: usize = 32;
+/// Bytes that a shorter text may save less than was counted: lengths and base64 are rounded.
+const ROUNDED: usize = 8;
 
-/// Renders an end within `limit` bytes.
+/// The most fields in which the exact entries stand.
+const CARRIED_FIELDS: usize = 2;
+
+/// How often a text is cut, until what was rounded fits too.
+const ATTEMPTS: usize = 3;
+
+/// Renders an end within `limit`.
 pub(super) fn trailers(
     end: &End,
     node: &str,
     carried: bool,
     wording: Wording,
-    limit: usize,
+    limit: BlockLimit,
 ) -> HeaderMap {
     let mut end = Cow::Borrowed(end);
     let mut cut = Cut::default();
+    if drop_false_details(&mut end) {
+        cut.insert(Part::Details);
+    }
     // Trailers that can never fit are not rendered even once.
-    if end.trailers.size() + end.trailers.len() * PER_HEADER > limit * 4 {
+    if end.trailers.size() > limit.bytes().saturating_mul(4) {
         cut.insert(Part::Exact);
         cut.insert(Part::Trailers);
-        let mut left = limit;
-        end.to_mut().trailers.retain(|entry| {
-            let size = entry.key.len() + entry.value.len() + PER_HEADER;
-            let fits = left >= size;
-            // One that is too long by itself takes no other with it.
-            left = match fits {
-                true => left - size,
-                false if size > limit => left,
-                false => 0,
-            };
-            fits
-        });
+        let kept = limit.keep(&end.trailers, &mut cut);
+        end.to_mut().trailers = kept;
     }
-    if text(&end.reason).len() > limit {
-        let short = shorten(text(&end.reason), limit).into_owned();
+    if text(&end.reason).len() > limit.bytes() {
+        let short = shorten(text(&end.reason), limit.bytes()).into_owned();
         set_text(&mut end.to_mut().reason, &short);
     }
-    let early = cut;
-    let with = |end: &End, cut, room| render(end, node, carried, wording, cut, room);
-    let render = |end: &End, cut: Cut| match cut.contains(Part::Exact) {
+    let early = cut.clone();
+    let with = |end: &End, cut: &Cut, room| render(end, node, carried, wording, cut, room);
+    let render = |end: &End, cut: &Cut| match cut.contains(Part::Exact) {
         true => with(end, cut, Room::NONE),
         false => with(end, cut, Room::FREE),
     };
-    let mut out = render(&end, cut);
-    for part in Part::ORDER {
-        if size(&out) <= limit {
+    let mut out = render(&end, &cut);
+    for part in order(has_own_details(&end.reason)) {
+        if limit.takes(Size::of(&out)) {
             break;
         }
         cut.insert(part);
         // The name of the part in `ripcord-cut` takes room too.
-        let marked = render(&end, cut);
-        let over = size(&marked).saturating_sub(limit);
+        let marked = render(&end, &cut);
         let changed = match part {
-            Part::Exact | Part::Details | Part::Extra => size(&marked) < size(&out),
-            Part::Trailers => shorten_trailers(&mut end, over),
+            Part::Exact | Part::Details | Part::Extra => Size::of(&marked).is_less(Size::of(&out)),
+            Part::Headers => false,
+            Part::Trailers => shorten_trailers(&mut end, &mut cut, limit, render),
             Part::Path => shorten_path(&mut end),
-            Part::Text => shorten_text(&mut end, node, wording, over),
+            Part::Text => shorten_text(&mut end, &cut, limit, render),
         };
         if !changed && !early.contains(part) {
             cut.remove(part);
         }
-        out = render(&end, cut);
+        out = render(&end, &cut);
     }
     // As many exact entries as there is room for.
-    match limit.checked_sub(size(&out)) {
-        Some(left) if cut.contains(Part::Exact) => with(&end, cut, Room::within(left, PER_HEADER)),
-        Some(_) | None => out,
+    let left = limit.without(Size::of(&out));
+    match cut.contains(Part::Exact) && left.fields() >= CARRIED_FIELDS {
+        true => with(&end, &cut, Room::within(left.bytes(), PER_FIELD)),
+        false => out,
+    }
+}
+
+/// The order of cutting. The details that ripcord itself writes beside an end go last: they have
+/// the text, which is cut there as well.
+fn order(own: bool) -> impl Iterator<Item = Part> {
+    let first = move |part: &Part| !own || *part != Part::Details;
+    let last = own.then_some(Part::Details);
+    Part::ORDER.into_iter().filter(first).chain(last)
+}
+
+/// Whether ripcord writes the details, and not the callee.
+fn has_own_details(reason: &Reason) -> bool {
+    match reason {
+        Reason::Complete | Reason::Failed(Failure::Status(_)) => false,
+        Reason::Failed(Failure::Exception(_)) | Reason::Hop(_) => true,
+        Reason::Failed(Failure::Business(found)) => found.status.is_none(),
+        Reason::Canceled(cancel) => {
+            cancel.signal != CancelSignal::STATUS || cancel.status.is_none()
+        }
+    }
+}
+
+/// Removes a peer's details that contradict the status or are no `google.rpc.Status`. Returns
+/// whether it had any. Some libraries show the code of the details in place of the status', and
+/// take 0 there for success (connect-node).
+fn drop_false_details(end: &mut Cow<'_, End>) -> bool {
+    let agree = status(&end.reason).is_none_or(|status| {
+        let details = status.details.as_ref();
+        details.is_none_or(|details| details_agree(details, status.code))
+    });
+    if !agree && let Some(status) = status_mut(&mut end.to_mut().reason) {
+        status.details = None;
+    }
+    !agree
+}
+
+/// The status that a peer sent with the end.
+fn status(reason: &Reason) -> Option<&Status> {
+    match reason {
+        Reason::Failed(Failure::Status(status)) => Some(status),
+        Reason::Failed(Failure::Business(found)) => found.status.as_ref(),
+        Reason::Canceled(cancel) => cancel.status.as_deref(),
+        Reason::Complete | Reason::Failed(Failure::Exception(_)) | Reason::Hop(_) => None,
+    }
+}
+
+fn status_mut(reason: &mut Reason) -> Option<&mut Status> {
+    match reason {
+        Reason::Failed(Failure::Status(status)) => Some(status),
+        Reason::Failed(Failure::Business(found)) => found.status.as_mut(),
+        Reason::Canceled(cancel) => cancel.status.as_deref_mut(),
+        Reason::Complete | Reason::Failed(Failure::Exception(_)) | Reason::Hop(_) => None,
     }
 }
 
@@ -96,7 +152,7 @@ fn render(
     node: &str,
     carried: bool,
     wording: Wording,
-    cut: Cut,
+    cut: &Cut,
     room: Room,
 ) -> HeaderMap {
     // Without the details only the long wording says whose end it is.
@@ -143,7 +199,7 @@ fn render(
         carried::write(&end.reason, end.processed, node, exact, &mut out);
         // What has no room is among what `cut` names.
         metadata::carry(&end.trailers, &changed, room, &mut out);
-        metadata::put_cut(&mut out, cut.and(end.cut));
+        metadata::put_cut(&mut out, &cut.clone().and(&end.cut));
     }
     out
 }
@@ -152,36 +208,23 @@ fn say(out: &mut HeaderMap, name: &'static str, value: &str) {
     put(out, HeaderName::from_static(name), value);
 }
 
-fn size(headers: &HeaderMap) -> usize {
-    let one =
-        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + PER_HEADER;
-    headers.iter().map(one).sum()
-}
-
-fn shorten_trailers(end: &mut Cow<'_, End>, over: usize) -> bool {
-    if end.trailers.is_empty() {
-        return false;
+/// Keeps the trailers for which there is room, and names the others.
+fn shorten_trailers(
+    end: &mut Cow<'_, End>,
+    cut: &mut Cut,
+    limit: BlockLimit,
+    render: impl Fn(&End, &Cut) -> HeaderMap,
+) -> bool {
+    let all = std::mem::replace(&mut end.to_mut().trailers, Metadata::new());
+    let mut bare = render(end, cut);
+    let mut left = limit;
+    if bare.remove(keys::CUT).is_some() {
+        left = left.without(Size::field(keys::CUT, Cut::MAX_LEN));
     }
-    let trailers = &mut end.to_mut().trailers;
-    let mut gone = 0;
-    let mut kept = trailers.len();
-    for entry in trailers.iter().rev().cloned().collect::<Vec<_>>() {
-        if gone >= over {
-            break;
-        }
-        let mut alone = Metadata::new();
-        alone.push(entry.scope, entry.key, entry.value);
-        let mut headers = HeaderMap::new();
-        metadata::write(&alone, HeadersOf::Response, &mut headers);
-        gone += size(&headers);
-        kept -= 1;
-    }
-    let mut at = 0;
-    trailers.retain(|_| {
-        at += 1;
-        at <= kept
-    });
-    true
+    let kept = left.without(Size::of(&bare)).keep(&all, cut);
+    let changed = kept.len() < all.len();
+    end.to_mut().trailers = kept;
+    changed
 }
 
 fn shorten_path(end: &mut Cow<'_, End>) -> bool {
@@ -198,32 +241,58 @@ fn shorten_path(end: &mut Cow<'_, End>) -> bool {
     true
 }
 
-fn shorten_text(end: &mut Cow<'_, End>, node: &str, wording: Wording, over: usize) -> bool {
-    let rendered = RenderedStatus::of(&end.reason, node, wording);
-    let written = encode_message(&rendered.status.message).len();
-    let whole = text(&end.reason).to_owned();
-    let others = written - encode_message(&whole).len().min(written);
-    let room = written.saturating_sub(over + others + encode_message(MARK).len());
-    let mut used = 0;
-    let mut short = String::new();
-    for c in whole.chars() {
-        used += match c {
-            // A space at either end would be escaped.
-            ' ' | '%' => 3,
-            '!'..='~' => 1,
-            _ => 3 * c.len_utf8(),
-        };
-        if used > room {
+/// Cuts the text at its end until the whole fits, as far as that helps.
+fn shorten_text(
+    end: &mut Cow<'_, End>,
+    cut: &Cut,
+    limit: BlockLimit,
+    render: impl Fn(&End, &Cut) -> HeaderMap,
+) -> bool {
+    let details = has_own_details(&end.reason) && !cut.contains(Part::Details);
+    let mut changed = false;
+    for _ in 0..ATTEMPTS {
+        let size = Size::of(&render(end, cut)).bytes();
+        if size <= limit.bytes() {
             break;
         }
-        short.push(c);
+        let over = size - limit.bytes() + if details { ROUNDED } else { 0 };
+        let whole = text(&end.reason);
+        let whole = whole.strip_suffix(MARK).unwrap_or(whole).to_owned();
+        let short = shortened(&whole, over, details, changed);
+        if short.len() == whole.len() {
+            break;
+        }
+        changed = true;
+        set_text(&mut end.to_mut().reason, &format!("{short}{MARK}"));
     }
-    if short.len() == whole.len() {
-        return false;
+    changed
+}
+
+/// As much of the beginning of `whole` as saves `over` bytes. `details`: the text stands in the
+/// details too. `marked`: the room for the mark is already counted.
+fn shortened(whole: &str, over: usize, details: bool, marked: bool) -> &str {
+    let cost = |text: &str| {
+        let copy = if details { text.len() * 4 } else { 0 };
+        encode_message(text).len() * 3 + copy
+    };
+    let mark = if marked { 0 } else { cost(MARK) };
+    let room = cost(whole).saturating_sub(over * 3 + mark);
+    let (mut used, mut leading) = (0, true);
+    for (at, c) in whole.char_indices() {
+        leading &= c == ' ';
+        let written = match c {
+            // A space at the beginning may be escaped.
+            ' ' if !leading => 1,
+            '!'..='$' | '&'..='~' => 1,
+            ' ' | '%' => 3,
+            _ => 3 * c.len_utf8(),
+        };
+        used += written * 3 + if details { c.len_utf8() * 4 } else { 0 };
+        if used > room {
+            return whole.get(..at).unwrap_or_default();
+        }
     }
-    short.push_str(MARK);
-    set_text(&mut end.to_mut().reason, &short);
-    true
+    whole
 }
 
 fn text(reason: &Reason) -> &str {

@@ -8,10 +8,10 @@ use super::{
     CARRIED_OWN, ERROR_DOMAIN, own_cancel, status_of_cause, status_of_exception, status_of_own,
 };
 use crate::stream::{
-    Business, Cancel, CancelSignal, Code, Cut, Exception, Failure, Part, Path, Reason, Status,
-    TtCode, code, default_text,
+    Business, Cancel, CancelSignal, Code, Exception, Failure, Part, Path, Reason, Status, TtCode,
+    code, default_text,
 };
-use crate::wire::grpc::keys;
+use crate::wire::grpc::metadata;
 use crate::wire::grpc::status::{ErrorInfo, encode_details};
 
 /// What a gRPC peer receives of an end, without the trailers.
@@ -126,17 +126,9 @@ impl RenderedStatus {
             && self.status.code == seen.status.code
             && self.status.message == seen.status.message
             && (self.status.details == seen.status.details
-                || (seen.status.details.is_none() && cut(trailers).contains(Part::Details)))
+                || (seen.status.details.is_none()
+                    && metadata::cut(trailers).contains(Part::Details)))
     }
-}
-
-/// The parts that these trailers name as cut.
-pub(super) fn cut(trailers: &HeaderMap) -> Cut {
-    trailers
-        .get(keys::CUT)
-        .and_then(|raw| raw.to_str().ok())
-        .map(Cut::parse)
-        .unwrap_or_default()
 }
 
 /// The text that Kitex prints before the text of an error that its caller received.

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::stream::{Exception, Metadata, Scope};
+use crate::wire::grpc::limit::{MAX_FIELDS, MAX_HEAD};
 use crate::wire::grpc::status::{decode_details, decode_message};
 
 fn get(trailers: &HeaderMap, name: &str) -> String {
@@ -182,7 +183,7 @@ fn trailers_are_cut_in_order_and_marked() {
     extra.push(Scope::Plain, "keep", "1");
     extra.push(Scope::Plain, "Big", "x".repeat(6000));
     extra.push(Scope::Plain, "last", "y".repeat(2000));
-    let details = Bytes::from(vec![1; 500]);
+    let details = status::encode_details(5, &"m".repeat(450), &status::ErrorInfo::default());
     let end = End::failed(
         Failure::Status(Status {
             code: 5,
@@ -192,16 +193,16 @@ fn trailers_are_cut_in_order_and_marked() {
         extra,
     );
     let trailers = to_caller(&end, "hop", true, Wording::Kitex);
-    assert!(size(&trailers) <= MAX_TRAILERS);
-    assert_eq!(get(&trailers, "ripcord-cut"), "exact,trailers");
+    assert!(size(&trailers) <= MAX_HEAD);
+    assert_eq!(get(&trailers, "ripcord-cut"), "exact,trailers,names=last");
     assert!(trailers.contains_key("big") && !trailers.contains_key("last"));
     let read = from_trailers(200, &trailers);
     assert_eq!(read.reason, end.reason);
     assert_eq!(read.trailers.len(), 2);
     let next = to_caller(&read, "hop", true, Wording::Kitex);
-    assert!(size(&next) <= MAX_TRAILERS);
+    assert!(size(&next) <= MAX_HEAD);
     // What an earlier hop has cut is still named.
-    assert_eq!(get(&next, "ripcord-cut"), "exact,trailers");
+    assert_eq!(get(&next, "ripcord-cut"), "exact,trailers,names=last");
 }
 
 #[test]
@@ -230,7 +231,7 @@ fn text_details_and_path_are_cut_to_what_a_peer_takes() {
             ),
         ] {
             let trailers = to_caller(&end, "hop", true, Wording::Kitex);
-            assert!(size(&trailers) <= MAX_TRAILERS, "{}", size(&trailers));
+            assert!(size(&trailers) <= MAX_HEAD, "{}", size(&trailers));
             assert!(get(&trailers, "grpc-message").ends_with(" ...[cut]"));
             assert!(get(&trailers, "ripcord-cut").ends_with("text"));
             // Another ripcord still knows what it was.
@@ -242,7 +243,96 @@ fn text_details_and_path_are_cut_to_what_a_peer_takes() {
             if let Reason::Canceled(cancel) = &read.reason {
                 assert_eq!(cancel.cause.code, 12007);
             }
-            assert!(size(&to_caller(&end, "hop", false, Wording::Kitex)) <= MAX_TRAILERS);
+            assert!(size(&to_caller(&end, "hop", false, Wording::Kitex)) <= MAX_HEAD);
         }
+    }
+}
+
+#[test]
+fn trailers_have_at_most_a_hundred_fields() {
+    let mut many = Metadata::new();
+    for i in 0..150 {
+        many.push(Scope::Plain, format!("k-{i}"), "v");
+    }
+    many.push(Scope::Plain, "grpc-retry-pushback-ms", "5");
+    let trailers = to_caller(&End::complete(many), "hop", true, Wording::Kitex);
+    assert_eq!(trailers.len(), MAX_FIELDS);
+    assert_eq!(get(&trailers, "grpc-status"), "0");
+    assert_eq!(get(&trailers, "grpc-retry-pushback-ms"), "5");
+    assert!(get(&trailers, "ripcord-cut").starts_with("trailers,names=k-97;"));
+}
+
+/// The text is cut in the message and in the details, and the ErrorInfo stays.
+#[test]
+fn a_long_text_leaves_the_error_info_whole() {
+    for bytes in [3_000, 3_500, 7_000, 50_000] {
+        for end in [
+            rst(&"a text ".repeat(bytes / 7), "A,B"),
+            rst(&"é%".repeat(bytes / 3), "A,B"),
+            End::hop(LocalEndKind::Unreachable, "x".repeat(bytes)),
+        ] {
+            let trailers = to_caller(&end, "hop", true, Wording::Plain);
+            let used = size(&trailers);
+            assert!(used <= MAX_HEAD, "{used}");
+            let raw = status::decode_bin(trailers[keys::DETAILS].as_bytes()).unwrap();
+            let (said, info) = decode_details(&raw.into()).unwrap();
+            let text = get(&trailers, "grpc-message");
+            assert_eq!(said.message, text);
+            assert_eq!(info.unwrap().domain, ERROR_DOMAIN);
+            let cut = get(&trailers, "ripcord-cut");
+            assert_eq!(cut == "text", text.ends_with(" ...[cut]"), "{cut}: {text}");
+            assert!(
+                cut.is_empty() || used > MAX_HEAD - 100,
+                "{used} bytes, {cut}"
+            );
+        }
+    }
+}
+
+/// Details that a peer's library would take for another end.
+#[test]
+fn false_details_are_dropped_and_named() {
+    let info = status::ErrorInfo::default();
+    let of = |code| status::encode_details(code, "m", &info);
+    let bad_text = Bytes::from_static(&[8, 5, 0x12, 1, 0xff]);
+    for (details, kept) in [
+        (of(5), true),
+        (Bytes::from_static(&[8, 5]), true),
+        (of(0), false),
+        (of(13), false),
+        (Bytes::new(), false),
+        (Bytes::from_static(b"no protobuf"), false),
+        (of(5).slice(..9), false),
+        (bad_text, false),
+    ] {
+        let raw = status::encode_bin(&details);
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "5".parse().unwrap());
+        trailers.insert(keys::DETAILS, raw.parse().unwrap());
+        // As it comes from a gRPC callee, and over another wire.
+        let read = from_trailers(200, &trailers);
+        let carried = End::failed(
+            Failure::Status(Status {
+                code: 5,
+                message: String::new(),
+                details: Some(details.clone()),
+            }),
+            Metadata::new(),
+        );
+        assert_eq!(read.cut.to_string(), if kept { "" } else { "details" });
+        for end in [&read, &carried] {
+            let out = to_caller(end, "hop", true, Wording::Kitex);
+            assert_eq!(get(&out, "ripcord-cut"), if kept { "" } else { "details" });
+            assert_eq!(out.contains_key(keys::DETAILS), kept, "{details:?}");
+            assert_eq!(get(&out, "grpc-status"), "5");
+        }
+    }
+    for (status, raw, cut) in [("5", "no base64!", "details"), ("0", "CAU", "details")] {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", status.parse().unwrap());
+        trailers.insert(keys::DETAILS, raw.parse().unwrap());
+        let out = to_caller(&from_trailers(200, &trailers), "hop", true, Wording::Kitex);
+        assert_eq!(get(&out, "ripcord-cut"), cut);
+        assert!(!out.contains_key(keys::DETAILS));
     }
 }

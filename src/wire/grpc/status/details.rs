@@ -71,6 +71,31 @@ pub fn decode_details(raw: &Bytes) -> Option<(Status, Option<ErrorInfo>)> {
     Some((status, info))
 }
 
+/// Whether `raw` is a `google.rpc.Status` with this code. What is in its details is not looked at.
+#[must_use]
+pub fn details_agree(raw: &Bytes, code: u32) -> bool {
+    let (mut said, mut text) = (0, Some(()));
+    let mut check = |bytes: &Bytes| text = text.filter(|()| std::str::from_utf8(bytes).is_ok());
+    let read = fields(raw.clone(), |field| {
+        match field {
+            (0, _) => return None,
+            (1, Value::Varint(number)) => said = (number & u64::from(u32::MAX)) as u32,
+            (2, Value::Bytes(message)) => check(&message),
+            (3, Value::Bytes(any)) => fields(any, |field| {
+                match field {
+                    (0, _) => return None,
+                    (1, Value::Bytes(url)) => check(&url),
+                    _ => {}
+                }
+                Some(())
+            })?,
+            _ => {}
+        }
+        Some(())
+    });
+    read.and(text).is_some() && said == code
+}
+
 fn decode_any(any: Bytes) -> Option<Option<ErrorInfo>> {
     let mut url = String::new();
     let mut value = Bytes::new();

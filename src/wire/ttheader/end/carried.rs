@@ -198,8 +198,12 @@ pub(super) fn bound(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
         while total > MAX_STRINGS
             && let Some(at) = strings.iter().rposition(|(key, _)| is_it(key))
         {
-            total -= size(&strings.remove(at));
+            let gone = strings.remove(at);
+            total -= size(&gone);
             cut.insert(part);
+            if part == Part::Trailers {
+                cut.insert_name(&gone.0);
+            }
         }
     };
     drop_last(Part::Exact, &|key| key == keys::CARRIED_META.as_bytes());

@@ -202,10 +202,18 @@ fn long_status(text: usize, details: usize, trailers: usize) -> End {
 fn what_is_missed_the_least_is_cut_first_and_the_status_never() {
     for (end, cut, kept) in [
         (long_status(10, 40_000, 3), "", 3),
-        (long_status(10, 40_000, 4), "trailers", 3),
-        (long_status(10, 40_000, 9), "trailers", 3),
+        (long_status(10, 40_000, 4), "trailers,names=k3", 3),
+        (
+            long_status(10, 40_000, 9),
+            "trailers,names=k8;k7;k6;k5;k4;k3",
+            3,
+        ),
         (long_status(10, 50_000, 4), "details", 4),
-        (long_status(70_000, 50_000, 9), "trailers,details,text", 4),
+        (
+            long_status(70_000, 50_000, 9),
+            "trailers,details,text,names=k8;k7;k6;k5;k4",
+            4,
+        ),
     ] {
         let terminal = to_caller(&end, &ctx());
         let read = read(&terminal);

@@ -1,0 +1,141 @@
+//! What a head keeps within a limit, and which limit a caller has. Knows no connection.
+
+use super::*;
+use crate::stream::Scope;
+
+fn head(entries: &[(&'static str, usize)]) -> ResponseHead {
+    let mut metadata = Metadata::new();
+    for (key, len) in entries {
+        metadata.push(Scope::Plain, *key, "x".repeat(*len));
+    }
+    ResponseHead {
+        metadata,
+        ..ResponseHead::default()
+    }
+}
+
+fn written(head: &ResponseHead, limit: BlockLimit) -> HeaderMap {
+    let response = response(head, &Payload::Protobuf, true, limit);
+    let size = STATUS.plus(Size::of(response.headers()));
+    assert!(limit.takes(size), "{size:?} is over {limit:?}");
+    response.headers().clone()
+}
+
+fn names(headers: &HeaderMap) -> Vec<&str> {
+    headers.keys().map(HeaderName::as_str).collect()
+}
+
+fn mark(headers: &HeaderMap) -> &str {
+    headers
+        .get(keys::CUT)
+        .map_or("", |mark| mark.to_str().unwrap())
+}
+
+#[test]
+fn a_head_up_to_the_limit_stays_whole() {
+    // `:status` is 42 bytes, the content type 60, the name and its field 35.
+    let most = MAX_HEAD - 42 - 60 - 35;
+    let whole = written(&head(&[("big", most)]), BlockLimit::CALLER);
+    assert_eq!(names(&whole), ["content-type", "big"]);
+    let cut = written(&head(&[("big", most + 1)]), BlockLimit::CALLER);
+    assert_eq!(names(&cut), ["content-type", "ripcord-cut"]);
+    assert_eq!(mark(&cut), "headers,names=big");
+}
+
+#[test]
+fn a_head_keeps_what_grpc_reads_and_then_what_fits_in_order() {
+    let entries = [
+        ("a", 10),
+        ("too-big", 9000),
+        ("b", 6000),
+        ("c", 2000),
+        ("d", 10),
+        ("grpc-accept-encoding", 1000),
+    ];
+    let cut = written(&head(&entries), BlockLimit::CALLER);
+    let kept = [
+        "content-type",
+        "a",
+        "b",
+        "d",
+        "grpc-accept-encoding",
+        "ripcord-cut",
+    ];
+    assert_eq!(names(&cut), kept);
+    assert_eq!(mark(&cut), "headers,names=too-big;c");
+}
+
+#[test]
+fn a_block_has_at_most_a_hundred_fields() {
+    let all: Vec<_> = (0..150).map(|i| format!("k-{i}")).collect();
+    let mut many = head(&[]);
+    for key in &all {
+        many.metadata.push(Scope::Plain, key.clone(), "v");
+    }
+    let cut = written(&many, BlockLimit::CALLER);
+    // `:status` is the hundredth.
+    assert_eq!(cut.len(), MAX_FIELDS - 1);
+    assert!(
+        mark(&cut).starts_with("headers,names=k-97;k-98;"),
+        "{}",
+        mark(&cut)
+    );
+}
+
+#[test]
+fn the_pack_is_cut_before_any_header() {
+    let exact = head(&[("Case", 1000), ("plain", 1000)]);
+    let cut = written(&exact, BlockLimit::of_caller(MAX_HEAD, Some(3000), false));
+    assert_eq!(
+        names(&cut),
+        ["content-type", "case", "plain", "ripcord-cut"]
+    );
+    assert_eq!(mark(&cut), "exact");
+}
+
+#[test]
+fn what_a_hop_before_cut_is_still_named() {
+    let mut head = head(&[("a", 10), ("big", 9000)]);
+    head.cut = Cut::parse("exact,names=earlier");
+    let cut = written(&head, BlockLimit::CALLER);
+    assert_eq!(mark(&cut), "exact,headers,names=earlier;big");
+    let read = metadata::response_head(&cut);
+    assert_eq!(read.cut.to_string(), "exact,headers,names=earlier;big");
+    // A caller that must not see ripcord's fields.
+    let limit = BlockLimit::CALLER;
+    let stripped = response(&head, &Payload::Protobuf, false, limit);
+    assert_eq!(names(stripped.headers()), ["content-type", "a"]);
+}
+
+#[test]
+fn only_the_listener_lifts_the_limit() {
+    for (max_head, announced, from_ripcord, bytes, fields) in [
+        (MAX_HEAD, None, false, 7936, 100),
+        (MAX_HEAD, Some(16 << 10), false, 7936, 100),
+        (MAX_HEAD, Some(4096), false, 4096, 100),
+        (32 << 10, None, false, 32 << 10, 100),
+        (32 << 10, Some(8192), false, 8192, 100),
+        // A proxy between says what it takes itself.
+        (MAX_HEAD, Some(60 << 10), true, 7936, 100),
+        (MAX_HEAD, None, true, 7936, 100),
+        (MAX_HEAD, Some(RIPCORD_READS), false, 7936, 100),
+        (MAX_HEAD, Some(RIPCORD_READS), true, 64 << 10, usize::MAX),
+    ] {
+        assert_eq!(
+            BlockLimit::of_caller(max_head, announced, from_ripcord),
+            BlockLimit { bytes, fields },
+            "{max_head} {announced:?} {from_ripcord}"
+        );
+    }
+}
+
+#[test]
+fn a_request_is_measured_as_its_callee_measures_it() {
+    let request = http::Request::post("http://a.b:1/S/M")
+        .header("te", "trailers")
+        .body(())
+        .unwrap();
+    let fields = [":method", ":scheme", ":authority", ":path", "te"].len() * 32;
+    let text = ":methodPOST:schemehttp:authoritya.b:1:path/S/Mtetrailers";
+    assert_eq!(request_size(&request), fields + text.len());
+}
