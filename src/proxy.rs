@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use crate::Route;
 use crate::backend::EndpointGuard;
 use crate::bridge::{
-    self, Check, Decompress, Early, Outcome, PreparedStream, Stage, Stages, StreamTimeouts, Switch,
-    Transferred,
+    self, Check, Deadline, Decompress, Early, Outcome, PreparedStream, Stage, Stages,
+    StreamTimeouts, Switch, Transferred,
 };
 use crate::config::Validate;
 use crate::context::Context;
@@ -186,6 +186,12 @@ fn traffic(request: Transferred, response: Transferred) -> Traffic {
     }
 }
 
+/// The limits of a stream, and whether its deadline is the route's.
+struct Limits {
+    timeouts: StreamTimeouts,
+    is_own: bool,
+}
+
 struct Opening<'a> {
     context: &'a Context,
     route: &'a Route,
@@ -202,24 +208,48 @@ impl Opening<'_> {
     ) -> Result<(OutboundStream, PreparedStream), End> {
         let limits = self.limits(head);
         self.prepare(head)?;
+        if limits.is_own
+            && let Some(hops) = &mut head.hops
+        {
+            hops.limit_here();
+        }
+        let limits = limits.timeouts;
         let stages = self.stages(head)?;
         let mut early = Early::default();
-        let opening = self.open(head, limits.deadline, &mut stream.record);
+        let opening = self.open(head, limits.deadline.as_ref(), &mut stream.record);
         let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
-        let (outbound, endpoint) = listen_while(inbound, &mut early, switch, opening).await?;
+        let opened = listen_while(inbound, &mut early, switch, opening).await;
+        let (outbound, endpoint) = opened.map_err(|end| match &limits.deadline {
+            Some(deadline) => deadline.recognize(end, &self.context.process.node),
+            None => end,
+        })?;
         stream.endpoint = Some(endpoint);
         Ok((outbound, PreparedStream::new(early, stages, &limits)))
     }
 
     /// The stream's limits: the earlier of the caller's deadline and the route's, and the route's
     /// other limits.
-    fn limits(&self, head: &RequestHead) -> StreamTimeouts {
+    fn limits(&self, head: &RequestHead) -> Limits {
         let timeouts = &self.route.timeouts;
-        let stream = [head.timeout, timeouts.stream].into_iter().flatten().min();
-        StreamTimeouts {
-            deadline: stream.map(|t| self.received + t),
-            idle: timeouts.idle,
-            first_response: timeouts.first_response,
+        let is_own = timeouts
+            .stream
+            .is_some_and(|own| head.timeout.is_none_or(|callers| own < callers));
+        let stream = match is_own {
+            true => timeouts.stream,
+            false => head.timeout,
+        };
+        let set_by = || head.hops.as_ref().filter(|_| !is_own)?.limit_path();
+        let deadline = stream.map(|timeout| Deadline {
+            at: self.received + timeout,
+            set_by: set_by().map(Box::new),
+        });
+        Limits {
+            timeouts: StreamTimeouts {
+                deadline,
+                idle: timeouts.idle,
+                first_response: timeouts.first_response,
+            },
+            is_own,
         }
     }
 
@@ -249,22 +279,17 @@ impl Opening<'_> {
     async fn open(
         &self,
         head: &mut RequestHead,
-        deadline: Option<Instant>,
+        deadline: Option<&Deadline>,
         record: &mut StreamRecord,
     ) -> Result<(OutboundStream, EndpointGuard), End> {
         let backend = &self.route.backend;
         record.outbound(&mut head.metadata, backend.wire.propagation);
-        head.timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        head.timeout = deadline.map(|limit| limit.at.saturating_duration_since(Instant::now()));
         let opening = self.context.pool.open(backend, head);
         let (outbound, endpoint) = match deadline {
-            Some(at) => tokio::time::timeout_at(at, opening)
+            Some(limit) => tokio::time::timeout_at(limit.at, opening)
                 .await
-                .unwrap_or_else(|_| {
-                    Err(End::hop(
-                        LocalEndKind::Deadline,
-                        "stream timeout while connecting",
-                    ))
-                })?,
+                .unwrap_or_else(|_| Err(limit.end("stream timeout while connecting")))?,
             None => opening.await?,
         };
         record.connected(endpoint.address());

@@ -168,10 +168,7 @@ fn own_end(
 
 /// Whether a callee receives it.
 fn reaches_callee(kind: LocalEndKind) -> bool {
-    let hop = LocalEnd {
-        kind,
-        text: String::new(),
-    };
+    let hop = LocalEnd::new(kind, String::new());
     hop.to_callee("hop").is_some()
 }
 

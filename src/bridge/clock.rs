@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::bridge::Deadline;
 use crate::stream::{End, LocalEndKind};
 
 /// How long a stream and its parts may take. `None` means no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamTimeouts {
     /// When the whole stream must be over: the earlier of the caller's deadline and the route's.
-    pub deadline: Option<Instant>,
+    pub deadline: Option<Deadline>,
     /// The longest time in which no byte of a message moves in either direction. It is noticed at
     /// most a quarter late.
     pub idle: Option<Duration>,
@@ -22,8 +23,8 @@ pub struct StreamTimeouts {
 
 /// One timer, set to the earliest limit. Activity is compared only when the timer fires.
 pub(super) struct Clock {
-    deadline: Option<Instant>,
     // In boxes: most streams have none of these, or not for long.
+    deadline: Option<Box<Deadline>>,
     idle: Option<Box<Idle>>,
     first_response: Option<Box<(Instant, Duration)>>,
     /// Set once the callee has ended: until when its messages may wait for the caller, and how many
@@ -47,7 +48,7 @@ impl Clock {
     pub(super) fn new(limits: &StreamTimeouts) -> Self {
         let now = Instant::now();
         let mut clock = Self {
-            deadline: limits.deadline,
+            deadline: limits.deadline.clone().map(Box::new),
             idle: limits.idle.map(|limit| {
                 Box::new(Idle {
                     limit,
@@ -69,6 +70,14 @@ impl Clock {
         clock
     }
 
+    /// See [`Deadline::recognize`].
+    pub(super) fn recognize(&self, end: End, node: &str) -> End {
+        match &self.deadline {
+            Some(deadline) => deadline.recognize(end, node),
+            None => end,
+        }
+    }
+
     fn rearm(&mut self) {
         self.registered = false;
         match (self.earliest(), &mut self.timer) {
@@ -80,7 +89,7 @@ impl Clock {
 
     fn earliest(&self) -> Option<Instant> {
         [
-            self.deadline,
+            self.deadline.as_ref().map(|deadline| deadline.at),
             self.idle.as_ref().map(|i| i.check),
             self.first_response.as_ref().map(|first| first.0),
             self.leaving.as_ref().map(|leaving| leaving.0),
@@ -116,8 +125,8 @@ impl Clock {
             this.registered = true;
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
-            if this.deadline.is_some_and(|at| at <= now) {
-                return Poll::Ready(End::hop(LocalEndKind::Deadline, "stream timeout"));
+            if let Some(deadline) = this.deadline.as_deref().filter(|limit| limit.at <= now) {
+                return Poll::Ready(deadline.end("stream timeout"));
             }
             if let Some((at, limit)) = this.first_response.as_deref().copied() {
                 if answered {

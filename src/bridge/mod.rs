@@ -21,6 +21,7 @@
 
 mod check;
 mod clock;
+mod deadline;
 mod decompress;
 mod pump;
 mod settle;
@@ -32,6 +33,7 @@ use std::task::{Context, Poll, Waker};
 
 pub use check::Check;
 pub use clock::StreamTimeouts;
+pub use deadline::Deadline;
 pub use decompress::Decompress;
 pub use pump::{Stage, StageError};
 pub use settle::{FirstEnd, Settlement, settle};
@@ -157,6 +159,7 @@ pub fn run<I: Inbound, O: Outbound>(
             duplex.poll_clock(cx)
         })
         .await;
+        let end = duplex.clock.recognize(end, node);
         let settlement = settle(end, node, duplex.callee.is_open());
         if let Some(cancel) = &settlement.to_callee {
             outbound.cancel(cancel);

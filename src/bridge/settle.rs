@@ -54,7 +54,9 @@ pub fn settle(mut end: End, node: &str, callee_open: bool) -> Settlement {
         cancel.path.append(node);
     }
     end.sign(node);
-    let tell_caller = end.by != Initiator::Caller;
+    // A deadline that the caller set ended the stream here: the caller may still listen.
+    let ours = matches!(end.reason, Reason::Hop(_));
+    let tell_caller = end.by != Initiator::Caller || ours;
     let to_callee = match (&end.reason, end.by) {
         (Reason::Canceled(cancel), Initiator::Caller | Initiator::Hop) => Some(cancel.clone()),
         (Reason::Hop(hop), _) => hop.to_callee(node),

@@ -259,7 +259,10 @@ fn each_limit_ends_the_stream_with_its_own_code() {
         let table = [
             (
                 StreamTimeouts {
-                    deadline: Some(now + Duration::from_secs(9)),
+                    deadline: Some(Deadline {
+                        at: now + Duration::from_secs(9),
+                        set_by: None,
+                    }),
                     ..StreamTimeouts::default()
                 },
                 LocalEndKind::Deadline,

@@ -8,9 +8,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::show::{show, show_terminal, show_trailers};
-use crate::bridge::settle;
+use crate::bridge::{Deadline, settle};
 use crate::stream::{End, Initiator, LocalEndKind, NON_TTSTREAM, Path, TtCode, TypeId};
 use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, encode_message};
@@ -83,7 +84,32 @@ pub fn rows() -> Vec<Row> {
         }
         out.push(to_callee(format!("hop {} to callee", kind.name()), &end));
     }
+    callers_deadline(&mut out);
     out
+}
+
+/// The deadline that a gRPC caller without a name set, when the clock of this hop is first.
+fn callers_deadline(out: &mut Vec<Row>) {
+    let end = deadline().end(TEXT);
+    out.push(to_caller(
+        "hop deadline of the caller to caller".into(),
+        &end,
+    ));
+    out.push(between_grpc(
+        "hop deadline of the caller to caller, both sides grpc".into(),
+        &end,
+    ));
+    out.push(to_callee(
+        "hop deadline of the caller to callee".into(),
+        &end,
+    ));
+}
+
+fn deadline() -> Deadline {
+    Deadline {
+        at: Instant::now(),
+        set_by: Some(Box::new(unnamed())),
+    }
 }
 
 fn callee_ttheader(out: &mut Vec<Row>) {
@@ -183,15 +209,16 @@ fn caller_ttheader(out: &mut Vec<Row>) {
 
 fn caller_grpc(out: &mut Vec<Row>) {
     for n in resets().chain([12007, 12015]) {
-        let end = grpc::end::from_caller_reset(ResetCode(n), unnamed(), false);
+        let end = grpc::end::from_caller_reset(ResetCode(n), unnamed(), None);
         out.push(to_callee(format!("caller grpc reset={n}"), &end));
     }
-    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, Path::from_origin(PEER), false);
+    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, Path::from_origin(PEER), None);
     out.push(to_callee(
         format!("caller grpc reset=8 source-service={PEER}"),
         &end,
     ));
-    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, unnamed(), true);
+    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, unnamed(), Some(unnamed()));
+    let end = deadline().recognize(end, NODE);
     out.push(to_callee(
         "caller grpc reset=8 at its deadline".into(),
         &end,

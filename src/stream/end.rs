@@ -109,6 +109,9 @@ pub struct LocalEnd {
     pub kind: LocalEndKind,
     /// Its text, for people.
     pub text: String,
+    /// The names from another's that set the limit to the one before this hop. `None` when this hop
+    /// itself is the origin.
+    pub set_by: Option<Box<Path>>,
 }
 
 /// The ends that a ripcord decides itself.
@@ -214,14 +217,38 @@ impl LocalEndKind {
 }
 
 impl LocalEnd {
-    /// What the caller receives when this ends a stream that runs: a cancel whose path begins at
-    /// `node`.
+    /// An end of which this hop is the origin.
+    #[must_use]
+    pub fn new(kind: LocalEndKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            set_by: None,
+        }
+    }
+
+    /// The path of its cancel: it begins at `node`, or where its limit was set, and has `node` in
+    /// it.
+    #[must_use]
+    pub fn path(&self, node: &str) -> Path {
+        match self.set_by.as_deref() {
+            Some(set_by) => {
+                let mut path = set_by.clone();
+                path.append(node);
+                path
+            }
+            None => Path::from_origin(node),
+        }
+    }
+
+    /// What the caller receives when this ends a stream that runs: a cancel with
+    /// [`LocalEnd::path`].
     #[must_use]
     pub fn to_caller(&self, node: &str) -> Cancel {
         self.cancel(node, Class::ByCallee)
     }
 
-    /// What the callee receives: a cancel whose path begins at `node`. `None` when the callee was
+    /// What the callee receives: a cancel with [`LocalEnd::path`]. `None` when the callee was
     /// never asked, or its connection is gone.
     #[must_use]
     pub fn to_callee(&self, node: &str) -> Option<Cancel> {
@@ -253,7 +280,7 @@ impl LocalEnd {
                 code: self.kind.cause(),
                 text: self.text.clone(),
             },
-            path: Path::from_origin(node),
+            path: self.path(node),
             class,
             signal: CancelSignal::OWN,
             status: None,
@@ -313,7 +340,9 @@ impl End {
     #[must_use]
     pub fn is_own_decision(&self) -> bool {
         match &self.reason {
-            Reason::Hop(hop) => self.by == Initiator::Hop && hop.kind != LocalEndKind::BackendLost,
+            Reason::Hop(hop) => {
+                self.by != Initiator::Callee && hop.kind != LocalEndKind::BackendLost
+            }
             Reason::Complete | Reason::Failed(_) | Reason::Canceled(_) => false,
         }
     }
@@ -329,10 +358,7 @@ impl End {
         Self {
             by: Initiator::Hop,
             processed,
-            reason: Reason::Hop(LocalEnd {
-                kind,
-                text: text.into(),
-            }),
+            reason: Reason::Hop(LocalEnd::new(kind, text)),
             trailers: Metadata::new(),
             cut: Cut::default(),
         }

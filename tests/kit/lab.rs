@@ -259,21 +259,24 @@ pub(crate) fn client_with(caller: Caller, address: &str, more: &[&str]) -> Proce
     go(&arguments)
 }
 
-/// Routes to the next ripcord, on the wire that `x-via` names.
+/// Routes to the next ripcord, on the wire that `x-via` names. `x-limit: egress` gives the stream
+/// two seconds.
 pub(crate) fn egress_table(ingress: &str) -> Table {
-    Table::new()
+    let mut table = Table::new()
         .backend("tt", "protocol: ttheader", ingress)
         .backend("grpc", "protocol: grpc, hop: ripcord", ingress)
-        .backend("plain", "protocol: grpc", ingress)
-        .route("tt", "match: { metadata: { x-via: tt } }, backend: tt")
-        .route(
-            "grpc",
-            "match: { metadata: { x-via: grpc } }, backend: grpc",
-        )
-        .route(
-            "plain",
-            "match: { metadata: { x-via: plain } }, backend: plain",
-        )
+        .backend("plain", "protocol: grpc", ingress);
+    for via in ["tt", "grpc", "plain"] {
+        let limited = format!(
+            "match: {{ metadata: {{ x-via: {via}, x-limit: egress }} }}, backend: {via}, \
+             timeouts: {{ stream: 2s }}"
+        );
+        let way = format!("match: {{ metadata: {{ x-via: {via} }} }}, backend: {via}");
+        table = table
+            .route(&format!("{via}-limited"), &limited)
+            .route(via, &way);
+    }
+    table
 }
 
 impl Lab {

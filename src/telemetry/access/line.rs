@@ -156,11 +156,11 @@ fn end(line: &mut Object<'_>, end: &End, node: &str) {
             line.raw("code", hop.kind.cause());
             line.text("text", &hop.text, MAX_TEXT);
         }
-        // Both neighbours receive a cancel whose path begins here.
+        // Both neighbours receive a cancel with this path.
         Reason::Hop(hop) => {
             line.raw("cause", hop.kind.cause());
             line.text("text", &hop.text, MAX_TEXT);
-            path(line, &Path::from_origin(node));
+            path(line, &hop.path(node));
         }
     }
 }

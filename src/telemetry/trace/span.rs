@@ -174,7 +174,7 @@ fn peer_attributes(
 }
 
 /// How the stream ended and who ended it. For a cancel also who canceled first, why, and by which
-/// path. For its neighbours, a local end of a running stream is a cancel, whose path begins here.
+/// path. For its neighbours, a local end of a running stream is a cancel.
 fn end_attributes(end: &End, node: &str) -> Vec<KeyValue> {
     let mut all = vec![
         KeyValue::new("ripcord.end.kind", names::end_name(end)),
@@ -190,7 +190,7 @@ fn end_attributes(end: &End, node: &str) -> Vec<KeyValue> {
         Reason::Hop(hop) if hop.kind.before_backend() => {}
         Reason::Hop(hop) => {
             all.extend(cause_attributes(hop.kind.cause(), &hop.text));
-            all.extend(path_attributes(&Path::from_origin(node)));
+            all.extend(path_attributes(&hop.path(node)));
         }
     }
     all

@@ -420,10 +420,7 @@ impl Drop for ClientStream {
     fn drop(&mut self) {
         let ended = self.stream.slot.inner.borrow().ended;
         if !ended {
-            let hop = LocalEnd {
-                kind: LocalEndKind::Panic,
-                text: "the stream's task is gone".to_owned(),
-            };
+            let hop = LocalEnd::new(LocalEndKind::Panic, "the stream's task is gone".to_owned());
             let node = Arc::clone(&self.stream.connection.bounds.node);
             if let Some(cancel) = hop.to_callee(&node) {
                 self.cancel(&cancel);

@@ -137,7 +137,7 @@ impl Client {
             phase: Phase::Head(response),
             sender: Some(Sender::new(send, self.control.desk())),
             half_closed: false,
-            deadline: head.timeout.map(Deadline::after),
+            deadline: head.timeout.map(Deadline::of_callee),
             held: Rc::clone(&self.held),
             active: Rc::clone(&self.active),
             config: Rc::clone(&self.config),
@@ -175,10 +175,9 @@ enum Phase {
 impl ClientStream {
     fn failed(&self, error: &http2::Error) -> End {
         match error.reset_code() {
-            Some(ResetCode::CANCEL) if self.deadline_near() => End::hop(
-                LocalEndKind::Deadline,
-                "stream timeout, the callee reset the stream at its deadline",
-            ),
+            Some(ResetCode::CANCEL) if self.deadline_near() => {
+                End::hop(LocalEndKind::Deadline, end::AT_DEADLINE)
+            }
             Some(code) => self
                 .hop
                 .as_ref()

@@ -35,6 +35,10 @@ const CARRIED_RST: CancelSignal = CancelSignal::named(keys::END_RST);
 /// Another hop between two gRPC peers ended the stream, in the plain [`Wording`].
 const CARRIED_OWN: CancelSignal = CancelSignal::named("own_end");
 
+/// The text of a deadline that a peer's reset shows. It is the one of every other clock of that
+/// deadline.
+pub const AT_DEADLINE: &str = "stream timeout";
+
 /// The signal of an HTTP/2 RST_STREAM with this error code.
 #[must_use]
 pub const fn reset_signal(code: u32) -> CancelSignal {
@@ -190,22 +194,28 @@ pub fn from_ripcord_reset(reason: ResetCode) -> Option<End> {
 
 /// Reads a caller's RST_STREAM. A ripcord that knows it talks to another one resets with the
 /// cause's number; that number is then the cause. `path` is the way by which the stream came.
+/// `at_deadline` is the part of it that begins with the one who set the deadline, if the reset came
+/// at the deadline.
 #[must_use]
-pub fn from_caller_reset(reason: ResetCode, path: Path, deadline_near: bool) -> End {
-    let (cause, text) = match i32::try_from(reason.0).map(TtCode::from_number) {
-        Ok(known) if known.text().is_some() => {
-            (known.number(), known.text().unwrap_or_default().to_owned())
+pub fn from_caller_reset(reason: ResetCode, path: Path, at_deadline: Option<Path>) -> End {
+    let (cause, text, path) = match (
+        i32::try_from(reason.0).map(TtCode::from_number),
+        at_deadline,
+    ) {
+        (Ok(known), set_by) if known.text().is_some() => {
+            let set_by = set_by.filter(|_| known == TtCode::StreamTimeout);
+            let path = set_by.unwrap_or(path);
+            let text = known.text().unwrap_or_default().to_owned();
+            (known.number(), text, path)
         }
-        Ok(_) | Err(_) if deadline_near => (
-            code::STREAM_TIMEOUT,
-            "stream timeout, the caller reset the stream at its deadline".to_owned(),
-        ),
-        Ok(_) | Err(_) => (
+        (Ok(_) | Err(_), Some(set_by)) => (code::STREAM_TIMEOUT, AT_DEADLINE.to_owned(), set_by),
+        (Ok(_) | Err(_), None) => (
             code::FOREIGN,
             format!(
                 "the caller reset the stream with error code: {}",
                 status::reset_name(reason)
             ),
+            path,
         ),
     };
     by_caller(Cause { code: cause, text }, path, reset_signal(reason.0))

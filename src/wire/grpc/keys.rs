@@ -26,6 +26,10 @@ pub const SOURCE_SERVICE: &str = "source-service";
 /// survives where nothing else carries it: RST_STREAM, and proxies that are not ripcord.
 pub const HOPS: &str = "ripcord-hops";
 
+/// Beside [`HOPS`] and [`TIMEOUT`]: which of those names set the limit, and how many there are
+/// (`1/2`). The path of a cancel at the deadline begins with it.
+pub const LIMIT: &str = "ripcord-limit";
+
 /// What the ripcord that wrote [`HOPS`] beside it reads: `plain-ends;hops=37`. It reads own ends of a
 /// hop in the plain wording too. The number is the length of that header in bytes: a ripcord
 /// that does not know this field hands it on, but not the header beside it as it was. It is not
@@ -120,7 +124,8 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 pub(crate) fn is_carried(name: &str) -> bool {
     matches!(
         name,
-        HOPS | READS
+        HOPS | LIMIT
+            | READS
             | STREAM
             | END
             | CODE
@@ -147,5 +152,6 @@ pub(crate) mod names {
     pub(crate) const ENCODING: HeaderName = HeaderName::from_static(super::ENCODING);
     pub(crate) const SOURCE_SERVICE: HeaderName = HeaderName::from_static(super::SOURCE_SERVICE);
     pub(crate) const HOPS: HeaderName = HeaderName::from_static(super::HOPS);
+    pub(crate) const LIMIT: HeaderName = HeaderName::from_static(super::LIMIT);
     pub(crate) const READS: HeaderName = HeaderName::from_static(super::READS);
 }

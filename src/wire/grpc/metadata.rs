@@ -55,6 +55,7 @@ struct Fields<'a> {
     encoding: Option<&'a HeaderValue>,
     caller: Option<&'a HeaderValue>,
     hops: Option<&'a HeaderValue>,
+    limit: Option<&'a HeaderValue>,
     to: Option<&'a HeaderValue>,
     call: Option<&'a HeaderValue>,
     cut: Option<&'a HeaderValue>,
@@ -73,6 +74,7 @@ impl<'a> Fields<'a> {
                 keys::ENCODING => &mut found.encoding,
                 keys::SOURCE_SERVICE => &mut found.caller,
                 keys::HOPS => &mut found.hops,
+                keys::LIMIT => &mut found.limit,
                 keys::TO => &mut found.to,
                 keys::CALL => &mut found.call,
                 keys::CUT => &mut found.cut,
@@ -85,6 +87,14 @@ impl<'a> Fields<'a> {
             field.get_or_insert(value);
         }
         found
+    }
+
+    fn hops(&self) -> Option<Hops> {
+        let mut hops = Hops::parse(&status::decode_message(self.hops?.as_bytes()))?;
+        if let Some(limit) = self.limit.and_then(|raw| raw.to_str().ok()) {
+            hops.read_limit(limit);
+        }
+        Some(hops)
     }
 }
 
@@ -135,9 +145,7 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
         method: method.to_owned(),
         to,
         caller: fields.caller.map(lossy).filter(|name| !name.is_empty()),
-        hops: fields
-            .hops
-            .and_then(|raw| Hops::parse(&status::decode_message(raw.as_bytes()))),
+        hops: fields.hops(),
         payload,
         naming,
         encoding: fields.encoding.and_then(encoding_of),
@@ -219,6 +227,11 @@ pub fn request(head: &RequestHead) -> Request<()> {
         if hops.len() <= MAX_ANNOUNCED {
             put_reads(headers, hops.len());
         }
+    }
+    if head.timeout.is_some()
+        && let Some(limit) = head.hops.as_ref().and_then(Hops::limit_wire)
+    {
+        put(headers, keys::names::LIMIT, &limit);
     }
     let cut = write_exact(&head.metadata, HeadersOf::Request, headers);
     put_cut(headers, &head.cut.clone().and(&cut));

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::net::budget::Budget;
 use crate::net::held::Held;
 
 pub mod adapter;
 pub mod client;
+mod deadline;
 pub mod end;
 mod hop;
 pub mod keys;
@@ -24,29 +23,7 @@ pub mod server;
 pub mod status;
 
 pub use adapter::{NOT_GRPC, WIRE};
-
-/// A reset close to a stream's deadline counts as the deadline: RST_STREAM(CANCEL) is gRPC's only
-/// sign of it. The clocks start when a head is sent and when it is read, which may be late on a
-/// busy machine. So close means a tenth of the time, at least 100 ms and at most a second.
-#[derive(Clone, Copy, Debug)]
-struct Deadline {
-    /// From here on a reset counts as the deadline.
-    near: Instant,
-}
-
-impl Deadline {
-    /// The deadline of a stream whose head was sent or read now.
-    fn after(timeout: Duration) -> Self {
-        let slack = (timeout / 10).clamp(Duration::from_millis(100), Duration::from_secs(1));
-        Self {
-            near: Instant::now() + timeout.saturating_sub(slack),
-        }
-    }
-
-    fn is_near(self) -> bool {
-        Instant::now() >= self.near
-    }
-}
+use deadline::Deadline;
 
 /// What the streams of one listener or backend share.
 #[derive(Clone, Debug)]

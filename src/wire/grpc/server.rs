@@ -145,7 +145,7 @@ impl Connection {
             hops,
             detail_of,
             details: Rc::clone(&self.details),
-            deadline: head.timeout.map(Deadline::after),
+            deadline: head.timeout.map(Deadline::of_caller),
             request_over: false,
             over: false,
             from_ripcord: metadata::is_from_ripcord(&parts.headers),
@@ -217,7 +217,8 @@ impl ServerStream {
             return end;
         }
         let near = self.deadline.is_some_and(Deadline::is_near);
-        end::from_caller_reset(reason, self.hops.path(), near)
+        let set_by = || self.hops.limit_path().unwrap_or_else(|| self.hops.path());
+        end::from_caller_reset(reason, self.hops.path(), near.then(set_by))
     }
 
     #[cfg(test)]

@@ -65,6 +65,9 @@ pub const CARRIED_SERVICE: &str = "ripcord-service";
 /// Carried, in a request: the names by which it came, the caller's first, then each hop's. In the
 /// form of [`CANCELED_PATH`]. A Rst has a path of its own; this one is for gRPC hops further on.
 pub const CARRIED_HOPS: &str = "ripcord-hops";
+/// Carried, beside [`CARRIED_HOPS`] and [`RPC_TIMEOUT`]: which of those names set the limit, and how
+/// many there are (`1/2`). The path of a cancel at the deadline begins with it.
+pub const CARRIED_LIMIT: &str = "ripcord-limit";
 /// Carried, with protocol id 0x11: a gRPC content subtype other than protobuf.
 pub const CARRIED_SUBTYPE: &str = "ripcord-subtype";
 /// The parts that were cut to keep a frame's strings within bounds. For information only.

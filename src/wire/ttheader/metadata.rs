@@ -74,9 +74,7 @@ pub fn request_head(info: &Info, protocol: u8) -> Result<RequestHead, HeadError>
         method,
         to: name(info.int(keys::TO_SERVICE)),
         caller: name(info.int(keys::FROM_SERVICE)),
-        hops: info
-            .string(keys::CARRIED_HOPS)
-            .and_then(|raw| Hops::parse(&String::from_utf8_lossy(raw))),
+        hops: hops(info),
         payload,
         naming: PayloadNaming::Usual,
         encoding: None,
@@ -127,11 +125,23 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
     }
     if let Some(hops) = &head.hops {
         push(&mut info.strings, keys::CARRIED_HOPS, hops.as_wire());
+        if let Some(limit) = hops.limit_wire().filter(|_| head.timeout.is_some()) {
+            push(&mut info.strings, keys::CARRIED_LIMIT, &limit);
+        }
     }
     if let Payload::Other(subtype) = &head.payload {
         push(&mut info.strings, keys::CARRIED_SUBTYPE, subtype);
     }
     (info, protocol_id(&head.payload))
+}
+
+fn hops(info: &Info) -> Option<Hops> {
+    let names = info.string(keys::CARRIED_HOPS)?;
+    let mut hops = Hops::parse(&String::from_utf8_lossy(names))?;
+    if let Some(limit) = info.string(keys::CARRIED_LIMIT) {
+        hops.read_limit(&String::from_utf8_lossy(limit));
+    }
+    Some(hops)
 }
 
 /// The protocol id for a kind of payload.

@@ -107,10 +107,7 @@ fn claimed(trailers: &HeaderMap, seen: &Status, wording: Wording) -> Option<(Rea
         }
         name => {
             let kind = LocalEndKind::from_name(name).filter(|kind| kind.before_backend())?;
-            let hop = LocalEnd {
-                kind,
-                text: seen.message.clone(),
-            };
+            let hop = LocalEnd::new(kind, seen.message.clone());
             (kind.cause() == number).then_some((Reason::Hop(hop), Processed::No))
         }
     }

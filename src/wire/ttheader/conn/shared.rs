@@ -169,10 +169,7 @@ impl SharedConnection {
     /// This hop ends the stream itself. A callee is sent the end at once, a caller by the half's
     /// `finish`.
     pub(crate) fn reset_local(&self, slot: &Rc<StreamSlot>, kind: LocalEndKind, text: &str) {
-        let hop = LocalEnd {
-            kind,
-            text: text.to_owned(),
-        };
+        let hop = LocalEnd::new(kind, text);
         let cancel = hop.to_callee(&self.config.node);
         self.end_own(slot, hop, cancel);
     }
@@ -180,10 +177,7 @@ impl SharedConnection {
     /// The same for a second Header. The callee is sent Kitex's own code for it, which is more
     /// exact than the cause that the caller receives.
     pub(crate) fn second_header(&self, slot: &Rc<StreamSlot>, kind: LocalEndKind, text: &str) {
-        let hop = LocalEnd {
-            kind,
-            text: text.to_owned(),
-        };
+        let hop = LocalEnd::new(kind, text);
         let mut cancel = hop.to_callee(&self.config.node);
         if let Some(cancel) = &mut cancel {
             cancel.cause.code = code::UNEXPECTED_HEADER;
@@ -482,8 +476,5 @@ impl Drop for SharedConnection {
 
 /// The local end of a stream whose half was dropped before its end.
 pub(crate) fn dropped() -> LocalEnd {
-    LocalEnd {
-        kind: LocalEndKind::Panic,
-        text: "the stream's task is gone".to_owned(),
-    }
+    LocalEnd::new(LocalEndKind::Panic, "the stream's task is gone")
 }

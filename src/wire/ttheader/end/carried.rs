@@ -65,10 +65,7 @@ impl Carried {
                 .text
                 .strip_prefix(&status_prefix(status_of_own(kind)))
         {
-            let hop = LocalEnd {
-                kind,
-                text: text.to_owned(),
-            };
+            let hop = LocalEnd::new(kind, text.to_owned());
             return (Reason::Hop(hop), Processed::No);
         }
         if let Some(code) = self.status

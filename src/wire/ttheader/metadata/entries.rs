@@ -302,6 +302,7 @@ fn is_carried(key: &[u8]) -> bool {
         keys::CARRIED_SERVICE,
         keys::CARRIED_SUBTYPE,
         keys::CARRIED_HOPS,
+        keys::CARRIED_LIMIT,
         keys::CUT,
     ]
     .iter()
