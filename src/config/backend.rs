@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "hop",
     "connections",
     "pool_size",
+    "max_connections",
     "connect_timeout",
     "keepalive",
     "backoff",
@@ -126,6 +127,9 @@ pub struct Backend {
     pub connections: Connections,
     /// Shared connections per endpoint and worker (default 1).
     pub pool_size: usize,
+    /// Connections per endpoint and worker that may be opened while the others have as many streams
+    /// as the callee allows (default 8; never fewer than `pool_size`). Then streams wait.
+    pub max_connections: usize,
     /// How long a connection may take to open (default 3 s, so that one lost SYN does no harm).
     pub connect_timeout: Duration,
     /// How a silent connection is found to be dead.
@@ -262,6 +266,7 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
             w.choice(at, "connections", &words)
         }),
         pool_size: walk.optional(&s, "pool_size", 1, |w, at| w.count(at, 1..=1024)),
+        max_connections: walk.optional(&s, "max_connections", 8, |w, at| w.count(at, 1..=1024)),
         connect_timeout: walk.optional(&s, "connect_timeout", Duration::from_secs(3), |w, at| {
             w.duration(at, TIMEOUTS)
         }),

@@ -241,6 +241,7 @@ fn backend(backend: &Backend) -> Tree {
         hop,
         connections,
         pool_size,
+        max_connections,
         connect_timeout,
         keepalive,
         backoff,
@@ -285,6 +286,7 @@ fn backend(backend: &Backend) -> Tree {
             },
         )
         .with("pool_size", Tree::Count(*pool_size))
+        .with("max_connections", Tree::Count(*max_connections))
         .with("connect_timeout", duration(*connect_timeout))
         .with("keepalive", keepalive_keys(keepalive))
         .with("backoff", backoff.done())

@@ -31,6 +31,15 @@ pub struct CounterRow {
     pub read: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
+/// Whether a connection to a callee can take one more stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It can.
+    Free,
+    /// The callee allows no more streams at a time.
+    Full,
+}
+
 /// Why a connection is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionEnd {

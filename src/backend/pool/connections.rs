@@ -1,43 +1,85 @@
-//! The connections of one worker to one endpoint, and which of them takes the next stream.
+//! The connections of one worker to one endpoint: which of them takes the next stream, when another
+//! one is opened, and which streams wait.
+//!
+//! A stream takes the connection with the fewest streams among the first `pool_size`, else the first
+//! further one with room. Without room, it waits in a queue, and further connections are opened: as
+//! many as the waiting streams need, all at the same time, up to `max_connections`. The place of a
+//! stream that is over goes to the stream that has waited longest.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
 
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::connect::Connector;
+use super::queue::Queue;
 use crate::backend::Cluster;
+use crate::net::connection::Room;
 use crate::wire::Client;
-
-/// Connections to one endpoint that may be opened beyond the pool's size, because the callee allows
-/// no more streams on the others.
-const MAX_FULL: usize = 64;
 
 /// Sweeps until an unused connection to an original destination is closed. Callers may dial any
 /// number of such addresses.
 const IDLE_SWEEPS: u8 = 4;
 
+/// After an attempt to open a further connection failed, how long the existing ones have to do.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The connections to one endpoint of one cluster.
 pub(super) struct EndpointConnections {
     pub(super) cluster: Weak<Cluster>,
     pub(super) address: SocketAddr,
-    pub(super) connections: RefCell<Vec<Client>>,
-    /// Held while a connection is opened, so that a burst of streams opens one and not many.
-    pub(super) opening: tokio::sync::Mutex<()>,
-    /// How many attempts to open one failed, and why the last did. The other streams of a burst
-    /// then need not try one after the other.
-    pub(super) failed: RefCell<(u64, String)>,
+    connector: Rc<Connector>,
+    connections: RefCell<Vec<Client>>,
+    /// The streams that wait for a connection.
+    queue: Queue,
+    /// Connections that are being opened.
+    dialing: Cell<usize>,
+    /// How many streams a new connection takes, as the last one did. No limit is known before.
+    takes: Cell<usize>,
+    failed: RefCell<Failure>,
     /// Sweeps that found it unused. Counted for original destinations only.
-    idle: std::cell::Cell<u8>,
+    idle: Cell<u8>,
+}
+
+/// The attempts to open a connection that failed.
+#[derive(Default)]
+struct Failure {
+    count: u64,
+    /// The last one: why, and when.
+    last: Option<(String, Instant)>,
+}
+
+/// What the next stream does.
+enum Choice {
+    /// It takes this connection.
+    Take(Client),
+    /// It waits. Up to so many connections may be opened for those that wait.
+    Wait(usize),
 }
 
 impl EndpointConnections {
-    pub(super) fn new(cluster: &Arc<Cluster>, address: SocketAddr) -> Self {
+    pub(super) fn new(
+        cluster: &Arc<Cluster>,
+        address: SocketAddr,
+        connector: &Rc<Connector>,
+    ) -> Self {
         Self {
             cluster: Arc::downgrade(cluster),
             address,
+            connector: Rc::clone(connector),
             connections: RefCell::default(),
-            opening: tokio::sync::Mutex::new(()),
+            queue: Queue::default(),
+            dialing: Cell::default(),
+            takes: Cell::new(usize::MAX),
             failed: RefCell::default(),
-            idle: std::cell::Cell::default(),
+            idle: Cell::default(),
         }
     }
 
@@ -48,41 +90,167 @@ impl EndpointConnections {
 
     /// Whether it is still needed, as one of the many addresses that callers dial.
     pub(super) fn in_use(&self) -> bool {
-        let opening = self.opening.try_lock().is_err();
+        let opening = self.dialing.get() > 0 || !self.queue.is_empty();
         let busy = opening || self.connections.borrow().iter().any(|c| c.active() > 0);
         let idle = if busy { 0 } else { self.idle.get() + 1 };
         self.idle.set(idle);
         idle < IDLE_SWEEPS
     }
 
-    /// The usable connection with the fewest streams. `None` when a further one should be opened.
-    pub(super) fn best(&self, pool_size: usize) -> Option<Client> {
-        self.discard_unusable();
-        let connections = self.connections.borrow();
-        let best = connections.iter().min_by_key(|c| c.active())?;
-        let more = connections.len() < pool_size && best.active() > 0;
-        let full = best.is_full() && connections.len() < pool_size.max(MAX_FULL);
-        (!more && !full).then(|| best.clone())
+    /// The connection for one more stream, which must be opened on it at once. Waits until there is
+    /// one.
+    ///
+    /// # Errors
+    /// Why no connection could be opened.
+    pub(super) async fn connection(
+        self: &Rc<Self>,
+        cluster: &Arc<Cluster>,
+    ) -> Result<Client, String> {
+        if self.queue.is_empty()
+            && let Choice::Take(connection) = self.choose(cluster)
+        {
+            return Ok(connection);
+        }
+        Box::pin(self.wait(cluster)).await
     }
 
-    /// The usable connection with the fewest streams.
-    pub(super) fn least(&self) -> Option<Client> {
+    async fn wait(self: &Rc<Self>, cluster: &Arc<Cluster>) -> Result<Client, String> {
+        let ticket = self.queue.join();
+        let failures = self.failed.borrow().count;
+        poll_fn(|cx| {
+            let first = ticket.is_first();
+            match self.choose(cluster) {
+                Choice::Take(connection) if first => return Poll::Ready(Ok(connection)),
+                // The first one takes it, and wakes the next.
+                Choice::Take(_) => {}
+                Choice::Wait(most) => self.dial(cluster, most),
+            }
+            if let Some(error) = self.failed_since(failures) {
+                return Poll::Ready(Err(error));
+            }
+            if first {
+                let connections = self.connections.borrow();
+                connections.iter().for_each(|c| c.on_room(cx.waker()));
+            }
+            ticket.wait(cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn choose(&self, cluster: &Cluster) -> Choice {
         self.discard_unusable();
         let connections = self.connections.borrow();
-        connections.iter().min_by_key(|c| c.active()).cloned()
+        let pool_size = cluster.config.pool_size;
+        let (pool, further) = connections.split_at(connections.len().min(pool_size));
+        let free = |c: &&Client| c.room() == Room::Free;
+        let best = pool.iter().filter(free).min_by_key(|c| c.active());
+        match best.or_else(|| further.iter().find(free)) {
+            Some(best) if self.is_to_spread(pool, best, pool_size) => Choice::Wait(pool_size),
+            Some(best) => Choice::Take(best.clone()),
+            None => Choice::Wait(cluster.config.max_connections.max(pool_size)),
+        }
+    }
+
+    /// Whether a stream should wait for another connection of the pool, although `best` has room: it
+    /// already has its part of all streams.
+    fn is_to_spread(&self, pool: &[Client], best: &Client, pool_size: usize) -> bool {
+        if pool.len() >= pool_size || best.active() == 0 || self.is_to_pause() {
+            return false;
+        }
+        let open: usize = pool.iter().map(Client::active).sum();
+        let all = open + self.queue.len().max(1);
+        best.active() >= all.div_ceil(pool_size)
+    }
+
+    /// Whether no further connection should be opened now.
+    fn is_to_pause(&self) -> bool {
+        let failed = self.failed.borrow();
+        let last = failed.last.as_ref();
+        self.dialing.get() == 0 && last.is_some_and(|(_, at)| at.elapsed() < AGAIN)
+    }
+
+    /// Why the stream that saw so many failures before cannot be opened: there was another one, and
+    /// there is no connection to wait for.
+    fn failed_since(&self, failures: u64) -> Option<String> {
+        let failed = self.failed.borrow();
+        let (error, _) = failed.last.as_ref()?;
+        let lost = failed.count != failures && self.connections.borrow().is_empty();
+        lost.then(|| error.clone())
+    }
+
+    /// Opens the connections that the waiting streams need, so that there are no more than `most`.
+    fn dial(self: &Rc<Self>, cluster: &Arc<Cluster>, most: usize) {
+        let there = self.connections.borrow().len();
+        if there > 0 && (self.is_to_pause() || self.takes.get() == 0) {
+            return;
+        }
+        let waiting = self.queue.len();
+        let pool = cluster.config.pool_size.saturating_sub(there).min(waiting);
+        let wanted = waiting.div_ceil(self.takes.get().max(1)).max(pool);
+        while self.dialing.get() < wanted && there + self.dialing.get() < most {
+            self.dial_one(cluster);
+        }
+    }
+
+    /// A task of its own: the stream that needs it may be canceled while others wait for it too.
+    fn dial_one(self: &Rc<Self>, cluster: &Arc<Cluster>) {
+        self.dialing.set(self.dialing.get() + 1);
+        let (this, cluster) = (Rc::clone(self), Arc::clone(cluster));
+        spawn_local(async move {
+            let connected = this.connector.connect(&cluster, this.address).await;
+            this.dialing.set(this.dialing.get() - 1);
+            match connected {
+                Ok(connection) => this.add(connection),
+                Err(error) => this.fail(&cluster, error),
+            }
+        });
+    }
+
+    fn add(&self, connection: Client) {
+        self.takes.set(connection.capacity());
+        self.failed.borrow_mut().last = None;
+        self.connections.borrow_mut().push(connection);
+        self.queue.wake_first();
+    }
+
+    fn fail(&self, cluster: &Cluster, error: String) {
+        let (backend, endpoint) = (&cluster.name, self.address);
+        debug!(%backend, %endpoint, %error, "cannot open a connection");
+        let mut failed = self.failed.borrow_mut();
+        failed.count += 1;
+        failed.last = Some((error, Instant::now()));
+        drop(failed);
+        self.queue.wake_all();
     }
 
     pub(super) fn discard_unusable(&self) {
         self.connections.borrow_mut().retain(Client::is_usable);
     }
 
-    pub(super) fn discard_swollen(&self) {
-        self.connections.borrow_mut().retain(|connection| {
-            let swollen = connection.is_swollen();
-            if swollen {
+    /// Closes idle connections beyond the pool's size, and those with the memory of many streams.
+    pub(super) fn discard_spare(&self, pool_size: usize) {
+        let connections = &mut *self.connections.borrow_mut();
+        let mut surplus = connections.len().saturating_sub(pool_size);
+        connections.retain(|connection| {
+            let spare = connection.is_spare(surplus > 0);
+            if spare {
                 connection.retire();
+                surplus = surplus.saturating_sub(1);
             }
-            !swollen
+            !spare
         });
+    }
+
+    /// Lets its connections close when their streams are over.
+    pub(super) fn retire(&self) {
+        self.connections.borrow().iter().for_each(Client::retire);
+    }
+}
+
+/// A connection that was opened after its endpoint was gone.
+impl Drop for EndpointConnections {
+    fn drop(&mut self) {
+        self.retire();
     }
 }

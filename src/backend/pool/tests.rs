@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::*;

@@ -70,6 +70,7 @@ backends:
     payload: thrift
     connections: per_stream
     pool_size: 2
+    max_connections: 9
     connect_timeout: 1ms
     backoff: { initial: 1s, max: 1m }
     dns: { refresh: 100ms }

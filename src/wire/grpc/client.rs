@@ -1,13 +1,15 @@
 //! The gRPC client role: outbound halves, as streams of one connection to a callee.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::net::connection::Room;
 use crate::net::held::Held;
 use crate::net::http2::{
     self, ConnectionEnd, Control, Http2Config, ResetCode, ResponseFuture, SendRequest,
@@ -21,17 +23,24 @@ use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::send::Sender;
 use crate::wire::grpc::{Deadline, StreamConfig, end, hop, metadata};
 
-/// One connection to a callee.
-#[derive(Debug, Clone)]
+/// What a connection and its streams share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Open streams.
+    active: Cell<usize>,
+    /// How many streams were opened on it: in all, and until the last look.
+    opened: Cell<(u64, u64)>,
+    /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
+    retired: Cell<bool>,
+}
+
+/// One connection to a callee. Clones are the same connection.
+#[derive(Clone, Debug)]
 pub struct Client {
     requests: SendRequest,
     control: Control,
     held: Rc<Held>,
-    active: Rc<Cell<usize>>,
-    /// How many streams were opened on it: in all, and until the last look.
-    opened: Rc<Cell<(u64, u64)>>,
-    /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
-    retired: Rc<Cell<bool>>,
+    shared: Rc<Shared>,
     config: Rc<StreamConfig>,
     /// Toward another ripcord: the control stream, which carries more of a cancel than its number.
     hop: Option<Rc<Hop>>,
@@ -62,9 +71,7 @@ impl Client {
                 requests,
                 control,
                 held,
-                active: Rc::default(),
-                opened: Rc::default(),
-                retired: Rc::default(),
+                shared: Rc::default(),
                 config,
                 hop,
             },
@@ -72,20 +79,36 @@ impl Client {
         ))
     }
 
+    /// Waits until the callee's first SETTINGS were applied and acknowledged. A stream that is
+    /// opened before may be over the callee's limit, or be refused.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub async fn settled(&self) -> Result<(), String> {
+        poll_fn(|cx| self.control.poll_settled(cx)).await;
+        if self.control.allowed().is_some() {
+            return Ok(());
+        }
+        let why = self.requests.clone().ready().await;
+        Err(why.err().map_or_else(
+            || "it closed the connection before its SETTINGS".to_owned(),
+            |error| error.to_string(),
+        ))
+    }
+
     /// Whether new streams can be opened on it, now or when others end. It must be neither over nor
-    /// closing. And its control stream must not have the only place that the callee allows, which
-    /// is not known before its SETTINGS.
+    /// closing. And its control stream must not have the only place that the callee allows.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
-        let room = own == 0 || self.requests.current_max_send_streams() > own;
-        !self.control.is_over() && !self.retired.get() && room
+        let own = self.control_streams();
+        let taken = own > 0 && self.control.allowed() == Some(own);
+        !self.control.is_over() && !self.shared.retired.get() && !taken
     }
 
     /// The number of its open streams.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.active.get()
+        self.shared.active.get()
     }
 
     /// Whether it is idle: no stream is open, and none was opened since the last look. If so,
@@ -93,16 +116,36 @@ impl Client {
     /// as were ever open or remembered at once.
     #[must_use]
     pub fn idle_after(&self) -> Option<u64> {
-        let (opened, seen) = self.opened.get();
-        self.opened.set((opened, opened));
-        (self.active.get() == 0 && opened == seen).then_some(opened)
+        let (opened, seen) = self.shared.opened.get();
+        self.shared.opened.set((opened, opened));
+        (self.active() == 0 && opened == seen).then_some(opened)
     }
 
-    /// How many streams the callee allows at a time.
+    /// How many streams the callee allows at a time. No limit is known before its SETTINGS.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
-        self.requests.current_max_send_streams().saturating_sub(own)
+        let allowed = self.control.allowed().unwrap_or(usize::MAX);
+        allowed.saturating_sub(self.control_streams())
+    }
+
+    /// Whether it can take one more stream now. A stream that was reset keeps its place until the
+    /// reset is written: `h2` would make the next one wait for it, and would then send it to the
+    /// callee even if it was canceled meanwhile.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        if self.active() + self.control.leaving() >= self.capacity() {
+            return Room::Full;
+        }
+        Room::Free
+    }
+
+    /// Wakes `waker` once, when there may be room for one more stream or the connection is over.
+    pub fn on_room(&self, waker: &Waker) {
+        self.control.on_room(waker);
+    }
+
+    fn control_streams(&self) -> usize {
+        self.hop.as_ref().map_or(0, |hop| hop.streams())
     }
 
     #[cfg(test)]
@@ -116,7 +159,7 @@ impl Client {
     /// The connection is closing or lost. Nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, http2::Error> {
         // Its other streams may go on for long, and the connection with them.
-        let retire = |_: &http2::Error| self.retired.set(true);
+        let retire = |_: &http2::Error| self.shared.retired.set(true);
         let requests = self.requests.clone().ready().await;
         let mut requests = requests.inspect_err(retire)?;
         let mut request = metadata::request(head);
@@ -130,16 +173,17 @@ impl Client {
                 retire(e);
             }
         })?;
-        self.active.set(self.active.get() + 1);
-        let (opened, seen) = self.opened.get();
-        self.opened.set((opened + 1, seen));
+        self.shared.active.set(self.active() + 1);
+        let (opened, seen) = self.shared.opened.get();
+        self.shared.opened.set((opened + 1, seen));
         Ok(ClientStream {
             phase: Phase::Head(response),
             sender: Some(Sender::new(send, self.control.desk())),
             half_closed: false,
+            finished: false,
             deadline: head.timeout.map(Deadline::of_callee),
             held: Rc::clone(&self.held),
-            active: Rc::clone(&self.active),
+            shared: Rc::clone(&self.shared),
             config: Rc::clone(&self.config),
             control: self.control.clone(),
             hop,
@@ -154,9 +198,12 @@ pub struct ClientStream {
     /// `None` once it was canceled.
     sender: Option<Sender>,
     half_closed: bool,
+    /// Both sides have finished it, or the callee has reset it, or its connection is lost. Otherwise
+    /// a reset was sent, or is sent when it is dropped.
+    finished: bool,
     deadline: Option<Deadline>,
     held: Rc<Held>,
-    active: Rc<Cell<usize>>,
+    shared: Rc<Shared>,
     config: Rc<StreamConfig>,
     control: Control,
     /// Toward another ripcord: the control stream, and this stream's name there.
@@ -200,7 +247,21 @@ impl ClientStream {
         self.deadline.is_some_and(Deadline::is_near)
     }
 
-    /// The callee has finished the stream. A request that it did not need to the end is closed.
+    /// The stream or its connection failed.
+    fn lost(&mut self, error: &http2::Error) -> Poll<Received> {
+        // What this side finds wrong with the callee's frames, it answers with a reset.
+        self.finished = error.reset_code().is_none() || error.is_remote();
+        let end = self.failed(error);
+        self.over(end)
+    }
+
+    /// The callee has finished the stream, as HTTP/2 has it.
+    fn complete(&mut self, end: End) -> Poll<Received> {
+        self.finished = self.half_closed;
+        self.over(end)
+    }
+
+    /// The callee has ended the stream. A request that it did not need to the end is closed.
     fn over(&mut self, end: End) -> Poll<Received> {
         self.finish_receiving();
         if !std::mem::replace(&mut self.half_closed, true)
@@ -236,15 +297,13 @@ impl Half for ClientStream {
                 Phase::Head(response) => {
                     let (parts, body) = match ready!(Pin::new(response).poll(cx)) {
                         Ok(response) => response.into_parts(),
-                        Err(error) => {
-                            let end = self.failed(&error);
-                            return self.over(end);
-                        }
+                        Err(error) => return self.lost(&error),
                     };
-                    if body.is_end_stream()
-                        || parts.status != StatusCode::OK
-                        || !metadata::is_grpc(&parts.headers)
-                    {
+                    if body.is_end_stream() {
+                        let status = parts.status.as_u16();
+                        return self.complete(end::from_trailers(status, &parts.headers));
+                    }
+                    if parts.status != StatusCode::OK || !metadata::is_grpc(&parts.headers) {
                         return self
                             .over(end::from_trailers(parts.status.as_u16(), &parts.headers));
                     }
@@ -279,17 +338,15 @@ impl Half for ClientStream {
                         return self.broken(LocalEndKind::MessageTooLarge, text);
                     }
                     Got::Broken(text) => return self.broken(LocalEndKind::Undecodable, text),
-                    Got::Failed(error) => {
-                        let end = self.failed(&error);
-                        return self.over(end);
-                    }
+                    Got::Failed(error) => return self.lost(&error),
                 },
                 Phase::Trailers(receiver) => {
-                    let end = match ready!(receiver.poll_trailers(cx)) {
-                        Ok(trailers) => end::from_trailers(200, &trailers.unwrap_or_default()),
-                        Err(error) => self.failed(&error),
+                    return match ready!(receiver.poll_trailers(cx)) {
+                        Ok(trailers) => {
+                            self.complete(end::from_trailers(200, &trailers.unwrap_or_default()))
+                        }
+                        Err(error) => self.lost(&error),
                     };
-                    return self.over(end);
                 }
                 Phase::Over(_) => return Poll::Pending,
             }
@@ -344,7 +401,8 @@ impl Outbound for ClientStream {
         // before it (`wire/grpc/hop.rs`).
         match &self.hop {
             Some((hop, stream)) => {
-                hop.detail(*stream, cancel, self.active.get());
+                let active = self.shared.active.get() + self.control.leaving();
+                hop.detail(*stream, cancel, active);
                 hop.reset(sender, end::reset_to_callee(cancel, true));
             }
             None => sender.reset(end::reset_to_callee(cancel, false)),
@@ -355,7 +413,8 @@ impl Outbound for ClientStream {
 /// Dropping the handles resets with CANCEL what is still open.
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        self.active.set(self.active.get() - 1);
+        self.shared.active.set(self.shared.active.get() - 1);
+        self.control.left(!self.finished);
     }
 }
 

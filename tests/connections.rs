@@ -1,0 +1,226 @@
+//! Which connection a stream to a gRPC callee takes, against the built ripcord: the callee's limit
+//! of streams, and streams that wait for a place.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod kit;
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use kit::grpc::{self, Call, Caller};
+use kit::ripcord::Ripcord;
+use kit::strict::{Rules, Strict};
+use tokio::runtime::Handle;
+
+/// A ripcord before that callee. `keys` are more keys of its backend (`, key: value`).
+fn ripcord(node: &str, callee: &Strict, keys: &str) -> Ripcord {
+    Ripcord::named(node)
+        .backend("b", &format!("protocol: grpc{keys}"), callee.address)
+        .route("all", "backend: b")
+        .start()
+}
+
+/// Callers: a runtime on a thread of its own, so that a test can wait for something else.
+struct World(Handle);
+
+impl World {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        Self(handle)
+    }
+
+    fn open(&self, hop: &Ripcord, count: usize, timeout: Option<&'static str>) -> Vec<Call> {
+        self.0.block_on(open(hop, count, timeout))
+    }
+
+    /// Streams that are half-closed.
+    fn ask(&self, hop: &Ripcord, count: usize) -> Vec<Call> {
+        let mut calls = self.open(hop, count, None);
+        self.0.block_on(half_close(&mut calls));
+        calls
+    }
+
+    fn statuses(&self, calls: Vec<Call>) -> Vec<i32> {
+        self.0.block_on(statuses(calls))
+    }
+}
+
+/// Streams to it, on one connection of a caller.
+async fn open(hop: &Ripcord, count: usize, timeout: Option<&'static str>) -> Vec<Call> {
+    let caller = Caller::connect(hop.socket_address()).await;
+    let mut headers: HeaderMap = grpc::header_map(&grpc::request("application/grpc+thrift"));
+    if let Some(timeout) = timeout {
+        headers.insert("grpc-timeout", HeaderValue::from_static(timeout));
+    }
+    let mut calls = Vec::new();
+    for _ in 0..count {
+        calls.push(caller.ask("ripcord", "/S/M", headers.clone()).await);
+    }
+    calls
+}
+
+/// The status of each stream.
+async fn statuses(calls: Vec<Call>) -> Vec<i32> {
+    let mut all = Vec::new();
+    for call in calls {
+        let answer = call.answer().await;
+        let status = |h: &HeaderMap| h.get("grpc-status")?.to_str().ok()?.parse().ok();
+        let trailers = answer.rest.and_then(|(_, trailers)| trailers);
+        let status = status(&answer.headers).or_else(|| status(&trailers?));
+        all.push(status.unwrap_or(-1));
+    }
+    all
+}
+
+async fn half_close(calls: &mut [Call]) {
+    for call in calls {
+        call.send(&[], true).await;
+    }
+}
+
+#[test]
+fn a_cold_burst_over_the_callees_limit_fails_no_stream() {
+    for (late, count) in [(0, 40), (20, 40), (100, 40), (100, 100)] {
+        let callee = Strict::start(Rules {
+            streams: Some(5),
+            late: Duration::from_millis(late),
+            ..Rules::default()
+        });
+        let world = World::new();
+        let hop = ripcord("burst", &callee, "");
+        let calls = world.ask(&hop, count);
+        assert_eq!(world.statuses(calls), vec![0; count], "{late} ms late");
+        let seen = callee.seen();
+        assert_eq!((seen.opened, seen.refused, seen.before_ack), (count, 0, 0));
+        assert!(seen.connections <= 8, "{seen:?}");
+    }
+}
+
+#[test]
+fn no_more_connections_are_opened_than_a_burst_needs() {
+    for (limit, count, most, connections) in [
+        (Some(5), 12, 8, 3),
+        (Some(5), 40, 8, 8),
+        (Some(5), 100, 2, 2),
+        (Some(1000), 40, 8, 1),
+        (None, 40, 8, 1),
+    ] {
+        let callee = Strict::start(Rules {
+            streams: limit,
+            late: Duration::from_millis(20),
+            ..Rules::default()
+        });
+        callee.answer(false);
+        let world = World::new();
+        let hop = ripcord("guard", &callee, &format!(", max_connections: {most}"));
+        let calls = world.ask(&hop, count);
+        let fit = limit.map_or(count, |l| count.min(l as usize * most));
+        callee.wait("the streams that fit", |seen| seen.open == fit);
+        callee.answer(true);
+        assert_eq!(world.statuses(calls), vec![0; count]);
+        let seen = callee.seen();
+        assert_eq!(
+            (seen.connections, seen.refused),
+            (connections, 0),
+            "{limit:?}"
+        );
+    }
+}
+
+#[test]
+fn streams_that_ended_while_they_waited_never_reach_the_callee() {
+    let callee = Strict::start(Rules {
+        streams: Some(5),
+        ..Rules::default()
+    });
+    callee.answer(false);
+    let world = World::new();
+    let hop = ripcord("waiting", &callee, ", max_connections: 2");
+    let first = world.ask(&hop, 10);
+    callee.wait("the first streams", |seen| seen.open == 10);
+    let mut canceled = world.open(&hop, 20, None);
+    let rest = world.ask(&hop, 20);
+    let late = world.open(&hop, 20, Some("100m"));
+    assert_eq!(world.statuses(late), vec![4; 20]);
+    hop.wait("all streams are there", || {
+        hop.metric("ripcord_streams_active", "") == 50
+    });
+    canceled.iter_mut().for_each(|call| call.reset(8));
+    hop.wait("some streams wait still", || {
+        hop.metric("ripcord_streams_active", "") == 30
+    });
+    callee.answer(true);
+    assert_eq!(world.statuses(first), vec![0; 10]);
+    assert_eq!(world.statuses(rest), vec![0; 20]);
+    let seen = callee.seen();
+    assert_eq!((seen.opened, seen.refused, seen.resets), (30, 0, 0));
+    drop(canceled);
+}
+
+/// A reset leaves before the stream that takes the place.
+#[test]
+fn the_place_of_a_canceled_stream_is_taken_after_its_reset() {
+    let callee = Strict::start(Rules {
+        streams: Some(5),
+        ..Rules::default()
+    });
+    let world = World::new();
+    let hop = ripcord("places", &callee, ", max_connections: 1");
+    let mut held = world.open(&hop, 5, None);
+    callee.wait("the first streams", |seen| seen.open == 5);
+    let waiting = world.ask(&hop, 50);
+    for call in &mut held {
+        call.reset(8);
+    }
+    assert_eq!(world.statuses(waiting), vec![0; 50]);
+    let seen = callee.seen();
+    assert_eq!((seen.opened, seen.refused, seen.connections), (55, 0, 1));
+}
+
+#[test]
+fn a_callee_that_allows_no_stream_for_a_while_gets_them_later() {
+    for first in [Some(0), Some(3)] {
+        let callee = Strict::start(Rules {
+            streams: first,
+            ..Rules::default()
+        });
+        let world = World::new();
+        let hop = ripcord("zero", &callee, "");
+        if first != Some(0) {
+            let calls = world.ask(&hop, 3);
+            assert_eq!(world.statuses(calls), vec![0; 3]);
+            callee.limit(0);
+            callee.wait("the acknowledgement", |seen| {
+                seen.acks == seen.connections + 1
+            });
+        }
+        let calls = world.ask(&hop, 20);
+        hop.wait("all streams are there", || {
+            hop.metric("ripcord_streams_active", "") == 20
+        });
+        callee.limit(4);
+        assert_eq!(world.statuses(calls), vec![0; 20]);
+        let seen = callee.seen();
+        assert_eq!((seen.connections <= 8, seen.refused), (true, 0), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_callee_without_settings_is_given_up_after_the_connect_timeout() {
+    let callee = Strict::start(Rules {
+        late: Duration::from_secs(3600),
+        ..Rules::default()
+    });
+    let world = World::new();
+    let hop = ripcord("silent", &callee, ", connect_timeout: 200ms");
+    let calls = world.open(&hop, 20, None);
+    assert_eq!(world.statuses(calls), vec![14; 20]);
+    hop.process.line("the setting is named", |line| {
+        line.to_string().contains("connect_timeout")
+    });
+}
