@@ -10,7 +10,8 @@
 //! | Kitex on TTHeader | strings of 65,535 bytes, blocks of 262,140, any text | it closes the connection |
 //!
 //! ripcord reads 256 KiB of a gRPC callee's head or end, every legal TTHeader block, and a text of
-//! 256 KiB. It writes 7,936 bytes of trailers, 192 KiB of strings, and a text of 65,535 bytes.
+//! 256 KiB. It writes 7,936 bytes and 100 fields of a head or of trailers, 192 KiB of strings, and a
+//! text of 65,535 bytes.
 
 use serde_json::{Value, json};
 
@@ -28,6 +29,8 @@ cases! {
     }
     pairs {
         a_grpc_caller_is_told_as_much_text_as_it_takes,
+        a_grpc_caller_is_told_as_much_of_a_head_as_it_takes,
+        a_grpc_caller_is_told_at_most_a_hundred_fields,
         a_grpc_caller_is_told_as_many_trailers_as_it_takes,
         a_grpc_caller_is_told_details_whole_or_not_at_all,
         the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it,
@@ -37,8 +40,12 @@ cases! {
     }
 }
 
-/// Bytes of trailers that a gRPC caller is sent, as HPACK counts them.
+/// Bytes of a head or of trailers that a gRPC caller is sent, as HPACK counts them.
 const TRAILERS: usize = 8 * 1024 - 256;
+
+/// Bytes of a head without metadata: `:status` and the content type. A Trailers-Only block has them
+/// too, and whether an end comes in one is the callee's choice.
+const HEAD: usize = header(":status", 3) + header("content-type", "application/grpc+thrift".len());
 
 /// What HPACK adds to every header's size.
 const PER_HEADER: usize = 32;
@@ -80,10 +87,14 @@ fn assert_told(seen: &Seen, text_bytes: usize) {
     assert_like(&seen.what, &seen.caller, &expected);
 }
 
-/// What was cut of the caller's end, but for the exact native form.
+/// What was cut of the caller's end, but for the exact native form and the names.
 fn cut(caller: &Value) -> String {
-    let parts = mark(caller).split(',').filter(|part| *part != "exact");
-    parts.collect::<Vec<_>>().join(",")
+    let named = |part: &&str| *part != "exact" && !part.starts_with("names=");
+    mark(caller)
+        .split(',')
+        .filter(named)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Runs the end on every pair.
@@ -146,7 +157,7 @@ const fn status(message: usize) -> usize {
 fn a_grpc_caller_is_told_as_much_text_as_it_takes(ends: Ends) {
     let most = TRAILERS - status(0);
     for bytes in [
-        most - 12,
+        most - HEAD - 12,
         most,
         most + 1,
         9_000,
@@ -169,7 +180,7 @@ fn a_grpc_caller_is_told_as_much_text_as_it_takes(ends: Ends) {
                     &json!({ "kind": "error", "code": 9 }),
                 );
                 let got = seen.caller["message"].as_str().unwrap();
-                if whole.len() <= most {
+                if whole.len() <= most - HEAD || (whole.len() <= most && got == whole) {
                     assert!(got == whole, "{}: {} bytes", seen.what, got.len());
                     assert_eq!(mark(&seen.caller), "", "{}", seen.what);
                     return;
@@ -179,7 +190,7 @@ fn a_grpc_caller_is_told_as_much_text_as_it_takes(ends: Ends) {
                 assert_eq!(mark(&seen.caller), "text", "{}", seen.what);
                 let block = status(got.len()) + header("ripcord-cut", "text".len());
                 assert!(
-                    (TRAILERS - 16..=TRAILERS).contains(&block),
+                    (TRAILERS - HEAD - 16..=TRAILERS).contains(&block),
                     "{}: {block}",
                     seen.what
                 );
@@ -204,6 +215,61 @@ fn a_grpc_caller_is_told_as_many_trailers_as_it_takes(ends: Ends) {
                 assert_eq!(cut(&seen.caller), expected, "{}", seen.what);
             },
         );
+    }
+}
+
+/// `n` fields of `size` bytes each, in a head (`send_header`) or in trailers.
+fn fields(place: &str, n: usize, size: usize) -> Scenario {
+    let fields = json!({ "op": place, "n": n, "size": size });
+    let script = match place {
+        "trailer" => [op("echo"), fields],
+        _ => [fields, op("echo")],
+    };
+    let ops = [send(1, 5), recv(1), op("close_send")];
+    scenario(
+        format!("{place} {n} of {size} bytes"),
+        Kind::Bidi,
+        script,
+        ops,
+    )
+}
+
+/// How many of the script's fields the caller received in its `place`, and what was cut there.
+#[track_caller]
+fn received<'a>(seen: &'a Seen, place: &str) -> (usize, &'a str) {
+    let ok = json!({ "kind": "ok", "recv": 1 });
+    assert_like(&seen.what, &seen.caller, &ok);
+    let got = seen.caller[place].as_object().unwrap();
+    let count = got.keys().filter(|key| key.starts_with("t-")).count();
+    let mark = got.get("ripcord-cut").and_then(|mark| mark[0].as_str());
+    (count, mark.unwrap_or_default())
+}
+
+/// The call succeeds, whatever the callee says in its head.
+fn a_grpc_caller_is_told_as_much_of_a_head_as_it_takes(ends: Ends) {
+    for n in [7, 8, 10, 17, 60] {
+        let script = fields("send_header", n, VALUE);
+        run(ends, &GRPC_CALLERS, &VIAS, &GRPC_CALLEES, &script, |seen| {
+            let (got, mark) = received(seen, "header");
+            assert_eq!(got, 7, "{}: {mark}", seen.what);
+            let named = mark.contains("headers,names=t-00");
+            assert_eq!(named, n > 7, "{}: {mark}", seen.what);
+        });
+    }
+}
+
+/// Node's clients refuse 128 fields, however small.
+fn a_grpc_caller_is_told_at_most_a_hundred_fields(ends: Ends) {
+    for (script, place, part) in [
+        (fields("send_header", 150, 1), "header", "headers"),
+        (fields("trailer", 150, 1), "trailer", "trailers"),
+    ] {
+        run(ends, &GRPC_CALLERS, &VIAS, &GRPC_CALLEES, &script, |seen| {
+            let (got, mark) = received(seen, place);
+            assert!((90..=99).contains(&got), "{}: {got}", seen.what);
+            let named = mark.contains(&format!("{part},names=t-0"));
+            assert!(named, "{}: {mark}", seen.what);
+        });
     }
 }
 
@@ -397,7 +463,7 @@ fn a_long_path_loses_names_in_its_middle_and_not_its_cancel(ends: Ends) {
     ];
     for caller in ends.of(&callers) {
         let client = client(caller, &hop.address);
-        for (bytes, cut) in [(10, "details,path"), (50_000, "details,path,text")] {
+        for (bytes, cut) in [(10, "path"), (50_000, "path,text")] {
             let what = format!("{caller:?}, {bytes} bytes of text");
             let ops = [send(1, 3), json!({ "op": "recv" })];
             let id = say(&client, &scenario("long path", Kind::Bidi, [], ops));

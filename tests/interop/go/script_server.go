@@ -85,9 +85,9 @@ func (r *serverRun) note(err error) {
 func (r *serverRun) step(op *Op) {
 	switch op.Op {
 	case "header":
-		r.note(r.st.SetHeader(op.KV))
+		r.note(r.st.SetHeader(op.filled()))
 	case "send_header":
-		r.note(r.st.SendHeader(op.KV))
+		r.note(r.st.SendHeader(op.filled()))
 	case "trailer":
 		r.note(r.st.SetTrailer(op.filled()))
 	case "recv":

@@ -107,6 +107,12 @@ class Tally:
         return m
 
 
+def filled(op):
+    """kv and n more, t-0000 and so on, of size bytes each."""
+    more = [(f"t-{i:04d}", "t" * op.get("size", 0)) for i in range(op.get("n", 0))]
+    return pairs(op.get("kv")) + more
+
+
 def pairs(kv):
     """Scenario metadata -> grpc tuples; -bin values are base64 in scenarios."""
     out = []
@@ -196,13 +202,12 @@ class ServerRun:
             if self.err and kind not in ("return", "wait_cancel", "trailer", "sleep", "barrier", "kill"):
                 continue
             if kind == "send_header":
-                self.ctx.send_initial_metadata(pairs(op.get("kv")))
+                self.ctx.send_initial_metadata(filled(op))
             elif kind == "header":
                 # grpcio has no buffered form: they go out at once
-                self.ctx.send_initial_metadata(pairs(op.get("kv")))
+                self.ctx.send_initial_metadata(filled(op))
             elif kind == "trailer":
-                filled = [(f"t-{i:04d}", "t" * op.get("size", 0)) for i in range(op.get("n", 0))]
-                self.trailer += pairs(op.get("kv")) + filled
+                self.trailer += filled(op)
                 self.ctx.set_trailing_metadata(tuple(self.trailer))
             elif kind in ("recv", "echo"):
                 n = op.get("n", -1)
