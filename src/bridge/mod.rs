@@ -16,6 +16,9 @@
 //!    is the stream's end.
 //! 7. The switch (drain), then the clock (the limits of time).
 //!
+//! An end of this hop may find a message half written. The callee receives its cancel at once. The
+//! caller receives the rest of that message, if it takes it within [`COMPLETE`], and then the end.
+//!
 //! Steps 2 to 6 are `Duplex::poll`. `pump` is one direction. [`settle`] then decides what each side
 //! receives.
 
@@ -30,6 +33,7 @@ pub mod thrift;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 pub use check::Check;
 pub use clock::StreamTimeouts;
@@ -42,6 +46,9 @@ use crate::stream::{End, Inbound, LocalEndKind, MessageBatch, NativeCode, Outbou
 use check::Checker;
 use clock::Clock;
 use pump::Pump;
+
+/// How long a caller may take for the rest of a message that is half written when its stream ends.
+const COMPLETE: Duration = Duration::from_millis(100);
 
 /// What the caller sent while the backend was being opened.
 #[derive(Debug, Default)]
@@ -160,13 +167,17 @@ pub fn run<I: Inbound, O: Outbound>(
         })
         .await;
         let end = duplex.clock.recognize(end, node);
-        let settlement = settle(end, node, duplex.callee.is_open());
+        // In a box: the task of each stream has room for what it holds while it waits.
+        let mut settlement = Box::new(settle(end, node, duplex.callee.is_open()));
         if let Some(cancel) = &settlement.to_callee {
             outbound.cancel(cancel);
         }
+        if settlement.tell_caller && duplex.response.keep_begun(inbound) {
+            settlement.tell_caller = Box::pin(duplex.complete(inbound, outbound)).await;
+        }
         tell_caller(
             inbound,
-            settlement,
+            *settlement,
             node,
             (duplex.request.moved, duplex.response.moved),
         )
@@ -258,6 +269,33 @@ struct Duplex {
 impl Duplex {
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
+    }
+
+    /// Writes the rest of a message that is half written, for as long as [`COMPLETE`]. What the
+    /// caller sends meanwhile is dropped. Returns false if the caller has gone.
+    async fn complete<I: Inbound, O: Outbound>(
+        &mut self,
+        inbound: &mut I,
+        outbound: &mut O,
+    ) -> bool {
+        let written = poll_fn(|cx| {
+            loop {
+                match inbound.poll_recv(cx) {
+                    Poll::Ready(Received::Messages(run)) => inbound.release(run.len()),
+                    Poll::Ready(Received::HalfClose) => {}
+                    Poll::Ready(Received::End(_)) => return Poll::Ready(false),
+                    Poll::Ready(Received::Head(_)) => {
+                        debug_assert!(false, "a caller has no response head")
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            let flushed = self.response.poll_flush(cx, outbound, inbound);
+            flushed.map(|_| true)
+        });
+        // Otherwise the half writes what its wire has for it.
+        let waited = tokio::time::timeout(COMPLETE, written).await;
+        waited.unwrap_or(true)
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<End> {

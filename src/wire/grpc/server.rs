@@ -321,6 +321,11 @@ impl Inbound for ServerStream {
         }
     }
 
+    fn unfinished(&self, rest: &MessageBatch) -> usize {
+        let sender = self.sender.as_ref();
+        sender.map_or(0, |sender| sender.unfinished(rest))
+    }
+
     fn finish(&mut self, end: &End, node: &str) -> Option<NativeCode> {
         if std::mem::replace(&mut self.over, true) {
             return None;
