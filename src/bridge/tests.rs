@@ -2,6 +2,7 @@
 //! wire.
 
 mod check;
+mod heads;
 mod late;
 
 mod loss_free;
