@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::Route;
 use crate::backend::EndpointGuard;
 use crate::bridge::{
-    self, Check, Deadline, Decompress, Early, Outcome, PreparedStream, Stage, Stages,
+    self, Check, Deadline, Decompress, Early, Heads, Outcome, PreparedStream, Stage, Stages,
     StreamTimeouts, Switch, Transferred,
 };
 use crate::config::Validate;
@@ -71,7 +71,7 @@ pub(crate) fn carry<I: Inbound>(
             Ok((mut outbound, start)) => {
                 bridge::run(inbound, &mut outbound, start, node, switch, seen).await
             }
-            Err(end) => bridge::refuse(inbound, *end, node),
+            Err(end) => bridge::refuse(inbound, *end, node).await,
         };
         stream.finish(outcome);
     }
@@ -296,6 +296,17 @@ impl Opening<'_> {
         Ok((outbound, endpoint))
     }
 
+    /// What the caller's wire makes of the callee's heads.
+    fn heads(&self) -> Heads {
+        if !self.wire.heads {
+            Heads::Drop
+        } else if self.route.backend.wire.head_before_end && !self.wire.head_before_end {
+            Heads::AwaitEnd
+        } else {
+            Heads::Pass
+        }
+    }
+
     /// The stages that messages between these two wires need.
     fn stages(&self, head: &mut RequestHead) -> Result<Stages, End> {
         let max = self.context.process.limits.max_message;
@@ -330,7 +341,7 @@ impl Opening<'_> {
             request,
             response,
             check,
-            drop_heads: !self.wire.heads,
+            heads: self.heads(),
         })
     }
 }

@@ -3,7 +3,9 @@
 
 use tokio::time::Instant;
 
-use crate::stream::{Cancel, End, Initiator, LocalEnd, LocalEndKind, Path, Reason, code};
+use crate::stream::{
+    Cancel, End, Initiator, LimitOwner, LocalEnd, LocalEndKind, Path, Reason, code,
+};
 
 /// When a stream must be over, and who said so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +21,14 @@ impl Deadline {
     /// The end at the deadline, of a stream that the callee may have seen.
     #[must_use]
     pub fn end(&self, text: &str) -> End {
-        self.owned(End::hop(LocalEndKind::Deadline, text))
+        self.owned(End::hop(LocalEndKind::Deadline, text), false)
     }
 
     /// The same end for `end`, if that is this deadline as another clock saw it: a callee's reset at
     /// the deadline, or a cancel with this cause whose path begins with the one who set it.
     #[must_use]
     pub fn recognize(&self, mut end: End, node: &str) -> End {
+        let caller_was_first = end.by == Initiator::Caller;
         match &mut end.reason {
             Reason::Hop(hop) if hop.kind == LocalEndKind::Deadline && end.by == Initiator::Hop => {}
             Reason::Canceled(cancel) if self.is_seen_in(cancel, end.by, node) => {
@@ -36,7 +39,7 @@ impl Deadline {
                 return end;
             }
         }
-        self.owned(end)
+        self.owned(end, caller_was_first)
     }
 
     fn is_seen_in(&self, cancel: &Cancel, by: Initiator, node: &str) -> bool {
@@ -56,9 +59,12 @@ impl Deadline {
         }
     }
 
-    fn owned(&self, mut end: End) -> End {
+    fn owned(&self, mut end: End, caller_was_first: bool) -> End {
         if let (Some(set_by), Reason::Hop(hop)) = (&self.set_by, &mut end.reason) {
-            hop.set_by = Some(set_by.clone());
+            hop.owner = Some(Box::new(LimitOwner {
+                path: Path::clone(set_by),
+                caller_was_first,
+            }));
             end.by = Initiator::Caller;
         } else {
             end.by = Initiator::Hop;
@@ -122,8 +128,19 @@ mod tests {
             assert_eq!(own.end.by == Initiator::Hop, set_by.is_none());
             for (by, seen) in clocks {
                 let end = canceled(by, code::STREAM_TIMEOUT, seen);
-                let end = deadline.recognize(end, "b");
-                assert_eq!(settle(end, "b", true), own, "{set_by:?}: {by:?}, {seen}");
+                let mut end = settle(deadline.recognize(end, "b"), "b", true);
+                assert_eq!(
+                    end.tell_caller,
+                    by == Callee,
+                    "its own reset is not answered"
+                );
+                end.tell_caller = true;
+                if let Reason::Hop(hop) = &mut end.end.reason
+                    && let Some(owner) = &mut hop.owner
+                {
+                    owner.caller_was_first = false;
+                }
+                assert_eq!(end, own, "{set_by:?}: {by:?}, {seen}");
             }
             let reset = End::hop(LocalEndKind::Deadline, "stream timeout");
             let end = deadline.recognize(reset, "b");

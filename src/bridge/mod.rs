@@ -16,6 +16,9 @@
 //!    is the stream's end.
 //! 7. The switch (drain), then the clock (the limits of time).
 //!
+//! An end of this hop may find a message half written. The callee receives its cancel at once. The
+//! caller receives the rest of that message, if it takes it within [`COMPLETE`], and then the end.
+//!
 //! Steps 2 to 6 are `Duplex::poll`. `pump` is one direction. [`settle`] then decides what each side
 //! receives.
 
@@ -23,6 +26,7 @@ mod check;
 mod clock;
 mod deadline;
 mod decompress;
+mod head;
 mod pump;
 mod settle;
 pub mod thrift;
@@ -30,6 +34,7 @@ pub mod thrift;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 pub use check::Check;
 pub use clock::StreamTimeouts;
@@ -41,7 +46,14 @@ pub use settle::{FirstEnd, Settlement, settle};
 use crate::stream::{End, Inbound, LocalEndKind, MessageBatch, NativeCode, Outbound, Received};
 use check::Checker;
 use clock::Clock;
+use head::WaitingHead;
 use pump::Pump;
+
+/// How long a caller may take for the rest of a message that is half written when its stream ends.
+const COMPLETE: Duration = Duration::from_millis(100);
+
+/// How long a refusal waits for the caller's first frame behind its head.
+const BEGIN: Duration = Duration::from_millis(5);
 
 /// What the caller sent while the backend was being opened.
 #[derive(Debug, Default)]
@@ -113,6 +125,19 @@ impl Switch {
     }
 }
 
+/// What happens to a callee's head on its way to the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Heads {
+    /// It is passed on at once.
+    #[default]
+    Pass,
+    /// The callee's wire has a head before every end, and the caller's shows whether there was one.
+    /// So an empty head waits a moment, and is dropped if the end comes.
+    AwaitEnd,
+    /// The caller's wire has no place for it.
+    Drop,
+}
+
 /// What looks at the messages of a stream on their way, in both directions.
 #[derive(Default)]
 pub struct Stages {
@@ -122,8 +147,8 @@ pub struct Stages {
     pub response: Option<Box<dyn Stage>>,
     /// What messages must be, in both directions. It comes after the stages.
     pub check: Option<Check>,
-    /// The caller's wire has no place for the callee's head.
-    pub drop_heads: bool,
+    /// What happens to the callee's head.
+    pub heads: Heads,
 }
 
 /// Carries the stream to its end and reports the end to both sides. `seen` receives what has moved
@@ -160,23 +185,33 @@ pub fn run<I: Inbound, O: Outbound>(
         })
         .await;
         let end = duplex.clock.recognize(end, node);
-        let settlement = settle(end, node, duplex.callee.is_open());
+        // In a box: the task of each stream has room for what it holds while it waits.
+        let mut settlement = Box::new(settle(end, node, duplex.callee.is_open()));
         if let Some(cancel) = &settlement.to_callee {
             outbound.cancel(cancel);
         }
+        if settlement.tell_caller && duplex.response.keep_begun(inbound) {
+            settlement.tell_caller = Box::pin(duplex.complete(inbound, outbound)).await;
+        }
         tell_caller(
             inbound,
-            settlement,
+            *settlement,
             node,
             (duplex.request.moved, duplex.response.moved),
         )
     }
 }
 
-/// Ends a stream for which no callee was opened: only the caller receives the end.
-pub fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
-    let settlement = settle(end, node, false);
-    tell_caller(inbound, settlement, node, Default::default())
+/// Ends a stream for which no callee was opened: only the caller receives the end. It waits for
+/// [`BEGIN`] at most until the caller can take it.
+pub async fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
+    let settlement = Box::new(settle(end, node, false));
+    if settlement.tell_caller {
+        let begun = poll_fn(|cx| inbound.poll_begun(cx));
+        // A caller that sends nothing behind its head receives the end all the same.
+        let _ = Box::pin(tokio::time::timeout(BEGIN, begun)).await;
+    }
+    tell_caller(inbound, *settlement, node, Default::default())
 }
 
 fn tell_caller(
@@ -226,7 +261,8 @@ impl PreparedStream {
             },
             callee: FirstEnd::default(),
             answered: false,
-            drop_heads: stages.drop_heads,
+            heads: stages.heads,
+            waiting_head: None,
             clock: Clock::new(limits),
             refused,
         }))
@@ -249,7 +285,9 @@ struct Duplex {
     callee: FirstEnd,
     /// Whether the callee has sent anything at all.
     answered: bool,
-    drop_heads: bool,
+    heads: Heads,
+    /// An empty head, of which it is not known yet whether the end comes right behind it.
+    waiting_head: Option<Box<WaitingHead>>,
     clock: Clock,
     /// Why an early message was refused.
     refused: Option<Box<End>>,
@@ -258,6 +296,33 @@ struct Duplex {
 impl Duplex {
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
+    }
+
+    /// Writes the rest of a message that is half written, for as long as [`COMPLETE`]. What the
+    /// caller sends meanwhile is dropped. Returns false if the caller has gone.
+    async fn complete<I: Inbound, O: Outbound>(
+        &mut self,
+        inbound: &mut I,
+        outbound: &mut O,
+    ) -> bool {
+        let written = poll_fn(|cx| {
+            loop {
+                match inbound.poll_recv(cx) {
+                    Poll::Ready(Received::Messages(run)) => inbound.release(run.len()),
+                    Poll::Ready(Received::HalfClose) => {}
+                    Poll::Ready(Received::End(_)) => return Poll::Ready(false),
+                    Poll::Ready(Received::Head(_)) => {
+                        debug_assert!(false, "a caller has no response head")
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            let flushed = self.response.poll_flush(cx, outbound, inbound);
+            flushed.map(|_| true)
+        });
+        // Otherwise the half writes what its wire has for it.
+        let waited = tokio::time::timeout(COMPLETE, written).await;
+        waited.unwrap_or(true)
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -308,11 +373,18 @@ impl Duplex {
                     if let Err(end) = self.response.head(&mut head) {
                         return Poll::Ready(end);
                     }
-                    if !self.drop_heads {
-                        inbound.send_head(head);
+                    match self.heads {
+                        Heads::AwaitEnd if head.explicit && head.is_empty() => {
+                            self.waiting_head = Some(Box::new(WaitingHead::new(head)));
+                        }
+                        Heads::AwaitEnd | Heads::Pass => inbound.send_head(head),
+                        Heads::Drop => {}
                     }
                 }
                 Poll::Ready(Received::Messages(run)) => {
+                    if let Some(waiting) = self.waiting_head.take() {
+                        inbound.send_head(waiting.head);
+                    }
                     if let Err(end) = self.response.push(run) {
                         return Poll::Ready(end);
                     }
@@ -323,6 +395,7 @@ impl Duplex {
                     return Poll::Ready(end);
                 }
                 Poll::Ready(Received::End(end)) => {
+                    self.waiting_head = None;
                     self.callee.offer(end);
                     self.request.uncheck();
                 }
@@ -331,6 +404,12 @@ impl Duplex {
                 }
                 Poll::Pending => break,
             }
+        }
+        if let Some(waiting) = &mut self.waiting_head
+            && waiting.poll(cx).is_ready()
+            && let Some(waiting) = self.waiting_head.take()
+        {
+            inbound.send_head(waiting.head);
         }
         if !self.callee.is_open() {
             // What the caller still sends must not block its connection. Nor may it end the stream

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::bridge::Transferred;
 use crate::bridge::check::Checker;
-use crate::stream::{End, Half, LocalEndKind, Message, MessageBatch, ResponseHead};
+use crate::stream::{End, Half, Inbound, LocalEndKind, Message, MessageBatch, ResponseHead};
 
 /// Looks at, or changes, every message of one direction, and may refuse one. A direction without a
 /// stage passes whole batches on unread.
@@ -141,6 +141,20 @@ impl Pump {
                 self.ready.clear();
             }
         }
+    }
+
+    /// What is kept is no more than the rest of the message that the other half has begun to take.
+    /// Returns whether there is any.
+    pub(super) fn keep_begun(&mut self, to: &impl Inbound) -> bool {
+        let mut left = to.unfinished(&self.ready);
+        let mut rest = MessageBatch::new();
+        while let Some(piece) = self.ready.take_piece(left) {
+            left -= piece.len();
+            rest.push_bytes(piece);
+        }
+        self.staged = None;
+        self.ready = rest;
+        !self.ready.is_empty()
     }
 
     /// Drops messages that nobody will take any more, and gives their room back.

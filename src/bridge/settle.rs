@@ -54,9 +54,15 @@ pub fn settle(mut end: End, node: &str, callee_open: bool) -> Settlement {
         cancel.path.append(node);
     }
     end.sign(node);
-    // A deadline that the caller set ended the stream here: the caller may still listen.
-    let ours = matches!(end.reason, Reason::Hop(_));
-    let tell_caller = end.by != Initiator::Caller || ours;
+    let tell_caller = match (&end.reason, end.by) {
+        // A deadline of the caller's. It may still listen.
+        (Reason::Hop(hop), Initiator::Caller) => hop
+            .owner
+            .as_ref()
+            .is_none_or(|owner| !owner.caller_was_first),
+        (Reason::Complete | Reason::Failed(_) | Reason::Canceled(_), Initiator::Caller) => false,
+        (_, Initiator::Callee | Initiator::Hop) => true,
+    };
     let to_callee = match (&end.reason, end.by) {
         (Reason::Canceled(cancel), Initiator::Caller | Initiator::Hop) => Some(cancel.clone()),
         (Reason::Hop(hop), _) => hop.to_callee(node),

@@ -81,6 +81,8 @@ pub fn rows() -> Vec<Row> {
         if !kind.before_backend() {
             let from = format!("hop {} to caller, both sides grpc", kind.name());
             out.push(between_grpc(from, &end));
+            let from = format!("hop {} to caller, a message half written", kind.name());
+            out.push(half_written(from, &end));
         }
         out.push(to_callee(format!("hop {} to callee", kind.name()), &end));
     }
@@ -300,6 +302,18 @@ fn between_grpc(from: String, end: &End) -> Row {
     Row {
         from,
         grpc: show_trailers(&grpc::end::to_caller(&told, NODE, true, Wording::Plain)),
+        ttheader: "-".to_owned(),
+        neutral: show(end),
+    }
+}
+
+/// What a gRPC caller receives that does not take the rest of a message in time. On TTHeader
+/// messages are whole.
+fn half_written(from: String, end: &End) -> Row {
+    let code = grpc::end::reset_to_caller(end, NODE, false);
+    Row {
+        from,
+        grpc: format!("reset={}", code.0),
         ttheader: "-".to_owned(),
         neutral: show(end),
     }

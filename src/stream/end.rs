@@ -109,9 +109,17 @@ pub struct LocalEnd {
     pub kind: LocalEndKind,
     /// Its text, for people.
     pub text: String,
-    /// The names from another's that set the limit to the one before this hop. `None` when this hop
-    /// itself is the origin.
-    pub set_by: Option<Box<Path>>,
+    /// Who set the limit. `None` when this hop itself is the origin.
+    pub owner: Option<Box<LimitOwner>>,
+}
+
+/// Who set the limit that a hop enforced: the caller, or a hop before this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitOwner {
+    /// The names from the owner's to the one before this hop.
+    pub path: Path,
+    /// The caller ended the stream by its own clock, so it receives nothing.
+    pub caller_was_first: bool,
 }
 
 /// The ends that a ripcord decides itself.
@@ -223,7 +231,7 @@ impl LocalEnd {
         Self {
             kind,
             text: text.into(),
-            set_by: None,
+            owner: None,
         }
     }
 
@@ -231,14 +239,12 @@ impl LocalEnd {
     /// it.
     #[must_use]
     pub fn path(&self, node: &str) -> Path {
-        match self.set_by.as_deref() {
-            Some(set_by) => {
-                let mut path = set_by.clone();
-                path.append(node);
-                path
-            }
-            None => Path::from_origin(node),
-        }
+        let mut path = match self.owner.as_deref() {
+            Some(owner) => owner.path.clone(),
+            None => Path::new(),
+        };
+        path.append(node);
+        path
     }
 
     /// What the caller receives when this ends a stream that runs: a cancel with

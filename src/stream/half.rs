@@ -57,6 +57,19 @@ pub trait Inbound: Half {
     /// writes an empty one itself when it was given none, before the first message or a Trailer.
     fn send_head(&mut self, head: ResponseHead);
 
+    /// Ready once the caller takes an end for what it is. Some callers lose one that comes before
+    /// they have sent anything behind their head. What the caller sends meanwhile is dropped; it is
+    /// for a stream that goes nowhere.
+    fn poll_begun(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// How many bytes of `rest` complete the message that is half written; 0 between messages.
+    /// `rest` is what follows. A wire that writes each message whole always says 0.
+    fn unfinished(&self, _rest: &MessageBatch) -> usize {
+        0
+    }
+
     /// Writes the end to the caller in its native form, after everything sent before, and closes
     /// the half. At most once, and never for a caller that canceled. Returns the number by which
     /// the caller received the end.

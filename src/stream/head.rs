@@ -87,3 +87,11 @@ pub struct ResponseHead {
     /// this hop made it up.
     pub explicit: bool,
 }
+
+impl ResponseHead {
+    /// Whether it says nothing but that it is there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.encoding.is_none() && self.metadata.is_empty()
+    }
+}

@@ -290,6 +290,21 @@ impl Boundary {
         self.left
     }
 
+    /// How many bytes the message lacks in which the bytes so far end, 0 at a boundary. `rest` are
+    /// the bytes that follow; they are read when the length is not known yet.
+    #[must_use]
+    pub fn lacking<'a>(&self, rest: impl Iterator<Item = &'a [u8]>) -> usize {
+        if self.have == 0 {
+            return self.left;
+        }
+        let mut prefix = self.prefix;
+        let missing = prefix.iter_mut().skip(usize::from(self.have));
+        let found = missing.zip(rest.flatten()).map(|(to, from)| *to = *from);
+        let found = found.count();
+        let [_, length @ ..] = prefix;
+        found + u32::from_be_bytes(length) as usize
+    }
+
     /// Takes the next piece.
     pub fn advance(&mut self, piece: &[u8]) -> Advance {
         let mut found = Advance::default();

@@ -23,7 +23,8 @@ pub use cancel::{Cancel, CancelSignal, Cause, Class, MAX_PATH_NAMES, NON_TTSTREA
 pub use codes::{Code, TtCode, TypeId, UNKNOWN_METHOD, default_text};
 pub use cut::{Cut, MARK, Part, shorten};
 pub use end::{
-    Business, End, Exception, Failure, Initiator, LocalEnd, LocalEndKind, Processed, Reason, Status,
+    Business, End, Exception, Failure, Initiator, LimitOwner, LocalEnd, LocalEndKind, Processed,
+    Reason, Status,
 };
 pub use half::{Half, Inbound, NativeCode, Outbound, Received};
 pub use head::{Payload, PayloadNaming, RequestHead, ResponseHead};

@@ -23,6 +23,9 @@ pub struct Wire {
     pub callees_tell_kinds: bool,
     /// Whether the callee's answer begins with a head, before its first message.
     pub heads: bool,
+    /// Whether its callees send a head before every end, also before one that comes at once. If not,
+    /// its callers see whether an end came without a head.
+    pub head_before_end: bool,
     /// The format of the trace context that its peers read.
     pub propagation: Propagation,
     /// The name of a payload's kind on this wire, for texts.

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use crate::stream::{
-    Cancel, End, Half, Inbound, MessageBatch, NativeCode, Outbound, Received, ResponseHead,
+    Boundary, Cancel, End, Half, Inbound, MessageBatch, NativeCode, Outbound, Received,
+    ResponseHead,
 };
 
 /// Runs a test on one thread, as a worker runs its streams, and on a paused clock.
@@ -164,6 +165,12 @@ impl Half for MemoryHalf {
 impl Inbound for MemoryHalf {
     fn send_head(&mut self, head: ResponseHead) {
         self.0.borrow_mut().heard.heads.push(head);
+    }
+
+    fn unfinished(&self, rest: &MessageBatch) -> usize {
+        let mut boundary = Boundary::default();
+        boundary.advance(&self.0.borrow().heard.partial);
+        boundary.lacking(rest.pieces())
     }
 
     fn finish(&mut self, end: &End, _node: &str) -> Option<NativeCode> {

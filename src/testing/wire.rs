@@ -42,6 +42,7 @@ pub static WIRE: Wire = Wire {
     callees_tell_kinds: true,
     accept_encoding: None,
     heads: false,
+    head_before_end: false,
     propagation: Propagation::Plain,
     payload_text: |payload, _| payload.name().to_owned().into(),
     codes: None,

@@ -1,9 +1,11 @@
 //! Peers that read nothing while an end or a cancel waits for them. After `cancel_grace` their
 //! connection is closed, and counted. The route's deadline ends the streams, with more bytes on the
-//! way to the peer than sockets can hold.
+//! way to the peer than sockets can hold. And a peer that takes half a message when its stream ends.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use ripcord::wire::ttheader::frame::{Frame, Kind};
@@ -13,7 +15,7 @@ use ripcord::wire::ttheader::keys;
 use super::callee::{self, Bad, until_closed};
 use super::rig::{Rig, Row};
 use crate::kit::Wire;
-use crate::kit::h2raw::{DATA, GOAWAY, PREFACE, Raw, SETTINGS, WINDOW};
+use crate::kit::h2raw::{DATA, END_STREAM, GOAWAY, HEADERS, PREFACE, Raw, SETTINGS, WINDOW};
 use crate::kit::process::LIMIT;
 use crate::kit::tt::{self, message, said};
 
@@ -25,6 +27,18 @@ const CALLEES: &[Bad] = &[
         let mut raw = Raw::new(socket);
         endless_windows(&mut raw);
         std::thread::sleep(LIMIT);
+    }),
+    ("TtHalf", "protocol: ttheader", DEADLINE, |socket| {
+        let wire = tt::Connection::new(socket);
+        for n in 0..2 {
+            let stream = wire.stream(n);
+            stream.send(Kind::Header, &[], Bytes::new());
+            stream.send(Kind::Data, &[], message(&[0; HALF]));
+            stream.nth(Kind::Rst, 0);
+            *CANCELED.0.lock().unwrap() += 1;
+            CANCELED.1.notify_all();
+        }
+        until_closed(&wire);
     }),
     ("TtUnread", "protocol: ttheader", DEADLINE, |socket| {
         std::thread::sleep(LIMIT);
@@ -39,6 +53,32 @@ pub(crate) fn rig() -> Rig {
 
 /// What one message holds; with it a gRPC DATA frame is as long as it may be.
 const PIECE: usize = 64 << 10;
+
+/// A message of twice HTTP/2's first window.
+const HALF: usize = 128 << 10;
+
+/// How many cancels the callee `TtHalf` has received.
+static CANCELED: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// A stream to `TtHalf`, as far as its window lets the message through, when the callee has received
+/// the deadline.
+fn half_taken(rig: &Rig) -> Raw {
+    let before = *CANCELED.0.lock().unwrap();
+    let mut raw = Raw::connect(rig.address());
+    raw.send(PREFACE);
+    raw.frame(SETTINGS, 0, 0, &[]);
+    raw.headers(1, "TtHalf");
+    let mut taken = 0;
+    while taken < 65_535 {
+        taken += raw.wait(DATA, 1).payload.len();
+    }
+    let canceled = CANCELED.0.lock().unwrap();
+    let waited = CANCELED
+        .1
+        .wait_timeout_while(canceled, LIMIT, |n| *n == before);
+    assert!(!waited.unwrap().1.timed_out(), "the callee is not canceled");
+    raw
+}
 
 /// Answers a stream with messages until it is ended, and so the next.
 fn floods(socket: TcpStream) {
@@ -87,6 +127,8 @@ const CALLER: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="un
 const CALLEE: (&str, &str) = (VIOLATIONS, r#"side="outbound",wire="grpc",kind="unread""#);
 const GRACE: (&str, &str) = ("ripcord_ttheader_events_total", r#"event="grace_closes""#);
 
+const NOTHING: (&str, &str) = ("", "");
+
 pub(crate) const ROWS: &[Row] = &[
     Row {
         abuse: "a gRPC caller does not read while its end waits: closed after cancel_grace",
@@ -102,6 +144,31 @@ pub(crate) const ROWS: &[Row] = &[
             while let Some(frame) = raw.next() {
                 assert_ne!(frame.kind, GOAWAY, "{frame:?}");
             }
+        },
+    },
+    Row {
+        abuse: "a gRPC caller takes half a message, and the rest when its stream ends: its status",
+        counted: NOTHING,
+        act: |rig| {
+            let mut raw = half_taken(rig);
+            raw.frame(WINDOW, 0, 0, &(HALF as u32).to_be_bytes());
+            raw.frame(WINDOW, 0, 1, &(HALF as u32).to_be_bytes());
+            let mut taken = 65_535;
+            while taken < HALF + 5 {
+                taken += raw.wait(DATA, 1).payload.len();
+            }
+            let end = raw.wait(HEADERS, 1);
+            assert_eq!(end.flags & END_STREAM, END_STREAM, "{end:?}");
+        },
+    },
+    Row {
+        abuse: "a gRPC caller takes half a message and not the rest: RST_STREAM(CANCEL) in 100 ms",
+        counted: NOTHING,
+        act: |rig| {
+            let mut raw = half_taken(rig);
+            let began = Instant::now();
+            assert_eq!(raw.reset(1), 8);
+            assert!(began.elapsed().as_millis() >= 50, "it is not waited for");
         },
     },
     Row {

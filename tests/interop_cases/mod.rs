@@ -7,6 +7,7 @@ mod control;
 mod crowd;
 mod deadlines;
 mod drain;
+mod early;
 mod ends;
 mod foreign;
 mod frames;
@@ -38,6 +39,7 @@ pub(crate) fn cases() -> Vec<Case> {
         crowd::cases(),
         deadlines::cases(),
         drain::cases(),
+        early::cases(),
         ends::cases(),
         foreign::cases(),
         frames::cases(),

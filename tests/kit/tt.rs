@@ -170,7 +170,7 @@ impl Drop for Connection {
 }
 
 impl Stream<'_> {
-    fn frame(&self, kind: Kind) -> Frame {
+    pub(crate) fn frame(&self, kind: Kind) -> Frame {
         Frame::new(kind, self.id, PROTOCOL_THRIFT_STRUCT, self.method.clone())
     }
 

@@ -27,6 +27,7 @@ pub static WIRE: Wire = Wire {
     callees_tell_kinds: true,
     accept_encoding: Some("grpc-accept-encoding"),
     heads: true,
+    head_before_end: false,
     propagation: Propagation::Plain,
     payload_text: metadata::content_type,
     codes: Some(Codes {

@@ -225,11 +225,18 @@ impl ClientStream {
             Some(ResetCode::CANCEL) if self.deadline_near() => {
                 End::hop(LocalEndKind::Deadline, end::AT_DEADLINE)
             }
-            Some(code) => self
-                .hop
-                .as_ref()
-                .and_then(|_| end::from_ripcord_reset(code))
-                .unwrap_or_else(|| end::from_callee_reset(code)),
+            Some(code) => {
+                let carried = self
+                    .hop
+                    .as_ref()
+                    .and_then(|_| end::from_ripcord_reset(code));
+                let mut end = carried.unwrap_or_else(|| end::from_callee_reset(code));
+                // REFUSED_STREAM after an answer: a drain in the middle of a message.
+                if !matches!(self.phase, Phase::Head(_)) && end.processed == Processed::No {
+                    end.processed = Processed::Maybe;
+                }
+                end
+            }
             None => {
                 let mut end =
                     end::connection_lost(Initiator::Callee, Path::new(), &error.to_string());

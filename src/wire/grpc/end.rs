@@ -273,19 +273,22 @@ pub fn to_caller_within(
     render::trailers(end, node, carried, own, limit)
 }
 
-/// The RST_STREAM that a caller receives when a message is half written: a reset is then the only
-/// honest end. Another ripcord receives the cause, where that carries no less than the status.
+/// The RST_STREAM that a caller receives when a message is half written, and its rest cannot be
+/// written in time: a reset is then the only honest end. Another ripcord receives the cause, where
+/// that carries no less than the status.
 #[must_use]
 pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> ResetCode {
     let rendered = RenderedStatus::of(&end.reason, node, Wording::Kitex);
     let code = Code::from_number(rendered.status.code);
-    let cause = match &end.reason {
-        Reason::Canceled(cancel) => Some(cancel.cause.code),
-        Reason::Hop(hop) => Some(hop.kind.cause()),
-        Reason::Complete | Reason::Failed(_) => None,
+    let (cause, of_hop) = match &end.reason {
+        Reason::Canceled(cancel) => (Some(cancel.cause.code), false),
+        Reason::Hop(hop) => (Some(hop.kind.cause()), true),
+        Reason::Complete | Reason::Failed(_) => (None, false),
     };
     match cause.filter(|cause| to_ripcord && status_of_cause(*cause) == code) {
         Some(cause) if reset_of_cause(cause) != ResetCode::CANCEL => reset_of_cause(cause),
+        // Most libraries read it as UNAVAILABLE, and none retries after a head.
+        Some(_) | None if of_hop && code == Code::Unavailable => ResetCode::REFUSED_STREAM,
         Some(_) | None => status::to_reset(code),
     }
 }

@@ -95,6 +95,11 @@ impl Receiver {
         }
     }
 
+    /// Whether part of a message is there.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.boundary.at_boundary()
+    }
+
     /// Reads all that is there. After anything but [`Got::Messages`] it must not be polled again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
         let mut whole = MessageBatch::new();

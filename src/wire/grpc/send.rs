@@ -75,6 +75,11 @@ impl Sender {
         self.boundary.at_boundary()
     }
 
+    /// How many bytes of `rest` complete the message that is half written.
+    pub(super) fn unfinished(&self, rest: &MessageBatch) -> usize {
+        self.boundary.lacking(rest.pieces())
+    }
+
     pub(super) fn reset(&mut self, code: ResetCode) {
         self.stream.send_reset(code);
     }

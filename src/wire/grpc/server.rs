@@ -41,6 +41,8 @@ pub struct ServerStream {
     details: Rc<CancelDetails>,
     deadline: Option<Deadline>,
     request_over: bool,
+    /// Something came behind the head.
+    begun: bool,
     /// Nothing more may be written: the end was sent, or the caller is gone.
     over: bool,
     /// Another ripcord sent the request, perhaps through a proxy.
@@ -147,6 +149,7 @@ impl Connection {
             details: Rc::clone(&self.details),
             deadline: head.timeout.map(Deadline::of_caller),
             request_over: false,
+            begun: false,
             over: false,
             from_ripcord: metadata::is_from_ripcord(&parts.headers),
             plain: metadata::wording_of_caller(&parts.headers),
@@ -259,6 +262,7 @@ impl Half for ServerStream {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         if !self.request_over {
             let got = std::task::ready!(self.receiver.poll(cx));
+            self.begun = true;
             return Poll::Ready(match got {
                 Got::Messages(run) => Received::Messages(run),
                 Got::Eof => {
@@ -327,6 +331,19 @@ impl Inbound for ServerStream {
         if explicit {
             self.sender();
         }
+    }
+
+    /// grpcio's aio reports INTERNAL for many an end that comes before its first DATA frame.
+    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.begun || self.over || self.poll_recv(cx).is_ready() || self.receiver.has_begun() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn unfinished(&self, rest: &MessageBatch) -> usize {
+        let sender = self.sender.as_ref();
+        sender.map_or(0, |sender| sender.unfinished(rest))
     }
 
     fn finish(&mut self, end: &End, node: &str) -> Option<NativeCode> {

@@ -93,7 +93,7 @@ pub const fn of_reset(code: ResetCode) -> Code {
 }
 
 /// The RST_STREAM code for a status, when trailers cannot be written any more. UNAVAILABLE does not
-/// become REFUSED_STREAM, since something was processed.
+/// become REFUSED_STREAM here, since something was processed.
 #[must_use]
 pub const fn to_reset(code: Code) -> ResetCode {
     match code {

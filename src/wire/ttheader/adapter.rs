@@ -23,6 +23,7 @@ pub static WIRE: Wire = Wire {
     callees_tell_kinds: false,
     accept_encoding: None,
     heads: true,
+    head_before_end: true,
     propagation: Propagation::Transit,
     payload_text: metadata::payload_text,
     codes: None,

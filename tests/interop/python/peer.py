@@ -382,6 +382,27 @@ def run_client(args):
     channel.close()
 
 
+def run_aio(args):
+    """Bidirectional calls that are refused, one after the other; prints how many had which code."""
+    import asyncio  # pylint: disable=import-outside-toplevel
+
+    async def calls():
+        codes = {}
+        async with grpc.aio.insecure_channel(args.addr) as channel:
+            open_call = channel.stream_stream(args.method, lambda x: x, lambda x: x)
+            for _ in range(args.count):
+                call = open_call(timeout=20)
+                try:
+                    await call.write(b"x")
+                except Exception:  # pylint: disable=broad-exception-caught
+                    pass  # the call may be over already
+                code = (await call.code()).name
+                codes[code] = codes.get(code, 0) + 1
+        emit(event="codes", codes=codes)
+
+    asyncio.run(calls())
+
+
 def main():
     p = argparse.ArgumentParser()
     sub = p.add_subparsers(dest="cmd", required=True)
@@ -394,7 +415,12 @@ def main():
     c.add_argument("--service", default="interop.Interop")
     c.add_argument("--authority", default="")
     c.set_defaults(run=run_client)
-    for one in (s, c):
+    a = sub.add_parser("aio-client")
+    a.add_argument("--addr", required=True)
+    a.add_argument("--method", required=True)
+    a.add_argument("--count", type=int, default=1)
+    a.set_defaults(run=run_aio)
+    for one in (s, c, a):
         one.add_argument("--assume", choices=["thrift"])
     args = p.parse_args()
     if args.assume:

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::net::budget::Budget;
+use crate::stream::{Failure, Reason};
 use crate::testing::local;
 
 fn config() -> Rc<StreamConfig> {
@@ -40,5 +41,70 @@ fn a_connection_that_is_going_away_is_not_used_again() {
         assert_eq!(client.active(), 1);
         let polled = std::future::poll_fn(|cx| Poll::Ready(living.poll_recv(cx))).await;
         assert!(polled.is_pending());
+    });
+}
+
+/// How the stream ends that a callee resets with this code, after its head or before.
+async fn reset(code: u32, answered: bool, after: Duration) -> End {
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let callee = h2::server::handshake(theirs);
+    let http2 = Http2Config::default();
+    let (client, driver) = Client::connect(ours, &http2, config()).await.unwrap();
+    tokio::task::spawn_local(driver);
+    let mut callee: h2::server::Connection<_, Bytes> = callee.await.unwrap();
+    let head = RequestHead {
+        service: "S".into(),
+        method: "M".into(),
+        timeout: Some(Duration::from_millis(90)),
+        ..RequestHead::default()
+    };
+    let mut stream = client.open(&head).await.unwrap();
+    let (_request, mut respond) = callee.accept().await.unwrap().unwrap();
+    tokio::task::spawn_local(async move { while callee.accept().await.is_some() {} });
+    if answered {
+        let head = http::Response::builder().header("content-type", "application/grpc");
+        let mut body = respond
+            .send_response(head.body(()).unwrap(), false)
+            .unwrap();
+        let head = std::future::poll_fn(|cx| stream.poll_recv(cx)).await;
+        assert!(matches!(head, Received::Head(_)));
+        tokio::time::sleep(after).await;
+        body.send_reset(code.into());
+    } else {
+        tokio::time::sleep(after).await;
+        respond.send_reset(code.into());
+    }
+    match std::future::poll_fn(|cx| stream.poll_recv(cx)).await {
+        Received::End(end) => end,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_refused_stream_is_unprocessed_only_before_an_answer() {
+    local(async || {
+        for (answered, processed) in [(false, Processed::No), (true, Processed::Maybe)] {
+            let end = reset(7, answered, Duration::ZERO).await;
+            assert_eq!(end.processed, processed, "{answered}");
+            let Reason::Failed(Failure::Status(status)) = end.reason else {
+                panic!("{end:?}")
+            };
+            assert_eq!(status.code, 14);
+        }
+    });
+}
+
+/// The callee's clock starts after this hop's, so it has nothing to be ahead of.
+#[test]
+fn a_callees_reset_is_the_deadline_only_at_the_deadline() {
+    local(async || {
+        for (after, is_deadline) in [(5, false), (80, false), (90, true), (95, true)] {
+            for answered in [false, true] {
+                let end = reset(8, answered, Duration::from_millis(after)).await;
+                let is =
+                    matches!(&end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::Deadline);
+                assert_eq!(is, is_deadline, "{after} ms: {end:?}");
+            }
+        }
     });
 }

@@ -111,7 +111,9 @@ fn a_half_written_message_ends_in_a_reset() {
         (&hop(LocalEndKind::Deadline), 8, 12015),
         // Its cause, 12011, would be CANCELLED.
         (&hop(LocalEndKind::SlowReceiver), 11, 11),
-        (&hop(LocalEndKind::BackendLost), 2, 12013),
+        (&hop(LocalEndKind::BackendLost), 7, 12013),
+        (&hop(LocalEndKind::DrainOver), 7, 12013),
+        (&hop(LocalEndKind::Panic), 2, 2),
     ] {
         assert_eq!(reset_to_caller(end, "hop", false).0, plain);
         assert_eq!(reset_to_caller(end, "hop", true).0, to_ripcord);
