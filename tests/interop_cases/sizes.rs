@@ -16,6 +16,7 @@
 use serde_json::{Value, json};
 
 use crate::kit::lab::{Callee, Caller, Ends, Pair, Seen, Via, client, lab, say};
+use crate::kit::peers::{address, grpcio};
 use crate::kit::ripcord::Ripcord;
 use crate::kit::scenario::{Kind, Scenario, assert_like, barrier, op, recv, scenario, send};
 use crate::kit::trial::cases;
@@ -37,6 +38,9 @@ cases! {
         a_long_end_leaves_the_streams_beside_it_alone,
         a_long_path_loses_names_in_its_middle_and_not_its_cancel,
         a_caller_that_says_too_much_is_told_so_and_keeps_its_other_streams,
+    }
+    [Go, Grpcio] {
+        a_request_over_what_its_callee_announced_ends_at_the_hop,
     }
 }
 
@@ -553,5 +557,28 @@ fn a_caller_that_says_too_much_is_told_so_and_keeps_its_other_streams(ends: Ends
         others.caller_passes("end");
         let seen = others.seen();
         assert_like(&seen.what, &seen.caller, &ok);
+    }
+}
+
+/// grpcio announces 16 KiB. A request is never cut.
+fn a_request_over_what_its_callee_announced_ends_at_the_hop() {
+    let server = grpcio(&["grpc-server"]);
+    let hop = Ripcord::named("hop")
+        .set("limits: { metadata_size: 64KiB }")
+        .to("protocol: grpc", address(&server))
+        .start();
+    for caller in [Caller::GrpcGo, Caller::Python] {
+        let client = client(caller, &hop.address);
+        let result = |scenario| client.event("result", &say(&client, scenario));
+        let small = request(1_000);
+        assert_like("small", &result(&small), &json!({ "kind": "ok" }));
+        let told = json!({
+            "kind": "error", "code": 8,
+            "message": "~and the callee takes 16384 (SETTINGS_MAX_HEADER_LIST_SIZE)",
+            "trailer": { "ripcord-end": ["over_limit"] },
+        });
+        let large = request(30_000);
+        assert_like("large", &result(&large), &told);
+        assert_like("small", &result(&small), &json!({ "kind": "ok" }));
     }
 }

@@ -19,7 +19,7 @@ use crate::stream::{
 use crate::wire::grpc::hop::outbound::Hop;
 use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::send::Sender;
-use crate::wire::grpc::{Deadline, StreamConfig, end, hop, metadata};
+use crate::wire::grpc::{Deadline, StreamConfig, end, hop, limit, metadata};
 
 /// One connection to a callee.
 #[derive(Debug, Clone)]
@@ -108,6 +108,27 @@ impl Client {
     #[cfg(test)]
     pub(in crate::wire::grpc) fn hop(&self) -> Option<&Hop> {
         self.hop.as_deref()
+    }
+
+    /// Why the callee does not take a request with this head: its first SETTINGS limit the header
+    /// list (RFC 9113, 6.5.2). Before they are read, nothing is known.
+    #[must_use]
+    pub fn refuses(&self, head: &RequestHead) -> Option<String> {
+        let limit = usize::try_from(self.control.peer_header_list()?).ok()?;
+        if limit::at_most(head) <= limit {
+            return None;
+        }
+        let mut request = metadata::request(head);
+        if self.hop.is_some() {
+            hop::name(&mut request, 0);
+        }
+        let size = limit::request_size(&request);
+        (size > limit).then(|| {
+            format!(
+                "the request's headers have {size} bytes, and the callee takes {limit} \
+                 (SETTINGS_MAX_HEADER_LIST_SIZE)"
+            )
+        })
     }
 
     /// Opens a stream.
