@@ -20,6 +20,7 @@ use crate::net::connection::{ConnectionEnd, Drive};
 use crate::net::redirect::{LoopGuard, LoopGuardEntry};
 use crate::net::socket::Socket;
 use crate::net::tcp;
+use crate::net::words;
 use crate::stream::{End, LocalEndKind, OpenError, RequestHead};
 use crate::telemetry::{ConnectionGuard, Metrics, Side, log_limit};
 use crate::wire::{Client, Dialers, OutboundStream};
@@ -285,7 +286,9 @@ impl Pool {
         address: SocketAddr,
     ) -> Result<(TcpStream, LoopGuardEntry), String> {
         let socket = tcp::connect(address, cluster.config.connect_timeout, &cluster.tcp);
-        let socket = socket.await.map_err(|e| e.to_string())?;
+        let socket = socket
+            .await
+            .map_err(|e| words::failed(&e, "the endpoint"))?;
         let own = self.loop_guard.enter(&socket);
         Ok((socket, own))
     }

@@ -224,8 +224,8 @@ impl Client {
         }
         let opened = self.0.open(head).await;
         opened.map_err(|error| match self.0.is_usable() {
-            true => OpenError::Head(error.to_string()),
-            false => OpenError::Connection(error.to_string()),
+            true => OpenError::Head(error.text("the callee")),
+            false => OpenError::Connection(error.text("the callee")),
         })
     }
 }

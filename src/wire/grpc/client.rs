@@ -196,6 +196,9 @@ enum Phase {
 impl ClientStream {
     fn failed(&self, error: &http2::Error) -> End {
         match error.reset_code() {
+            Some(_) if error.is_refused_here() => {
+                End::hop(LocalEndKind::Undecodable, error.text("the callee"))
+            }
             Some(ResetCode::CANCEL) if self.deadline_near() => End::hop(
                 LocalEndKind::Deadline,
                 "stream timeout, the callee reset the stream at its deadline",
@@ -207,7 +210,7 @@ impl ClientStream {
                 .unwrap_or_else(|| end::from_callee_reset(code)),
             None => {
                 let mut end =
-                    end::connection_lost(Initiator::Callee, Path::new(), &error.to_string());
+                    end::connection_lost(Initiator::Callee, Path::new(), &error.text("the callee"));
                 if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
                     end.processed = Processed::No;
                 }
