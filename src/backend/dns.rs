@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::config::Target;
+use crate::net::words;
 
 use super::Cluster;
 
@@ -129,7 +130,7 @@ impl Names {
                             continue;
                         }
                         Ok(Ok(_)) => "no address".to_owned(),
-                        Ok(Err(error)) => error.to_string(),
+                        Ok(Err(error)) => words::unresolved(&error),
                         Err(_) => "no answer in time".to_owned(),
                     };
                     well = false;

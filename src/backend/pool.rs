@@ -78,6 +78,7 @@ impl Pool {
                     return Ok((stream, endpoint));
                 }
                 Err(OpenError::Head(error)) => return Err(unwritable(&error)),
+                Err(OpenError::TooLarge(text)) => return Err(too_large(text)),
                 Err(OpenError::Connection(error)) => {
                     let address = endpoint.address();
                     debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
@@ -104,6 +105,7 @@ impl Pool {
             Ok(stream) => Ok((stream, EndpointGuard::unlisted(address))),
             Err(OpenError::Head(error)) => Err(unwritable(&error)),
             Err(OpenError::Connection(error)) => Err(unreachable(cluster, &at(address, error))),
+            Err(OpenError::TooLarge(text)) => Err(too_large(text)),
         }
     }
 
@@ -244,6 +246,10 @@ fn not_redirected(cluster: &Cluster) -> String {
 
 fn unwritable(error: &str) -> End {
     let text = format!("the request cannot be written: {error}");
+    End::hop(LocalEndKind::OverLimit, text)
+}
+
+fn too_large(text: String) -> End {
     End::hop(LocalEndKind::OverLimit, text)
 }
 

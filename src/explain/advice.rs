@@ -185,8 +185,8 @@ const fn hop(kind: LocalEndKind) -> &'static str {
             "Send what the backend takes (`payload: thrift` wants `application/grpc+thrift`), or correct `payload`."
         }
         LocalEndKind::OverLimit => {
-            "The text names the limit: `limits.max_streams_per_connection` or `limits.metadata_size`. Raise it, or find who \
-             sends so much."
+            "The text names the limit: `limits.max_streams_per_connection`, `limits.metadata_size`, or the callee's own \
+             (SETTINGS_MAX_HEADER_LIST_SIZE). Raise it, or find who sends so much."
         }
         LocalEndKind::Unreachable => {
             "Look whether the backend runs and listens at its `endpoints`, and at DNS. Callers may retry. \

@@ -16,3 +16,4 @@ pub mod socket;
 pub mod tcp;
 pub mod violation;
 pub mod wake_flag;
+pub mod words;

@@ -25,4 +25,6 @@ pub enum OpenError {
     Connection(String),
     /// This wire cannot write the request's head. No other connection will help.
     Head(String),
+    /// The request's head is longer than the callee takes, by its own word.
+    TooLarge(String),
 }

@@ -13,6 +13,7 @@ mod foreign;
 mod frames;
 mod golden;
 mod h2spec;
+mod heads;
 mod hop_times;
 mod hops;
 mod limits;
@@ -53,6 +54,7 @@ pub(crate) fn cases() -> Vec<Case> {
         payloads::cases(),
         pingpong::cases(),
         reload::cases(),
+        heads::cases(),
         sizes::cases(),
         validate::cases(),
     ];

@@ -29,8 +29,6 @@ cases! {
     }
     pairs {
         a_grpc_caller_is_told_as_much_text_as_it_takes,
-        a_grpc_caller_is_told_as_much_of_a_head_as_it_takes,
-        a_grpc_caller_is_told_at_most_a_hundred_fields,
         a_grpc_caller_is_told_as_many_trailers_as_it_takes,
         a_grpc_caller_is_told_details_whole_or_not_at_all,
         the_status_crosses_a_ttheader_hop_beside_trailers_that_fill_it,
@@ -51,11 +49,11 @@ const HEAD: usize = header(":status", 3) + header("content-type", "application/g
 const PER_HEADER: usize = 32;
 
 /// Bytes of one trailer's value.
-const VALUE: usize = 1000;
+pub(super) const VALUE: usize = 1000;
 
-const GRPC_CALLERS: [Caller; 3] = [Caller::GrpcGo, Caller::KitexGrpc, Caller::Python];
-const GRPC_CALLEES: [Callee; 3] = [Callee::GrpcGo, Callee::KitexGrpc, Callee::Python];
-const VIAS: [Via; 3] = [Via::One, Via::TtHeader, Via::Grpc];
+pub(super) const GRPC_CALLERS: [Caller; 3] = [Caller::GrpcGo, Caller::KitexGrpc, Caller::Python];
+pub(super) const GRPC_CALLEES: [Callee; 3] = [Callee::GrpcGo, Callee::KitexGrpc, Callee::Python];
+pub(super) const VIAS: [Via; 3] = [Via::One, Via::TtHeader, Via::Grpc];
 
 /// Without a hop whose caller is gRPC.
 const TTHEADER: [Via; 2] = [Via::One, Via::TtHeader];
@@ -98,7 +96,7 @@ fn cut(caller: &Value) -> String {
 }
 
 /// Runs the end on every pair.
-fn run(
+pub(super) fn run(
     ends: Ends,
     callers: &[Caller],
     vias: &[Via],
@@ -215,61 +213,6 @@ fn a_grpc_caller_is_told_as_many_trailers_as_it_takes(ends: Ends) {
                 assert_eq!(cut(&seen.caller), expected, "{}", seen.what);
             },
         );
-    }
-}
-
-/// `n` fields of `size` bytes each, in a head (`send_header`) or in trailers.
-fn fields(place: &str, n: usize, size: usize) -> Scenario {
-    let fields = json!({ "op": place, "n": n, "size": size });
-    let script = match place {
-        "trailer" => [op("echo"), fields],
-        _ => [fields, op("echo")],
-    };
-    let ops = [send(1, 5), recv(1), op("close_send")];
-    scenario(
-        format!("{place} {n} of {size} bytes"),
-        Kind::Bidi,
-        script,
-        ops,
-    )
-}
-
-/// How many of the script's fields the caller received in its `place`, and what was cut there.
-#[track_caller]
-fn received<'a>(seen: &'a Seen, place: &str) -> (usize, &'a str) {
-    let ok = json!({ "kind": "ok", "recv": 1 });
-    assert_like(&seen.what, &seen.caller, &ok);
-    let got = seen.caller[place].as_object().unwrap();
-    let count = got.keys().filter(|key| key.starts_with("t-")).count();
-    let mark = got.get("ripcord-cut").and_then(|mark| mark[0].as_str());
-    (count, mark.unwrap_or_default())
-}
-
-/// The call succeeds, whatever the callee says in its head.
-fn a_grpc_caller_is_told_as_much_of_a_head_as_it_takes(ends: Ends) {
-    for n in [7, 8, 10, 17, 60] {
-        let script = fields("send_header", n, VALUE);
-        run(ends, &GRPC_CALLERS, &VIAS, &GRPC_CALLEES, &script, |seen| {
-            let (got, mark) = received(seen, "header");
-            assert_eq!(got, 7, "{}: {mark}", seen.what);
-            let named = mark.contains("headers,names=t-00");
-            assert_eq!(named, n > 7, "{}: {mark}", seen.what);
-        });
-    }
-}
-
-/// Node's clients refuse 128 fields, however small.
-fn a_grpc_caller_is_told_at_most_a_hundred_fields(ends: Ends) {
-    for (script, place, part) in [
-        (fields("send_header", 150, 1), "header", "headers"),
-        (fields("trailer", 150, 1), "trailer", "trailers"),
-    ] {
-        run(ends, &GRPC_CALLERS, &VIAS, &GRPC_CALLEES, &script, |seen| {
-            let (got, mark) = received(seen, place);
-            assert!((90..=99).contains(&got), "{}: {got}", seen.what);
-            let named = mark.contains(&format!("{part},names=t-0"));
-            assert!(named, "{}: {mark}", seen.what);
-        });
     }
 }
 
@@ -503,7 +446,7 @@ fn a_long_path_loses_names_in_its_middle_and_not_its_cancel(ends: Ends) {
 }
 
 /// A request with so many bytes of metadata, and its script.
-fn request(bytes: usize) -> Scenario {
+pub(super) fn request(bytes: usize) -> Scenario {
     let metadata: serde_json::Map<_, _> = (0..bytes / VALUE)
         .map(|i| (format!("m-{i:04}"), json!("x".repeat(VALUE))))
         .collect();

@@ -16,6 +16,7 @@ use crate::net::connection::{ConnectionEnd, Drive};
 use crate::net::redirect::{LoopGuard, LoopGuardEntry};
 use crate::net::socket::Socket;
 use crate::net::tcp;
+use crate::net::words;
 use crate::telemetry::{ConnectionGuard, Metrics, Side, log_limit};
 use crate::wire::{Client, Dialers};
 
@@ -91,7 +92,9 @@ impl Connector {
         address: SocketAddr,
     ) -> Result<(TcpStream, LoopGuardEntry), String> {
         let socket = tcp::connect(address, cluster.config.connect_timeout, &cluster.tcp);
-        let socket = socket.await.map_err(|e| e.to_string())?;
+        let socket = socket
+            .await
+            .map_err(|e| words::failed(&e, "the endpoint"))?;
         let own = self.loop_guard.enter(&socket);
         Ok((socket, own))
     }

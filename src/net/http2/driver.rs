@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::{ConnectionEnd, Control, Http2Config};
 use crate::net::gather::GatherHandle;
 use crate::net::held::Held;
+use crate::net::words;
 
 /// How long a peer may take to close its side after this one closed. A socket that is closed with
 /// unread bytes resets the connection, and the ends of its last streams could be lost.
@@ -85,7 +86,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         let flushed = self.handle.poll_flush(cx);
         self.control.0.blocked.set(refused || flushed.is_pending());
         match flushed {
-            Poll::Ready(Err(e)) => Poll::Ready(ConnectionEnd::Failed(e.to_string())),
+            Poll::Ready(Err(e)) => {
+                Poll::Ready(ConnectionEnd::Failed(words::failed(&e, "the peer")))
+            }
             Poll::Ready(Ok(())) if !refused => {
                 if self.control.0.outbox.get().is_some_and(|o| o.written()) {
                     cx.waker().wake_by_ref();

@@ -2,17 +2,38 @@
 
 use std::fmt;
 
+use super::words;
 use crate::net::violation::Violation;
 
 /// Why a call on a stream failed. The stream was reset, its connection is closing or lost, or its
 /// state does not allow the call.
 ///
-/// The text is for people. The connection layer chooses the words, and may quote the peer's.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
+/// The text is for people. [`Error::text`] names the peer as well.
+#[derive(Debug)]
 pub struct Error(pub(super) h2::Error);
 
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text("the peer"))
+    }
+}
+
 impl Error {
+    /// What happened, as a sentence about `peer`: `the callee sent GOAWAY NO_ERROR`.
+    #[must_use]
+    pub fn text(&self, peer: &str) -> String {
+        words::of(&self.0, peer)
+    }
+
+    /// Whether this side reset the stream, since the peer broke the protocol on it.
+    #[inline]
+    #[must_use]
+    pub fn is_refused_here(&self) -> bool {
+        self.0.is_reset() && self.0.is_library()
+    }
+
     /// The code of the RST_STREAM that ended the stream, sent by either side; `None` for any other
     /// failure.
     #[inline]

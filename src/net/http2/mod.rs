@@ -20,6 +20,7 @@ mod driver;
 mod error;
 mod settings;
 mod stream;
+mod words;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
@@ -32,6 +33,7 @@ use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::net;
 use crate::net::gather::{Gather, GatherHandle, gather};
 use crate::net::held::Held;
 use crate::net::outbox::{Desk, Outbox};
@@ -347,7 +349,8 @@ where
         poll_fn(|cx| {
             let polled = handshake.as_mut().poll(cx).map_err(|e| failed(&e));
             if let Poll::Ready(Err(e)) = handle.poll_flush(cx) {
-                return Poll::Ready(Err(ConnectionEnd::Failed(e.to_string())));
+                let text = net::words::failed(&e, "the peer");
+                return Poll::Ready(Err(ConnectionEnd::Failed(text)));
             }
             polled
         })
@@ -453,13 +456,14 @@ where
 }
 
 fn failed(error: &h2::Error) -> ConnectionEnd {
+    let text = words::of(error, "the peer");
     if let Some(reason) = error.reason()
         && error.is_library()
     {
         let kind = ResetCode(reason.into()).violation();
-        return ConnectionEnd::Violation(kind, error.to_string());
+        return ConnectionEnd::Violation(kind, text);
     }
-    ConnectionEnd::Failed(error.to_string())
+    ConnectionEnd::Failed(text)
 }
 
 #[cfg(test)]

@@ -235,10 +235,13 @@ impl Client {
     /// # Errors
     /// The stream was not opened, and nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
+        if let Some(text) = self.0.refuses(head) {
+            return Err(OpenError::TooLarge(text));
+        }
         let opened = self.0.open(head).await;
         opened.map_err(|error| match self.0.is_usable() {
-            true => OpenError::Head(error.to_string()),
-            false => OpenError::Connection(error.to_string()),
+            true => OpenError::Head(error.text("the callee")),
+            false => OpenError::Connection(error.text("the callee")),
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::stream::{
 use crate::wire::grpc::hop::outbound::Hop;
 use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::send::Sender;
-use crate::wire::grpc::{Deadline, StreamConfig, end, hop, metadata};
+use crate::wire::grpc::{Deadline, StreamConfig, end, hop, limit, metadata};
 
 /// What a connection and its streams share.
 #[derive(Debug, Default)]
@@ -153,6 +153,27 @@ impl Client {
         self.hop.as_deref()
     }
 
+    /// Why the callee does not take a request with this head: its first SETTINGS limit the header
+    /// list (RFC 9113, 6.5.2). Before they are read, nothing is known.
+    #[must_use]
+    pub fn refuses(&self, head: &RequestHead) -> Option<String> {
+        let limit = usize::try_from(self.control.peer_header_list()?).ok()?;
+        if limit::at_most(head) <= limit {
+            return None;
+        }
+        let mut request = metadata::request(head);
+        if self.hop.is_some() {
+            hop::name(&mut request, 0);
+        }
+        let size = limit::request_size(&request);
+        (size > limit).then(|| {
+            format!(
+                "the request's headers have {size} bytes, and the callee takes {limit} \
+                 (SETTINGS_MAX_HEADER_LIST_SIZE)"
+            )
+        })
+    }
+
     /// Opens a stream.
     ///
     /// # Errors
@@ -222,6 +243,9 @@ enum Phase {
 impl ClientStream {
     fn failed(&self, error: &http2::Error) -> End {
         match error.reset_code() {
+            Some(_) if error.is_refused_here() => {
+                End::hop(LocalEndKind::Undecodable, error.text("the callee"))
+            }
             Some(ResetCode::CANCEL) if self.deadline_near() => {
                 End::hop(LocalEndKind::Deadline, end::AT_DEADLINE)
             }
@@ -239,7 +263,7 @@ impl ClientStream {
             }
             None => {
                 let mut end =
-                    end::connection_lost(Initiator::Callee, Path::new(), &error.to_string());
+                    end::connection_lost(Initiator::Callee, Path::new(), &error.text("the callee"));
                 if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
                     end.processed = Processed::No;
                 }

@@ -8,11 +8,12 @@
 mod carried;
 mod render;
 mod rendered;
+mod said;
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use crate::stream::{
     Business, Cancel, CancelSignal, Cause, Class, Code, End, Failure, Initiator, LocalEnd,
@@ -54,10 +55,10 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
     if is_plain_success(trailers) {
         return End::complete(Metadata::new());
     }
-    let (mut seen, said) = read_status(http_status, trailers);
+    let (mut seen, said) = said::status(http_status, trailers);
     let mut cut = metadata::cut(trailers);
     if let Some(raw) = trailers.get(keys::DETAILS) {
-        seen.details = details(raw, seen.code);
+        seen.details = said::details(raw, seen.code);
         if seen.details.is_none() {
             cut.insert(Part::Details);
         }
@@ -430,46 +431,6 @@ fn of_status(seen: Status) -> (Reason, Processed) {
         | Code::Unauthenticated
         | Code::Other(_) => (Reason::Failed(Failure::Status(seen)), Processed::Yes),
     }
-}
-
-/// The status that the trailers have, and whether the callee sent one at all.
-fn read_status(http_status: u16, trailers: &HeaderMap) -> (Status, bool) {
-    let message = trailers.get(keys::MESSAGE).map(|raw| raw.as_bytes());
-    let mut out = Status {
-        code: Code::Unknown.number(),
-        message: message.map(status::decode_message).unwrap_or_default(),
-        details: None,
-    };
-    match trailers.get(keys::STATUS) {
-        Some(raw) => {
-            let number = raw.to_str().ok().and_then(|n| n.parse::<u32>().ok());
-            if let Some(number) = number.filter(|n| *n <= Status::MAX_CODE) {
-                out.code = number;
-            }
-            (out, true)
-        }
-        None if http_status == 200 => {
-            if out.message.is_empty() {
-                "server closed the stream without sending grpc-status".clone_into(&mut out.message);
-            }
-            (out, false)
-        }
-        None => {
-            out.code = status::of_http(http_status).number();
-            if out.message.is_empty() {
-                out.message =
-                    format!("unexpected HTTP status code received from server: {http_status}");
-            }
-            (out, false)
-        }
-    }
-}
-
-/// The details, if they agree with the status. Beside OK there are none: they would turn success
-/// into failure (grpc-go).
-fn details(raw: &HeaderValue, code: u32) -> Option<Bytes> {
-    let details = Bytes::from(status::decode_bin(raw.as_bytes())?);
-    (code != 0 && status::details_agree(&details, code)).then_some(details)
 }
 
 fn business(trailers: &HeaderMap) -> Option<(i32, Option<Bytes>)> {

@@ -7,7 +7,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use crate::stream::{Cut, Entry, Metadata, Part, Payload, ResponseHead};
+use crate::stream::{Cut, Entry, Metadata, Part, Payload, RequestHead, ResponseHead};
 use crate::wire::grpc::keys;
 use crate::wire::grpc::metadata::{self, HeadersOf};
 
@@ -249,6 +249,19 @@ fn finish(response: &mut Response<()>, carried: bool, cut: &Cut) {
         true => metadata::put_cut(response.headers_mut(), cut),
         false => metadata::strip(response.headers_mut()),
     }
+}
+
+/// What a request can have beside its metadata, names and all: the fields of gRPC and HTTP/2, the
+/// pack, the hops.
+const BESIDE_METADATA: usize = 6 * 1024;
+
+/// A quick bound of a request's bytes: it has no more, and may have far less.
+#[must_use]
+pub fn at_most(head: &RequestHead) -> usize {
+    let names = head.service.len() + head.method.len() + head.to.as_ref().map_or(0, String::len);
+    // Base64 of what was no base64, and the prefix of metainfo.
+    let metadata = head.metadata.size() * 2 + head.metadata.len() * 2 * PER_FIELD;
+    BESIDE_METADATA + names * 4 + metadata
 }
 
 /// The bytes of a request as its callee counts them (RFC 9113, 6.5.2).

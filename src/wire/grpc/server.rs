@@ -209,7 +209,11 @@ impl ServerStream {
         self.over = true;
         match error.reset_code() {
             Some(code) => self.reset_by_caller(code),
-            None => end::connection_lost(Initiator::Caller, self.hops.path(), &error.to_string()),
+            None => end::connection_lost(
+                Initiator::Caller,
+                self.hops.path(),
+                &error.text("the caller"),
+            ),
         }
     }
 

@@ -24,7 +24,6 @@ pub(crate) mod shared;
 mod slot;
 
 use std::future::Future;
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -34,6 +33,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::net::words;
 use crate::stream::LocalEndKind;
 use crate::wire::ttheader::conn::config::count;
 use crate::wire::ttheader::conn::pause::Pause;
@@ -163,7 +163,7 @@ where
             match poll {
                 Poll::Ready(Ok(0)) => self.eof = true,
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return self.lose(&failure("read", &error)),
+                Poll::Ready(Err(error)) => return self.lose(&words::failed(&error, "the peer")),
                 Poll::Pending => {
                     if self.shared.slots.borrow().is_empty() {
                         self.decoder.shrink();
@@ -345,7 +345,7 @@ where
             polled
         };
         if let Poll::Ready(Err(error)) = polled {
-            return self.lose(&failure("write", &error));
+            return self.lose(&words::failed(&error, "the peer"));
         }
         self.shared.grant();
     }
@@ -452,15 +452,6 @@ where
             self.lose("the connection did not end in time");
         }
         Step::Again
-    }
-}
-
-/// Why a connection is lost. An error with a text of its own is clear enough. An error of the
-/// system does not tell what failed.
-fn failure(doing: &str, error: &io::Error) -> String {
-    match error.get_ref() {
-        Some(text) => text.to_string(),
-        None => format!("{doing}: {error}"),
     }
 }
 

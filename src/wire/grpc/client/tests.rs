@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::net::budget::Budget;
-use crate::stream::{Failure, Reason};
+use crate::stream::{Failure, Reason, Scope};
 use crate::testing::local;
 
 fn config() -> Rc<StreamConfig> {
@@ -106,5 +106,38 @@ fn a_callees_reset_is_the_deadline_only_at_the_deadline() {
                 assert_eq!(is, is_deadline, "{after} ms: {end:?}");
             }
         }
+    });
+}
+
+/// A callee's server would answer 431, or reset the stream.
+#[test]
+fn a_request_over_what_the_callee_announced_is_refused_here() {
+    local(async || {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let http2 = Http2Config::default();
+        let mut server = h2::server::Builder::new();
+        server.max_header_list_size(8192);
+        let callee = server.handshake(theirs);
+        let (client, driver) = Client::connect(ours, &http2, config()).await.unwrap();
+        tokio::task::spawn_local(driver);
+        let mut callee: h2::server::Connection<_, Bytes> = callee.await.unwrap();
+        tokio::task::spawn_local(async move { while callee.accept().await.is_some() {} });
+        let mut head = RequestHead {
+            service: "S".into(),
+            method: "M".into(),
+            ..RequestHead::default()
+        };
+        assert_eq!(client.refuses(&head), None, "nothing is known yet");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(client.refuses(&head), None);
+        // `:method` and the rest, `te`, the content type: 280 bytes; 33 for this field.
+        head.metadata
+            .push(Scope::Plain, "k", "x".repeat(8192 - 280 - 33));
+        assert_eq!(client.refuses(&head), None);
+        head.metadata.push(Scope::Plain, "l", "");
+        let text = client.refuses(&head).unwrap();
+        let expected = "the request's headers have 8225 bytes, and the callee takes 8192 \
+                        (SETTINGS_MAX_HEADER_LIST_SIZE)";
+        assert_eq!(text, expected);
     });
 }

@@ -103,6 +103,43 @@ fn the_specification_decides_where_the_callee_said_nothing() {
 }
 
 #[test]
+fn an_answer_that_is_not_grpc_is_named() {
+    let html =
+        "the callee answered HTTP 502 with text/html, which is not gRPC (is it an HTTP proxy?)";
+    for (http, kind, code, text) in [
+        (502, Some("text/html"), 14, html),
+        (502, None, 14, "the callee answered HTTP 502"),
+        (
+            404,
+            Some("application/grpc"),
+            12,
+            "the callee answered HTTP 404",
+        ),
+        (
+            200,
+            Some("application/json"),
+            2,
+            "the callee answered HTTP 200 with application/json, which is not gRPC (is it an HTTP proxy?)",
+        ),
+        (
+            200,
+            None,
+            2,
+            "server closed the stream without sending grpc-status",
+        ),
+    ] {
+        let mut headers = HeaderMap::new();
+        if let Some(kind) = kind {
+            headers.insert("content-type", kind.parse().unwrap());
+        }
+        let Reason::Failed(Failure::Status(status)) = from_trailers(http, &headers).reason else {
+            panic!("{http} {kind:?}");
+        };
+        assert_eq!((status.code, status.message.as_str()), (code, text));
+    }
+}
+
+#[test]
 fn a_half_written_message_ends_in_a_reset() {
     let let_go = rst("", "");
     let hop = |kind| End::hop(kind, "");
