@@ -1,5 +1,5 @@
 //! Which connection a stream to a gRPC callee takes, against the built ripcord: the callee's limit
-//! of streams, and streams that wait for a place.
+//! of streams, streams that wait for a place, and the budget of resets.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod kit;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use kit::grpc::{self, Call, Caller};
 use kit::ripcord::Ripcord;
-use kit::strict::{Rules, Strict};
+use kit::strict::{Resets, Rules, Strict};
 use tokio::runtime::Handle;
 
 /// A ripcord before that callee. `keys` are more keys of its backend (`, key: value`).
@@ -222,5 +222,129 @@ fn a_callee_without_settings_is_given_up_after_the_connect_timeout() {
     assert_eq!(world.statuses(calls), vec![14; 20]);
     hop.process.line("the setting is named", |line| {
         line.to_string().contains("connect_timeout")
+    });
+}
+
+/// Callees that count resets, the keys of the backend, and whether they send the head at once.
+const STRICT: &[(Resets, &str, bool)] = &[
+    (Resets::Nghttp2, "", true),
+    (Resets::Nghttp2, "", false),
+    (Resets::Netty, ", reset_budget: netty", true),
+    (Resets::Netty, ", reset_budget: netty", false),
+    (Resets::Envoy, "", false),
+    (Resets::Envoy, ", reset_budget: netty", false),
+];
+
+fn strict(resets: Resets, head: bool) -> Strict {
+    Strict::start(Rules {
+        resets,
+        head,
+        ..Rules::default()
+    })
+}
+
+#[test]
+fn a_storm_of_cancels_ends_no_stream_of_others() {
+    for &(resets, keys, head) in STRICT {
+        let callee = strict(resets, head);
+        let world = World::new();
+        let hop = ripcord("storm", &callee, keys);
+        let mut long = world.open(&hop, 20, None);
+        callee.wait("the long streams", |seen| seen.open == 20);
+        for _ in 0..5 {
+            let mut calls = world.open(&hop, 1_000, None);
+            callee.wait("a thousand streams", |seen| seen.open == 1_020);
+            world
+                .0
+                .block_on(async { calls.iter_mut().for_each(|call| call.reset(8)) });
+            callee.wait("their resets", |seen| seen.open == 20);
+        }
+        let seen = callee.seen();
+        println!("{resets:?}{keys}: {seen:?}");
+        assert_eq!((seen.ended, seen.resets), (0, 5_000), "{resets:?}{keys}");
+        world.0.block_on(half_close(&mut long));
+        assert_eq!(world.statuses(long), vec![0; 20], "{resets:?}{keys}");
+        for metric in [
+            "ripcord_reset_goaways_total",
+            "ripcord_reset_budget_exceeded_total",
+        ] {
+            assert_eq!(hop.metric(metric, ""), 0, "{metric}");
+        }
+        assert!(hop.metric("ripcord_reset_budget_connections_total", "") > 0);
+    }
+}
+
+#[test]
+fn streams_that_are_open_and_canceled_together_end_no_connection() {
+    for &(resets, keys, head) in STRICT {
+        let callee = strict(resets, head);
+        let world = World::new();
+        let hop = ripcord("together", &callee, keys);
+        let mut calls = world.open(&hop, 5_000, None);
+        let long = calls.split_off(4_980);
+        callee.wait("all streams", |seen| seen.open == 5_000);
+        world
+            .0
+            .block_on(async { calls.iter_mut().for_each(|call| call.reset(8)) });
+        let seen = callee.wait("their resets", |seen| seen.resets == 4_980);
+        println!("{resets:?}{keys}: {seen:?}");
+        assert_eq!((seen.ended, seen.open), (0, 20), "{resets:?}{keys}");
+        assert_eq!(hop.metric("ripcord_reset_budget_exceeded_total", ""), 0);
+        drop(long);
+    }
+}
+
+#[test]
+fn a_callee_that_ended_a_connection_for_its_resets_is_spared_from_then_on() {
+    let callee = strict(Resets::Netty, true);
+    let world = World::new();
+    let hop = ripcord("calm", &callee, "");
+    let mut calls = world.open(&hop, 400, None);
+    callee.wait("the first streams", |seen| seen.open == 400);
+    world
+        .0
+        .block_on(async { calls.iter_mut().for_each(|call| call.reset(8)) });
+    callee.wait("the end of a connection", |seen| seen.ended == 1);
+    let line = hop.process.line("the log names the setting", |line| {
+        line["message"] == "backend ended a connection because too many streams on it were canceled"
+    });
+    assert_eq!(line["backend"], "b");
+    assert_eq!(line["endpoint"], callee.address.to_string());
+    assert_eq!(
+        line["set"],
+        "reset_budget of backend b, to netty or to less"
+    );
+    let reason = "GOAWAY ENHANCE_YOUR_CALM (Maximum number of RST frames reached)";
+    assert_eq!(line["reason"], reason);
+    assert_eq!(hop.metric("ripcord_reset_goaways_total", ""), 1);
+    let before = callee.seen();
+    let mut calls = world.open(&hop, 1_000, None);
+    callee.wait("a thousand streams", |seen| {
+        seen.open == before.open + 1_000
+    });
+    world
+        .0
+        .block_on(async { calls.iter_mut().for_each(|call| call.reset(8)) });
+    callee.wait("their resets", |seen| seen.resets >= before.resets + 1_000);
+    assert_eq!(callee.seen().ended, 1);
+}
+
+#[test]
+fn no_stream_fails_or_waits_for_the_budget() {
+    let callee = Strict::start(Rules::default());
+    callee.answer(false);
+    let world = World::new();
+    let keys = ", reset_budget: { burst: 1, per_second: 0 }";
+    let hop = ripcord("exceed", &callee, keys);
+    let calls = world.ask(&hop, 100);
+    let seen = callee.wait("all streams", |seen| seen.open == 100);
+    assert_eq!(seen.connections, 64);
+    callee.answer(true);
+    assert_eq!(world.statuses(calls), vec![0; 100]);
+    assert_eq!(hop.metric("ripcord_reset_budget_exceeded_total", ""), 36);
+    hop.process.line("the log", |line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("beyond the reset budget"))
     });
 }

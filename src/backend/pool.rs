@@ -20,8 +20,11 @@ use crate::wire::{Dialers, OutboundStream};
 use connect::Connector;
 use connections::EndpointConnections;
 
+pub(crate) use counters::PoolCounters;
+
 mod connect;
 mod connections;
+mod counters;
 mod queue;
 
 /// How many endpoints are tried for one stream.
@@ -47,9 +50,14 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(dialers: Dialers, metrics: Arc<Metrics>, loop_guard: Arc<LoopGuard>) -> Self {
+    pub(crate) fn new(
+        dialers: Dialers,
+        metrics: Arc<Metrics>,
+        loop_guard: Arc<LoopGuard>,
+        counters: PoolCounters,
+    ) -> Self {
         Self {
-            connector: Connector::new(dialers, metrics, loop_guard),
+            connector: Connector::new(dialers, metrics, loop_guard, counters),
             slots: RefCell::default(),
             turn: std::cell::Cell::default(),
         }
@@ -179,7 +187,9 @@ impl Pool {
         head: &RequestHead,
     ) -> Result<OutboundStream, OpenError> {
         if cluster.config.connections == Connections::PerStream {
-            let connection = Box::pin(self.connector.connect(cluster, address)).await;
+            let calm = cluster.calm(address);
+            let connecting = self.connector.connect(cluster, address, &calm);
+            let connection = Box::pin(connecting).await;
             let connection = connection.map_err(OpenError::Connection)?;
             let opened = connection.open(head).await;
             connection.retire();

@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::net::bounds::Bounds;
 use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room};
+use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, Cancel, End, Initiator, OpenError, Propagation, RequestHead, Wire};
 use connection::Connection;
@@ -211,7 +212,7 @@ impl Client {
 
     /// Whether it can take one more stream now: this wire has no limit.
     #[must_use]
-    pub fn room(&self) -> Room {
+    pub fn room(&self, _resets: Option<&ResetLimits>) -> Room {
         Room::Free
     }
 

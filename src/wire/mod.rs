@@ -23,6 +23,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::net::bounds::Bounds;
 use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room};
+use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::net::violation::Violation;
 use crate::stream::{
@@ -152,10 +153,10 @@ macro_rules! wires {
                 match self { $($(#[$only])* Self::$name(client) => client.capacity(),)+ }
             }
 
-            /// Whether it can take one more stream now.
+            /// Whether it can take one more stream now, with these limits of resets.
             #[must_use]
-            pub fn room(&self) -> Room {
-                match self { $($(#[$only])* Self::$name(client) => client.room(),)+ }
+            pub fn room(&self, resets: Option<&ResetLimits>) -> Room {
+                match self { $($(#[$only])* Self::$name(client) => client.room(resets),)+ }
             }
 
             /// Wakes `waker` once, when there may be room for one more stream or the connection is

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use crate::backend::Cluster;
 use crate::backend::answer::Judge;
+use crate::backend::pool::PoolCounters;
 use crate::net::connection::{ConnectionEnd, Drive};
 use crate::net::redirect::{LoopGuard, LoopGuardEntry};
 use crate::net::socket::Socket;
@@ -27,6 +28,7 @@ pub(super) struct Connector {
     /// Registers every connection while it lives, so that one that is redirected back here is
     /// recognized.
     loop_guard: Arc<LoopGuard>,
+    pub(super) counters: PoolCounters,
     drivers: Rc<Drivers>,
 }
 
@@ -42,11 +44,13 @@ impl Connector {
         dialers: Dialers,
         metrics: Arc<Metrics>,
         loop_guard: Arc<LoopGuard>,
+        counters: PoolCounters,
     ) -> Rc<Self> {
         Rc::new(Self {
             dialers,
             metrics,
             loop_guard,
+            counters,
             drivers: Rc::default(),
         })
     }
@@ -60,6 +64,7 @@ impl Connector {
         &self,
         cluster: &Arc<Cluster>,
         address: SocketAddr,
+        calm: &Arc<AtomicBool>,
     ) -> Result<Client, String> {
         let limit = cluster.config.connect_timeout;
         let until = Instant::now() + limit;
@@ -73,6 +78,7 @@ impl Connector {
             address,
             own,
             told,
+            calm: Arc::clone(calm),
         };
         let connecting = self
             .dialers
@@ -115,6 +121,8 @@ struct SpawnDriver<'a> {
     own: LoopGuardEntry,
     /// Whether the log already has a line about it.
     told: Arc<AtomicBool>,
+    /// Learns that the callee ended a connection for its resets.
+    calm: Arc<AtomicBool>,
 }
 
 impl Drive for SpawnDriver<'_> {
@@ -124,13 +132,18 @@ impl Drive for SpawnDriver<'_> {
         let counted = metrics.connection(Side::Outbound, wire);
         let guard = Running::new(&self.connector.drivers, counted, self.own);
         let (backend, told) = (Arc::clone(&self.cluster.name), self.told);
+        let (calm, counters) = (self.calm, self.connector.counters.clone());
         spawn_local(async move {
             let _guard = guard;
             let end = driver.await;
             if let Some(kind) = end.violation() {
                 metrics.violation(Side::Outbound, Some(wire), kind);
             }
-            if end == ConnectionEnd::Closed {
+            if let ConnectionEnd::Resets(said) = &end {
+                calm.store(true, Ordering::Relaxed);
+                counters.goaway();
+                tell_resets(&backend, address, said);
+            } else if end == ConnectionEnd::Closed {
                 debug!(%backend, endpoint = %address, "backend connection closed");
             } else if told.load(Ordering::Relaxed) {
                 debug!(%backend, endpoint = %address, reason = %end, "backend connection lost");
@@ -138,6 +151,15 @@ impl Drive for SpawnDriver<'_> {
                 warn!(%backend, endpoint = %address, reason = %end, "backend connection lost");
             }
         });
+    }
+}
+
+/// The line for a callee that ended a connection for its resets.
+fn tell_resets(backend: &Arc<str>, endpoint: SocketAddr, said: &str) {
+    let message = "backend ended a connection because too many streams on it were canceled";
+    if log_limit::admits(message, backend, "") {
+        let set = format!("reset_budget of backend {backend}, to netty or to less");
+        warn!(%backend, %endpoint, reason = said, set, "{message}");
     }
 }
 

@@ -5,28 +5,44 @@
 //! further one with room. Without room, it waits in a queue, and further connections are opened: as
 //! many as the waiting streams need, all at the same time, up to `max_connections`. The place of a
 //! stream that is over goes to the stream that has waited longest.
+//!
+//! A connection whose budget of resets ([`crate::net::resets`]) is spent takes no stream while
+//! another one can be opened. Such connections may be more than `max_connections`, up to
+//! [`BUDGETED`]. It lives on for its streams, and takes new ones when its budget has come back. When
+//! it has no stream, the next new connection replaces it. Beyond that number, streams are opened
+//! over the budget: no stream waits or fails for it, and no cancel is ever late for it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::spawn_local;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::connect::Connector;
 use super::queue::Queue;
 use crate::backend::Cluster;
 use crate::net::connection::Room;
+use crate::telemetry::log_limit;
 use crate::wire::Client;
 
 /// Sweeps until an unused connection to an original destination is closed. Callers may dial any
 /// number of such addresses.
 const IDLE_SWEEPS: u8 = 4;
+
+/// Connections that may be opened for the budget of resets, where `max_connections` is less. So many
+/// hold 57,600 streams that may all be canceled together, and 9,600 with Netty's figures.
+const BUDGETED: usize = 64;
+
+/// The log line for a stream beyond every budget.
+const EXCEEDED: &str =
+    "a stream was opened beyond the reset budget: so many connections are open already";
 
 /// After an attempt to open a further connection failed, how long the existing ones have to do.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -44,6 +60,8 @@ pub(super) struct EndpointConnections {
     /// How many streams a new connection takes, as the last one did. No limit is known before.
     takes: Cell<usize>,
     failed: RefCell<Failure>,
+    /// Whether the endpoint ended a connection for its resets, on any worker.
+    calm: Arc<AtomicBool>,
     /// Sweeps that found it unused. Counted for original destinations only.
     idle: Cell<u8>,
 }
@@ -56,12 +74,25 @@ struct Failure {
     last: Option<(String, Instant)>,
 }
 
+/// Why another connection is needed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// The pool is not complete, or there is none.
+    Pool,
+    /// The callee allows no more streams on the others.
+    Limit,
+    /// The others have spent their budgets of resets.
+    Budget,
+}
+
 /// What the next stream does.
 enum Choice {
     /// It takes this connection.
     Take(Client),
+    /// It takes this connection, whose budget of resets is spent.
+    Exceed(Client),
     /// It waits. Up to so many connections may be opened for those that wait.
-    Wait(usize),
+    Wait(usize, Need),
 }
 
 impl EndpointConnections {
@@ -79,6 +110,7 @@ impl EndpointConnections {
             dialing: Cell::default(),
             takes: Cell::new(usize::MAX),
             failed: RefCell::default(),
+            calm: cluster.calm(address),
             idle: Cell::default(),
         }
     }
@@ -106,27 +138,33 @@ impl EndpointConnections {
         self: &Rc<Self>,
         cluster: &Arc<Cluster>,
     ) -> Result<Client, String> {
-        if self.queue.is_empty()
-            && let Choice::Take(connection) = self.choose(cluster)
-        {
-            return Ok(connection);
+        if self.queue.is_empty() {
+            match self.choose(cluster) {
+                Choice::Take(connection) => return Ok(connection),
+                Choice::Exceed(connection) => return Ok(self.exceed(connection)),
+                Choice::Wait(..) => {}
+            }
         }
         Box::pin(self.wait(cluster)).await
     }
 
     async fn wait(self: &Rc<Self>, cluster: &Arc<Cluster>) -> Result<Client, String> {
+        let _counted = self.connector.counters.waiting();
         let ticket = self.queue.join();
         let failures = self.failed.borrow().count;
         poll_fn(|cx| {
+            if let Some(error) = self.failed_since(failures) {
+                return Poll::Ready(Err(error));
+            }
             let first = ticket.is_first();
             match self.choose(cluster) {
                 Choice::Take(connection) if first => return Poll::Ready(Ok(connection)),
+                Choice::Exceed(connection) if first => {
+                    return Poll::Ready(Ok(self.exceed(connection)));
+                }
                 // The first one takes it, and wakes the next.
-                Choice::Take(_) => {}
-                Choice::Wait(most) => self.dial(cluster, most),
-            }
-            if let Some(error) = self.failed_since(failures) {
-                return Poll::Ready(Err(error));
+                Choice::Take(_) | Choice::Exceed(_) => {}
+                Choice::Wait(most, need) => self.dial(cluster, most, need),
             }
             if first {
                 let connections = self.connections.borrow();
@@ -143,13 +181,49 @@ impl EndpointConnections {
         let connections = self.connections.borrow();
         let pool_size = cluster.config.pool_size;
         let (pool, further) = connections.split_at(connections.len().min(pool_size));
-        let free = |c: &&Client| c.room() == Room::Free;
+        let resets = cluster.resets(&self.calm);
+        let free = |c: &&Client| c.room(resets.as_ref()) == Room::Free;
         let best = pool.iter().filter(free).min_by_key(|c| c.active());
-        match best.or_else(|| further.iter().find(free)) {
-            Some(best) if self.is_to_spread(pool, best, pool_size) => Choice::Wait(pool_size),
-            Some(best) => Choice::Take(best.clone()),
-            None => Choice::Wait(cluster.config.max_connections.max(pool_size)),
+        if let Some(best) = best.or_else(|| further.iter().find(free)) {
+            return match self.is_to_spread(pool, best, pool_size) {
+                true => Choice::Wait(pool_size, Need::Pool),
+                false => Choice::Take(best.clone()),
+            };
         }
+        let most = cluster.config.max_connections.max(pool_size);
+        let spent = connections
+            .iter()
+            .filter_map(|c| match c.room(resets.as_ref()) {
+                Room::Spent(over) => Some((over, c)),
+                Room::Free | Room::Full => None,
+            });
+        let Some((_, least)) = spent.min_by_key(|(over, _)| *over) else {
+            let need = match connections.is_empty() {
+                true => Need::Pool,
+                false => Need::Limit,
+            };
+            return Choice::Wait(most, need);
+        };
+        let most = most.max(BUDGETED);
+        let more = connections.len() + self.dialing.get() < most && !self.is_to_pause();
+        match more || self.dialing.get() > 0 {
+            true => Choice::Wait(most, Need::Budget),
+            false => Choice::Exceed(least.clone()),
+        }
+    }
+
+    /// A stream is opened although that may one day cost others their connection: no caller is
+    /// refused for what others might do.
+    fn exceed(&self, connection: Client) -> Client {
+        self.connector.counters.over_budget();
+        let cluster = self.cluster.upgrade();
+        if let Some(backend) = cluster.map(|cluster| Arc::clone(&cluster.name))
+            && log_limit::admits(EXCEEDED, &backend, "")
+        {
+            let (endpoint, connections) = (self.address, self.connections.borrow().len());
+            warn!(%backend, %endpoint, connections, "{EXCEEDED}");
+        }
+        connection
     }
 
     /// Whether a stream should wait for another connection of the pool, although `best` has room: it
@@ -180,15 +254,21 @@ impl EndpointConnections {
     }
 
     /// Opens the connections that the waiting streams need, so that there are no more than `most`.
-    fn dial(self: &Rc<Self>, cluster: &Arc<Cluster>, most: usize) {
+    fn dial(self: &Rc<Self>, cluster: &Arc<Cluster>, most: usize, need: Need) {
         let there = self.connections.borrow().len();
         if there > 0 && (self.is_to_pause() || self.takes.get() == 0) {
             return;
         }
         let waiting = self.queue.len();
         let pool = cluster.config.pool_size.saturating_sub(there).min(waiting);
-        let wanted = waiting.div_ceil(self.takes.get().max(1)).max(pool);
+        let resets = cluster.resets(&self.calm);
+        let budget = resets.map_or(usize::MAX, |r| r.burst.min(r.early) as usize);
+        let takes = self.takes.get().min(budget).max(1);
+        let wanted = waiting.div_ceil(takes).max(pool);
         while self.dialing.get() < wanted && there + self.dialing.get() < most {
+            if need == Need::Budget {
+                self.connector.counters.budget_connection();
+            }
             self.dial_one(cluster);
         }
     }
@@ -198,19 +278,32 @@ impl EndpointConnections {
         self.dialing.set(self.dialing.get() + 1);
         let (this, cluster) = (Rc::clone(self), Arc::clone(cluster));
         spawn_local(async move {
-            let connected = this.connector.connect(&cluster, this.address).await;
+            let connected = this
+                .connector
+                .connect(&cluster, this.address, &this.calm)
+                .await;
             this.dialing.set(this.dialing.get() - 1);
             match connected {
-                Ok(connection) => this.add(connection),
+                Ok(connection) => this.add(&cluster, connection),
                 Err(error) => this.fail(&cluster, error),
             }
         });
     }
 
-    fn add(&self, connection: Client) {
+    fn add(&self, cluster: &Cluster, connection: Client) {
         self.takes.set(connection.capacity());
         self.failed.borrow_mut().last = None;
-        self.connections.borrow_mut().push(connection);
+        let resets = cluster.resets(&self.calm);
+        let connections = &mut *self.connections.borrow_mut();
+        // What is spent comes back slowly, and a new connection has its whole budget.
+        connections.retain(|c| {
+            let useless = c.active() == 0 && matches!(c.room(resets.as_ref()), Room::Spent(_));
+            if useless {
+                c.retire();
+            }
+            !useless
+        });
+        connections.push(connection);
         self.queue.wake_first();
     }
 

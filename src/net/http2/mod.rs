@@ -41,7 +41,7 @@ use driver::Driver;
 use settings::{Announced, FirstSettings};
 
 pub use crate::net::connection::ConnectionEnd;
-pub use error::{Error, ResetCode};
+pub use error::{Error, GoAway, ResetCode};
 pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
 
 /// Bytes that all streams of a connection may have queued for its socket, give or take one piece:
@@ -146,6 +146,8 @@ struct ControlState {
     allowed: Cell<Option<usize>>,
     /// Resets that were queued and not yet written.
     leaving: Cell<usize>,
+    /// The GOAWAY with which the peer ended the connection.
+    goaway: RefCell<Option<Box<GoAway>>>,
     /// The task that waits for room for a stream.
     for_room: RefCell<Option<Waker>>,
     /// The task that waits for the drain, beside the driver.
@@ -278,6 +280,12 @@ impl Control {
     #[must_use]
     pub fn leaving(&self) -> usize {
         self.0.leaving.get()
+    }
+
+    /// The GOAWAY with which the peer ended the connection, if it did. For the client's side.
+    #[must_use]
+    pub fn go_away(&self) -> Option<GoAway> {
+        self.0.goaway.borrow().as_deref().cloned()
     }
 
     /// After a poll of the client's driver: what the peer allows, and whether all was written.
@@ -430,7 +438,10 @@ where
             driver.begin(cx);
             match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(ConnectionEnd::Closed),
-                Poll::Ready(Err(e)) => return Poll::Ready(failed(&e)),
+                Poll::Ready(Err(e)) => {
+                    *control.0.goaway.borrow_mut() = GoAway::of(&e).map(Box::new);
+                    return Poll::Ready(failed(&e));
+                }
                 Poll::Pending => {}
             }
             let polled = driver.poll(cx);

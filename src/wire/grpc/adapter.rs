@@ -9,6 +9,7 @@ use std::task::Waker;
 use crate::net::bounds::Bounds;
 use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room};
 use crate::net::http2::{self, Http2Config};
+use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, Codes, OpenError, Propagation, RequestHead, Wire};
 use crate::wire::grpc::limit::RIPCORD_READS;
@@ -175,7 +176,11 @@ impl Dialer {
         };
         let connected = client::Client::connect(socket, &http2, streams).await;
         let (client, driver) = connected.map_err(|end| end.to_string())?;
-        drive.drive(driver);
+        let resets = client.end();
+        drive.drive(async move {
+            let end = driver.await;
+            resets().map_or(end, ConnectionEnd::Resets)
+        });
         client.settled().await?;
         Ok(Client(Rc::new(client)))
     }
@@ -208,10 +213,10 @@ impl Client {
         self.0.capacity()
     }
 
-    /// Whether it can take one more stream now.
+    /// Whether it can take one more stream now, with these limits of resets.
     #[must_use]
-    pub fn room(&self) -> Room {
-        self.0.room()
+    pub fn room(&self, resets: Option<&ResetLimits>) -> Room {
+        self.0.room(resets)
     }
 
     /// Wakes `waker` once, when there may be room for one more stream or the connection is over.

@@ -8,12 +8,14 @@ use std::task::{Context, Poll, Waker, ready};
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::net::connection::Room;
 use crate::net::held::Held;
 use crate::net::http2::{
-    self, ConnectionEnd, Control, Http2Config, ResetCode, ResponseFuture, SendRequest,
+    self, ConnectionEnd, Control, GoAway, Http2Config, ResetCode, ResponseFuture, SendRequest,
 };
+use crate::net::resets::{Opened, ResetLimits, Resets};
 use crate::stream::{
     Cancel, End, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Path, Processed, Received,
     RequestHead,
@@ -24,7 +26,7 @@ use crate::wire::grpc::send::Sender;
 use crate::wire::grpc::{Deadline, StreamConfig, end, hop, limit, metadata};
 
 /// What a connection and its streams share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     /// Open streams.
     active: Cell<usize>,
@@ -32,6 +34,20 @@ struct Shared {
     opened: Cell<(u64, u64)>,
     /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
     retired: Cell<bool>,
+    resets: Resets,
+    born: Instant,
+}
+
+impl Shared {
+    fn new() -> Rc<Self> {
+        Rc::new(Self {
+            active: Cell::default(),
+            opened: Cell::default(),
+            retired: Cell::default(),
+            resets: Resets::default(),
+            born: Instant::now(),
+        })
+    }
 }
 
 /// One connection to a callee. Clones are the same connection.
@@ -71,7 +87,7 @@ impl Client {
                 requests,
                 control,
                 held,
-                shared: Rc::default(),
+                shared: Shared::new(),
                 config,
                 hop,
             },
@@ -128,15 +144,31 @@ impl Client {
         allowed.saturating_sub(self.control_streams())
     }
 
-    /// Whether it can take one more stream now. A stream that was reset keeps its place until the
+    /// Whether it can take one more stream now, with the callee's limits of resets. A stream that was reset keeps its place until the
     /// reset is written: `h2` would make the next one wait for it, and would then send it to the
     /// callee even if it was canceled meanwhile.
     #[must_use]
-    pub fn room(&self) -> Room {
-        if self.active() + self.control.leaving() >= self.capacity() {
+    pub fn room(&self, limits: Option<&ResetLimits>) -> Room {
+        let active = self.active();
+        if active + self.control.leaving() >= self.capacity() {
             return Room::Full;
         }
-        Room::Free
+        let Some(limits) = limits else {
+            return Room::Free;
+        };
+        let (age, blocked) = (self.shared.born.elapsed(), self.control.is_blocked());
+        match self.shared.resets.room(limits, active, age, blocked) {
+            1.. => Room::Free,
+            over => Room::Spent(over.unsigned_abs() + 1),
+        }
+    }
+
+    /// Why the callee ended the connection, if it did so because too many streams were reset. To be
+    /// asked when the connection is over.
+    #[must_use]
+    pub fn end(&self) -> impl FnOnce() -> Option<String> + use<> {
+        let (control, shared) = (self.control.clone(), Rc::clone(&self.shared));
+        move || complaint(&control.go_away()?, &shared.resets)
     }
 
     /// Wakes `waker` once, when there may be room for one more stream or the connection is over.
@@ -197,11 +229,13 @@ impl Client {
         self.shared.active.set(self.active() + 1);
         let (opened, seen) = self.shared.opened.get();
         self.shared.opened.set((opened + 1, seen));
+        let unanswered = self.shared.resets.opened(self.shared.born.elapsed());
         Ok(ClientStream {
             phase: Phase::Head(response),
             sender: Some(Sender::new(send, self.control.desk())),
             half_closed: false,
             finished: false,
+            unanswered: Some(unanswered),
             deadline: head.timeout.map(Deadline::of_callee),
             held: Rc::clone(&self.held),
             shared: Rc::clone(&self.shared),
@@ -210,6 +244,24 @@ impl Client {
             hop,
         })
     }
+}
+
+/// Resets that are not yet refilled, from which on a GOAWAY that does not say why is likely to be
+/// for them: half of what nghttp2 tolerates.
+const SUSPECT: u64 = 500;
+
+/// What the callee said, if it was for too many resets. Netty and `h2` say so in words. nghttp2, and
+/// with it Node, says INTERNAL_ERROR and nothing else.
+fn complaint(goaway: &GoAway, resets: &Resets) -> Option<String> {
+    let text = goaway.text.to_ascii_lowercase();
+    let named = text.contains("rst") || text.contains("reset");
+    let silent = text.is_empty() && resets.spent() > 0;
+    let for_resets = match goaway.code {
+        ResetCode::ENHANCE_YOUR_CALM => named || silent,
+        ResetCode::INTERNAL_ERROR => named || (text.is_empty() && resets.spent() >= SUSPECT),
+        ResetCode(_) => named,
+    };
+    for_resets.then(|| goaway.to_string())
 }
 
 /// One stream to a gRPC callee.
@@ -222,6 +274,8 @@ pub struct ClientStream {
     /// Both sides have finished it, or the callee has reset it, or its connection is lost. Otherwise
     /// a reset was sent, or is sent when it is dropped.
     finished: bool,
+    /// When it was opened, until its response begins.
+    unanswered: Option<Opened>,
     deadline: Option<Deadline>,
     held: Rc<Held>,
     shared: Rc<Shared>,
@@ -330,6 +384,9 @@ impl Half for ClientStream {
                         Ok(response) => response.into_parts(),
                         Err(error) => return self.lost(&error),
                     };
+                    if let Some(opened) = self.unanswered.take() {
+                        self.shared.resets.answered(opened);
+                    }
                     if body.is_end_stream() {
                         let status = parts.status.as_u16();
                         return self.complete(end::from_trailers(status, &parts.headers));
@@ -445,6 +502,11 @@ impl Outbound for ClientStream {
 impl Drop for ClientStream {
     fn drop(&mut self) {
         self.shared.active.set(self.shared.active.get() - 1);
+        let (resets, born) = (&self.shared.resets, self.shared.born);
+        match self.finished {
+            true => resets.closed(self.unanswered),
+            false => resets.reset(self.unanswered, born.elapsed(), self.control.is_blocked()),
+        }
         self.control.left(!self.finished);
     }
 }

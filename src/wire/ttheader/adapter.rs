@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use crate::net::bounds::Bounds;
 use crate::net::connection::{ConnectionEnd, DialOptions, Drive, Room};
+use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, OpenError, Propagation, RequestHead, Wire};
 use crate::wire::ttheader::{ConnConfig, client, header, metadata, server};
@@ -128,7 +129,7 @@ impl Client {
 
     /// Whether it can take one more stream now: this wire has no limit.
     #[must_use]
-    pub fn room(&self) -> Room {
+    pub fn room(&self, _resets: Option<&ResetLimits>) -> Room {
         Room::Free
     }
 
