@@ -273,7 +273,7 @@ impl Pool {
             told,
         };
         self.dialers
-            .connect(cluster.wire, socket, &cluster.dial, driver)
+            .connect(cluster.wire, socket, &cluster.dial(address), driver)
             .await
     }
 

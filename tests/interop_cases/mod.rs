@@ -14,6 +14,7 @@ mod golden;
 mod h2spec;
 mod hop_times;
 mod hops;
+mod keepalive;
 mod limits;
 mod official;
 mod other_protocol;
@@ -45,6 +46,7 @@ pub(crate) fn cases() -> Vec<Case> {
         h2spec::cases(),
         hop_times::cases(),
         hops::cases(),
+        keepalive::cases(),
         limits::cases(),
         official::cases(),
         other_protocol::cases(),

@@ -7,12 +7,48 @@ use crate::net::violation::Violation;
 /// Why a call on a stream failed. The stream was reset, its connection is closing or lost, or its
 /// state does not allow the call.
 ///
-/// The text is for people. The connection layer chooses the words, and may quote the peer's.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
+/// The text is for people. [`Error::text`] names the peer as well.
+#[derive(Debug)]
 pub struct Error(pub(super) h2::Error);
 
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text("the peer"))
+    }
+}
+
 impl Error {
+    /// What happened, with the name of the peer: `the callee sent GOAWAY NO_ERROR`.
+    #[must_use]
+    pub fn text(&self, peer: &str) -> String {
+        let Some(code) = self.0.reason().map(|reason| ResetCode(reason.into())) else {
+            return match self.0.get_io() {
+                // `h2`'s own words for a connection that was closed.
+                Some(error) if error.to_string().contains("because of a broken pipe") => {
+                    format!("{peer} closed the connection")
+                }
+                Some(error) => error.to_string(),
+                None => self.0.to_string(),
+            };
+        };
+        match (self.0.is_go_away(), self.is_remote()) {
+            (true, true) => format!("{peer} sent GOAWAY {code}"),
+            (true, false) if self.is_broken() => format!("{peer} broke HTTP/2 ({code})"),
+            (true, false) => format!("the connection to {peer} was closed ({code})"),
+            (false, true) => format!("{peer} reset the stream ({code})"),
+            (false, false) => format!("the stream was reset ({code})"),
+        }
+    }
+
+    /// Whether the peer broke the protocol, and this side ended the connection for it.
+    #[inline]
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.is_go_away() && self.0.is_library()
+    }
+
     /// The code of the RST_STREAM that ended the stream, sent by either side; `None` for any other
     /// failure.
     #[inline]

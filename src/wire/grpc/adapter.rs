@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::net::bounds::Bounds;
+use crate::net::bounds::{Bounds, Ping};
 use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
 use crate::net::http2::{self, Http2Config};
 use crate::net::socket::Socket;
@@ -42,7 +42,10 @@ pub static WIRE: Wire = Wire {
         "flow_control",
         "frame_size",
         "compression",
+        "malformed_field",
         "flood",
+        "empty_frames",
+        "resets",
         "keepalive",
         "unread",
     ],
@@ -51,7 +54,9 @@ pub static WIRE: Wire = Wire {
         "flow_control",
         "frame_size",
         "compression",
+        "malformed_field",
         "flood",
+        "empty_frames",
         "keepalive",
         "unread",
     ],
@@ -162,8 +167,10 @@ impl Dialer {
     ) -> Result<Client, String> {
         let mut http2 = self.http2.clone();
         if let Some(ping) = options.ping {
-            http2.ping_interval = Some(ping.interval);
-            http2.ping_timeout = ping.timeout;
+            let pace = options.pace.as_ref();
+            let interval = pace.map_or(ping.interval, |pace| pace.interval(ping.interval));
+            http2.ping = Some(Ping { interval, ..ping });
+            http2.pace = options.pace.clone();
         }
         let streams = match options.to_ripcord {
             true => Rc::clone(&self.to_ripcord),
@@ -220,8 +227,8 @@ impl Client {
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, OpenError> {
         let opened = self.0.open(head).await;
         opened.map_err(|error| match self.0.is_usable() {
-            true => OpenError::Head(error.to_string()),
-            false => OpenError::Connection(error.to_string()),
+            true => OpenError::Head(error.text("the callee")),
+            false => OpenError::Connection(error.text("the callee")),
         })
     }
 }
@@ -250,7 +257,6 @@ fn window(bytes: usize) -> u32 {
 }
 
 fn http2_config(bounds: &Bounds) -> Http2Config {
-    let default = Http2Config::default();
     Http2Config {
         stream_window: window(bounds.stream_buffer),
         connection_window: window(bounds.connection_buffer),
@@ -258,10 +264,8 @@ fn http2_config(bounds: &Bounds) -> Http2Config {
         max_streams: u32::try_from(bounds.max_streams).unwrap_or(u32::MAX),
         header_list: window(bounds.metadata_size.saturating_mul(HEADER_LIST)),
         pending_resets: bounds.max_resets,
-        ping_interval: bounds.ping.map(|ping| ping.interval),
-        ping_timeout: bounds
-            .ping
-            .map_or(default.ping_timeout, |ping| ping.timeout),
+        ping: bounds.ping,
+        pace: None,
         cancel_grace: bounds.cancel_grace,
         handshake_timeout: bounds.handshake_timeout,
     }

@@ -131,6 +131,7 @@ impl Client {
             }
         })?;
         self.active.set(self.active.get() + 1);
+        self.control.stream_opened();
         let (opened, seen) = self.opened.get();
         self.opened.set((opened + 1, seen));
         Ok(ClientStream {
@@ -184,15 +185,43 @@ impl ClientStream {
                 .as_ref()
                 .and_then(|_| end::from_ripcord_reset(code))
                 .unwrap_or_else(|| end::from_callee_reset(code)),
+            None if error.is_broken() => self.broken_connection(error),
             None => {
-                let mut end =
-                    end::connection_lost(Initiator::Callee, Path::new(), &error.to_string());
+                let goaway = self.control.go_away();
+                let goaway = goaway.filter(|goaway| goaway.code != ResetCode::NO_ERROR);
+                let text = match goaway {
+                    Some(goaway) => format!("the callee sent {goaway}"),
+                    None => error.text("the callee"),
+                };
+                let mut end = end::connection_lost(Initiator::Callee, Path::new(), &text);
+                // A GOAWAY ends the streams above the one that it names: they were not looked at.
                 if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
                     end.processed = Processed::No;
                 }
                 end
             }
         }
+    }
+
+    /// The callee broke HTTP/2, and this hop ended the connection. The stream that did it is not
+    /// retried. Those beside it may be.
+    fn broken_connection(&self, error: &http2::Error) -> End {
+        let Some((stream, what)) = self.control.malformed() else {
+            let text = error.text("the callee");
+            return end::connection_lost(Initiator::Callee, Path::new(), &text);
+        };
+        if self
+            .sender
+            .as_ref()
+            .is_some_and(|sender| sender.id() == *stream)
+        {
+            let text = format!("the callee sent a malformed field: {what}");
+            return End::hop(LocalEndKind::Undecodable, text);
+        }
+        let text = format!(
+            "the callee sent a malformed field on another stream of the same connection: {what}"
+        );
+        end::connection_lost(Initiator::Callee, Path::new(), &text)
     }
 
     /// A callee's own timer, which may be a moment ahead of this hop's, ends the stream with
@@ -217,7 +246,15 @@ impl ClientStream {
         self.hop.as_ref().map(|(_, stream)| *stream)
     }
 
+    /// Nothing more is exchanged with the callee, though what it sent may still wait here.
+    fn leave(&self) {
+        if !matches!(self.phase, Phase::Over(_)) {
+            self.control.stream_over();
+        }
+    }
+
     fn finish_receiving(&mut self) {
+        self.leave();
         self.phase = match std::mem::replace(&mut self.phase, Phase::Over(None)) {
             Phase::Body(receiver) | Phase::Trailers(receiver) => Phase::Over(Some(receiver)),
             Phase::Head(_) | Phase::Over(_) => Phase::Over(None),
@@ -336,6 +373,7 @@ impl Outbound for ClientStream {
 
     fn cancel(&mut self, cancel: &Cancel) {
         self.control.urgent();
+        self.leave();
         self.phase = Phase::Over(None);
         self.half_closed = true;
         let Some(mut sender) = self.sender.take() else {
@@ -356,6 +394,7 @@ impl Outbound for ClientStream {
 /// Dropping the handles resets with CANCEL what is still open.
 impl Drop for ClientStream {
     fn drop(&mut self) {
+        self.leave();
         self.active.set(self.active.get() - 1);
     }
 }
