@@ -30,6 +30,9 @@ use crate::worker::Handle;
 /// How long an acceptor pauses when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The log's message for a caller that lost its connection by its own doing.
+const BROKE_PROTOCOL: &str = "the caller broke its protocol; connection ended";
+
 /// A listener, as all threads see it.
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
@@ -299,10 +302,24 @@ async fn streams(
     if let Some(kind) = end.violation() {
         metrics.violation(Side::Inbound, Some(wire), kind);
     }
-    if end == ConnectionEnd::Closed {
-        debug!(peer = %info.peer, %wire, "connection closed");
-    } else {
-        debug!(peer = %info.peer, %wire, reason = %end, "connection lost");
+    let (listener, peer) = (&local.listener.name, info.peer);
+    match &end {
+        ConnectionEnd::Closed => debug!(%listener, %peer, %wire, "connection closed"),
+        // Its streams are over, and those of all callers behind it if it is a proxy.
+        ConnectionEnd::Violation(kind, _) => {
+            if log_limit::admits(BROKE_PROTOCOL, listener, kind.name()) {
+                let kind = kind.name();
+                warn!(%listener, %peer, %wire, kind, reason = %end, "{BROKE_PROTOCOL}");
+            }
+        }
+        ConnectionEnd::Handshake
+        | ConnectionEnd::Keepalive
+        | ConnectionEnd::Grace
+        | ConnectionEnd::Resets(_)
+        | ConnectionEnd::SentAway(_)
+        | ConnectionEnd::Failed(_) => {
+            debug!(%listener, %peer, %wire, reason = %end, "connection lost");
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::backend::answer::{Finding, Findings};
 use crate::backend::endpoint::{Endpoint, EndpointGuard};
+use crate::backend::pace::Paces;
 use crate::config::{self, Backend, Hop, Keepalive, ResetBudget, Target};
 use crate::net::bounds::Ping;
 use crate::net::connection::DialOptions;
@@ -52,8 +53,8 @@ pub struct Cluster {
     pub wire: &'static Wire,
     /// The options of sockets to its endpoints.
     pub tcp: TcpOptions,
-    /// How connections to its endpoints are set up.
-    pub dial: DialOptions,
+    dial: DialOptions,
+    paces: Paces,
     /// How many streams may be reset on one connection; `None` for any number.
     resets: Option<ResetLimits>,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
@@ -85,8 +86,10 @@ impl Cluster {
                     Hop::Ripcord => true,
                 },
                 ping: config.keepalive.http2.as_ref().map(ping),
+                pace: None,
             },
             resets: reset_limits(config.reset_budget),
+            paces: Paces::default(),
             endpoints: ArcSwap::default(),
             changed: Notify::new(),
             seed: name.bytes().fold(seed, |s, b| mix(s ^ u64::from(b))),
@@ -99,6 +102,16 @@ impl Cluster {
         });
         cluster.set_addresses(fixed);
         Arc::new(cluster)
+    }
+
+    /// How a connection to the endpoint at `address` is set up.
+    #[must_use]
+    pub fn dial(&self, address: SocketAddr) -> DialOptions {
+        let mut dial = self.dial.clone();
+        if let Some(ping) = dial.ping {
+            dial.pace = Some(self.paces.of(&self.name, address, ping.interval));
+        }
+        dial
     }
 
     /// The endpoint for a stream or call: round robin by the hint's turn. Failed endpoints are
@@ -248,6 +261,7 @@ pub(crate) fn ping(ping: &config::Ping) -> Ping {
     Ping {
         interval: ping.interval,
         timeout: ping.timeout,
+        without_streams: ping.without_streams,
     }
 }
 

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use super::backend::PING_TAKEN;
 use super::fault::quote;
 use super::route::Draft;
 use super::walk::{Named, Walk};
-use super::{Backend, Match, Pattern, Protocol};
+use super::{Backend, Hop, Match, Pattern, Protocol};
 
 /// Adds every warning. `listed` are the backends as they are written.
 pub(super) fn give(
@@ -32,6 +33,9 @@ pub(super) fn give(
             continue;
         };
         let backend = backends.get(named.name);
+        if let Some(backend) = backend.filter(|b| b.hop == Hop::None) {
+            pings(walk, named, backend);
+        }
         if backend.is_some_and(|b| b.protocol == Protocol::TTHEADER) {
             silent(walk, named.name, to);
             mixed(walk, named);
@@ -62,6 +66,28 @@ fn silent(walk: &mut Walk, backend: &str, routes: &[&Draft]) {
     );
     let path = format!("{}.timeouts.first_response", first.path);
     walk.warn(first.place, &path, message);
+}
+
+/// Warns of HTTP/2 pings that gRPC servers punish by default (gRFC A8). Another ripcord takes any.
+fn pings(walk: &mut Walk, named: &Named<'_>, backend: &Backend) {
+    let Some(ping) = backend.keepalive.http2.as_ref() else {
+        return;
+    };
+    let mut warn = |key: &str, what: &str| {
+        let message = format!(
+            "{what}: a gRPC server with default settings answers with GOAWAY too_many_pings, which \
+             ends the connection; change it only if the servers allow it, or write hop: ripcord if \
+             they are ripcords"
+        );
+        let path = format!("{}.keepalive.http2.{key}", named.value.path);
+        walk.warn(named.place, &path, &message);
+    };
+    if ping.interval < PING_TAKEN {
+        warn("interval", "pings more often than every 5m");
+    }
+    if ping.without_streams {
+        warn("without_streams", "pings while no stream is open");
+    }
 }
 
 /// Warns of a TTHeader backend without `payload`.

@@ -194,7 +194,7 @@ pub struct Backend {
 
 pub(super) const KEEPALIVE_KEYS: &[&str] = &["tcp", "user_timeout", "http2"];
 pub(super) const TCP_KEYS: &[&str] = &["idle", "interval", "count"];
-pub(super) const PING_KEYS: &[&str] = &["interval", "timeout"];
+pub(super) const PING_KEYS: &[&str] = &["interval", "timeout", "without_streams"];
 
 /// How a silent connection is found to be dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,6 +248,10 @@ impl Default for TcpKeepalive {
     }
 }
 
+/// The shortest time between pings that a gRPC server takes by default: grpc-go's
+/// `keepalive.EnforcementPolicy.MinTime`, and the same in grpc-java and gRPC's C core.
+pub(super) const PING_TAKEN: Duration = Duration::from_secs(300);
+
 /// HTTP/2 PING frames of this hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ping {
@@ -255,6 +259,9 @@ pub struct Ping {
     pub interval: Duration,
     /// How long an answer may take (default 10 s).
     pub timeout: Duration,
+    /// Whether pings are sent while no stream is open (default `off`). A gRPC server may answer
+    /// such pings with GOAWAY `too_many_pings`.
+    pub without_streams: bool,
 }
 
 pub(super) const BACKOFF_KEYS: &[&str] = &["initial", "max"];
@@ -444,6 +451,7 @@ pub(super) fn keepalive(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Keepalive> 
                 timeout: w.optional(&s, "timeout", Duration::from_secs(10), |w, at| {
                     w.duration(at, TIMEOUTS)
                 }),
+                without_streams: w.optional(&s, "without_streams", false, Walk::switch),
             }))
         }),
     })

@@ -185,10 +185,15 @@ fn keepalive_keys(keepalive: &Keepalive) -> Tree {
             .done()
     });
     let http2 = http2.as_ref().map(|ping| {
-        let Ping { interval, timeout } = ping;
+        let Ping {
+            interval,
+            timeout,
+            without_streams,
+        } = ping;
         Keys::default()
             .with("interval", duration(*interval))
             .with("timeout", duration(*timeout))
+            .with("without_streams", switch(*without_streams))
             .done()
     });
     Keys::default()

@@ -86,6 +86,45 @@ fn a_backend_may_be_where_the_caller_was_going() {
 }
 
 #[test]
+fn pings_that_grpc_servers_punish_get_a_warning() {
+    let punished = "a gRPC server with default settings answers with GOAWAY too_many_pings";
+    for (hop, http2, expected) in [
+        ("none", "interval: 5m", &[][..]),
+        (
+            "none",
+            "interval: 299s",
+            &["http2.interval: warning: pings more often than"],
+        ),
+        (
+            "none",
+            "interval: 1s, without_streams: on",
+            &[
+                "interval: warning: ",
+                "without_streams: warning: pings while no stream",
+            ],
+        ),
+        ("ripcord", "interval: 1s, without_streams: on", &[]),
+    ] {
+        let text = format!(
+            "node: n\nlisteners: [{{ name: in, address: 127.0.0.1:1 }}]\n\
+             backends: {{ b: {{ protocol: grpc, hop: {hop}, endpoints: 127.0.0.1:2, \
+             keepalive: {{ http2: {{ {http2} }} }} }} }}\n\
+             routes: [{{ name: r, backend: b }}]\n"
+        );
+        let (_, warnings) = inspect_text("f", &text).unwrap();
+        let warnings = warnings.to_string();
+        assert_eq!(
+            warnings.matches(punished).count(),
+            expected.len(),
+            "{warnings}"
+        );
+        for part in expected {
+            assert!(warnings.contains(part), "{part}: {warnings}");
+        }
+    }
+}
+
+#[test]
 fn nobody_is_redirected_without_a_listener_for_it() {
     let text = REDIRECTED.replace("original_destination: on", "original_destination: off");
     assert_eq!(

@@ -215,8 +215,26 @@ pub(super) const LABELS: &[Label] = &[
     label(
         "kind",
         "flood",
-        "a peer sent more resets or control frames than allowed",
-        "Look at the peer's address in the log; `limits.max_resets` is the limit.",
+        "a peer sent more frames than allowed that are errors, or parts of one header block",
+        "Look at the peer's address in the log; the larger of `limits.max_resets` and twice `limits.max_streams_per_connection` is the limit of errors.",
+    ),
+    label(
+        "kind",
+        "resets",
+        "a caller reset more streams than allowed before ripcord had looked at them",
+        "Look at the caller's address in the log; `limits.max_resets` is the limit.",
+    ),
+    label(
+        "kind",
+        "empty_frames",
+        "a peer sent its 101st empty DATA frame that does not end a stream, and lost its connection",
+        "Look at the peer's library: such a frame carries nothing.",
+    ),
+    label(
+        "kind",
+        "malformed_field",
+        "a peer sent an HTTP/2 field with a forbidden character, and lost its connection with all streams",
+        "The log names the peer, the stream and the field. Correct the application that writes it.",
     ),
     label(
         "kind",

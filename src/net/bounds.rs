@@ -46,6 +46,8 @@ pub struct Ping {
     pub interval: Duration,
     /// How long the answer may take.
     pub timeout: Duration,
+    /// Whether pings are sent while no stream is open.
+    pub without_streams: bool,
 }
 
 impl Bounds {

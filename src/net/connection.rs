@@ -1,16 +1,31 @@
 //! A connection's life, whatever its wire: how one to a callee is opened and driven, and why it is
 //! over.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::net::bounds::Ping;
 use crate::net::violation::Violation;
 
 /// How connections to a backend are set up.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct DialOptions {
     /// Whether the peer is another ripcord, with nothing in between.
     pub to_ripcord: bool,
     /// Pings to a silent peer, on wires that have them.
     pub ping: Option<Ping>,
+    /// Learns that the peer complains of too many pings.
+    pub pace: Option<Arc<dyn PingPace>>,
+}
+
+/// How often one peer takes pings (gRFC A8). It outlives the connections to that peer.
+pub trait PingPace: fmt::Debug + Send + Sync {
+    /// The time between pings of a new connection, made from what the configuration says.
+    fn interval(&self, configured: Duration) -> Duration;
+
+    /// The peer complained of too many pings. From now on the time between them is twice as long.
+    fn slower(&self);
 }
 
 /// Runs a connection's task.
@@ -63,6 +78,9 @@ pub enum ConnectionEnd {
     /// The peer ended it because this side reset too many streams: what it said.
     #[error("{0}")]
     Resets(String),
+    /// The peer ended the connection and said why. The text has its code and its words.
+    #[error("{0}")]
+    SentAway(String),
     /// The transport failed, or the peer closed the connection early.
     #[error("{0}")]
     Failed(String),
@@ -73,7 +91,7 @@ impl ConnectionEnd {
     #[must_use]
     pub const fn violation(&self) -> Option<Violation> {
         match self {
-            Self::Closed | Self::Resets(_) | Self::Failed(_) => None,
+            Self::Closed | Self::Resets(_) | Self::SentAway(_) | Self::Failed(_) => None,
             Self::Handshake => Some(Violation::HANDSHAKE_TIMEOUT),
             Self::Keepalive => Some(Violation::KEEPALIVE),
             Self::Grace => Some(Violation::UNREAD),

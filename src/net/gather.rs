@@ -11,7 +11,6 @@
 //! only the beginning, so that large messages are not copied.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -56,6 +55,7 @@ pub struct Gather<IO>(Rc<RefCell<Inner<IO>>>);
 #[derive(Debug)]
 pub struct GatherHandle<IO>(Rc<RefCell<Inner<IO>>>);
 
+#[derive(Debug)]
 struct Inner<IO> {
     io: IO,
     /// Bytes read ahead; given to the reader first.
@@ -73,12 +73,7 @@ struct Inner<IO> {
     written: u64,
     /// A write was refused since the driver last asked: `h2` has more.
     refused: bool,
-    /// Is shown what is read.
-    watch: Option<Watch>,
 }
-
-/// Is shown what a connection reads, until it returns false.
-pub type Watch = Box<dyn FnMut(&[u8]) -> bool>;
 
 /// Wraps `io`.
 pub fn gather<IO>(io: IO) -> (Gather<IO>, GatherHandle<IO>) {
@@ -93,17 +88,8 @@ pub fn gather<IO>(io: IO) -> (Gather<IO>, GatherHandle<IO>) {
         turn: 0,
         written: 0,
         refused: false,
-        watch: None,
     }));
     (Gather(Rc::clone(&inner)), GatherHandle(inner))
-}
-
-impl<IO: fmt::Debug> fmt::Debug for Inner<IO> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner")
-            .field("io", &self.io)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<IO: AsyncWrite + Unpin> Inner<IO> {
@@ -189,11 +175,6 @@ impl<IO> GatherHandle<IO> {
         self.0.borrow_mut().gate = Some(held);
     }
 
-    /// From now on `watch` is shown what is read.
-    pub fn set_watch(&self, watch: Watch) {
-        self.0.borrow_mut().watch = Some(watch);
-    }
-
     /// Bytes read since the last call.
     pub fn take_read(&self) -> u64 {
         std::mem::take(&mut self.0.borrow_mut().read)
@@ -263,11 +244,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Gather<IO> {
             ready!(gate.poll_gate(cx));
         }
         let ahead = buf.remaining() < ROOM && !inner.burst;
-        let before = buf.filled().len();
         let bytes = if ahead {
             ready!(inner.poll_ahead(cx))?
         } else {
-            let room = buf.remaining();
+            let (before, room) = (buf.filled().len(), buf.remaining());
             ready!(Pin::new(&mut inner.io).poll_read(cx, buf))?;
             let bytes = buf.filled().len() - before;
             inner.burst &= bytes == room;
@@ -278,13 +258,6 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Gather<IO> {
         }
         inner.read += bytes as u64;
         inner.turn += bytes as u64;
-        if let Some(watch) = &mut inner.watch {
-            let direct = buf.filled().get(before..).unwrap_or_default();
-            let more = watch(if ahead { &inner.first } else { direct });
-            if !more {
-                inner.watch = None;
-            }
-        }
         if ahead {
             inner.give(buf);
         }

@@ -27,8 +27,15 @@ impl Violation {
     pub const FRAME_SIZE: Self = Self("frame_size");
     /// Compressed headers that cannot be decompressed.
     pub const COMPRESSION: Self = Self("compression");
-    /// Too many frames that cost this side work: rapid resets, CONTINUATION frames without end.
+    /// Too many frames that cost this side work: frames that are errors of their streams,
+    /// CONTINUATION frames without end.
     pub const FLOOD: Self = Self("flood");
+    /// A field with a forbidden character.
+    pub const MALFORMED_FIELD: Self = Self("malformed_field");
+    /// More streams were reset before this side had looked at them than the limit allows.
+    pub const RESETS: Self = Self("resets");
+    /// Too many frames that carry nothing and end nothing.
+    pub const EMPTY_FRAMES: Self = Self("empty_frames");
     /// A PING was not answered.
     pub const KEEPALIVE: Self = Self("keepalive");
     /// The peer did not read while a cancel or an end waited.

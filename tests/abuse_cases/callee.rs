@@ -11,7 +11,10 @@ use ripcord::wire::ttheader::frame::Kind;
 use super::port::noise;
 use super::rig::{NODE, Rig, Row};
 use crate::kit::h2peer::told;
-use crate::kit::h2raw::{GOAWAY, PING, PREFACE, RESET, Raw, SETTINGS, frame};
+use crate::kit::h2raw::{
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RESET, Raw, SETTINGS, field,
+    frame,
+};
 use crate::kit::spec::Table;
 use crate::kit::tt::{Connection, message, said};
 
@@ -30,6 +33,13 @@ pub(crate) const CALLEES: &[Bad] = &[
         say(socket, &frame(SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]));
     }),
     ("GrpcPings", "protocol: grpc", "", pings),
+    ("GrpcUpperHead", "protocol: grpc", "", |socket| {
+        malformed(socket, HEAD)
+    }),
+    ("GrpcUpperEnd", "protocol: grpc", "", |socket| {
+        malformed(socket, END)
+    }),
+    ("GrpcEmpty", "protocol: grpc", "", empty),
     ("TtNoise", "protocol: ttheader", "", |socket| {
         say(socket, &noise(4096))
     }),
@@ -91,6 +101,66 @@ fn pings(socket: TcpStream) {
     while raw.next().is_some() {}
 }
 
+/// Where a callee puts a malformed field.
+type Place = bool;
+const HEAD: Place = true;
+const END: Place = false;
+
+/// Waits for two streams. Answers the second one with a field name in upper case.
+fn malformed(socket: TcpStream, place: Place) {
+    let mut raw = Raw::new(socket);
+    raw.send(&frame(SETTINGS, 0, 0, &[]));
+    raw.skip(PREFACE.len());
+    raw.wait(HEADERS, 1);
+    raw.wait(HEADERS, 3);
+    let head = [
+        &[0x88][..],
+        &field("content-type", "application/grpc+thrift"),
+    ]
+    .concat();
+    let bad = field("x-Key", "a");
+    if place == HEAD {
+        raw.frame(HEADERS, END_HEADERS, 3, &[head, bad].concat());
+    } else {
+        raw.frame(HEADERS, END_HEADERS, 3, &head);
+        let end = [field("grpc-status", "0"), bad].concat();
+        raw.frame(HEADERS, END_HEADERS | END_STREAM, 3, &end);
+    }
+    while raw.next().is_some() {}
+}
+
+/// Of two streams, which share the callee's connection, one has a malformed answer. That one is
+/// INTERNAL, which nobody retries. The other one is UNAVAILABLE.
+fn one_of_two(rig: &Rig, service: &'static str) {
+    let address = rig.address();
+    let ask = || std::thread::spawn(move || told(address, service, &[]));
+    let [one, other] = [ask(), ask()].map(|asking| asking.join().unwrap());
+    let mut statuses = [one.1, other.1];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [INTERNAL, UNAVAILABLE], "{service}");
+    let reason = "the callee sent a malformed field on stream 3: upper case in the name \"x-Key\"";
+    let line = rig.hop.process.line(service, |line| {
+        line["backend"] == *service && line["reason"] == *reason
+    });
+    assert_eq!(line["level"], "WARN", "{line}");
+}
+
+/// Answers the stream's head, and then with empty DATA frames.
+fn empty(socket: TcpStream) {
+    let mut raw = Raw::new(socket);
+    raw.send(&frame(SETTINGS, 0, 0, &[]));
+    raw.skip(PREFACE.len());
+    raw.wait(HEADERS, 1);
+    let head = [
+        &[0x88][..],
+        &field("content-type", "application/grpc+thrift"),
+    ]
+    .concat();
+    raw.frame(HEADERS, END_HEADERS, 1, &head);
+    raw.send(&frame(DATA, 0, 1, &[]).repeat(101));
+    while raw.next().is_some() {}
+}
+
 /// Answers the first stream with its Header, so many messages, and its Header again. When the right
 /// Rst has ended that stream, answers the next one as it should.
 fn twice(socket: TcpStream, messages: usize) {
@@ -137,6 +207,11 @@ pub(crate) const UNAVAILABLE: i32 = 14;
 
 const VIOLATIONS: &str = "ripcord_violations_total";
 
+const MALFORMED: (&str, &str) = (
+    VIOLATIONS,
+    r#"side="outbound",wire="grpc",kind="malformed_field""#,
+);
+
 pub(crate) const ROWS: &[Row] = &[
     Row {
         abuse: "a gRPC callee says random bytes: UNAVAILABLE",
@@ -155,6 +230,24 @@ pub(crate) const ROWS: &[Row] = &[
         abuse: "a gRPC callee floods PINGs: answered, and its stream lives until it resets it: INTERNAL",
         counted: ("ripcord_streams_total", r#"route="GrpcPings""#),
         act: |rig| call(rig, "GrpcPings", INTERNAL),
+    },
+    Row {
+        abuse: "a gRPC callee's head has a malformed field: INTERNAL; UNAVAILABLE beside it; named",
+        counted: MALFORMED,
+        act: |rig| one_of_two(rig, "GrpcUpperHead"),
+    },
+    Row {
+        abuse: "a gRPC callee's trailers have a malformed field: the same",
+        counted: MALFORMED,
+        act: |rig| one_of_two(rig, "GrpcUpperEnd"),
+    },
+    Row {
+        abuse: "a gRPC callee sends 101 empty DATA frames: UNAVAILABLE; the log says so",
+        counted: (
+            VIOLATIONS,
+            r#"side="outbound",wire="grpc",kind="empty_frames""#,
+        ),
+        act: |rig| call(rig, "GrpcEmpty", UNAVAILABLE),
     },
     Row {
         abuse: "a TTHeader callee says random bytes: INTERNAL",

@@ -19,6 +19,10 @@ const SIZE: (&str, &str) = (
     r#"side="inbound",wire="grpc",kind="frame_size""#,
 );
 const FLOOD: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="flood""#);
+const MALFORMED: (&str, &str) = (
+    VIOLATIONS,
+    r#"side="inbound",wire="grpc",kind="malformed_field""#,
+);
 const NOT_GRPC: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="not_grpc""#);
 const NOTHING: (&str, &str) = ("", "");
 
@@ -105,6 +109,28 @@ pub(crate) const ROWS: &[Row] = &[
         abuse: "HPACK of an index that is not there: PROTOCOL_ERROR (h2 has no finer code), closed",
         counted: PROTOCOL,
         act: |rig| breaks(rig, 1, &frame(HEADERS, END_HEADERS, 3, &[0xff, 0x7f])),
+    },
+    Row {
+        abuse: "a field name with upper case: PROTOCOL_ERROR, closed (h2 knows no stream error here)",
+        counted: MALFORMED,
+        act: |rig| malformed(rig, "x-Key", "v", "upper case in the name \"x-Key\""),
+    },
+    Row {
+        abuse: "a field name with a blank: the same",
+        counted: MALFORMED,
+        act: |rig| malformed(rig, "x key", "v", "a blank in the name \"x key\""),
+    },
+    Row {
+        abuse: "a field value with a line feed: the same",
+        counted: MALFORMED,
+        act: |rig| {
+            malformed(
+                rig,
+                "x-key",
+                "a\nb",
+                "a line feed in the value of \"x-key\"",
+            )
+        },
     },
     Row {
         abuse: "CONTINUATION without end: ENHANCE_YOUR_CALM, closed",
@@ -310,8 +336,8 @@ pub(crate) const ROWS: &[Row] = &[
 
 pub(crate) const FLOODS: &[Row] = &[
     Row {
-        abuse: "rapid resets: ENHANCE_YOUR_CALM, closed",
-        counted: FLOOD,
+        abuse: "rapid resets: ENHANCE_YOUR_CALM, closed; the log names caller, listener and setting",
+        counted: (VIOLATIONS, r#"side="inbound",wire="grpc",kind="resets""#),
         act: |rig| {
             let mut bytes = Vec::new();
             for stream in (3..6_000).step_by(2) {
@@ -322,6 +348,28 @@ pub(crate) const FLOODS: &[Row] = &[
             raw.echo(1);
             raw.send(&bytes);
             assert_eq!(raw.goaway(), Some(11));
+            blamed(
+                rig,
+                &raw,
+                "the caller reset more than 100 streams before they were looked at (limits.max_resets)",
+            );
+        },
+    },
+    Row {
+        abuse: "100 empty DATA frames are dropped; the 101st: ENHANCE_YOUR_CALM, closed; the log says so",
+        counted: (
+            VIOLATIONS,
+            r#"side="inbound",wire="grpc",kind="empty_frames""#,
+        ),
+        act: |rig| {
+            let mut raw = Raw::open(rig.address());
+            raw.headers(1, "Storm");
+            raw.send(&frame(DATA, 0, 1, &[]).repeat(100));
+            raw.echo(3);
+            raw.frame(DATA, 0, 1, &[]);
+            assert_eq!(raw.goaway(), Some(11));
+            let text = "the caller sent its 101st empty DATA frame that does not end a stream";
+            blamed(rig, &raw, text);
         },
     },
     Row {
@@ -366,6 +414,30 @@ pub(crate) const FLOODS: &[Row] = &[
         },
     },
 ];
+
+/// The log says who lost its connection, where, and why.
+fn blamed(rig: &Rig, raw: &Raw, reason: &str) {
+    let caller = raw.0.local_addr().unwrap().to_string();
+    let line = rig
+        .hop
+        .process
+        .line(reason, |line| line["reason"] == *reason);
+    assert_eq!(line["level"], "WARN", "{line}");
+    assert_eq!(line["peer"], *caller, "{line}");
+    assert_eq!(line["listener"], "in", "{line}");
+}
+
+/// A request whose head has that field ends the connection, and the log names the field.
+fn malformed(rig: &Rig, name: &str, value: &str, what: &str) {
+    let mut raw = Raw::open(rig.address());
+    raw.echo(1);
+    let mut block = request("/Storm/Echo");
+    block.extend(field(name, value));
+    raw.frame(HEADERS, END_HEADERS, 3, &block);
+    assert_eq!(raw.goaway(), Some(1));
+    let reason = format!("the caller sent a malformed field on stream 3: {what}");
+    blamed(rig, &raw, &reason);
+}
 
 /// The stream is answered with its end, and the next one is carried.
 fn answered(rig: &Rig, block: &[u8]) {

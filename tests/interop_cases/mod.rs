@@ -16,6 +16,7 @@ mod h2spec;
 mod heads;
 mod hop_times;
 mod hops;
+mod keepalive;
 mod limits;
 mod official;
 mod other_protocol;
@@ -48,6 +49,7 @@ pub(crate) fn cases() -> Vec<Case> {
         h2spec::cases(),
         hop_times::cases(),
         hops::cases(),
+        keepalive::cases(),
         limits::cases(),
         official::cases(),
         other_protocol::cases(),

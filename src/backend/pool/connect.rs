@@ -80,9 +80,8 @@ impl Connector {
             told,
             calm: Arc::clone(calm),
         };
-        let connecting = self
-            .dialers
-            .connect(cluster.wire, socket, &cluster.dial, driver);
+        let dial = cluster.dial(address);
+        let connecting = self.dialers.connect(cluster.wire, socket, &dial, driver);
         timeout_at(until, connecting).await.unwrap_or_else(|_| {
             Err(format!(
                 "no answer of a {} callee within {limit:?} (connect_timeout)",

@@ -1,4 +1,4 @@
-//! What one connection needs beside its frames: keepalive pings, the flush of gathered bytes, the
+//! What one connection needs beside its frames: keepalive pings (`keepalive.rs`), the flush of gathered bytes, the
 //! grace of a peer that does not read, and the wait for its close.
 
 use std::future::poll_fn;
@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use h2::{Ping, PingPong};
+use h2::PingPong;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
+use super::keepalive::Keepalive;
 use super::{ConnectionEnd, Control, Http2Config};
 use crate::net::gather::GatherHandle;
 use crate::net::held::Held;
@@ -37,16 +38,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         control: Control,
         ping: Option<PingPong>,
     ) -> Self {
-        let keepalive = match (config.ping_interval, ping) {
-            (Some(interval), Some(ping)) => Some(Keepalive {
-                ping,
-                interval,
-                timeout: config.ping_timeout,
-                waiting: false,
-                timer: Box::pin(tokio::time::sleep(interval)),
-            }),
-            _ => None,
-        };
+        let keepalive = config.ping.zip(ping);
+        let keepalive = keepalive.map(|(settings, ping)| Keepalive::new(settings, ping));
         let account = control.0.account.take();
         if let Some(held) = &account {
             handle.set_gate(Rc::clone(held));
@@ -74,7 +67,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             cx.waker().wake_by_ref();
         }
         if let Some(keepalive) = &mut self.keepalive
-            && keepalive.poll(cx, &self.handle).is_ready()
+            && keepalive
+                .poll(cx, self.handle.take_read() > 0, self.control.has_streams())
+                .is_ready()
         {
             return Poll::Ready(ConnectionEnd::Keepalive);
         }
@@ -122,39 +117,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             }
             *mark = written;
             timer.as_mut().reset(Instant::now() + self.cancel_grace);
-        }
-        Poll::Pending
-    }
-}
-
-struct Keepalive {
-    ping: PingPong,
-    interval: Duration,
-    timeout: Duration,
-    waiting: bool,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Keepalive {
-    /// Ready when the peer is considered dead.
-    fn poll<IO>(&mut self, cx: &mut Context<'_>, handle: &GatherHandle<IO>) -> Poll<()> {
-        if self.waiting && self.ping.poll_pong(cx).is_ready() {
-            self.waiting = false;
-            self.timer.as_mut().reset(Instant::now() + self.interval);
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            if handle.take_read() > 0 {
-                // Anything read is as good as a pong. A ping that waits for its answer is handled
-                // above.
-                self.timer.as_mut().reset(Instant::now() + self.interval);
-            } else if self.waiting {
-                return Poll::Ready(());
-            } else if self.ping.send_ping(Ping::opaque()).is_ok() {
-                self.waiting = true;
-                self.timer.as_mut().reset(Instant::now() + self.timeout);
-            } else {
-                self.timer.as_mut().reset(Instant::now() + self.interval);
-            }
         }
         Poll::Pending
     }

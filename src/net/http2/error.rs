@@ -34,6 +34,13 @@ impl Error {
         self.0.is_reset() && self.0.is_library()
     }
 
+    /// Whether the peer broke the protocol, and this side ended the connection for it.
+    #[inline]
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.is_go_away() && self.0.is_library()
+    }
+
     /// The code of the RST_STREAM that ended the stream, sent by either side; `None` for any other
     /// failure.
     #[inline]
@@ -64,42 +71,6 @@ impl Error {
     #[must_use]
     pub fn is_io(&self) -> bool {
         self.0.is_io()
-    }
-}
-
-/// A GOAWAY that the peer sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GoAway {
-    /// Its error code.
-    pub code: ResetCode,
-    /// What it says beside the code.
-    pub text: String,
-}
-
-impl GoAway {
-    /// The GOAWAY that ended a connection with `error`.
-    pub(super) fn of(error: &h2::Error) -> Option<Self> {
-        let code = error.reason()?;
-        if !error.is_go_away() || !error.is_remote() {
-            return None;
-        }
-        // `h2` shows the debug data, and gives no access to it.
-        let shown = error.to_string();
-        let text = shown.split_once("(b\"").map_or("", |(_, text)| text);
-        Some(Self {
-            code: ResetCode(code.into()),
-            text: text.trim_end_matches("\")").to_owned(),
-        })
-    }
-}
-
-impl fmt::Display for GoAway {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GOAWAY {}", self.code)?;
-        if !self.text.is_empty() {
-            write!(f, " ({})", self.text)?;
-        }
-        Ok(())
     }
 }
 

@@ -16,16 +16,22 @@
 //! - When the last handle of an open stream is dropped, the layer resets it with CANCEL. A server
 //!   that has sent its whole response resets with NO_ERROR (RFC 9113, section 8.1).
 
+mod blocks;
 mod driver;
 mod error;
+mod field;
+mod keepalive;
+mod over;
 mod settings;
 mod stream;
+mod watch;
 mod words;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -34,15 +40,19 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net;
-use crate::net::gather::{Gather, GatherHandle, gather};
+use crate::net::bounds::Ping;
+use crate::net::connection::PingPace;
+use crate::net::gather::{Gather, gather};
 use crate::net::held::Held;
 use crate::net::outbox::{Desk, Outbox};
 use driver::Driver;
-use settings::{Announced, FirstSettings};
+use over::Over;
+use watch::Watched;
 
 pub use crate::net::connection::ConnectionEnd;
-pub use error::{Error, GoAway, ResetCode};
+pub use error::{Error, ResetCode};
 pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
+pub use watch::GoAway;
 
 /// Bytes that all streams of a connection may have queued for its socket, give or take one piece:
 /// as much as a socket takes at once.
@@ -73,10 +83,11 @@ pub struct Http2Config {
     /// against rapid resets. `h2`'s own default, 20, ends in GOAWAY when many streams are canceled
     /// at once.
     pub pending_resets: usize,
-    /// Silence after which a PING is sent; `None` sends none.
-    pub ping_interval: Option<Duration>,
-    /// How long a PING may stay unanswered.
-    pub ping_timeout: Duration,
+    /// Pings to a silent peer; `None` sends none.
+    pub ping: Option<Ping>,
+    /// Learns that the peer complains of too many pings, and has the interval for the next
+    /// connection to it.
+    pub pace: Option<Arc<dyn PingPace>>,
     /// How long the peer may read nothing while a cancel or an end waits to be written.
     pub cancel_grace: Duration,
     /// How long a peer may take to send its preface and settings.
@@ -92,8 +103,8 @@ impl Default for Http2Config {
             max_streams: 10_000,
             header_list: 64 * 1024,
             pending_resets: 10_000,
-            ping_interval: None,
-            ping_timeout: Duration::from_secs(10),
+            ping: None,
+            pace: None,
             cancel_grace: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(10),
         }
@@ -146,12 +157,36 @@ struct ControlState {
     allowed: Cell<Option<usize>>,
     /// Resets that were queued and not yet written.
     leaving: Cell<usize>,
-    /// The GOAWAY with which the peer ended the connection.
-    goaway: RefCell<Option<Box<GoAway>>>,
     /// The task that waits for room for a stream.
     for_room: RefCell<Option<Waker>>,
     /// The task that waits for the drain, beside the driver.
     waiting: RefCell<Option<Waker>>,
+    /// Open streams, by the wire's count.
+    streams: Cell<usize>,
+    /// The connection's number among those of this thread.
+    id: Cell<u64>,
+    /// The last bytes that were written, if they were that many at once.
+    tail: Cell<[u8; watch::TAIL]>,
+    /// The malformed field that broke the connection: its stream, and what is wrong.
+    malformed: OnceCell<Option<(u32, String)>>,
+    /// The last GOAWAY that the peer sent.
+    goaway: RefCell<Option<Box<GoAway>>>,
+    pace: OnceCell<Arc<dyn PingPace>>,
+}
+
+impl ControlState {
+    /// The peer sent GOAWAY. Of several, the first error stays, since it is the reason.
+    fn went_away(&self, goaway: GoAway) {
+        if goaway.too_many_pings()
+            && let Some(pace) = self.pace.get()
+        {
+            pace.slower();
+        }
+        let known = self.goaway.borrow().as_ref().map(|known| known.code);
+        if known.is_none_or(|code| code == ResetCode::NO_ERROR) {
+            *self.goaway.borrow_mut() = Some(Box::new(goaway));
+        }
+    }
 }
 
 impl Control {
@@ -226,19 +261,6 @@ impl Control {
         self.0.header_list.get()
     }
 
-    /// Reads the peer's first SETTINGS, which come behind `before` bytes.
-    fn watch<IO>(&self, handle: &GatherHandle<IO>, before: usize) {
-        let control = self.clone();
-        let mut first = FirstSettings::after(before);
-        handle.set_watch(Box::new(move |bytes| match first.read(bytes) {
-            Announced::Unknown => true,
-            Announced::HeaderList(size) => {
-                control.0.header_list.set(size);
-                false
-            }
-        }));
-    }
-
     /// How many streams the peer allows at a time, by the last SETTINGS that were applied and
     /// acknowledged. `None` before its first SETTINGS. For the client's side.
     #[must_use]
@@ -282,7 +304,21 @@ impl Control {
         self.0.leaving.get()
     }
 
-    /// The GOAWAY with which the peer ended the connection, if it did. For the client's side.
+    /// A stream was opened. Pings are sent only while there is one.
+    pub fn stream_opened(&self) {
+        self.0.streams.set(self.0.streams.get() + 1);
+    }
+
+    /// A stream of [`Control::stream_opened`] is over for the peer.
+    pub fn stream_over(&self) {
+        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+    }
+
+    fn has_streams(&self) -> bool {
+        self.0.streams.get() > 0
+    }
+
+    /// The GOAWAY that the peer sent, if any.
     #[must_use]
     pub fn go_away(&self) -> Option<GoAway> {
         self.0.goaway.borrow().as_deref().cloned()
@@ -313,6 +349,15 @@ impl Control {
         }
     }
 
+    /// After the peer broke HTTP/2 ([`Error::is_broken`]): the stream with the malformed field that
+    /// did it, and what is wrong with the field. `None` when it was something else, or when it is
+    /// not known any more.
+    #[must_use]
+    pub fn malformed(&self) -> Option<&(u32, String)> {
+        let find = || blocks::find_malformed(self.0.id.get());
+        self.0.malformed.get_or_init(find).as_ref()
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.0.waker.borrow().as_ref() {
             waker.wake_by_ref();
@@ -339,7 +384,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (io, handle) = gather(io);
-    control.watch(&handle, settings::PREFACE);
+    let over = Over::of_caller(&control, config.pending_resets);
+    let io = Watched::new(io, &control, true);
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(config.stream_window)
@@ -355,7 +401,7 @@ where
     let handshake = async {
         let mut handshake = std::pin::pin!(builder.handshake::<_, Bytes>(io));
         poll_fn(|cx| {
-            let polled = handshake.as_mut().poll(cx).map_err(|e| failed(&e));
+            let polled = handshake.as_mut().poll(cx).map_err(|e| over.failed(&e));
             if let Poll::Ready(Err(e)) = handle.poll_flush(cx) {
                 let text = net::words::failed(&e, "the peer");
                 return Poll::Ready(Err(ConnectionEnd::Failed(text)));
@@ -384,7 +430,7 @@ where
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     on_request(request.map(RecvBody), Respond(respond));
                 }
-                Poll::Ready(Some(Err(e))) => return Poll::Ready(failed(&e)),
+                Poll::Ready(Some(Err(e))) => return Poll::Ready(over.failed(&e)),
                 Poll::Ready(None) => return Poll::Ready(ConnectionEnd::Closed),
                 Poll::Pending => break,
             }
@@ -413,7 +459,11 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (io, handle) = gather(io);
-    control.watch(&handle, 0);
+    let over = Over::of_callee(&control);
+    let io = Watched::new(io, &control, false);
+    if let Some(pace) = &config.pace {
+        let _ = control.0.pace.set(Arc::clone(pace));
+    }
     let mut builder = h2::client::Builder::new();
     builder
         .initial_window_size(config.stream_window)
@@ -429,19 +479,16 @@ where
         .initial_max_send_streams(UNKNOWN)
         .enable_push(false);
     let (requests, mut connection) = builder
-        .handshake::<Gather<IO>, Bytes>(io)
+        .handshake::<Watched<Gather<IO>>, Bytes>(io)
         .await
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| over.failed(&e))?;
     let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
     let drive = async move {
         let end = poll_fn(|cx| {
             driver.begin(cx);
             match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(ConnectionEnd::Closed),
-                Poll::Ready(Err(e)) => {
-                    *control.0.goaway.borrow_mut() = GoAway::of(&e).map(Box::new);
-                    return Poll::Ready(failed(&e));
-                }
+                Poll::Ready(Err(e)) => return Poll::Ready(over.failed(&e)),
                 Poll::Pending => {}
             }
             let polled = driver.poll(cx);
@@ -452,7 +499,7 @@ where
             if let ConnectionEnd::Failed(_) = end
                 && let Poll::Ready(Err(e)) = Pin::new(&mut connection).poll(cx)
             {
-                return Poll::Ready(failed(&e));
+                return Poll::Ready(over.failed(&e));
             }
             Poll::Ready(end)
         })
@@ -464,17 +511,6 @@ where
         end
     };
     Ok((SendRequest(requests), drive))
-}
-
-fn failed(error: &h2::Error) -> ConnectionEnd {
-    let text = words::of(error, "the peer");
-    if let Some(reason) = error.reason()
-        && error.is_library()
-    {
-        let kind = ResetCode(reason.into()).violation();
-        return ConnectionEnd::Violation(kind, text);
-    }
-    ConnectionEnd::Failed(text)
 }
 
 #[cfg(test)]

@@ -135,6 +135,13 @@ impl SendBody {
         self.0.reserve_capacity(bytes);
     }
 
+    /// The stream's number on its connection (RFC 9113, 5.1.1).
+    #[inline]
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.stream_id().as_u32()
+    }
+
     /// How many bytes can be sent now: asked for and granted.
     #[inline]
     #[must_use]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
-use crate::net::bounds::Bounds;
+use crate::net::bounds::{Bounds, Ping};
 use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room};
 use crate::net::http2::{self, Http2Config};
 use crate::net::resets::ResetLimits;
@@ -46,7 +46,10 @@ pub static WIRE: Wire = Wire {
         "flow_control",
         "frame_size",
         "compression",
+        "malformed_field",
         "flood",
+        "empty_frames",
+        "resets",
         "keepalive",
         "unread",
     ],
@@ -55,7 +58,9 @@ pub static WIRE: Wire = Wire {
         "flow_control",
         "frame_size",
         "compression",
+        "malformed_field",
         "flood",
+        "empty_frames",
         "keepalive",
         "unread",
     ],
@@ -167,8 +172,10 @@ impl Dialer {
     ) -> Result<Client, String> {
         let mut http2 = self.http2.clone();
         if let Some(ping) = options.ping {
-            http2.ping_interval = Some(ping.interval);
-            http2.ping_timeout = ping.timeout;
+            let pace = options.pace.as_ref();
+            let interval = pace.map_or(ping.interval, |pace| pace.interval(ping.interval));
+            http2.ping = Some(Ping { interval, ..ping });
+            http2.pace = options.pace.clone();
         }
         let streams = match options.to_ripcord {
             true => Rc::clone(&self.to_ripcord),
@@ -268,7 +275,6 @@ fn window(bytes: usize) -> u32 {
 }
 
 fn http2_config(bounds: &Bounds) -> Http2Config {
-    let default = Http2Config::default();
     Http2Config {
         stream_window: window(bounds.stream_buffer),
         connection_window: window(bounds.connection_buffer),
@@ -276,10 +282,8 @@ fn http2_config(bounds: &Bounds) -> Http2Config {
         max_streams: u32::try_from(bounds.max_streams).unwrap_or(u32::MAX),
         header_list: window(bounds.metadata_size.saturating_mul(HEADER_LIST)),
         pending_resets: bounds.max_resets,
-        ping_interval: bounds.ping.map(|ping| ping.interval),
-        ping_timeout: bounds
-            .ping
-            .map_or(default.ping_timeout, |ping| ping.timeout),
+        ping: bounds.ping,
+        pace: None,
         cancel_grace: bounds.cancel_grace,
         handshake_timeout: bounds.handshake_timeout,
     }

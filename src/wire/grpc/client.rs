@@ -227,6 +227,7 @@ impl Client {
             }
         })?;
         self.shared.active.set(self.active() + 1);
+        self.control.stream_opened();
         let (opened, seen) = self.shared.opened.get();
         self.shared.opened.set((opened + 1, seen));
         let unanswered = self.shared.resets.opened(self.shared.born.elapsed());
@@ -315,15 +316,43 @@ impl ClientStream {
                 }
                 end
             }
+            None if error.is_broken() => self.broken_connection(error),
             None => {
-                let mut end =
-                    end::connection_lost(Initiator::Callee, Path::new(), &error.text("the callee"));
+                let goaway = self.control.go_away();
+                let goaway = goaway.filter(|goaway| goaway.code != ResetCode::NO_ERROR);
+                let text = match goaway {
+                    Some(goaway) if !error.is_go_away() => format!("the callee sent {goaway}"),
+                    Some(_) | None => error.text("the callee"),
+                };
+                let mut end = end::connection_lost(Initiator::Callee, Path::new(), &text);
+                // A GOAWAY ends the streams above the one that it names: they were not looked at.
                 if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
                     end.processed = Processed::No;
                 }
                 end
             }
         }
+    }
+
+    /// The callee broke HTTP/2, and this hop ended the connection. The stream that did it is not
+    /// retried. Those beside it may be.
+    fn broken_connection(&self, error: &http2::Error) -> End {
+        let Some((stream, what)) = self.control.malformed() else {
+            let text = error.text("the callee");
+            return end::connection_lost(Initiator::Callee, Path::new(), &text);
+        };
+        if self
+            .sender
+            .as_ref()
+            .is_some_and(|sender| sender.id() == *stream)
+        {
+            let text = format!("the callee sent a malformed field: {what}");
+            return End::hop(LocalEndKind::Undecodable, text);
+        }
+        let text = format!(
+            "the callee sent a malformed field on another stream of the same connection: {what}"
+        );
+        end::connection_lost(Initiator::Callee, Path::new(), &text)
     }
 
     /// A callee's own timer, which may be a moment ahead of this hop's, ends the stream with
@@ -362,7 +391,15 @@ impl ClientStream {
         self.hop.as_ref().map(|(_, stream)| *stream)
     }
 
+    /// Nothing more is exchanged with the callee, though what it sent may still wait here.
+    fn leave(&self) {
+        if !matches!(self.phase, Phase::Over(_)) {
+            self.control.stream_over();
+        }
+    }
+
     fn finish_receiving(&mut self) {
+        self.leave();
         self.phase = match std::mem::replace(&mut self.phase, Phase::Over(None)) {
             Phase::Body(receiver) | Phase::Trailers(receiver) => Phase::Over(Some(receiver)),
             Phase::Head(_) | Phase::Over(_) => Phase::Over(None),
@@ -480,6 +517,7 @@ impl Outbound for ClientStream {
 
     fn cancel(&mut self, cancel: &Cancel) {
         self.control.urgent();
+        self.leave();
         self.phase = Phase::Over(None);
         self.half_closed = true;
         let Some(mut sender) = self.sender.take() else {
@@ -501,6 +539,7 @@ impl Outbound for ClientStream {
 /// Dropping the handles resets with CANCEL what is still open.
 impl Drop for ClientStream {
     fn drop(&mut self) {
+        self.leave();
         self.shared.active.set(self.shared.active.get() - 1);
         let (resets, born) = (&self.shared.resets, self.shared.born);
         match self.finished {

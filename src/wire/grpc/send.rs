@@ -70,6 +70,11 @@ impl Sender {
         let _ = self.stream.send_trailers(trailers);
     }
 
+    /// The stream's number on its connection.
+    pub(super) fn id(&self) -> u32 {
+        self.stream.id()
+    }
+
     /// Whether the last message was sent completely.
     pub(super) fn at_boundary(&self) -> bool {
         self.boundary.at_boundary()

@@ -133,6 +133,7 @@ impl Connection {
         head.hops = Some(passed);
         let detail_of = hop::named(&parts.headers);
         self.details.enter(detail_of);
+        self.control.stream_opened();
         let mut stream = ServerStream {
             receiver: Receiver::new(
                 body,
@@ -209,11 +210,13 @@ impl ServerStream {
         self.over = true;
         match error.reset_code() {
             Some(code) => self.reset_by_caller(code),
-            None => end::connection_lost(
-                Initiator::Caller,
-                self.hops.path(),
-                &error.text("the caller"),
-            ),
+            None => {
+                let text = match self.control.malformed().filter(|_| error.is_broken()) {
+                    Some((_, what)) => format!("the caller sent a malformed field: {what}"),
+                    None => error.text("the caller"),
+                };
+                end::connection_lost(Initiator::Caller, self.hops.path(), &text)
+            }
         }
     }
 
@@ -398,5 +401,6 @@ impl Drop for ServerStream {
             );
         }
         self.details.leave(self.detail_of);
+        self.control.stream_over();
     }
 }

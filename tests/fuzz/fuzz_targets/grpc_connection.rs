@@ -11,6 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use ripcord::wire::grpc::StreamConfig;
 use ripcord::wire::grpc::client::Client;
 use ripcord::wire::grpc::server::Connection;
+use ripcord::net::bounds::Ping;
 use ripcord::net::http2::{self, Http2Config};
 use ripcord_fuzz::{MESSAGE, Plan, World, play};
 
@@ -30,7 +31,11 @@ fn http2_config() -> Http2Config {
         max_streams: 16,
         header_list: 16 * 1024,
         pending_resets: 20,
-        ping_interval: Some(Duration::from_secs(30)),
+        ping: Some(Ping {
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(10),
+            without_streams: true,
+        }),
         ..Http2Config::default()
     }
 }

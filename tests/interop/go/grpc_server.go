@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip" // registers gzip
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -28,6 +29,7 @@ func runGRPCServer(args []string) error {
 	streams := fs.Uint("max-streams", 0, "SETTINGS_MAX_CONCURRENT_STREAMS, 0 = none")
 	window := fs.Int("window", 0, "initial stream window, 0 = default")
 	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
+	minPing := fs.Duration("min-ping", 0, "the shortest time between pings of a client, 0 = default")
 	assume := fs.String("assume", "", "what the messages are under an empty content-subtype")
 	_ = fs.Parse(args)
 	if err := startTracing(*otlp, "grpc.interop.callee"); err != nil {
@@ -48,6 +50,9 @@ func runGRPCServer(args []string) error {
 	}
 	if *streams > 0 {
 		opts = append(opts, grpc.MaxConcurrentStreams(uint32(*streams)))
+	}
+	if *minPing > 0 {
+		opts = append(opts, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: *minPing}))
 	}
 	if *window > 0 {
 		opts = append(opts, grpc.InitialWindowSize(int32(*window)))

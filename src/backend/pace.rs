@@ -1,0 +1,118 @@
+//! How often the endpoints of one backend take pings. One that complains of too many (GOAWAY
+//! `too_many_pings`) is asked half as often from then on, on all workers and on each new connection
+//! (gRFC A8).
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use tracing::warn;
+
+use crate::net::connection::PingPace;
+
+/// The most that the time between pings grows to, unless the configuration says more.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// How many endpoints are remembered before those without a complaint are forgotten. Callers may
+/// dial any number of original destinations.
+const REMEMBERED: usize = 1024;
+
+/// The paces of one backend's endpoints.
+#[derive(Debug, Default)]
+pub(super) struct Paces(Mutex<FxHashMap<SocketAddr, Arc<Pace>>>);
+
+impl Paces {
+    /// The pace of the endpoint at `address`. `configured` is the time between pings to it.
+    pub(super) fn of(
+        &self,
+        backend: &Arc<str>,
+        address: SocketAddr,
+        configured: Duration,
+    ) -> Arc<Pace> {
+        let mut paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if paces.len() >= REMEMBERED {
+            paces.retain(|_, pace| Arc::strong_count(pace) > 1 || pace.complaints() > 0);
+        }
+        let pace = paces.entry(address).or_insert_with(|| {
+            Arc::new(Pace {
+                backend: Arc::clone(backend),
+                address,
+                configured,
+                complaints: AtomicU32::new(0),
+            })
+        });
+        Arc::clone(pace)
+    }
+}
+
+/// The pace of one endpoint.
+#[derive(Debug)]
+pub(super) struct Pace {
+    backend: Arc<str>,
+    address: SocketAddr,
+    configured: Duration,
+    complaints: AtomicU32,
+}
+
+impl Pace {
+    fn complaints(&self) -> u32 {
+        self.complaints.load(Ordering::Relaxed)
+    }
+}
+
+impl PingPace for Pace {
+    fn interval(&self, configured: Duration) -> Duration {
+        let factor = 1_u32.checked_shl(self.complaints()).unwrap_or(u32::MAX);
+        let slowed = configured.saturating_mul(factor);
+        slowed.min(LONGEST.max(configured))
+    }
+
+    fn slower(&self) {
+        self.complaints.fetch_add(1, Ordering::Relaxed);
+        warn!(
+            backend = %self.backend,
+            endpoint = %self.address,
+            interval = ?self.interval(self.configured),
+            "too many pings, says the callee; keepalive.http2.interval is doubled for new connections to it"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_complaint_doubles_the_time_between_pings_of_that_endpoint_alone() {
+        let paces = Paces::default();
+        let five = Duration::from_secs(300);
+        let [one, other] = ["127.0.0.1:1", "127.0.0.1:2"].map(|a| a.parse().unwrap());
+        let name: Arc<str> = "b".into();
+        let at = |address| paces.of(&name, address, five).interval(five);
+        for factor in [1, 2, 4, 8] {
+            assert_eq!(at(one), five * factor);
+            paces.of(&name, one, five).slower();
+        }
+        assert_eq!(at(other), five);
+        for _ in 0..100 {
+            paces.of(&name, one, five).slower();
+        }
+        assert_eq!(at(one), LONGEST);
+    }
+
+    #[test]
+    fn endpoints_that_complained_are_remembered_longest() {
+        let paces = Paces::default();
+        let five = Duration::from_secs(300);
+        let name: Arc<str> = "b".into();
+        let address = |n: u32| SocketAddr::new(n.to_be_bytes().into(), 1);
+        paces.of(&name, address(0), five).slower();
+        for n in 1..10_000 {
+            paces.of(&name, address(n), five);
+        }
+        assert!(paces.0.lock().unwrap().len() <= REMEMBERED);
+        assert_eq!(paces.of(&name, address(0), five).interval(five), five * 2);
+    }
+}
