@@ -17,7 +17,7 @@ use crate::bridge::{
 use crate::config::Validate;
 use crate::context::Context;
 use crate::drain::{Watch, Watcher};
-use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Wire};
+use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Scope, Wire};
 use crate::telemetry::{self, Observed, SeriesCache, StreamInfo, StreamRecord, Traffic};
 use crate::wire::{self, OutboundStream};
 use payload::PayloadCheck;
@@ -202,6 +202,7 @@ impl Opening<'_> {
     ) -> Result<(OutboundStream, PreparedStream), End> {
         let limits = self.limits(head);
         self.prepare(head)?;
+        self.check_metadata(head)?;
         let stages = self.stages(head)?;
         let mut early = Early::default();
         let opening = self.open(head, limits.deadline, &mut stream.record);
@@ -246,6 +247,18 @@ impl Opening<'_> {
         Ok(())
     }
 
+    /// Checks that the backend's wire can write the caller's metadata.
+    fn check_metadata(&self, head: &RequestHead) -> Result<(), End> {
+        let verbatim = self.route.backend.wire.verbatim;
+        match head.metadata.fault().filter(|_| !verbatim) {
+            Some(fault) => {
+                let text = format!("the request's metadata are malformed: {fault}");
+                Err(End::hop(LocalEndKind::BadRequest, text))
+            }
+            None => Ok(()),
+        }
+    }
+
     async fn open(
         &self,
         head: &mut RequestHead,
@@ -277,7 +290,15 @@ impl Opening<'_> {
         let inflate = |encoding: Option<&str>| {
             Decompress::new(encoding, max)
                 .map(|stage| Some(Box::new(stage) as Box<dyn Stage>))
-                .map_err(|e| End::hop(e.kind, e.text))
+                .map_err(|e| {
+                    let mut end = End::hop(e.kind, e.text);
+                    // A caller may take another compression then, and call again (gRPC's
+                    // compression.md).
+                    if let Some(key) = self.wire.accept_encoding {
+                        end.trailers.push(Scope::Plain, key, bridge::ACCEPTED);
+                    }
+                    end
+                })
         };
         let outbound_takes_compressed = self.route.backend.wire.takes_compressed;
         let check = match self.route.validate {
@@ -306,6 +327,7 @@ impl Opening<'_> {
             response,
             check,
             drop_heads: !self.wire.heads,
+            refuse_malformed: !self.wire.verbatim,
         })
     }
 }

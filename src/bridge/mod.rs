@@ -32,11 +32,13 @@ use std::task::{Context, Poll, Waker};
 
 pub use check::Check;
 pub use clock::StreamTimeouts;
-pub use decompress::Decompress;
+pub use decompress::{ACCEPTED, Decompress};
 pub use pump::{Stage, StageError};
 pub use settle::{FirstEnd, Settlement, settle};
 
-use crate::stream::{End, Inbound, LocalEndKind, MessageBatch, NativeCode, Outbound, Received};
+use crate::stream::{
+    End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received,
+};
 use check::Checker;
 use clock::Clock;
 use pump::Pump;
@@ -122,6 +124,8 @@ pub struct Stages {
     pub check: Option<Check>,
     /// The caller's wire has no place for the callee's head.
     pub drop_heads: bool,
+    /// The caller's wire cannot write malformed fields of metadata.
+    pub refuse_malformed: bool,
 }
 
 /// Carries the stream to its end and reports the end to both sides. `seen` receives what has moved
@@ -224,6 +228,7 @@ impl PreparedStream {
             callee: FirstEnd::default(),
             answered: false,
             drop_heads: stages.drop_heads,
+            refuse_malformed: stages.refuse_malformed,
             clock: Clock::new(limits),
             refused,
         }))
@@ -247,6 +252,7 @@ struct Duplex {
     /// Whether the callee has sent anything at all.
     answered: bool,
     drop_heads: bool,
+    refuse_malformed: bool,
     clock: Clock,
     /// Why an early message was refused.
     refused: Option<Box<End>>,
@@ -255,6 +261,13 @@ struct Duplex {
 impl Duplex {
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
+    }
+
+    /// The end of a stream whose callee sent metadata that its caller's wire cannot write.
+    fn malformed(&self, what: &str, metadata: &Metadata) -> Option<End> {
+        let fault = metadata.fault().filter(|_| self.refuse_malformed)?;
+        let text = format!("the callee's {what} are malformed: {fault}");
+        Some(End::hop(LocalEndKind::Undecodable, text))
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -305,6 +318,9 @@ impl Duplex {
                     if let Err(end) = self.response.head(&mut head) {
                         return Poll::Ready(end);
                     }
+                    if let Some(end) = self.malformed("headers", &head.metadata) {
+                        return Poll::Ready(end);
+                    }
                     if !self.drop_heads {
                         inbound.send_head(head);
                     }
@@ -320,6 +336,7 @@ impl Duplex {
                     return Poll::Ready(end);
                 }
                 Poll::Ready(Received::End(end)) => {
+                    let end = self.malformed("trailers", &end.trailers).unwrap_or(end);
                     self.callee.offer(end);
                     self.request.uncheck();
                 }

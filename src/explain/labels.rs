@@ -214,6 +214,12 @@ pub(super) const LABELS: &[Label] = &[
     ),
     label(
         "kind",
+        "malformed",
+        "a request that the HTTP/2 layer refused: RST_STREAM(PROTOCOL_ERROR)",
+        "Look at the log: `request refused` has the peer. Give the client a host as authority.",
+    ),
+    label(
+        "kind",
         "flood",
         "a peer sent more resets or control frames than allowed",
         "Look at the peer's address in the log; `limits.max_resets` is the limit.",

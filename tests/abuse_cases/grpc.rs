@@ -20,6 +20,7 @@ const SIZE: (&str, &str) = (
 );
 const FLOOD: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="flood""#);
 const NOT_GRPC: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="not_grpc""#);
+const MALFORMED: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="malformed""#);
 const NOTHING: (&str, &str) = ("", "");
 
 /// Frames that break the connection, and the code that it then receives.
@@ -143,8 +144,8 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
-        abuse: "`te` that is not trailers: RST_STREAM(PROTOCOL_ERROR); lives; h2 says so, not counted",
-        counted: NOTHING,
+        abuse: "`te` that is not trailers: RST_STREAM(PROTOCOL_ERROR); lives; h2 says so",
+        counted: MALFORMED,
         act: |rig| {
             let mut raw = Raw::open(rig.address());
             let mut block = request("/Storm/Echo");

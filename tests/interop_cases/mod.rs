@@ -8,6 +8,7 @@ mod crowd;
 mod deadlines;
 mod drain;
 mod ends;
+mod fields;
 mod foreign;
 mod frames;
 mod golden;
@@ -39,6 +40,7 @@ pub(crate) fn cases() -> Vec<Case> {
         deadlines::cases(),
         drain::cases(),
         ends::cases(),
+        fields::cases(),
         foreign::cases(),
         frames::cases(),
         golden::cases(),

@@ -118,6 +118,15 @@ impl Http2Config {
     }
 }
 
+/// A box that has a description.
+struct OnRefused(Box<dyn Fn(u32)>);
+
+impl std::fmt::Debug for OnRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnRefused(..)")
+    }
+}
+
 /// The remote control of a connection's driver. Clones control the same connection.
 #[derive(Clone, Debug, Default)]
 pub struct Control(Rc<ControlState>);
@@ -132,6 +141,8 @@ struct ControlState {
     account: RefCell<Option<Rc<Held>>>,
     outbox: OnceCell<Rc<Outbox>>,
     waker: RefCell<Option<Waker>>,
+    /// Is called with the number of streams that the layer itself has refused.
+    on_refused: RefCell<Option<OnRefused>>,
     /// The task that waits for the drain, beside the driver.
     waiting: RefCell<Option<Waker>>,
 }
@@ -153,6 +164,13 @@ impl Control {
         }
         *self.0.waiting.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Calls `refused` with the number of streams that the layer itself has reset with
+    /// PROTOCOL_ERROR, soon after. It is the layer's answer to a malformed request, which
+    /// [`serve`] reports in no other way. Must be called before the connection begins.
+    pub fn on_refused(&self, refused: impl Fn(u32) + 'static) {
+        *self.0.on_refused.borrow_mut() = Some(OnRefused(Box::new(refused)));
     }
 
     /// Lets the connection read only while `held` allows it. Must be called before it begins.
@@ -227,6 +245,10 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (io, handle) = gather(io);
+    let on_refused = control.0.on_refused.take();
+    if on_refused.is_some() {
+        handle.watch_refusals();
+    }
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(config.stream_window)
@@ -274,6 +296,11 @@ where
                 Poll::Ready(None) => return Poll::Ready(ConnectionEnd::Closed),
                 Poll::Pending => break,
             }
+        }
+        if let Some(OnRefused(report)) = &on_refused
+            && let refused @ 1.. = driver.take_refusals()
+        {
+            report(refused);
         }
         driver.poll(cx)
     })

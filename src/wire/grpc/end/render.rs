@@ -133,7 +133,7 @@ fn render(
     }
     if end.reason == Reason::Complete
         && let Some(text) = end.trailers.get(Scope::Plain, keys::MESSAGE)
-        && let Ok(value) = HeaderValue::from_bytes(text)
+        && let Ok(value) = HeaderValue::from_bytes(text.trim_ascii())
     {
         let _ = out.try_insert(keys::names::MESSAGE, value);
     }
