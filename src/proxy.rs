@@ -18,7 +18,9 @@ use crate::config::Validate;
 use crate::context::Context;
 use crate::drain::{Watch, Watcher};
 use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Scope, Wire};
-use crate::telemetry::{self, Observed, SeriesCache, StreamInfo, StreamRecord, Traffic};
+use crate::telemetry::{
+    self, Observed, SeriesCache, StreamInfo, StreamRecord, TraceFormats, Traffic,
+};
 use crate::wire::{self, OutboundStream};
 use payload::PayloadCheck;
 
@@ -266,7 +268,13 @@ impl Opening<'_> {
         record: &mut StreamRecord,
     ) -> Result<(OutboundStream, EndpointGuard), End> {
         let backend = &self.route.backend;
-        record.outbound(&mut head.metadata, backend.wire.propagation);
+        let written = backend.config.trace_context;
+        let formats = TraceFormats {
+            w3c: written.w3c,
+            b3: written.b3,
+            b3multi: written.b3multi,
+        };
+        record.outbound(&mut head.metadata, backend.wire.propagation, formats);
         head.timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let opening = self.context.pool.open(backend, head);
         let (outbound, endpoint) = match deadline {
