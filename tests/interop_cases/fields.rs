@@ -1,4 +1,4 @@
-//! Fields and flags that one wire cannot write: what each peer receives of them. All peers are
+//! Fields and flags that one wire cannot write: what each peer receives of them. Most peers are
 //! scripted, since no library sends such things.
 
 use bytes::Bytes;
@@ -10,11 +10,19 @@ use ripcord::wire::ttheader::frame::Kind;
 use crate::kit::grpc::{self, Answer};
 use crate::kit::h2peer::{H2Callee, Play, headers};
 use crate::kit::h2raw::{END_HEADERS, HEADERS, Raw, field};
+use crate::kit::lab::{Caller, client, say};
+use crate::kit::peers::{address, go};
 use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind as Method, Scenario, op, recv, ret, scenario, send};
 use crate::kit::trial::cases;
 use crate::kit::tt::{Connection, Listener, said};
+use serde_json::json;
 
 cases! {
+    [Go] {
+        headers_and_trailers_after_the_end_are_those_of_a_direct_call,
+        a_business_error_of_code_0_is_that_of_a_direct_call,
+    }
     [] {
         a_compressed_request_message_without_an_encoding_ends_internal,
         a_compressed_response_message_without_an_encoding_ends_internal,
@@ -264,4 +272,80 @@ fn a_request_that_http2_refuses_has_a_line_and_is_counted() {
         line["what"].as_str().unwrap().contains(":authority"),
         "{line}"
     );
+}
+
+/// What a caller prints of the end of a scenario on a callee, directly and through hops: one of
+/// each pair of protocols in `chains`, the callee's last.
+fn as_direct(caller: Caller, callee: &str, chains: &[&[&str]], scenario: &Scenario) {
+    let play = |address: &str| {
+        let client = client(caller, address);
+        let id = say(&client, scenario);
+        let result = client.event("result", &id);
+        let shown = [
+            "kind",
+            "code",
+            "err",
+            "message",
+            "biz",
+            "header",
+            "header_err",
+            "header_again",
+            "header_again_err",
+            "trailer",
+            "trailer_err",
+        ];
+        shown.map(|key| (key, result[key].clone()))
+    };
+    let direct = play(callee);
+    for chain in chains {
+        let mut hops: Vec<Ripcord> = Vec::new();
+        for wire in chain.iter().rev() {
+            let next = hops.last().map_or(callee, |hop| &hop.address).to_owned();
+            hops.push(Ripcord::before(wire, &next));
+        }
+        let through = play(&hops.last().unwrap().address);
+        assert_eq!(through, direct, "{chain:?}, {}", scenario.name);
+    }
+}
+
+fn headers_and_trailers_after_the_end_are_those_of_a_direct_call() {
+    let server = go(&["kitex-server"]);
+    let callee = address(&server);
+    let ops = || [send(1, 5), recv(1), op("header"), op("close_send")];
+    let kv = |name: &str| json!({ "op": name, "kv": { "k1": "v1" } });
+    for script in [
+        vec![op("echo")],
+        vec![kv("header"), op("echo")],
+        vec![op("echo"), kv("trailer")],
+        vec![op("echo"), ret("biz", 7, "seven")],
+    ] {
+        let name = serde_json::to_string(&script).unwrap();
+        let scenario = scenario(name, Method::Bidi, [], ops()).with("script", json!(script));
+        as_direct(
+            Caller::Mux,
+            &callee,
+            &[
+                &["ttheader"],
+                &["ttheader", "ttheader"],
+                &["grpc", "ttheader"],
+            ],
+            &scenario,
+        );
+    }
+}
+
+fn a_business_error_of_code_0_is_that_of_a_direct_call() {
+    let server = go(&["kitex-server"]);
+    let callee = address(&server);
+    for code in [0, 7] {
+        let script = [op("echo"), ret("biz", code, "text")];
+        let ops = [send(1, 5), recv(1), op("close_send")];
+        let scenario = scenario(format!("code {code}"), Method::Bidi, script, ops);
+        as_direct(
+            Caller::KitexGrpc,
+            &callee,
+            &[&["grpc"], &["grpc", "grpc"]],
+            &scenario,
+        );
+    }
 }
