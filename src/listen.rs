@@ -295,6 +295,7 @@ async fn streams(
     let _counted = metrics.connection(Side::Inbound, wire);
     let acceptor = Streams {
         entry: Rc::clone(&local.entry),
+        listener: Arc::clone(&local.listener.name),
         wire,
         info,
     };
@@ -326,6 +327,8 @@ async fn streams(
 /// Hands the streams of one connection to the proxy.
 struct Streams {
     entry: Rc<Entry>,
+    /// The listener's name.
+    listener: Arc<str>,
     wire: &'static Wire,
     info: ConnectionInfo,
 }
@@ -345,7 +348,12 @@ impl Acceptor for Streams {
     }
 
     fn violation(&self, kind: &'static str, what: &str) {
-        debug!(peer = %self.info.peer, wire = %self.wire, kind, what, "request refused");
+        let (name, peer, wire) = (&self.listener, self.info.peer, self.wire);
+        if kind != Violation::MALFORMED_REQUEST.name() {
+            debug!(%peer, %wire, kind, what, "request refused");
+        } else if log_limit::admits("request refused", name, kind) {
+            warn!(listener = %name, %peer, %wire, kind, what, "request refused");
+        }
         let metrics = &self.entry.context.process.telemetry.metrics;
         metrics.violation(Side::Inbound, Some(self.wire), Violation::new(kind));
     }

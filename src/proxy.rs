@@ -17,8 +17,10 @@ use crate::bridge::{
 use crate::config::Validate;
 use crate::context::Context;
 use crate::drain::{Watch, Watcher};
-use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Wire};
-use crate::telemetry::{self, Observed, SeriesCache, StreamInfo, StreamRecord, Traffic};
+use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Scope, Wire};
+use crate::telemetry::{
+    self, Observed, SeriesCache, StreamInfo, StreamRecord, TraceFormats, Traffic,
+};
 use crate::wire::{self, OutboundStream};
 use payload::PayloadCheck;
 
@@ -214,6 +216,7 @@ impl Opening<'_> {
             hops.limit_here();
         }
         let limits = limits.timeouts;
+        self.check_metadata(head)?;
         let stages = self.stages(head)?;
         let mut early = Early::default();
         let opening = self.open(head, limits.deadline.as_ref(), &mut stream.record);
@@ -276,6 +279,18 @@ impl Opening<'_> {
         Ok(())
     }
 
+    /// Checks that the backend's wire can write the caller's metadata.
+    fn check_metadata(&self, head: &RequestHead) -> Result<(), End> {
+        let verbatim = self.route.backend.wire.verbatim;
+        match head.metadata.fault().filter(|_| !verbatim) {
+            Some(fault) => {
+                let text = format!("the request's metadata are malformed: {fault}");
+                Err(End::hop(LocalEndKind::BadRequest, text))
+            }
+            None => Ok(()),
+        }
+    }
+
     async fn open(
         &self,
         head: &mut RequestHead,
@@ -283,7 +298,13 @@ impl Opening<'_> {
         record: &mut StreamRecord,
     ) -> Result<(OutboundStream, EndpointGuard), End> {
         let backend = &self.route.backend;
-        record.outbound(&mut head.metadata, backend.wire.propagation);
+        let written = backend.config.trace_context;
+        let formats = TraceFormats {
+            w3c: written.w3c,
+            b3: written.b3,
+            b3multi: written.b3multi,
+        };
+        record.outbound(&mut head.metadata, backend.wire.propagation, formats);
         head.timeout = deadline.map(|limit| limit.at.saturating_duration_since(Instant::now()));
         let opening = self.context.pool.open(backend, head);
         let (outbound, endpoint) = match deadline {
@@ -313,7 +334,15 @@ impl Opening<'_> {
         let inflate = |encoding: Option<&str>| {
             Decompress::new(encoding, max)
                 .map(|stage| Some(Box::new(stage) as Box<dyn Stage>))
-                .map_err(|e| End::hop(e.kind, e.text))
+                .map_err(|e| {
+                    let mut end = End::hop(e.kind, e.text);
+                    // A caller may take another compression then, and call again (gRPC's
+                    // compression.md).
+                    if let Some(key) = self.wire.accept_encoding {
+                        end.trailers.push(Scope::Plain, key, bridge::ACCEPTED);
+                    }
+                    end
+                })
         };
         let outbound_takes_compressed = self.route.backend.wire.takes_compressed;
         let check = match self.route.validate {
@@ -342,6 +371,7 @@ impl Opening<'_> {
             response,
             check,
             heads: self.heads(),
+            refuse_malformed: !self.wire.verbatim,
         })
     }
 }

@@ -677,3 +677,141 @@ fn the_plain_wording_counts_only_for_what_a_hop_says_of_itself() {
         );
     }
 }
+
+/// What HTTP/2 (RFC 9113, 8.2) and gRPC (PROTOCOL-HTTP2.md) allow of a field; `None` if all is well.
+fn forbidden(headers: &HeaderMap) -> Option<String> {
+    const ABOUT_CONNECTIONS: [&str; 5] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let lower = |b: u8| b.is_ascii_graphic() && !b.is_ascii_uppercase() && b != b':';
+    headers.iter().find_map(|(name, value)| {
+        let (name, value) = (name.as_str(), value.as_bytes());
+        let outer = |b: Option<&u8>| b.is_some_and(|b| matches!(b, b' ' | b'\t'));
+        let is_base64 = |part: &[u8]| grpc::status::decode_bin(part.trim_ascii()).is_some();
+        let wrong = name.is_empty()
+            || !name.bytes().all(lower)
+            || ABOUT_CONNECTIONS.contains(&name)
+            || (name == "te" && value != b"trailers")
+            || value
+                .iter()
+                .any(|b| matches!(b, b'\0' | b'\r' | b'\n' | 0x7f))
+            || outer(value.first())
+            || outer(value.last())
+            || (name.ends_with("-bin") && !value.split(|b| *b == b',').all(is_base64));
+        wrong.then(|| format!("{name}: {:?}", String::from_utf8_lossy(value)))
+    })
+}
+
+/// Strings of a TTHeader peer that HTTP/2 does not know: each kind of bad name and value.
+fn odd_strings() -> impl Strategy<Value = Vec<(Bytes, Bytes)>> {
+    let name = prop_oneof![
+        proptest::sample::select(vec![
+            "",
+            " ",
+            "Upper",
+            "with blank",
+            "a:b",
+            ":path",
+            ":authority",
+            ":status",
+            "connection",
+            "Connection",
+            "keep-alive",
+            "proxy-connection",
+            "transfer-encoding",
+            "upgrade",
+            "te",
+            "TE",
+            "host",
+            "content-length",
+            "content-type",
+            "grpc-status",
+            "grpc-message",
+            "Grpc-Message",
+            "grpc-timeout",
+            "grpc-encoding",
+            "blob-bin",
+            "Blob-Bin",
+            "line\nfeed",
+            "nul\0",
+            "del\u{7f}",
+            "schl\u{fc}ssel",
+            "ripcord-subtype",
+            "ripcord-service",
+            "ripcord-hops",
+            "RPC_PERSIST_",
+            "RPC_PERSIST_a b",
+            "RPC_PERSIST_x-bin",
+            "RPC_TRANSIT_\n",
+            "RPC_PERSIST_userId",
+            "source-service",
+        ])
+        .prop_map(|name| Bytes::from_static(name.as_bytes())),
+        raw(6),
+    ];
+    let value = prop_oneof![
+        proptest::sample::select(vec![
+            " outer ",
+            "\t",
+            "a\nb",
+            "a\r\nx: y",
+            "nul\0",
+            "\u{7f}",
+            "\u{4f60}\u{597d}",
+            "",
+            "gzip",
+            " trailing",
+        ])
+        .prop_map(|value| Bytes::from_static(value.as_bytes())),
+        raw(12),
+    ];
+    vec((name, value), 0..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    /// Whatever a TTHeader peer writes, an HTTP/2 peer receives valid fields.
+    #[test]
+    fn what_leaves_for_http2_is_valid(
+        strings in odd_strings(),
+        to in prop_oneof![".{0,12}", Just("user@host".to_owned()), Just(" host ".to_owned())],
+        caller in prop_oneof![".{0,12}", Just(" web\t".to_owned())],
+        method in ".{1,12}",
+        service in ".{0,12}",
+        protobuf in any::<bool>(),
+        text in text(),
+    ) {
+        let mut info = Info {
+            ints: vec![(9, method.into()), (6, to.into()), (3, caller.into())],
+            strings,
+        };
+        info.strings.push((Bytes::from_static(b"isn"), service.into()));
+        let protocol = if protobuf { 0x11 } else { 0x10 };
+        let head = ttheader::metadata::request_head(&info, protocol).unwrap();
+        let request = grpc::metadata::request(&head);
+        prop_assert_eq!(forbidden(request.headers()), None);
+        let path = request.uri().path();
+        prop_assert!(path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()), "{}", path);
+        let authority = request.uri().authority().unwrap().as_str();
+        prop_assert!(!authority.is_empty() && !authority.contains('@'), "{}", authority);
+        let head = ttheader::metadata::response_head(&info);
+        let response = grpc::metadata::response(&head, &ripcord::stream::Payload::Thrift);
+        prop_assert_eq!(forbidden(response.headers()), None);
+        let trailers = ttheader::metadata::response_head(&info).metadata;
+        for end in [
+            ttheader::end::from_trailer(&info, &Bytes::new()),
+            End::failed(Failure::Exception(Exception { type_id: 6, text: text.clone() }), trailers.clone()),
+            End::failed(Failure::Business(Business { code: 4, text, extra: None, status: None }), trailers),
+        ] {
+            for carried in [true, false] {
+                let trailers = grpc::end::to_caller(&end, NODE, carried, Wording::Kitex);
+                prop_assert_eq!(forbidden(&trailers), None);
+            }
+        }
+    }
+}

@@ -106,7 +106,6 @@ fn every_captured_frame_decodes_and_encodes_to_itself() {
             flags: fixed.flags,
             seq: fixed.seq,
             protocol,
-            empty_strings: false,
         };
         let mut again = BytesMut::new();
         header::encode(&mut again, prelude, &info, fixed.payload).unwrap();

@@ -9,7 +9,7 @@ use crate::bridge::{Stage, StageError};
 use crate::stream::{LocalEndKind, Message, MessageBatch, ResponseHead};
 
 /// The compressions that it reads, as the value of `grpc-accept-encoding`.
-pub(super) const ACCEPTED: &str = "identity,deflate,gzip";
+pub const ACCEPTED: &str = "identity,deflate,gzip";
 
 /// Inflates `gzip` and `deflate` (zlib) messages, each up to a limit.
 #[derive(Debug)]

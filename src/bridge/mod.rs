@@ -39,11 +39,13 @@ use std::time::Duration;
 pub use check::Check;
 pub use clock::StreamTimeouts;
 pub use deadline::Deadline;
-pub use decompress::Decompress;
+pub use decompress::{ACCEPTED, Decompress};
 pub use pump::{Stage, StageError};
 pub use settle::{FirstEnd, Settlement, settle};
 
-use crate::stream::{End, Inbound, LocalEndKind, MessageBatch, NativeCode, Outbound, Received};
+use crate::stream::{
+    End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received,
+};
 use check::Checker;
 use clock::Clock;
 use head::WaitingHead;
@@ -149,6 +151,8 @@ pub struct Stages {
     pub check: Option<Check>,
     /// What happens to the callee's head.
     pub heads: Heads,
+    /// The caller's wire cannot write malformed fields of metadata.
+    pub refuse_malformed: bool,
 }
 
 /// Carries the stream to its end and reports the end to both sides. `seen` receives what has moved
@@ -263,6 +267,7 @@ impl PreparedStream {
             answered: false,
             heads: stages.heads,
             waiting_head: None,
+            refuse_malformed: stages.refuse_malformed,
             clock: Clock::new(limits),
             refused,
         }))
@@ -288,6 +293,7 @@ struct Duplex {
     heads: Heads,
     /// An empty head, of which it is not known yet whether the end comes right behind it.
     waiting_head: Option<Box<WaitingHead>>,
+    refuse_malformed: bool,
     clock: Clock,
     /// Why an early message was refused.
     refused: Option<Box<End>>,
@@ -323,6 +329,13 @@ impl Duplex {
         // Otherwise the half writes what its wire has for it.
         let waited = tokio::time::timeout(COMPLETE, written).await;
         waited.unwrap_or(true)
+    }
+
+    /// The end of a stream whose callee sent metadata that its caller's wire cannot write.
+    fn malformed(&self, what: &str, metadata: &Metadata) -> Option<End> {
+        let fault = metadata.fault().filter(|_| self.refuse_malformed)?;
+        let text = format!("the callee's {what} are malformed: {fault}");
+        Some(End::hop(LocalEndKind::Undecodable, text))
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -373,6 +386,9 @@ impl Duplex {
                     if let Err(end) = self.response.head(&mut head) {
                         return Poll::Ready(end);
                     }
+                    if let Some(end) = self.malformed("headers", &head.metadata) {
+                        return Poll::Ready(end);
+                    }
                     match self.heads {
                         Heads::AwaitEnd if head.explicit && head.is_empty() => {
                             self.waiting_head = Some(Box::new(WaitingHead::new(head)));
@@ -396,6 +412,7 @@ impl Duplex {
                 }
                 Poll::Ready(Received::End(end)) => {
                     self.waiting_head = None;
+                    let end = self.malformed("trailers", &end.trailers).unwrap_or(end);
                     self.callee.offer(end);
                     self.request.uncheck();
                 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::hints;
 use super::limits::TIMEOUTS;
 use super::protocol::Protocol;
+use super::trace_context::TraceContext;
 use super::walk::{NodeRef, Walk};
 use super::yaml::Kind;
 
@@ -27,6 +28,7 @@ pub(super) const KEYS: &[&str] = &[
     "keepalive",
     "backoff",
     "dns",
+    "trace_context",
 ];
 
 /// What payloads a backend accepts.
@@ -190,6 +192,8 @@ pub struct Backend {
     pub backoff: Backoff,
     /// Time between two lookups of the DNS names (default 10 s).
     pub dns_refresh: Duration,
+    /// In which forms its callees receive the trace context (default W3C).
+    pub trace_context: TraceContext,
 }
 
 pub(super) const KEEPALIVE_KEYS: &[&str] = &["tcp", "user_timeout", "http2"];
@@ -338,6 +342,12 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
                 w.duration(at, Duration::from_millis(100)..=*TIMEOUTS.end())
             }))
         }),
+        trace_context: walk.optional(
+            &s,
+            "trace_context",
+            TraceContext::default(),
+            TraceContext::read,
+        ),
     };
     let default = match backend.hop {
         Hop::None => ResetBudget::Nghttp2,

@@ -22,6 +22,7 @@ pub mod render;
 mod route;
 mod scalar;
 mod telemetry;
+mod trace_context;
 mod tree;
 pub mod units;
 mod validate;
@@ -47,6 +48,7 @@ pub use listener::{Carried, DEFAULT_MAX_HEAD, Listener, ListenerProtocol};
 pub use protocol::Protocol;
 pub use route::{Match, Pattern, Rewrite, Route, Timeouts, Validate};
 pub use telemetry::{AccessLog, Level, Log, LogFormat, Otlp, OtlpProtocol, Secret, Telemetry};
+pub use trace_context::TraceContext;
 
 /// One whole, checked configuration.
 #[derive(Clone, Debug, PartialEq)]

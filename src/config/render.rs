@@ -269,6 +269,7 @@ fn backend(backend: &Backend) -> Tree {
         keepalive,
         backoff,
         dns_refresh,
+        trace_context,
     } = backend;
     let Backoff { initial, max } = backoff;
     let backoff = Keys::default()
@@ -315,6 +316,7 @@ fn backend(backend: &Backend) -> Tree {
         .with("keepalive", keepalive_keys(keepalive))
         .with("backoff", backoff.done())
         .with("dns", dns.done())
+        .with("trace_context", list(&trace_context.words(), text))
         .done()
 }
 

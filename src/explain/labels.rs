@@ -214,6 +214,12 @@ pub(super) const LABELS: &[Label] = &[
     ),
     label(
         "kind",
+        "malformed_request",
+        "a request that the HTTP/2 layer refused: RST_STREAM(PROTOCOL_ERROR)",
+        "Look at the log: `request refused` has the peer. Give the client a host as authority.",
+    ),
+    label(
+        "kind",
         "flood",
         "a peer sent more frames than allowed that are errors, or parts of one header block",
         "Look at the peer's address in the log; the larger of `limits.max_resets` and twice `limits.max_streams_per_connection` is the limit of errors.",

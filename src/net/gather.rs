@@ -20,6 +20,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::net::held::Held;
+use crate::net::refusals::Refusals;
 
 /// Slices below this many bytes are copied into the gathered buffer. It is the size of a full DATA
 /// frame: a message of 16 KiB or more leaves in full frames, which are not copied, while copying up
@@ -71,6 +72,8 @@ struct Inner<IO> {
     turn: u64,
     /// Bytes that the socket took.
     written: u64,
+    /// Looks for streams that `h2` refuses by itself.
+    refusals: Option<Box<Refusals>>,
     /// A write was refused since the driver last asked: `h2` has more.
     refused: bool,
 }
@@ -87,6 +90,7 @@ pub fn gather<IO>(io: IO) -> (Gather<IO>, GatherHandle<IO>) {
         read: 0,
         turn: 0,
         written: 0,
+        refusals: None,
         refused: false,
     }));
     (Gather(Rc::clone(&inner)), GatherHandle(inner))
@@ -131,6 +135,7 @@ impl<IO: AsyncWrite + Unpin> Inner<IO> {
             self.written += n as u64;
             let gathered = self.out.len().min(n);
             self.out.advance(gathered);
+            self.look(bufs, n - gathered);
             if n > gathered {
                 return Poll::Ready(Ok(n - gathered));
             }
@@ -139,6 +144,18 @@ impl<IO: AsyncWrite + Unpin> Inner<IO> {
 }
 
 impl<IO> Inner<IO> {
+    /// Looks at the first `taken` bytes of `bufs`.
+    fn look(&mut self, bufs: &[IoSlice<'_>], mut taken: usize) {
+        let Some(refusals) = &mut self.refusals else {
+            return;
+        };
+        for buf in bufs {
+            let part = buf.get(..taken.min(buf.len())).unwrap_or_default();
+            taken -= part.len();
+            refusals.feed(part);
+        }
+    }
+
     /// Gives what was read ahead.
     fn give(&mut self, buf: &mut ReadBuf<'_>) {
         let n = self.first.len().min(buf.remaining());
@@ -173,6 +190,20 @@ impl<IO> GatherHandle<IO> {
     /// From now on `held` is asked before each read, and told of it.
     pub fn set_gate(&self, held: Rc<Held>) {
         self.0.borrow_mut().gate = Some(held);
+    }
+
+    /// From now on [`GatherHandle::take_refusals`] counts. To be called before anything is written.
+    pub fn watch_refusals(&self) {
+        self.0.borrow_mut().refusals = Some(Box::default());
+    }
+
+    /// How many streams `h2` refused by itself since the last call.
+    pub fn take_refusals(&self) -> u32 {
+        let mut inner = self.0.borrow_mut();
+        inner
+            .refusals
+            .as_mut()
+            .map_or(0, |refusals| refusals.take())
     }
 
     /// Bytes read since the last call.
@@ -286,6 +317,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Gather<IO> {
             inner.refused |= polled.is_pending();
             return polled;
         }
+        inner.look(bufs, len);
         for buf in bufs {
             inner.out.extend_from_slice(buf);
         }

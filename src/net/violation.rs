@@ -21,6 +21,8 @@ impl Violation {
     pub const HANDSHAKE_TIMEOUT: Self = Self("handshake_timeout");
     /// The protocol was broken in a way that has no kind of its own.
     pub const PROTOCOL: Self = Self("protocol");
+    /// A request that the HTTP/2 layer refused, and nothing else saw.
+    pub const MALFORMED_REQUEST: Self = Self("malformed_request");
     /// The peer sent more than it was allowed to.
     pub const FLOW_CONTROL: Self = Self("flow_control");
     /// A frame with a wrong length.

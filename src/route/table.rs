@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::config::{self, AssumedPayload, Destination, Pattern, Rewrite, Timeouts, Validate};
@@ -108,11 +109,19 @@ impl<B> Route<B> {
                 .filter(|e| e.scope == Scope::Plain && e.key.eq_ignore_ascii_case(plain.as_bytes()))
                 .map(|e| e.value.clone())
                 .collect();
-            for value in values {
+            for value in joined(plain, values) {
                 head.metadata
                     .push(Scope::Transit, name.as_bytes().to_vec(), value);
             }
         }
+    }
+}
+
+/// Crumbs of a cookie are one value (RFC 9113, 8.2.3); other repeated values stay apart.
+fn joined(key: &str, values: Vec<Bytes>) -> Vec<Bytes> {
+    match key.eq_ignore_ascii_case("cookie") && values.len() > 1 {
+        true => vec![values.join(&b"; "[..]).into()],
+        false => values,
     }
 }
 

@@ -30,9 +30,18 @@ pub struct Entry {
 }
 
 /// An ordered multimap of metadata.
+///
+/// Beside its entries it may have malformed fields: a `-bin` name with a value that is no base64.
+/// Only a wire that can write them as they came passes them on ([`Wire::verbatim`]); on the others
+/// the stream ends ([`Metadata::malformed`]). They are no entries: nothing reads or counts them.
+///
+/// [`Wire::verbatim`]: crate::stream::Wire::verbatim
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     entries: Vec<Entry>,
+    /// In a box: hardly any metadata has some.
+    #[expect(clippy::box_collection, reason = "a third of the size of a vector")]
+    malformed: Option<Box<Vec<(Bytes, Bytes)>>>,
 }
 
 impl Metadata {
@@ -41,6 +50,7 @@ impl Metadata {
     pub const fn new() -> Self {
         Self {
             entries: Vec::new(),
+            malformed: None,
         }
     }
 
@@ -49,6 +59,7 @@ impl Metadata {
     pub fn with_capacity(n: usize) -> Self {
         Self {
             entries: Vec::with_capacity(n),
+            malformed: None,
         }
     }
 
@@ -100,16 +111,35 @@ impl Metadata {
         self.entries.iter()
     }
 
+    /// Appends a malformed field, as it came.
+    pub fn push_malformed(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
+        let field = (name.into(), value.into());
+        self.malformed.get_or_insert_default().push(field);
+    }
+
+    /// The malformed fields, names and values, in order.
+    pub fn malformed(&self) -> impl Iterator<Item = &(Bytes, Bytes)> {
+        self.malformed.iter().flat_map(|fields| fields.iter())
+    }
+
+    /// What is wrong with it, for people: the name of its first malformed field.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        let (name, _) = self.malformed().next()?;
+        let name = String::from_utf8_lossy(name);
+        Some(format!("the value of {name} is not base64"))
+    }
+
     /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are no entries.
+    /// Whether there are no entries and no malformed fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.malformed.is_none()
     }
 
     /// The bytes of all keys and values.

@@ -16,6 +16,8 @@ pub struct Wire {
     pub spoken: &'static str,
     /// Whether it can carry a message whose compressed flag is set.
     pub takes_compressed: bool,
+    /// Whether it can write a malformed field of metadata as it came.
+    pub verbatim: bool,
     /// The metadata key by which its callers list the compressions that they accept.
     pub accept_encoding: Option<&'static str>,
     /// Whether its callees look at a payload's kind. Kitex on TTHeader does not: it reads whatever

@@ -13,6 +13,7 @@
 //! Names match without case and with `_` for `-`, since metainfo that crossed gRPC arrives in upper
 //! case.
 
+mod list;
 mod parse;
 
 use std::fmt::Write as _;
@@ -25,10 +26,25 @@ use self::parse::{
 };
 use crate::stream::{Entry, Metadata, Propagation, Scope};
 
-/// The longest tracestate that is kept, in bytes. W3C allows dropping a longer one.
-const MAX_TRACESTATE: usize = 512;
-/// The longest baggage that is kept, in bytes: W3C Baggage's bound.
-const MAX_BAGGAGE: usize = 8192;
+/// The forms of trace context that a callee receives. Baggage has only one, and always goes along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceFormats {
+    /// W3C `traceparent` and `tracestate`.
+    pub w3c: bool,
+    /// `b3` in one field.
+    pub b3: bool,
+    /// `x-b3-traceid`, `x-b3-spanid` and `x-b3-sampled`.
+    pub b3multi: bool,
+}
+
+impl TraceFormats {
+    /// What every callee receives unless its backend says otherwise.
+    pub const W3C: Self = Self {
+        w3c: true,
+        b3: false,
+        b3multi: false,
+    };
+}
 
 /// The caller's span.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +212,7 @@ pub(crate) fn extract(metadata: &Metadata) -> Extracted {
     }
     let w3c = |found: &Found<'_>| {
         let mut remote = parse_traceparent(found.traceparent.text()?)?;
-        remote.tracestate = join(&found.tracestate, MAX_TRACESTATE);
+        remote.tracestate = list::joined(&found.tracestate, &list::TRACESTATE);
         Some(remote)
     };
     let remote = w3c(&plain)
@@ -212,29 +228,13 @@ pub(crate) fn extract(metadata: &Metadata) -> Extracted {
             .and_then(parse_sampled)
             .or_else(|| b3.decision()),
     };
-    let baggage = join(&plain.baggage, MAX_BAGGAGE).or_else(|| join(&transit.baggage, MAX_BAGGAGE));
+    let baggage = |found: &Found<'_>| list::joined(&found.baggage, &list::BAGGAGE);
+    let baggage = baggage(&plain).or_else(|| baggage(&transit));
     Extracted {
         remote,
         sampled,
         baggage,
     }
-}
-
-/// Several headers of one name are one list. Over the bound the whole list is left out: half of it
-/// would have another meaning.
-fn join(values: &[&Bytes], max: usize) -> Option<Bytes> {
-    let joined = match values {
-        [] => return None,
-        [one] => Bytes::clone(one),
-        many => many
-            .iter()
-            .map(|v| v.as_ref())
-            .collect::<Vec<_>>()
-            .join(&b","[..])
-            .into(),
-    };
-    let legal = |b: &u8| matches!(b, b'\t' | 0x20..=0x7e);
-    (!joined.is_empty() && joined.len() <= max && joined.iter().all(legal)).then_some(joined)
 }
 
 impl B3<'_> {
@@ -261,42 +261,78 @@ impl B3<'_> {
 pub(crate) struct Outgoing<'a> {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
-    pub(crate) sampled: bool,
+    /// `None`: the callee decides (B3; W3C has no such value).
+    pub(crate) sampled: Option<bool>,
     pub(crate) random: bool,
     pub(crate) tracestate: Option<&'a Bytes>,
     pub(crate) baggage: Option<&'a Bytes>,
 }
 
 /// Removes every spelling of every key, and writes `context` as the next peer reads it.
-pub(crate) fn inject(metadata: &mut Metadata, propagation: Propagation, context: &Outgoing<'_>) {
+pub(crate) fn inject(
+    metadata: &mut Metadata,
+    propagation: Propagation,
+    formats: TraceFormats,
+    context: &Outgoing<'_>,
+) {
     metadata.retain(|entry| classify(entry).is_none());
-    let mut traceparent = String::with_capacity(55);
-    let flags = u8::from(context.sampled) | (u8::from(context.random) << 1);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        traceparent,
-        "00-{}-{}-{flags:02x}",
-        context.trace_id, context.span_id
-    );
-    let traceparent = Bytes::from(traceparent);
-    let rest = [
-        ("tracestate", "TRACESTATE", context.tracestate),
-        ("baggage", "BAGGAGE", context.baggage),
-    ];
-    let all = std::iter::once(("traceparent", "TRACEPARENT", Some(&traceparent))).chain(rest);
-    for (lower, upper, value) in all {
-        let Some(value) = value else { continue };
-        let (lower, upper) = (
-            Bytes::from_static(lower.as_bytes()),
-            Bytes::from_static(upper.as_bytes()),
-        );
+    let mut write = |lower: &'static str, upper: &'static str, value: Bytes| {
+        let key = |name: &'static str| Bytes::from_static(name.as_bytes());
         match propagation {
-            Propagation::Transit => metadata.push(Scope::Transit, lower, value.clone()),
+            Propagation::Transit => metadata.push(Scope::Transit, key(lower), value),
             Propagation::Plain => {
-                metadata.push(Scope::Plain, lower, value.clone());
-                metadata.push(Scope::Transit, upper, value.clone());
+                metadata.push(Scope::Plain, key(lower), value.clone());
+                metadata.push(Scope::Transit, key(upper), value);
             }
         }
+    };
+    let (trace, span) = (context.trace_id, context.span_id);
+    let sampled = context
+        .sampled
+        .map(|sampled| if sampled { "1" } else { "0" });
+    if formats.w3c {
+        let mut traceparent = String::with_capacity(55);
+        let flags = u8::from(context.sampled == Some(true)) | (u8::from(context.random) << 1);
+        // Writing to a String cannot fail.
+        let _ = write!(traceparent, "00-{trace}-{span}-{flags:02x}");
+        write("traceparent", "TRACEPARENT", traceparent.into());
+        if let Some(state) = context.tracestate {
+            write("tracestate", "TRACESTATE", state.clone());
+        }
+    }
+    if formats.b3 {
+        let sampled = sampled
+            .map(|sampled| format!("-{sampled}"))
+            .unwrap_or_default();
+        write("b3", "B3", format!("{trace}-{span}{sampled}").into());
+    }
+    if formats.b3multi {
+        write("x-b3-traceid", "X_B3_TRACEID", trace.to_string().into());
+        write("x-b3-spanid", "X_B3_SPANID", span.to_string().into());
+        if let Some(sampled) = sampled {
+            write("x-b3-sampled", "X_B3_SAMPLED", sampled.into());
+        }
+    }
+    if let Some(baggage) = context.baggage {
+        write("baggage", "BAGGAGE", baggage.clone());
+    }
+}
+
+/// Gives the callee the caller's own context in these forms. For a hop that makes no spans.
+pub(crate) fn convert(metadata: &mut Metadata, propagation: Propagation, formats: TraceFormats) {
+    let Extracted {
+        remote, baggage, ..
+    } = extract(metadata);
+    if let Some(remote) = remote {
+        let outgoing = Outgoing {
+            trace_id: remote.trace_id,
+            span_id: remote.span_id,
+            sampled: remote.sampled,
+            random: remote.random,
+            tracestate: remote.tracestate.as_ref(),
+            baggage: baggage.as_ref(),
+        };
+        inject(metadata, propagation, formats, &outgoing);
     }
 }
 

@@ -24,6 +24,7 @@ use std::sync::Arc;
 pub(crate) use access::rfc3339;
 pub use access::{AccessGuard, AccessLog};
 pub use cache::SeriesCache;
+pub use context::TraceFormats;
 pub use export::{ExportError, ExportGuard, ExportStats};
 pub use init::{AccessTarget, InitError, LogFormat, Settings, TelemetryGuard, init_logs};
 pub use live::LiveStreams;

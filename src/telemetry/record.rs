@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::stream::{Metadata, Propagation, RequestHead, Wire};
+use crate::telemetry::context::TraceFormats;
 use crate::telemetry::live::{LiveKey, LiveStream};
 use crate::telemetry::trace::StreamTrace;
 use crate::telemetry::{AccessLog, LiveStreams, Metrics, Outcome, StreamInfo, Tracer};
@@ -109,9 +110,14 @@ impl Telemetry {
 
 impl StreamRecord {
     /// Replaces the trace context in the metadata for the callee. With tracing off, it stays as it
-    /// is.
-    pub fn outbound(&mut self, metadata: &mut Metadata, propagation: Propagation) {
-        self.trace.outbound(metadata, propagation);
+    /// is, unless the callee reads other forms.
+    pub fn outbound(
+        &mut self,
+        metadata: &mut Metadata,
+        propagation: Propagation,
+        formats: TraceFormats,
+    ) {
+        self.trace.outbound(metadata, propagation, formats);
     }
 
     /// Sets the endpoint to which the stream went. The first call counts.

@@ -28,7 +28,7 @@ use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::IdGenerator;
 
 use crate::stream::{Metadata, Propagation, RequestHead};
-use crate::telemetry::context::{self, Outgoing};
+use crate::telemetry::context::{self, Outgoing, TraceFormats};
 use crate::telemetry::export::{ExportError, ExportGuard, ExportStats, Sink};
 use crate::telemetry::record::Finished;
 
@@ -265,20 +265,31 @@ impl Inner {
 }
 
 impl StreamTrace {
-    /// Replaces the trace context in the metadata for the callee by this hop's own span. To be
-    /// called once for each attempt to reach a backend.
-    pub fn outbound(&mut self, metadata: &mut Metadata, propagation: Propagation) {
-        let Known::Own(ids) = &mut self.0 else { return };
+    /// Replaces the trace context in the metadata for the callee by this hop's own span. Without
+    /// tracing, it stays as it is, or takes the forms that the callee reads. To be called once for
+    /// each attempt to reach a backend.
+    pub fn outbound(
+        &mut self,
+        metadata: &mut Metadata,
+        propagation: Propagation,
+        formats: TraceFormats,
+    ) {
+        let Known::Own(ids) = &mut self.0 else {
+            if formats != TraceFormats::W3C {
+                context::convert(metadata, propagation, formats);
+            }
+            return;
+        };
         ids.called = true;
         let outgoing = Outgoing {
             trace_id: ids.trace_id,
             span_id: ids.client,
-            sampled: ids.sampled,
+            sampled: Some(ids.sampled),
             random: ids.random,
             tracestate: ids.tracestate.as_ref(),
             baggage: ids.baggage.as_ref(),
         };
-        context::inject(metadata, propagation, &outgoing);
+        context::inject(metadata, propagation, formats, &outgoing);
     }
 
     /// The trace's id, for logs; `None` for an id that neither a peer nor the collector ever sees.

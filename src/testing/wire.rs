@@ -40,6 +40,7 @@ pub static WIRE: Wire = Wire {
     name: "memory",
     spoken: "memory",
     takes_compressed: false,
+    verbatim: true,
     callees_tell_kinds: true,
     accept_encoding: None,
     heads: false,

@@ -24,6 +24,10 @@ const MALFORMED: (&str, &str) = (
     r#"side="inbound",wire="grpc",kind="malformed_field""#,
 );
 const NOT_GRPC: (&str, &str) = (VIOLATIONS, r#"side="inbound",wire="grpc",kind="not_grpc""#);
+const MALFORMED_REQUEST: (&str, &str) = (
+    VIOLATIONS,
+    r#"side="inbound",wire="grpc",kind="malformed_request""#,
+);
 const NOTHING: (&str, &str) = ("", "");
 
 /// Frames that break the connection, and the code that it then receives.
@@ -169,8 +173,8 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
-        abuse: "`te` that is not trailers: RST_STREAM(PROTOCOL_ERROR); lives; h2 says so, not counted",
-        counted: NOTHING,
+        abuse: "`te` that is not trailers: RST_STREAM(PROTOCOL_ERROR); lives; h2 says so",
+        counted: MALFORMED_REQUEST,
         act: |rig| {
             let mut raw = Raw::open(rig.address());
             let mut block = request("/Storm/Echo");

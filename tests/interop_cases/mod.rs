@@ -9,6 +9,7 @@ mod deadlines;
 mod drain;
 mod early;
 mod ends;
+mod fields;
 mod foreign;
 mod frames;
 mod golden;
@@ -43,6 +44,7 @@ pub(crate) fn cases() -> Vec<Case> {
         drain::cases(),
         early::cases(),
         ends::cases(),
+        fields::cases(),
         foreign::cases(),
         frames::cases(),
         golden::cases(),

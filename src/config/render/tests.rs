@@ -75,6 +75,7 @@ backends:
     connect_timeout: 1ms
     backoff: { initial: 1s, max: 1m }
     dns: { refresh: 100ms }
+    trace_context: [b3, b3multi]
   b: { protocol: grpc, endpoints: original_destination, payload: protobuf, hop: ripcord }
 routes:
   - name: one

@@ -54,6 +54,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
     }
 
+    /// How many streams `h2` refused by itself since the last call.
+    pub(super) fn take_refusals(&self) -> u32 {
+        self.handle.take_refusals()
+    }
+
     /// Called before the connection itself is polled.
     pub(super) fn begin(&self, cx: &Context<'_>) {
         self.control.register(cx);

@@ -137,6 +137,15 @@ impl Http2Config {
     }
 }
 
+/// A box that has a description.
+struct OnRefused(Box<dyn Fn(u32)>);
+
+impl std::fmt::Debug for OnRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnRefused(..)")
+    }
+}
+
 /// The remote control of a connection's driver. Clones control the same connection.
 #[derive(Clone, Debug, Default)]
 pub struct Control(Rc<ControlState>);
@@ -159,6 +168,8 @@ struct ControlState {
     leaving: Cell<usize>,
     /// The task that waits for room for a stream.
     for_room: RefCell<Option<Waker>>,
+    /// Is called with the number of streams that the layer itself has refused.
+    on_refused: RefCell<Option<OnRefused>>,
     /// The task that waits for the drain, beside the driver.
     waiting: RefCell<Option<Waker>>,
     /// Open streams, by the wire's count.
@@ -206,6 +217,13 @@ impl Control {
         }
         *self.0.waiting.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Calls `refused` with the number of streams that the layer itself has reset with
+    /// PROTOCOL_ERROR, soon after. It is the layer's answer to a malformed request, which
+    /// [`serve`] reports in no other way. Must be called before the connection begins.
+    pub fn on_refused(&self, refused: impl Fn(u32) + 'static) {
+        *self.0.on_refused.borrow_mut() = Some(OnRefused(Box::new(refused)));
     }
 
     /// Lets the connection read only while `held` allows it. Must be called before it begins.
@@ -384,6 +402,10 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (io, handle) = gather(io);
+    let on_refused = control.0.on_refused.take();
+    if on_refused.is_some() {
+        handle.watch_refusals();
+    }
     let over = Over::of_caller(&control, config.pending_resets);
     let io = Watched::new(io, &control, true);
     let mut builder = h2::server::Builder::new();
@@ -434,6 +456,11 @@ where
                 Poll::Ready(None) => return Poll::Ready(ConnectionEnd::Closed),
                 Poll::Pending => break,
             }
+        }
+        if let Some(OnRefused(report)) = &on_refused
+            && let refused @ 1.. = driver.take_refusals()
+        {
+            report(refused);
         }
         driver.poll(cx)
     })

@@ -171,7 +171,7 @@ fn lists_are_joined_and_bounded() {
     ]));
     assert_eq!(extracted.remote.unwrap().tracestate.unwrap(), "a=1,b=2");
     assert_eq!(extracted.baggage.unwrap(), "k=v");
-    let long = "x=".to_owned() + &"y".repeat(MAX_BAGGAGE);
+    let long = "x=".to_owned() + &"y".repeat(8192);
     for value in [long.as_str(), "a\nb", "", "é"] {
         assert_eq!(
             extract(&metadata(&[(Plain, "baggage", value)])).baggage,
@@ -210,7 +210,7 @@ fn every_spelling_is_removed_and_one_is_written() {
     let outgoing = Outgoing {
         trace_id: TraceId::from_hex(TRACE).unwrap(),
         span_id: SpanId::from_hex(SPAN).unwrap(),
-        sampled: true,
+        sampled: Some(true),
         random: false,
         tracestate: Some(&state),
         baggage: None,
@@ -221,7 +221,12 @@ fn every_spelling_is_removed_and_one_is_written() {
         (Persist, "traceparent", "the application's own"),
     ];
     let mut to_kitex = metadata(&dirty);
-    inject(&mut to_kitex, Propagation::Transit, &outgoing);
+    inject(
+        &mut to_kitex,
+        Propagation::Transit,
+        TraceFormats::W3C,
+        &outgoing,
+    );
     let mut wanted = kept.to_vec();
     wanted.extend([
         (Transit, "traceparent", W3C),
@@ -230,7 +235,12 @@ fn every_spelling_is_removed_and_one_is_written() {
     assert_eq!(to_kitex, metadata(&wanted));
 
     let mut to_grpc = metadata(&dirty);
-    inject(&mut to_grpc, Propagation::Plain, &outgoing);
+    inject(
+        &mut to_grpc,
+        Propagation::Plain,
+        TraceFormats::W3C,
+        &outgoing,
+    );
     let mut wanted = kept.to_vec();
     wanted.extend([
         (Plain, "traceparent", W3C),
@@ -259,12 +269,66 @@ fn the_random_flag_goes_on() {
     let outgoing = Outgoing {
         trace_id: read.trace_id,
         span_id: read.span_id,
-        sampled: false,
+        sampled: Some(false),
         random: read.random,
         tracestate: None,
         baggage: None,
     };
-    inject(&mut out, Propagation::Transit, &outgoing);
+    inject(&mut out, Propagation::Transit, TraceFormats::W3C, &outgoing);
     let value = out.get(Transit, "traceparent").unwrap();
     assert!(value.ends_with(b"-02"));
+}
+
+/// What a callee reads of a caller's context in forms of its own choice.
+#[test]
+fn a_callee_receives_the_forms_that_it_reads() {
+    let formats = |w3c, b3, b3multi| TraceFormats { w3c, b3, b3multi };
+    let single = format!("{TRACE}-{SPAN}-1");
+    let from = [(Plain, "traceparent", W3C), (Plain, "baggage", "k=v")];
+    let written = |formats, propagation| -> Vec<_> {
+        let mut out = metadata(&from);
+        convert(&mut out, propagation, formats);
+        out.iter()
+            .map(|e| {
+                let text = |b: &Bytes| String::from_utf8(b.to_vec()).unwrap();
+                (e.scope, text(&e.key), text(&e.value))
+            })
+            .collect()
+    };
+    let all = |entries: &[(Scope, &str, &str)]| -> Vec<_> {
+        let owned = |(scope, key, value): &(Scope, &str, &str)| {
+            (*scope, key.to_string(), value.to_string())
+        };
+        entries.iter().map(owned).collect()
+    };
+    assert_eq!(
+        written(formats(false, true, false), Propagation::Plain),
+        all(&[
+            (Plain, "b3", &single),
+            (Transit, "B3", &single),
+            (Plain, "baggage", "k=v"),
+            (Transit, "BAGGAGE", "k=v"),
+        ])
+    );
+    assert_eq!(
+        written(formats(true, true, true), Propagation::Transit),
+        all(&[
+            (Transit, "traceparent", W3C),
+            (Transit, "b3", &single),
+            (Transit, "x-b3-traceid", TRACE),
+            (Transit, "x-b3-spanid", SPAN),
+            (Transit, "x-b3-sampled", "1"),
+            (Transit, "baggage", "k=v"),
+        ])
+    );
+    // B3 may leave the decision to the callee; nothing is made up for it.
+    let undecided = format!("{TRACE}-{SPAN}");
+    let mut out = metadata(&[(Plain, "b3", &undecided)]);
+    convert(&mut out, Propagation::Transit, formats(false, true, true));
+    assert_eq!(out.get(Transit, "b3").unwrap(), undecided.as_bytes());
+    assert!(out.get(Transit, "x-b3-sampled").is_none());
+    // Without a context nothing is written.
+    let mut out = metadata(&[(Plain, "x", "1")]);
+    convert(&mut out, Propagation::Plain, formats(true, true, true));
+    assert_eq!(out.len(), 1);
 }

@@ -87,7 +87,11 @@ impl Fixture {
             &RequestHead::default(),
             (&crate::wire::grpc::WIRE, &crate::wire::ttheader::WIRE),
         );
-        record.outbound(&mut Metadata::new(), Propagation::Transit);
+        record.outbound(
+            &mut Metadata::new(),
+            Propagation::Transit,
+            TraceFormats::W3C,
+        );
         record.connected("10.0.0.1:8888".parse().unwrap());
         finish(record, end);
         self.spans().try_into().unwrap()
@@ -151,7 +155,7 @@ fn the_spans_of_a_sampled_stream_continue_the_trace() {
         (&crate::wire::grpc::WIRE, &crate::wire::ttheader::WIRE),
     );
     let mut metadata = head(parent).metadata;
-    record.outbound(&mut metadata, Propagation::Transit);
+    record.outbound(&mut metadata, Propagation::Transit, TraceFormats::W3C);
     record.connected("10.0.0.1:8888".parse().unwrap());
     finish(record, &End::complete(Metadata::new()));
     let [server, client] = fixture.spans().try_into().unwrap();
@@ -347,7 +351,7 @@ fn an_unsampled_stream_exports_nothing_and_carries_its_context_on() {
     );
     assert!(!record.trace().is_sampled());
     let mut metadata = Metadata::new();
-    record.outbound(&mut metadata, Propagation::Plain);
+    record.outbound(&mut metadata, Propagation::Plain, TraceFormats::W3C);
     let own = record.trace().span_id().unwrap();
     finish(record, &cancel());
     assert!(fixture.spans().is_empty());
@@ -372,7 +376,7 @@ fn roots_are_sampled_by_ratio_and_keep_their_decision() {
     );
     assert!(!off.trace().is_sampled());
     let mut metadata = Metadata::new();
-    off.outbound(&mut metadata, Propagation::Transit);
+    off.outbound(&mut metadata, Propagation::Transit, TraceFormats::W3C);
     let sent = metadata.get(Scope::Transit, "traceparent").unwrap();
     assert!(sent.ends_with(b"-00"));
 }
@@ -395,7 +399,7 @@ fn with_tracing_off_metadata_is_left_alone() {
     let mut metadata = head(parent).metadata;
     let before = metadata.clone();
     let mut trace = Tracer::off().start(&head(parent));
-    trace.outbound(&mut metadata, Propagation::Plain);
+    trace.outbound(&mut metadata, Propagation::Plain, TraceFormats::W3C);
     assert_eq!(metadata, before);
     assert_eq!(trace.trace_id().unwrap().to_string(), parent[3..35]);
     assert_eq!(trace.span_id(), None);
@@ -412,7 +416,7 @@ fn ids_that_nobody_sees_are_not_shown() {
     assert_eq!(root.trace().trace_id(), None);
     assert_eq!(root.trace().span_id(), None);
     let mut metadata = Metadata::new();
-    root.outbound(&mut metadata, Propagation::Plain);
+    root.outbound(&mut metadata, Propagation::Plain, TraceFormats::W3C);
     let sent = metadata.get(Scope::Plain, "traceparent").unwrap();
     let (trace, span) = (root.trace().trace_id(), root.trace().span_id());
     let shown = format!("00-{}-{}-00", trace.unwrap(), span.unwrap());

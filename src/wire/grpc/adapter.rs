@@ -11,6 +11,7 @@ use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room
 use crate::net::http2::{self, Http2Config};
 use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
+use crate::net::violation::Violation;
 use crate::stream::{Acceptor, Codes, OpenError, Propagation, RequestHead, Wire};
 use crate::wire::grpc::limit::RIPCORD_READS;
 use crate::wire::grpc::{StreamConfig, client, metadata, server};
@@ -20,11 +21,16 @@ pub use crate::wire::grpc::client::ClientStream;
 /// A request that is not gRPC: method, content type, `te`, path, timeout.
 pub const NOT_GRPC: &str = "not_grpc";
 
+/// What is known of a request that the HTTP/2 layer refused before this wire saw it.
+const REFUSED_BY_HTTP2: &str = "a malformed request, answered with RST_STREAM(PROTOCOL_ERROR): its :authority is no \
+     host (a socket's path, an empty one), a pseudo-header is missing, or a field is forbidden";
+
 /// The description of gRPC over HTTP/2.
 pub static WIRE: Wire = Wire {
     name: "grpc",
     spoken: "HTTP/2",
     takes_compressed: true,
+    verbatim: true,
     callees_tell_kinds: true,
     accept_encoding: Some("grpc-accept-encoding"),
     heads: true,
@@ -42,6 +48,7 @@ pub static WIRE: Wire = Wire {
     caller_violations: &[
         "handshake_timeout",
         NOT_GRPC,
+        Violation::MALFORMED_REQUEST.name(),
         "protocol",
         "flow_control",
         "frame_size",
@@ -119,6 +126,13 @@ impl Server {
     pub async fn serve<A: Acceptor>(&self, socket: Socket, acceptor: A) -> ConnectionEnd {
         let connection = server::Connection::new(Rc::clone(&self.streams));
         let (control, remote) = (connection.control(), connection.control());
+        let acceptor = Rc::new(acceptor);
+        let refused = Rc::clone(&acceptor);
+        control.on_refused(move |streams| {
+            for _ in 0..streams {
+                refused.violation(Violation::MALFORMED_REQUEST.name(), REFUSED_BY_HTTP2);
+            }
+        });
         let _drain = acceptor.on_drain(move || remote.drain());
         let on_request = |request, respond| {
             if let Some((head, stream)) = connection.accept(request, respond) {

@@ -432,14 +432,16 @@ impl Half for ClientStream {
                         return self
                             .over(end::from_trailers(parts.status.as_u16(), &parts.headers));
                     }
+                    let head = metadata::response_head(&parts.headers);
                     let receiver = Receiver::new(
                         body,
                         self.held.share(),
                         self.config.max_message,
                         self.config.stream_window,
+                        head.encoding.is_some(),
                     );
                     self.phase = Phase::Body(receiver);
-                    return Poll::Ready(Received::Head(metadata::response_head(&parts.headers)));
+                    return Poll::Ready(Received::Head(head));
                 }
                 Phase::Body(receiver) => match ready!(receiver.poll(cx)) {
                     Got::Messages(run) => return Poll::Ready(Received::Messages(run)),

@@ -96,8 +96,12 @@ pub fn from_trailers(http_status: u16, trailers: &HeaderMap) -> End {
         .get(keys::PROCESSED)
         .and_then(|raw| Processed::from_name(raw.to_str().ok()?));
     let mut rest = metadata::exact(trailers, HeadersOf::Response);
-    if reason == Reason::Complete {
-        keep_text_beside_ok(trailers, &mut rest);
+    match &reason {
+        Reason::Complete => keep_text_beside_ok(trailers, &mut rest),
+        Reason::Failed(Failure::Status(_)) => keep_no_business(trailers, &mut rest),
+        Reason::Failed(Failure::Exception(_) | Failure::Business(_))
+        | Reason::Canceled(_)
+        | Reason::Hop(_) => {}
     }
     End {
         by: Initiator::Callee,
@@ -133,6 +137,16 @@ fn keep_text_beside_ok(trailers: &HeaderMap, rest: &mut Metadata) {
         && rest.get(Scope::Plain, keys::MESSAGE).is_none()
     {
         rest.push(Scope::Plain, keys::MESSAGE, value.as_bytes().to_vec());
+    }
+}
+
+/// A `biz-status` that is no business error (0, or no number) stays with the trailers of a failed
+/// call, under its name: a Kitex caller on gRPC reads it as it would without a hop.
+fn keep_no_business(trailers: &HeaderMap, rest: &mut Metadata) {
+    for name in [keys::BIZ_STATUS, keys::BIZ_EXTRA] {
+        if let Some(value) = trailers.get(name) {
+            rest.push(Scope::Plain, name, value.as_bytes().to_vec());
+        }
     }
 }
 

@@ -217,7 +217,7 @@ pub fn request(head: &RequestHead) -> Request<()> {
         put(headers, keys::names::ENCODING, encoding);
     }
     if let Some(caller) = &head.caller
-        && let Ok(value) = HeaderValue::from_bytes(caller.as_bytes())
+        && let Ok(value) = HeaderValue::from_bytes(caller.trim_ascii().as_bytes())
     {
         let _ = headers.try_insert(keys::names::SOURCE_SERVICE, value);
     }
@@ -342,9 +342,10 @@ pub(crate) fn put_payload(headers: &mut HeaderMap, payload: &Payload) {
     );
 }
 
-/// Writes one of ripcord's own headers, if its value can be written.
+/// Writes one of ripcord's own headers, if its value can be written. Blanks at its ends cannot (RFC
+/// 9113, 8.2.1).
 pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+    if let Ok(value) = HeaderValue::from_str(value.trim_ascii()) {
         let _ = headers.try_insert(name, value);
     }
 }
@@ -383,8 +384,9 @@ fn path(service: &str, method: &str) -> (String, bool) {
 }
 
 fn authority(to: Option<&str>) -> Authority {
-    Authority::try_from(to.unwrap_or_default())
-        .unwrap_or_else(|_| Authority::from_static("localhost"))
+    // User information is no part of `:authority` (RFC 9113, 8.3.1).
+    let host = to.filter(|to| !to.contains('@')).unwrap_or_default();
+    Authority::try_from(host).unwrap_or_else(|_| Authority::from_static("localhost"))
 }
 
 /// The value of a carried field, not checked yet.

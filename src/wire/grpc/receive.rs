@@ -67,6 +67,8 @@ pub(super) struct Receiver {
     /// Bytes of `partial` whose capacity was given back.
     prepaid_partial: usize,
     max_message: u32,
+    /// Whether messages may have the compressed flag: the peer announced an encoding.
+    compressed: bool,
     /// The capacity of a message above this is given back on arrival, since the window could not
     /// hold it. That is done only while no more than this waits before it. Otherwise a receiver
     /// that takes nothing would be sent one message after the other.
@@ -80,6 +82,7 @@ impl Receiver {
         share: Share,
         max_message: usize,
         stream_window: u32,
+        compressed: bool,
     ) -> Self {
         Self {
             body,
@@ -90,6 +93,7 @@ impl Receiver {
             prepaid: 0,
             prepaid_partial: 0,
             max_message: u32::try_from(max_message).unwrap_or(u32::MAX),
+            compressed,
             prepay_above: stream_window / 2,
             last: None,
         }
@@ -178,6 +182,11 @@ impl Receiver {
         let found = self.boundary.advance(&piece);
         if let Some(flag) = found.bad_flag {
             let text = format!("a message began with flag {flag}");
+            self.last = Some(Last::Broken(text.into()));
+            return;
+        }
+        if found.compressed && !self.compressed {
+            let text = "a message has the compressed flag, and no grpc-encoding was announced";
             self.last = Some(Last::Broken(text.into()));
             return;
         }

@@ -140,6 +140,7 @@ impl Connection {
                 self.held.share(),
                 config.max_message,
                 config.stream_window,
+                head.encoding.is_some(),
             ),
             respond,
             sender: None,

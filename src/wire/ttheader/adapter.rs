@@ -21,6 +21,7 @@ pub static WIRE: Wire = Wire {
     name: "ttheader",
     spoken: "TTHeader",
     takes_compressed: false,
+    verbatim: false,
     callees_tell_kinds: false,
     accept_encoding: None,
     heads: true,

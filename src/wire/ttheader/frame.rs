@@ -152,7 +152,6 @@ impl Frame {
             flags: FLAG_STREAMING,
             seq: self.stream_id,
             protocol: self.protocol,
-            empty_strings: self.kind == Kind::Trailer,
         }
     }
 }

@@ -292,9 +292,6 @@ pub struct Prelude {
     pub seq: i32,
     /// The protocol id of the payload.
     pub protocol: u8,
-    /// Whether to write a string block even when it is empty: Kitex's `Trailer()` fails without
-    /// one.
-    pub empty_strings: bool,
 }
 
 /// Appends a frame's header for a payload of `payload` bytes, in Kitex's order of blocks. On an
@@ -322,7 +319,7 @@ fn encode_inner(
     info: &Info,
     payload: usize,
 ) -> Result<(), EncodeError> {
-    let block = block_len(prelude, info);
+    let block = block_len(info);
     let block_words = u16::try_from(block / 4).map_err(|_| EncodeError::Block(block))?;
     let length = u32::try_from(META - LENGTH_FIELD + block)
         .ok()
@@ -347,7 +344,7 @@ fn encode_inner(
     }
     let plain = info.strings.iter().filter(|(k, _)| !is_acl(k));
     let count = plain.clone().count();
-    if count > 0 || prelude.empty_strings {
+    if count > 0 {
         out.put_u8(INFO_STRINGS);
         put_u16(out, count)?;
         for (key, value) in plain {
@@ -369,7 +366,7 @@ fn encode_inner(
 }
 
 /// The block's length with its padding.
-fn block_len(prelude: Prelude, info: &Info) -> usize {
+fn block_len(info: &Info) -> usize {
     let mut len = 2;
     let mut plain = 0;
     for (key, value) in &info.strings {
@@ -380,7 +377,7 @@ fn block_len(prelude: Prelude, info: &Info) -> usize {
             len += 4 + key.len() + value.len();
         }
     }
-    if plain > 0 || prelude.empty_strings {
+    if plain > 0 {
         len += 3;
     }
     if !info.ints.is_empty() {

@@ -89,7 +89,6 @@ pub fn parse(first: &[u8]) -> Result<Option<Request>, PingPongError> {
             flags: fixed.flags,
             seq: fixed.seq,
             protocol,
-            empty_strings: false,
         },
         framed: message.framed,
         magic: message.magic,
@@ -224,7 +223,6 @@ mod tests {
             flags: 0,
             seq: 77,
             protocol: if magic == PROTOBUF_MAGIC { 4 } else { 0 },
-            empty_strings: false,
         };
         let mut out = BytesMut::new();
         let extra = if framed { 4 } else { 0 };

@@ -254,6 +254,7 @@ func (r *clientRun) finish(drain bool) {
 		}
 	}
 	if drain && r.st != nil {
+		r.headerAgain(metaWait)
 		r.header(metaWait)
 		if tr, err, ok := within(metaWait, r.st.Trailer); !ok {
 			r.m["trailer_err"] = "peer: timeout"
@@ -277,7 +278,21 @@ func (r *clientRun) finish(drain bool) {
 	}
 }
 
-// header asks for the response header once: Kitex blocks on a second call.
+// headerAgain asks once more, after the end, if it was asked before.
+func (r *clientRun) headerAgain(wait time.Duration) {
+	if !r.hdr {
+		return
+	}
+	if h, err, ok := within(wait, r.st.Header); !ok {
+		r.m["header_again_err"] = "peer: timeout"
+	} else if err != nil {
+		r.m["header_again_err"] = text(err.Error())
+	} else {
+		r.m["header_again"] = readable(h)
+	}
+}
+
+// header asks for the response header once: Kitex blocks on a second call before the end.
 func (r *clientRun) header(wait time.Duration) {
 	if r.hdr {
 		return

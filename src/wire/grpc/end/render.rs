@@ -189,19 +189,46 @@ fn render(
     }
     if end.reason == Reason::Complete
         && let Some(text) = end.trailers.get(Scope::Plain, keys::MESSAGE)
-        && let Ok(value) = HeaderValue::from_bytes(text)
+        && let Ok(value) = HeaderValue::from_bytes(text.trim_ascii())
     {
         let _ = out.try_insert(keys::names::MESSAGE, value);
     }
-    let changed = metadata::write(&end.trailers, HeadersOf::Response, &mut out);
+    let trailers = match &end.reason {
+        Reason::Failed(Failure::Status(_)) => say_no_business(&end.trailers, &mut out),
+        Reason::Complete
+        | Reason::Failed(Failure::Exception(_) | Failure::Business(_))
+        | Reason::Canceled(_)
+        | Reason::Hop(_) => Cow::Borrowed(&end.trailers),
+    };
+    let changed = metadata::write(&trailers, HeadersOf::Response, &mut out);
     if carried {
         let exact = !cut.contains(Part::Exact);
         carried::write(&end.reason, end.processed, node, exact, &mut out);
         // What has no room is among what `cut` names.
-        metadata::carry(&end.trailers, &changed, room, &mut out);
+        metadata::carry(&trailers, &changed, room, &mut out);
         metadata::put_cut(&mut out, &cut.clone().and(&end.cut));
     }
     out
+}
+
+/// Writes a `biz-status` that is no business error, and returns the other trailers.
+fn say_no_business<'a>(trailers: &'a Metadata, out: &mut HeaderMap) -> Cow<'a, Metadata> {
+    const NAMES: [&str; 2] = [keys::BIZ_STATUS, keys::BIZ_EXTRA];
+    let is = |key: &[u8]| NAMES.into_iter().find(|name| key == name.as_bytes());
+    if !trailers.iter().any(|entry| is(&entry.key).is_some()) {
+        return Cow::Borrowed(trailers);
+    }
+    let mut others = trailers.clone();
+    others.retain(|entry| {
+        let name = is(&entry.key);
+        if let Some(name) = name
+            && let Ok(value) = HeaderValue::from_bytes(&entry.value)
+        {
+            let _ = out.try_insert(HeaderName::from_static(name), value);
+        }
+        name.is_none()
+    });
+    Cow::Owned(others)
 }
 
 fn say(out: &mut HeaderMap, name: &'static str, value: &str) {

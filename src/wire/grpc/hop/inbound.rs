@@ -98,7 +98,13 @@ impl CancelDetails {
             return;
         }
         inner.serial += 1;
-        inner.input = Some(Receiver::new(body, held.share(), MAX_DETAIL, stream_window));
+        inner.input = Some(Receiver::new(
+            body,
+            held.share(),
+            MAX_DETAIL,
+            stream_window,
+            false,
+        ));
         inner.limit = stream_window as usize;
         let details = Rc::clone(self);
         spawn_local(async move {

@@ -92,8 +92,16 @@ impl Changed {
     }
 }
 
+/// The values of a header whose name ends in `-bin`: base64, several with commas between.
+fn binary(value: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let parts = value.split(|b| *b == b',');
+    parts
+        .map(|part| status::decode_bin(part.trim_ascii()))
+        .collect()
+}
+
 /// Metainfo under a name that ends in `-bin` is base64, as every such header (Kitex
-/// `nphttp2/grpc/http_util.go`, `encodeMetadataHeader`). What is no base64 stays as it is.
+/// `nphttp2/grpc/http_util.go`, `encodeMetadataHeader`).
 fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
     let mut out = Metadata::with_capacity(headers.len());
     for (name, value) in headers {
@@ -108,15 +116,21 @@ fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
         };
         if let Some((scope, rest)) = metainfo {
             if !rest.is_empty() && !value.is_empty() {
-                let key = metainfo_key(rest);
-                let raw = name.ends_with(BINARY).then(|| status::decode_bin(value));
-                out.push(scope, key, raw.flatten().unwrap_or_else(|| value.to_vec()));
+                let raw = match name.ends_with(BINARY) {
+                    true => status::decode_bin(value),
+                    false => Some(value.to_vec()),
+                };
+                match raw {
+                    Some(raw) => out.push(scope, metainfo_key(rest), raw),
+                    None => out.push_malformed(name.to_owned(), value.to_vec()),
+                }
             }
         } else if name.ends_with(BINARY) {
-            for part in value.split(|b| *b == b',') {
-                if let Some(raw) = status::decode_bin(part.trim_ascii()) {
-                    out.push(Scope::Plain, name.to_owned(), status::encode_bin(&raw));
-                }
+            match binary(value) {
+                Some(parts) => parts.iter().for_each(|raw| {
+                    out.push(Scope::Plain, name.to_owned(), status::encode_bin(raw));
+                }),
+                None => out.push_malformed(name.to_owned(), value.to_vec()),
             }
         } else {
             out.push(Scope::Plain, name.to_owned(), value.to_vec());
@@ -142,6 +156,12 @@ pub(crate) fn write(metadata: &Metadata, place: HeadersOf, headers: &mut HeaderM
             changed.0.push((at, Change::Key));
         }
     }
+    for (name, value) in metadata.malformed() {
+        let name = HeaderName::from_bytes(name).ok();
+        if let Some(name) = name.filter(|name| !place.is_reserved(name.as_str())) {
+            append(headers, name, value);
+        }
+    }
     changed
 }
 
@@ -156,14 +176,9 @@ fn write_value(entry: &Entry, name: HeaderName, headers: &mut HeaderMap) -> bool
         let text = status::encode_bin(&entry.value);
         return append(headers, name, text.as_bytes());
     }
-    let parts: Option<Vec<_>> = entry
-        .value
-        .split(|b| *b == b',')
-        .map(|part| status::decode_bin(part.trim_ascii()))
-        .collect();
     let mut exact = true;
     // A TTHeader peer does not know `-bin`: its bytes are then the value.
-    for raw in parts.unwrap_or_else(|| vec![entry.value.to_vec()]) {
+    for raw in binary(&entry.value).unwrap_or_else(|| vec![entry.value.to_vec()]) {
         let text = status::encode_bin(&raw);
         exact &= text.as_bytes() == entry.value;
         exact &= append(headers, name.clone(), text.as_bytes());

@@ -158,9 +158,12 @@ fn binary_metainfo_is_base64_as_every_grpc_library_has_it() {
     // A Kitex or grpc-go caller.
     let mut head = request_head(&parts(|r| r.header("rpc-persist-blob-bin", "e30"))).unwrap();
     assert_eq!(metainfo(&head), expected(b"{}"));
-    // What is not base64 stays as it is.
+    // What is not base64 is no metainfo, and leaves as it came.
     let plain = request_head(&parts(|r| r.header("rpc-persist-blob-bin", "{}"))).unwrap();
-    assert_eq!(metainfo(&plain), expected(b"{}"));
+    assert_eq!(metainfo(&plain), []);
+    let fault = "the value of rpc-persist-blob-bin is not base64";
+    assert_eq!(plain.metadata.fault().unwrap(), fault);
+    assert_eq!(request(&plain).headers()["rpc-persist-blob-bin"], "{}");
     head.hops = Some(Hops::from_origin("a"));
     let sent = request(&head).into_parts().0;
     assert_eq!(sent.headers.get("rpc-persist-blob-bin").unwrap(), "e30");

@@ -50,7 +50,7 @@ async fn body() -> (SendBody, Receiver) {
         Arc::new(AtomicU64::new(0)),
     );
     let body = request.into_body();
-    let receiver = Receiver::new(body, held.share(), 1 << 20, WINDOW as u32);
+    let receiver = Receiver::new(body, held.share(), 1 << 20, WINDOW as u32, true);
     (send, receiver)
 }
 

@@ -32,7 +32,7 @@ fn split(frame: &[u8]) -> (Fixed, Bytes) {
 proptest! {
     #[test]
     fn round_trip(info in any_info(), seq: i32, flags: u16, payload in 0usize..1 << 20, empty: bool) {
-        let prelude = Prelude { flags, seq, protocol: 0x10, empty_strings: empty };
+        let prelude = Prelude { flags, seq, protocol: 0x10 };
         let mut out = BytesMut::from(&b"before"[..]);
         encode(&mut out, prelude, &info, payload).unwrap();
         let (fixed, block) = split(&out[6..]);
@@ -49,7 +49,7 @@ proptest! {
 
     #[test]
     fn a_cut_block_is_an_error_or_shorter(info in any_info(), cut in 0usize..600) {
-        let prelude = Prelude { flags: 2, seq: 1, protocol: 0x11, empty_strings: false };
+        let prelude = Prelude { flags: 2, seq: 1, protocol: 0x11 };
         let mut out = BytesMut::new();
         encode(&mut out, prelude, &info, 0).unwrap();
         let (_, block) = split(&out);
@@ -94,7 +94,6 @@ fn hand_made_kitex_frame() {
         flags: 2,
         seq: -2,
         protocol,
-        empty_strings: false,
     };
     let mut again = BytesMut::new();
     encode(&mut again, prelude, &info, 5).unwrap();
@@ -154,7 +153,6 @@ fn what_does_not_fit_is_not_written() {
         flags: 2,
         seq: 1,
         protocol: 0x10,
-        empty_strings: false,
     };
     let mut out = BytesMut::from(&b"x"[..]);
     let big = Info {
@@ -187,7 +185,6 @@ fn an_empty_string_block_is_written_when_asked() {
         flags: 2,
         seq: 1,
         protocol: 0x10,
-        empty_strings: true,
     };
     let mut out = BytesMut::new();
     encode(&mut out, prelude, &Info::default(), 0).unwrap();
