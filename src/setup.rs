@@ -15,6 +15,7 @@ use crate::context::Process;
 use crate::listen::Listener;
 use crate::net::bounds::Bounds;
 use crate::net::budget::Budget;
+use crate::net::connection::CancelAs;
 use crate::telemetry::{
     self, AccessTarget, OtlpProtocol, Reload, Settings, Tap, Telemetry, TraceSettings,
 };
@@ -167,6 +168,7 @@ pub(crate) fn listeners(config: &Config, process: &Process) -> Vec<Arc<Listener>
                     config::Carried::Strip => false,
                 },
                 ping: ping.map(backend::ping),
+                cancel_as: backend::cancel_as(listener.cancel_as),
                 ..bounds(&config.node, &listener.limits, &process.bounds.budget)
             },
             max_connections: listener.limits.max_connections,
@@ -195,6 +197,7 @@ fn bounds(node: &str, limits: &Limits, budget: &Arc<Budget>) -> Bounds {
         handshake_timeout: limits.handshake_timeout,
         ping: None,
         carried: true,
+        cancel_as: CancelAs::Found,
     }
 }
 
@@ -225,6 +228,7 @@ pub(crate) fn register_metrics(process: &Process, listeners: &[Arc<Listener>]) {
 /// The sources of the admin pages.
 pub(crate) fn admin_state(process: &Process, ready: &Arc<AtomicBool>) -> AdminState {
     let ready = Arc::clone(ready);
+    let counters = process.counters.clone();
     let (shown, file) = (Arc::clone(&process.routes), Arc::clone(&process.routes));
     AdminState {
         metrics: Arc::clone(&process.telemetry.metrics),
@@ -236,7 +240,7 @@ pub(crate) fn admin_state(process: &Process, ready: &Arc<AtomicBool>) -> AdminSt
                 Readiness::NotReady("draining".to_owned())
             }
         }),
-        config: Arc::new(move || config_page::json(&shown.snapshot())),
+        config: Arc::new(move || config_page::json(&shown.snapshot(), &counters.found())),
         config_file: Arc::new(move || config_page::yaml(&file.snapshot())),
     }
 }

@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 
 use crate::backend::answer::{Finding, Findings};
 use crate::backend::endpoint::{Endpoint, EndpointGuard};
-use crate::config::{self, Backend, Hop, Keepalive, Target};
+use crate::config::{self, Backend, CancelAs, Hop, Keepalive, Target};
 use crate::net::bounds::Ping;
-use crate::net::connection::DialOptions;
+use crate::net::connection::{self, DialOptions};
 use crate::net::tcp::TcpOptions;
 use crate::stream::{RequestHead, Wire};
 use crate::wire;
@@ -82,6 +82,9 @@ impl Cluster {
                     Hop::Ripcord => true,
                 },
                 ping: config.keepalive.http2.as_ref().map(ping),
+                cancel_as: cancel_as(config.cancel_as),
+                connect_timeout: config.connect_timeout,
+                tcp: tcp_options(&config.keepalive),
             },
             endpoints: ArcSwap::default(),
             changed: Notify::new(),
@@ -226,6 +229,15 @@ pub(crate) fn ping(ping: &config::Ping) -> Ping {
     Ping {
         interval: ping.interval,
         timeout: ping.timeout,
+    }
+}
+
+/// The form of a cancel that the file names.
+pub(crate) const fn cancel_as(word: CancelAs) -> connection::CancelAs {
+    match word {
+        CancelAs::Auto => connection::CancelAs::Found,
+        CancelAs::Rst => connection::CancelAs::Reset,
+        CancelAs::Trailer => connection::CancelAs::Trailer,
     }
 }
 

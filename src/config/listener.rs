@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use super::Admin;
 use super::backend::{self, Keepalive};
+use super::cancel_as::{self, CancelAs};
 use super::limits::{self, Limits};
 use super::protocol::Protocol;
 use super::walk::{NodeRef, Walk};
@@ -16,6 +17,7 @@ pub(super) const KEYS: &[&str] = &[
     "address",
     "protocol",
     "carried",
+    "cancel_as",
     "original_destination",
     "keepalive",
     "limits",
@@ -64,6 +66,8 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// Whether ripcord's own fields are believed (default `keep`).
     pub carried: Carried,
+    /// In which form its TTHeader callers take a cancel (default `rst`).
+    pub cancel_as: CancelAs,
     /// Whether the kernel redirects its callers' connections here by iptables REDIRECT (default
     /// `off`). If so, the kernel is asked where each connection was going. Routes may match that
     /// address, and backends dial it.
@@ -93,6 +97,13 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
         let words = [("keep", Carried::Keep), ("strip", Carried::Strip)];
         w.choice(at, "carried", &words)
     });
+    let only = match protocol {
+        ListenerProtocol::Auto => None,
+        ListenerProtocol::Only(protocol) => Some(protocol),
+    };
+    let cancel_as = walk.optional(&s, "cancel_as", CancelAs::Rst, |w, at| {
+        cancel_as::read(w, at, only, false)
+    });
     let original_destination = walk.optional(&s, "original_destination", false, Walk::switch);
     let keepalive = walk.optional(&s, "keepalive", Keepalive::default(), backend::keepalive);
     let limits = walk.optional(&s, "limits", base.clone(), |w, at| {
@@ -103,6 +114,7 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
         address: address?,
         protocol,
         carried,
+        cancel_as,
         original_destination,
         keepalive,
         limits,

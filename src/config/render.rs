@@ -137,6 +137,7 @@ fn listener(listener: &Listener) -> Tree {
         address,
         protocol,
         carried,
+        cancel_as,
         original_destination,
         keepalive,
         limits,
@@ -158,6 +159,7 @@ fn listener(listener: &Listener) -> Tree {
                 Carried::Strip => text("strip"),
             },
         )
+        .with("cancel_as", text(cancel_as.word()))
         .with("original_destination", switch(*original_destination))
         .with("keepalive", keepalive_keys(keepalive))
         .with("limits", limit_keys(limits, false))
@@ -238,6 +240,7 @@ fn backend(backend: &Backend) -> Tree {
         assume_payload,
         hop,
         connections,
+        cancel_as,
         pool_size,
         connect_timeout,
         keepalive,
@@ -282,6 +285,7 @@ fn backend(backend: &Backend) -> Tree {
                 Connections::PerStream => text("per_stream"),
             },
         )
+        .with("cancel_as", text(cancel_as.word()))
         .with("pool_size", Tree::Count(*pool_size))
         .with("connect_timeout", duration(*connect_timeout))
         .with("keepalive", keepalive_keys(keepalive))

@@ -1,7 +1,10 @@
 //! A connection's life, whatever its wire: how one to a callee is opened and driven, and why it is
 //! over.
 
+use std::time::Duration;
+
 use crate::net::bounds::Ping;
+use crate::net::tcp::TcpOptions;
 use crate::net::violation::Violation;
 
 /// How connections to a backend are set up.
@@ -11,6 +14,24 @@ pub struct DialOptions {
     pub to_ripcord: bool,
     /// Pings to a silent peer, on wires that have them.
     pub ping: Option<Ping>,
+    /// In which form the peer takes a cancel, on wires that have two.
+    pub cancel_as: CancelAs,
+    /// How long another connection to the same peer may take to open.
+    pub connect_timeout: Duration,
+    /// The options of such a connection's socket.
+    pub tcp: TcpOptions,
+}
+
+/// In which form a peer takes a cancel, where a wire has a newer one that old peers do not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CancelAs {
+    /// What is found out.
+    #[default]
+    Found,
+    /// The newer one.
+    Reset,
+    /// The one that every peer knows.
+    Trailer,
 }
 
 /// Runs a connection's task.
@@ -29,6 +50,19 @@ pub struct CounterRow {
     pub label: Option<(&'static str, &'static str)>,
     /// Reads the number since the start of the process.
     pub read: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// What was found out about a peer, for `/config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// `callee` or `caller`.
+    pub side: &'static str,
+    /// A callee's endpoint, or a caller's IP address.
+    pub address: String,
+    /// The form in which it takes a cancel, by its word in the file.
+    pub cancel_as: &'static str,
+    /// When it was found out.
+    pub age: Duration,
 }
 
 /// Why a connection is over.

@@ -16,6 +16,7 @@ mod hop_times;
 mod hops;
 mod limits;
 mod official;
+mod old_kitex;
 mod other_protocol;
 mod payloads;
 mod pingpong;
@@ -47,6 +48,7 @@ pub(crate) fn cases() -> Vec<Case> {
         hops::cases(),
         limits::cases(),
         official::cases(),
+        old_kitex::cases(),
         other_protocol::cases(),
         payloads::cases(),
         pingpong::cases(),
