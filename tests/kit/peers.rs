@@ -194,16 +194,18 @@ fn build_with(folder: &str, name: &str, package: &str, flags: &[&str]) -> PathBu
 
 /// Starts a Go peer.
 pub(crate) fn go(arguments: &[&str]) -> Process {
-    start(go_program(), arguments)
+    start(Command::new(go_program()), arguments)
 }
 
-/// Starts a Go peer on Kitex v0.14.
+/// Starts a Go peer on Kitex v0.14. A client with the mux pool has a connection for each processor
+/// that Go uses: here one.
 pub(crate) fn old_kitex(arguments: &[&str]) -> Process {
-    start(old_kitex_program(), arguments)
+    let mut command = Command::new(old_kitex_program());
+    command.env("GOMAXPROCS", "1");
+    start(command, arguments)
 }
 
-fn start(program: &Path, arguments: &[&str]) -> Process {
-    let mut command = Command::new(program);
+fn start(mut command: Command, arguments: &[&str]) -> Process {
     command.args(arguments);
     Process::start(arguments[0], command)
 }
