@@ -176,3 +176,6 @@ fn rst() -> BytesMut {
     let _ = frame.encode(&mut out);
     out
 }
+
+#[cfg(test)]
+mod tests;
