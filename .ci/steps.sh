@@ -157,7 +157,7 @@ demo() {
 
 go_peers() {
     local unformatted
-    (cd tests/interop/go && go vet ./...)
+    (cd tests/interop/go && go vet ./... && go vet -modfile=v0.14.mod -tags=kitex014 .)
     (cd tests/interop/collector && go vet ./...) # compiles what the chain's test links
     (cd benches/bridge && go vet ./...)
     unformatted=$(gofmt -l tests/interop/go tests/interop/collector benches/bridge | grep -v /kitex_gen/ || true)

@@ -16,6 +16,7 @@ use crate::context::Process;
 use crate::listen::Listener;
 use crate::net::bounds::Bounds;
 use crate::net::budget::Budget;
+use crate::net::connection::CancelAs;
 use crate::telemetry::{
     self, AccessTarget, OtlpProtocol, Reload, Settings, Tap, Telemetry, TraceSettings,
 };
@@ -170,6 +171,7 @@ pub(crate) fn listeners(config: &Config, process: &Process) -> Vec<Arc<Listener>
                 },
                 ping: ping.map(backend::ping),
                 max_head: listener.max_head,
+                cancel_as: backend::cancel_as(listener.cancel_as),
                 ..bounds(&config.node, &listener.limits, &process.bounds.budget)
             },
             max_connections: listener.limits.max_connections,
@@ -199,6 +201,7 @@ fn bounds(node: &str, limits: &Limits, budget: &Arc<Budget>) -> Bounds {
         handshake_timeout: limits.handshake_timeout,
         ping: None,
         carried: true,
+        cancel_as: CancelAs::Found,
     }
 }
 
@@ -230,6 +233,7 @@ pub(crate) fn register_metrics(process: &Process, listeners: &[Arc<Listener>]) {
 /// The sources of the admin pages.
 pub(crate) fn admin_state(process: &Process, ready: &Arc<AtomicBool>) -> AdminState {
     let ready = Arc::clone(ready);
+    let counters = process.counters.clone();
     let (shown, file) = (Arc::clone(&process.routes), Arc::clone(&process.routes));
     AdminState {
         metrics: Arc::clone(&process.telemetry.metrics),
@@ -241,7 +245,7 @@ pub(crate) fn admin_state(process: &Process, ready: &Arc<AtomicBool>) -> AdminSt
                 Readiness::NotReady("draining".to_owned())
             }
         }),
-        config: Arc::new(move || config_page::json(&shown.snapshot())),
+        config: Arc::new(move || config_page::json(&shown.snapshot(), &counters.found())),
         config_file: Arc::new(move || config_page::yaml(&file.snapshot())),
     }
 }

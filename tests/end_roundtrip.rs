@@ -13,7 +13,7 @@ use ripcord::stream::{
 };
 use ripcord::wire::grpc::end::Wording;
 use ripcord::wire::grpc::status::ResetCode;
-use ripcord::wire::ttheader::end::{EndContext, Terminal, TerminalKind};
+use ripcord::wire::ttheader::end::{CancelForm, EndContext, Terminal, TerminalKind};
 use ripcord::wire::ttheader::header::Info;
 use ripcord::wire::{grpc, ttheader};
 
@@ -37,7 +37,20 @@ fn context(carried: bool) -> EndContext<'static> {
         method: "Talk",
         stream_id: -7,
         carried,
+        form: CancelForm::Rst,
     }
+}
+
+/// The same with `cancel_as: trailer`, but for how a cancel was noticed.
+fn through_trailer(end: &End) -> End {
+    let mut context = context(true);
+    context.form = CancelForm::Trailer;
+    let mut end = read_terminal(&ttheader::end::to_caller(&grown(end), &context));
+    let trailer = ttheader::end::TRAILER;
+    if let Reason::Canceled(Cancel { signal, .. }) = &mut end.reason {
+        *signal = [*signal, ttheader::end::RST][usize::from(*signal == trailer)];
+    }
+    end
 }
 
 fn read_terminal(terminal: &Terminal) -> End {
@@ -270,6 +283,11 @@ proptest! {
         prop_assert_eq!(sorted(through_ttheader(&end)), sorted(grown(&end)));
         // And once more over gRPC: the path grows, nothing else changes.
         prop_assert_eq!(sorted(through_grpc(&through_ttheader(&end))), sorted(grown(&grown(&end))));
+    }
+
+    #[test]
+    fn ends_cross_a_hop_that_sends_no_rst(end in prop_oneof![grpc_end(), tt_end()]) {
+        prop_assert_eq!(through_trailer(&end), through_ttheader(&end));
     }
 
     #[test]

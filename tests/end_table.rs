@@ -13,7 +13,8 @@ const HEAD: &str = "\
 # Fields, separated by ` | `: the end as it came in (or this hop's own); what a gRPC peer on the
 # other side is told; what a TTHeader peer is told; the neutral end. The peer that canceled is
 # `peer`, this hop is `hop`; `details` stands for a google.rpc.ErrorInfo. ripcord-* fields are
-# written with `carried` on; `-` is nothing at all.
+# written with `carried` on; `-` is nothing at all. `as trailer:` is what `cancel_as: trailer`
+# changes.
 #
 # Made by tests/end_table.rs: RIPCORD_BLESS=1 rewrites it.
 ";

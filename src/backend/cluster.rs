@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use crate::backend::answer::{Finding, Findings};
 use crate::backend::endpoint::{Endpoint, EndpointGuard};
 use crate::backend::pace::Paces;
-use crate::config::{self, Backend, Hop, Keepalive, ResetBudget, Target};
+use crate::config::{self, Backend, CancelAs, Hop, Keepalive, ResetBudget, Target};
 use crate::net::bounds::Ping;
-use crate::net::connection::DialOptions;
+use crate::net::connection::{self, DialOptions};
 use crate::net::resets::ResetLimits;
 use crate::net::tcp::TcpOptions;
 use crate::stream::{RequestHead, Wire};
@@ -87,6 +87,9 @@ impl Cluster {
                 },
                 ping: config.keepalive.http2.as_ref().map(ping),
                 pace: None,
+                cancel_as: cancel_as(config.cancel_as),
+                connect_timeout: config.connect_timeout,
+                tcp: tcp_options(&config.keepalive),
             },
             resets: reset_limits(config.reset_budget),
             paces: Paces::default(),
@@ -280,6 +283,15 @@ fn reset_limits(budget: ResetBudget) -> Option<ResetLimits> {
             per_second: number(per_second),
             early: early.map_or(u32::MAX, number),
         }),
+    }
+}
+
+/// The form of a cancel that the file names.
+pub(crate) const fn cancel_as(word: CancelAs) -> connection::CancelAs {
+    match word {
+        CancelAs::Auto => connection::CancelAs::Found,
+        CancelAs::Rst => connection::CancelAs::Reset,
+        CancelAs::Trailer => connection::CancelAs::Trailer,
     }
 }
 

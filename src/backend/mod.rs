@@ -14,4 +14,4 @@ pub use answer::Finding;
 pub use cluster::{Cluster, PickHint};
 pub use endpoint::{Endpoint, EndpointGuard};
 
-pub(crate) use cluster::{ping, tcp_options};
+pub(crate) use cluster::{cancel_as, ping, tcp_options};

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::cancel_as::{self, CancelAs};
 use super::hints;
 use super::limits::TIMEOUTS;
 use super::protocol::Protocol;
@@ -21,6 +22,7 @@ pub(super) const KEYS: &[&str] = &[
     "assume_payload",
     "hop",
     "connections",
+    "cancel_as",
     "pool_size",
     "max_connections",
     "reset_budget",
@@ -176,6 +178,8 @@ pub struct Backend {
     pub hop: Hop,
     /// How streams share connections (default `shared`).
     pub connections: Connections,
+    /// In which form its callees take a cancel (default `auto`). TTHeader only.
+    pub cancel_as: CancelAs,
     /// Shared connections per endpoint and worker (default 1).
     pub pool_size: usize,
     /// Connections per endpoint and worker that may be opened while the others have as many streams
@@ -293,10 +297,11 @@ pub(super) const DNS_KEYS: &[&str] = &["refresh"];
 /// Reads one backend; `None` when it is not even a map.
 pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
     let s = walk.section(at, KEYS)?;
+    let protocol = walk.required(&s, "protocol", Protocol::WORDS, |w, at| {
+        Protocol::read(w, at, &[], |protocol| protocol)
+    });
     let mut backend = Backend {
-        protocol: walk.required(&s, "protocol", Protocol::WORDS, |w, at| {
-            Protocol::read(w, at, &[], |protocol| protocol)
-        }),
+        protocol,
         service: walk.optional(&s, "service", None, |w, at| w.label(at, 256).map(Some)),
         endpoints: walk.required(
             &s,
@@ -327,6 +332,9 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
                 ("per_stream", Connections::PerStream),
             ];
             w.choice(at, "connections", &words)
+        }),
+        cancel_as: walk.optional(&s, "cancel_as", CancelAs::Auto, |w, at| {
+            cancel_as::read(w, at, Some(protocol), true)
         }),
         pool_size: walk.optional(&s, "pool_size", 1, |w, at| w.count(at, 1..=1024)),
         max_connections: walk.optional(&s, "max_connections", 8, |w, at| w.count(at, 1..=1024)),

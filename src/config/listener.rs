@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::Admin;
 use super::backend::{self, Keepalive};
+use super::cancel_as::{self, CancelAs};
 use super::limits::{self, Limits};
 use super::protocol::Protocol;
 use super::walk::{NodeRef, Walk};
@@ -17,6 +18,7 @@ pub(super) const KEYS: &[&str] = &[
     "address",
     "protocol",
     "carried",
+    "cancel_as",
     "original_destination",
     "keepalive",
     "max_head",
@@ -73,6 +75,8 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// Whether ripcord's own fields are believed (default `keep`).
     pub carried: Carried,
+    /// In which form its TTHeader callers take a cancel (default `rst`).
+    pub cancel_as: CancelAs,
     /// Whether the kernel redirects its callers' connections here by iptables REDIRECT (default
     /// `off`). If so, the kernel is asked where each connection was going. Routes may match that
     /// address, and backends dial it.
@@ -105,6 +109,13 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
         let words = [("keep", Carried::Keep), ("strip", Carried::Strip)];
         w.choice(at, "carried", &words)
     });
+    let only = match protocol {
+        ListenerProtocol::Auto => None,
+        ListenerProtocol::Only(protocol) => Some(protocol),
+    };
+    let cancel_as = walk.optional(&s, "cancel_as", CancelAs::Rst, |w, at| {
+        cancel_as::read(w, at, only, false)
+    });
     let original_destination = walk.optional(&s, "original_destination", false, Walk::switch);
     let keepalive = walk.optional(&s, "keepalive", Keepalive::default(), backend::keepalive);
     let max_head = walk.optional(&s, "max_head", DEFAULT_MAX_HEAD, |w, at| {
@@ -118,6 +129,7 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
         address: address?,
         protocol,
         carried,
+        cancel_as,
         original_destination,
         keepalive,
         max_head,

@@ -8,6 +8,7 @@
 
 mod advice;
 mod backend;
+mod cancel_as;
 pub mod changes;
 mod check;
 mod destination;
@@ -38,6 +39,7 @@ pub use backend::{
     AssumedPayload, Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, ResetBudget,
     Target, TcpKeepalive,
 };
+pub use cancel_as::CancelAs;
 pub use check::check;
 pub use destination::Destination;
 pub use environment::Environment;

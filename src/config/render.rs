@@ -137,6 +137,7 @@ fn listener(listener: &Listener) -> Tree {
         address,
         protocol,
         carried,
+        cancel_as,
         original_destination,
         keepalive,
         max_head,
@@ -159,6 +160,7 @@ fn listener(listener: &Listener) -> Tree {
                 Carried::Strip => text("strip"),
             },
         )
+        .with("cancel_as", text(cancel_as.word()))
         .with("original_destination", switch(*original_destination))
         .with("keepalive", keepalive_keys(keepalive))
         .with("max_head", size(*max_head))
@@ -262,6 +264,7 @@ fn backend(backend: &Backend) -> Tree {
         assume_payload,
         hop,
         connections,
+        cancel_as,
         pool_size,
         max_connections,
         reset_budget,
@@ -309,6 +312,7 @@ fn backend(backend: &Backend) -> Tree {
                 Connections::PerStream => text("per_stream"),
             },
         )
+        .with("cancel_as", text(cancel_as.word()))
         .with("pool_size", Tree::Count(*pool_size))
         .with("max_connections", Tree::Count(*max_connections))
         .with("reset_budget", resets(reset_budget))

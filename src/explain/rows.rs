@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::show::{show, show_terminal, show_trailers};
 use crate::bridge::{Deadline, settle};
-use crate::stream::{End, Initiator, LocalEndKind, NON_TTSTREAM, Path, TtCode, TypeId};
+use crate::stream::{End, Initiator, LocalEndKind, NON_TTSTREAM, Path, TtCode, TypeId, code};
 use crate::wire::grpc::end::Wording;
 use crate::wire::grpc::status::{Code, KITEX_GRACEFUL, ResetCode, encode_message};
-use crate::wire::ttheader::end::EndContext;
+use crate::wire::ttheader::end::{CancelForm, EndContext, Terminal};
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::{exception, keys};
 use crate::wire::{grpc, ttheader};
@@ -87,6 +87,7 @@ pub fn rows() -> Vec<Row> {
         out.push(to_callee(format!("hop {} to callee", kind.name()), &end));
     }
     callers_deadline(&mut out);
+    as_trailer(&mut out);
     out
 }
 
@@ -111,6 +112,52 @@ fn deadline() -> Deadline {
     Deadline {
         at: Instant::now(),
         set_by: Some(Box::new(unnamed())),
+    }
+}
+
+/// What `cancel_as: trailer` changes: the Rsts that go out, and how another ripcord reads them.
+fn as_trailer(out: &mut Vec<Row>) {
+    let form = EndContext {
+        form: CancelForm::Trailer,
+        ..context()
+    };
+    let row = |from: String, terminal: Option<Terminal>, end: &End| Row {
+        from: format!("as trailer: {from}"),
+        grpc: "-".to_owned(),
+        ttheader: terminal.map_or_else(|| "-".to_owned(), |frame| show_terminal(&frame)),
+        neutral: show(end),
+    };
+    let caller = |from: String, end: &End| {
+        let told = settle(end.clone(), NODE, false).end;
+        row(from, Some(ttheader::end::to_caller(&told, &form)), end)
+    };
+    let callee = |from: String, end: &End| {
+        let cancel = settle(end.clone(), NODE, true).to_callee;
+        let frame = cancel.map(|cancel| ttheader::end::to_callee(&cancel, &form));
+        row(from, frame, end)
+    };
+    for n in causes() {
+        let end = ttheader::end::from_rst(Initiator::Callee, &path(), &message(n));
+        out.push(caller(format!("callee ttheader rst {n}"), &end));
+    }
+    for n in causes() {
+        let end = ttheader::end::from_rst(Initiator::Caller, &path(), &message(n));
+        out.push(callee(format!("caller ttheader rst {n}"), &end));
+    }
+    let end = grpc::end::from_caller_reset(ResetCode::CANCEL, unnamed(), None);
+    out.push(callee("caller grpc reset=8".into(), &end));
+    let all = LocalEndKind::ALL.into_iter();
+    for kind in all.filter(|kind| !kind.before_backend()) {
+        let end = End::hop(kind, TEXT);
+        out.push(caller(format!("hop {} to caller", kind.name()), &end));
+        out.push(callee(format!("hop {} to callee", kind.name()), &end));
+    }
+    let read = format!("ttheader exception 12007 {}={PEER}", keys::CANCELED_PATH);
+    let said = message(code::BIZ_CANCELED);
+    let end = ttheader::end::from_trailer(&path(), &said);
+    out.push(to_caller(format!("as trailer: callee {read}"), &end));
+    if let Some(end) = ttheader::end::from_caller_trailer(&path(), &said) {
+        out.push(to_callee(format!("as trailer: caller {read}"), &end));
     }
 }
 
@@ -342,5 +389,6 @@ const fn context() -> EndContext<'static> {
         method: "Talk",
         stream_id: 1,
         carried: true,
+        form: CancelForm::Rst,
     }
 }

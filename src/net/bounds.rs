@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::budget::Budget;
+use crate::net::connection::CancelAs;
 
 /// The bounds of connections, whatever their wire. Sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Bounds {
     pub ping: Option<Ping>,
     /// Whether the carried fields (`ripcord-*`) are believed and written.
     pub carried: bool,
+    /// In which form callers take a cancel, on wires that have two.
+    pub cancel_as: CancelAs,
 }
 
 /// Pings to a silent peer.
@@ -70,6 +73,7 @@ impl Bounds {
             handshake_timeout: Duration::from_secs(10),
             ping: None,
             carried: true,
+            cancel_as: CancelAs::Found,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net::bounds::Ping;
+use crate::net::tcp::TcpOptions;
 use crate::net::violation::Violation;
 
 /// How connections to a backend are set up.
@@ -17,6 +18,12 @@ pub struct DialOptions {
     pub ping: Option<Ping>,
     /// Learns that the peer complains of too many pings.
     pub pace: Option<Arc<dyn PingPace>>,
+    /// In which form the peer takes a cancel, on wires that have two.
+    pub cancel_as: CancelAs,
+    /// How long another connection to the same peer may take to open.
+    pub connect_timeout: Duration,
+    /// The options of such a connection's socket.
+    pub tcp: TcpOptions,
 }
 
 /// How often one peer takes pings (gRFC A8). It outlives the connections to that peer.
@@ -26,6 +33,18 @@ pub trait PingPace: fmt::Debug + Send + Sync {
 
     /// The peer complained of too many pings. From now on the time between them is twice as long.
     fn slower(&self);
+}
+
+/// In which form a peer takes a cancel, where a wire has a newer one that old peers do not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CancelAs {
+    /// What is found out.
+    #[default]
+    Found,
+    /// The newer one.
+    Reset,
+    /// The one that every peer knows.
+    Trailer,
 }
 
 /// Runs a connection's task.
@@ -55,6 +74,19 @@ pub enum Room {
     Spent(u64),
     /// The callee allows no more streams at a time.
     Full,
+}
+
+/// What was found out about a peer, for `/config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// `callee` or `caller`.
+    pub side: &'static str,
+    /// A callee's endpoint, or a caller's IP address.
+    pub address: String,
+    /// The form in which it takes a cancel, by its word in the file.
+    pub cancel_as: &'static str,
+    /// When it was found out.
+    pub age: Duration,
 }
 
 /// Why a connection is over.

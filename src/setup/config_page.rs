@@ -12,6 +12,7 @@
 //! | `last_error.faults` | list of `line`, `column` (0: the file as a whole), `path`, `severity` (`error`, `warning`), `message` |
 //! | `backends` | of each backend: `endpoints`, each with its `address` and `failures` in a row; `other_protocol` |
 //! | `other_protocol` | `null`, or the last endpoint that answered in another protocol: `timestamp`, `endpoint`, `text`, `count` (how often) |
+//! | `peers` | list of peers that were asked, or showed, in which form they take a cancel: `side` (`callee`, `caller`), `address`, `cancel_as`, `age_s` |
 //! | `config` | the effective configuration, with the file's keys and value forms (`config::render`) |
 //!
 //! As YAML: the value of `config`, as a file that loads.
@@ -20,11 +21,12 @@ use serde_json::{Map, Value, json};
 
 use crate::backend::Cluster;
 use crate::config::{self, Fault, Severity, render};
+use crate::net::connection::Found;
 use crate::route::{LastError, Snapshot};
 use crate::telemetry::rfc3339;
 
 /// The effective configuration, and what is known of the file.
-pub(super) fn json(snapshot: &Snapshot<Cluster>) -> Value {
+pub(super) fn json(snapshot: &Snapshot<Cluster>, found: &[Found]) -> Value {
     let backends = snapshot.backends.iter();
     let backends: Map<String, Value> = backends
         .map(|(name, cluster)| (name.clone(), backend(cluster)))
@@ -36,6 +38,7 @@ pub(super) fn json(snapshot: &Snapshot<Cluster>) -> Value {
         "restart_needed": snapshot.restart_needed,
         "last_error": snapshot.last_error.as_ref().map(last_error),
         "backends": backends,
+        "peers": found.iter().map(peer).collect::<Vec<_>>(),
         "config": render::json(&snapshot.config),
     })
 }
@@ -73,6 +76,15 @@ fn backend(cluster: &Cluster) -> Value {
         })
     });
     json!({ "endpoints": endpoints, "other_protocol": other_protocol })
+}
+
+fn peer(found: &Found) -> Value {
+    json!({
+        "side": found.side,
+        "address": found.address,
+        "cancel_as": found.cancel_as,
+        "age_s": found.age.as_secs(),
+    })
 }
 
 fn last_error(error: &LastError) -> Value {
@@ -118,7 +130,15 @@ telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret }
             Arc::clone(&routes.snapshot().config),
             vec!["node".to_owned()],
         );
-        let page = json(&routes.snapshot());
+        let found = Found {
+            side: "callee",
+            address: "127.0.0.1:8888".to_owned(),
+            cancel_as: "rst",
+            age: std::time::Duration::from_secs(5),
+        };
+        let page = json(&routes.snapshot(), &[found]);
+        let peer = json!({ "side": "callee", "address": "127.0.0.1:8888", "cancel_as": "rst", "age_s": 5 });
+        assert_eq!(page["peers"], json!([peer]));
         let keys: Vec<&String> = page.as_object().unwrap().keys().collect();
         let documented = [
             "backends",
@@ -126,6 +146,7 @@ telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret }
             "last_error",
             "loaded_at",
             "node",
+            "peers",
             "restart_needed",
             "version",
         ];
@@ -155,7 +176,7 @@ telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret }
         let faults = config::parse("f", &bad).unwrap_err();
         let message = faults.iter().next().unwrap().message.clone();
         routes.refused(faults);
-        let error = &json(&routes.snapshot())["last_error"];
+        let error = &json(&routes.snapshot(), &[])["last_error"];
         assert!(error["timestamp"].as_str().unwrap().ends_with('Z'));
         assert_eq!(
             error["faults"],

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::net::bounds::Bounds;
-use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room};
+use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Found, Room};
 use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, Cancel, End, Initiator, OpenError, Propagation, RequestHead, Wire};
@@ -60,6 +60,12 @@ pub static WIRE: Wire = Wire {
 pub struct Counters;
 
 impl Counters {
+    /// Always empty: this wire finds out nothing.
+    #[must_use]
+    pub fn found(&self) -> Vec<Found> {
+        Vec::new()
+    }
+
     /// Always empty: the wire counts nothing.
     #[must_use]
     pub fn rows(self: &Arc<Self>) -> Vec<CounterRow> {

@@ -7,7 +7,7 @@
 //! | item | is |
 //! |---|---|
 //! | `WIRE` | its description |
-//! | `Counters` | what it counts: `Default`, and `rows` for `/metrics` |
+//! | `Counters` | what it counts and finds out of peers: `Default`, `rows` for `/metrics`, `found` for `/config` |
 //! | `speaks(first)` | whether these 8 bytes begin one of its connections |
 //! | `answers(first)` | whether these 8 bytes begin the answer of one of its callees |
 //! | `Server` | `new(bounds, counters)`; `serve(socket, acceptor)` carries a caller's connection |
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::net::bounds::Bounds;
-use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room};
+use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Found, Room};
 use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::net::violation::Violation;
@@ -53,6 +53,14 @@ macro_rules! wires {
                 let mut rows = Vec::new();
                 $($(#[$only])* rows.extend(self.$field.rows());)+
                 rows
+            }
+
+            /// What was found out about peers, on all wires.
+            #[must_use]
+            pub fn found(&self) -> Vec<Found> {
+                let mut found = Vec::new();
+                $($(#[$only])* found.extend(self.$field.found());)+
+                found
             }
         }
 

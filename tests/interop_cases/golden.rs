@@ -119,7 +119,9 @@ pub(crate) fn play_ttheader(stream: &Stream<'_>, from: &str) {
 
 fn each_end_of_a_ttheader_callee_is_printed_as_its_row_says() {
     let listener = Listener::start();
-    let hop = Ripcord::before("ttheader", &listener.address);
+    // Every connection is accepted as one with streams: no probe may come.
+    let keys = "protocol: ttheader, cancel_as: rst";
+    let hop = Ripcord::named("hop").to(keys, &listener.address).start();
     let mut wire = None;
     let mut opened = 0;
     for caller in CALLERS {

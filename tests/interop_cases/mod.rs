@@ -20,6 +20,7 @@ mod hops;
 mod keepalive;
 mod limits;
 mod official;
+mod old_kitex;
 mod other_protocol;
 mod payloads;
 mod pingpong;
@@ -54,6 +55,7 @@ pub(crate) fn cases() -> Vec<Case> {
         keepalive::cases(),
         limits::cases(),
         official::cases(),
+        old_kitex::cases(),
         other_protocol::cases(),
         payloads::cases(),
         pingpong::cases(),

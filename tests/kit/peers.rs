@@ -158,8 +158,19 @@ pub(crate) fn go_program() -> &'static Path {
     PROGRAM.get_or_init(|| build("go", "peer", "."))
 }
 
+/// The same program on Kitex v0.14, which does not know the Rst frame.
+fn old_kitex_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let old = ["-modfile=v0.14.mod", "-tags=kitex014"];
+    PROGRAM.get_or_init(|| build_with("go", "peer-v0.14", ".", &old))
+}
+
 /// Builds a package as `target/interop/NAME`, with the module in that folder of `tests/interop`.
 pub(crate) fn build(folder: &str, name: &str, package: &str) -> PathBuf {
+    build_with(folder, name, package, &[])
+}
+
+fn build_with(folder: &str, name: &str, package: &str, flags: &[&str]) -> PathBuf {
     let out = root().join("target/interop");
     std::fs::create_dir_all(&out).unwrap();
     let program = out.join(name);
@@ -168,6 +179,7 @@ pub(crate) fn build(folder: &str, name: &str, package: &str) -> PathBuf {
         .arg(out.join(format!("{name}.lock")))
         .args(["go", "build", "-o"])
         .arg(&program)
+        .args(flags)
         .arg(package)
         .current_dir(root().join("tests/interop").join(folder))
         .output()
@@ -182,7 +194,18 @@ pub(crate) fn build(folder: &str, name: &str, package: &str) -> PathBuf {
 
 /// Starts a Go peer.
 pub(crate) fn go(arguments: &[&str]) -> Process {
-    let mut command = Command::new(go_program());
+    start(Command::new(go_program()), arguments)
+}
+
+/// Starts a Go peer on Kitex v0.14. A client with the mux pool has a connection for each processor
+/// that Go uses: here one.
+pub(crate) fn old_kitex(arguments: &[&str]) -> Process {
+    let mut command = Command::new(old_kitex_program());
+    command.env("GOMAXPROCS", "1");
+    start(command, arguments)
+}
+
+fn start(mut command: Command, arguments: &[&str]) -> Process {
     command.args(arguments);
     Process::start(arguments[0], command)
 }

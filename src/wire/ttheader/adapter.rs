@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::net::bounds::Bounds;
-use crate::net::connection::{ConnectionEnd, DialOptions, Drive, Room};
+use crate::net::connection::{CancelAs, ConnectionEnd, DialOptions, Drive, Room};
 use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, OpenError, Propagation, RequestHead, Wire};
-use crate::wire::ttheader::{ConnConfig, client, header, metadata, server};
+use crate::wire::ttheader::conn::form::PeerForm;
+use crate::wire::ttheader::end::CancelForm;
+use crate::wire::ttheader::{ConnConfig, client, header, metadata, probe, server};
 
 pub use crate::wire::ttheader::client::ClientStream;
 pub use crate::wire::ttheader::conn::config::Counters;
@@ -51,13 +53,19 @@ pub fn answers(first: &[u8]) -> bool {
 
 /// Serves the connections of a listener, on one worker.
 #[derive(Debug)]
-pub struct Server(Rc<ConnConfig>);
+pub struct Server {
+    config: Rc<ConnConfig>,
+    cancel_as: CancelAs,
+}
 
 impl Server {
     /// A server for connections within `bounds`.
     #[must_use]
     pub fn new(bounds: &Bounds, counters: &Arc<Counters>) -> Self {
-        Self(Rc::new(config(bounds, counters)))
+        Self {
+            config: Rc::new(config(bounds, counters)),
+            cancel_as: bounds.cancel_as,
+        }
     }
 
     /// Serves one connection until it is over.
@@ -66,7 +74,13 @@ impl Server {
         let remote = handle.clone();
         let _drain = acceptor.on_drain(move || remote.drain());
         let on_stream = move |head, stream| acceptor.open(head, Box::new(stream));
-        server::serve(socket, Rc::clone(&self.0), handle, on_stream).await;
+        let config = Rc::clone(&self.config);
+        let peer = match (self.cancel_as, socket.tcp().peer_addr()) {
+            (CancelAs::Trailer, _) => PeerForm::Always(CancelForm::Trailer),
+            (CancelAs::Found | CancelAs::Reset, Ok(peer)) => PeerForm::Caller(peer.ip()),
+            (CancelAs::Found | CancelAs::Reset, Err(_)) => PeerForm::Always(CancelForm::Rst),
+        };
+        server::serve_peer(socket, config, peer, handle, on_stream).await;
         ConnectionEnd::Closed
     }
 }
@@ -93,10 +107,17 @@ impl Dialer {
     pub async fn connect(
         &self,
         socket: Socket,
-        _options: &DialOptions,
+        options: &DialOptions,
         drive: impl Drive,
     ) -> Result<Client, String> {
-        let (client, driver) = client::Client::new(socket, Rc::clone(&self.0));
+        let peer = match (options.cancel_as, socket.tcp().peer_addr()) {
+            (CancelAs::Reset, _) => PeerForm::Always(CancelForm::Rst),
+            (CancelAs::Found, Ok(peer)) => probe::ask(peer, options, &self.0.counters),
+            (CancelAs::Trailer, _) | (CancelAs::Found, Err(_)) => {
+                PeerForm::Always(CancelForm::Trailer)
+            }
+        };
+        let (client, driver) = client::Client::with(socket, Rc::clone(&self.0), peer);
         drive.drive(async move {
             driver.await;
             ConnectionEnd::Closed

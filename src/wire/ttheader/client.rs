@@ -18,9 +18,10 @@ use crate::stream::{
     ResponseHead,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
+use crate::wire::ttheader::conn::form::PeerForm;
 use crate::wire::ttheader::conn::shared::{SharedConnection, dropped};
 use crate::wire::ttheader::conn::{Conn, Dispatch, StreamSlot};
-use crate::wire::ttheader::end;
+use crate::wire::ttheader::end::{self, CancelForm};
 use crate::wire::ttheader::frame::{Frame, Kind};
 use crate::wire::ttheader::header::{EncodeError, Info};
 use crate::wire::ttheader::metadata;
@@ -52,7 +53,19 @@ impl Client {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let shared = SharedConnection::new(config, Role::Client);
+        Self::with(io, config, PeerForm::Always(CancelForm::Rst))
+    }
+
+    /// The same, for a callee that takes cancels in that form.
+    pub(crate) fn with<IO>(
+        io: IO,
+        config: Rc<ConnConfig>,
+        peer: PeerForm,
+    ) -> (Self, impl Future<Output = ()> + use<IO>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let shared = SharedConnection::new(config, Role::Client, peer);
         let driver = Conn::new(io, Rc::clone(&shared), Caller);
         let client = Self {
             shared,
@@ -141,6 +154,9 @@ struct Caller;
 impl Dispatch for Caller {
     fn frame(&mut self, shared: &Rc<SharedConnection>, frame: Frame) {
         let counters = &shared.config.counters;
+        if frame.kind == Kind::Trailer {
+            shared.look_at(&frame);
+        }
         let Some(slot) = shared.find(frame.stream_id) else {
             count(&counters.late_frames);
             return;

@@ -17,9 +17,12 @@
 //! A connection is never closed before every stream on it has ended and these ends are written:
 //! Kitex callers read a plain EOF as success.
 
+mod account;
 pub(crate) mod config;
+pub(crate) mod form;
 mod out;
 mod pause;
+mod phase;
 pub(crate) mod shared;
 mod slot;
 
@@ -27,7 +30,6 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -37,6 +39,7 @@ use crate::net::words;
 use crate::stream::LocalEndKind;
 use crate::wire::ttheader::conn::config::count;
 use crate::wire::ttheader::conn::pause::Pause;
+use crate::wire::ttheader::conn::phase::{LINGER, PARTING, Phase};
 use crate::wire::ttheader::conn::shared::SharedConnection;
 use crate::wire::ttheader::frame::{Decoder, Event, Frame, Kind};
 use crate::wire::ttheader::state::Role;
@@ -49,14 +52,6 @@ const FIRST_READ: usize = 4096;
 /// Reads per poll, so that one connection does not block the others of its thread.
 const READS: usize = 4;
 
-/// How long the peer may take to close its side after this hop closed its own. Closing with unread
-/// bytes would reset the connection, and the last frames could be lost.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// How long a connection stays open after the last end that was written to it. A Kitex peer that
-/// sees the connection close before it has read a Rst prints 12006 for its stream.
-const PARTING: Duration = Duration::from_millis(500);
-
 /// What a role does with decoded frames.
 pub(crate) trait Dispatch {
     /// A frame other than Data came.
@@ -64,18 +59,6 @@ pub(crate) trait Dispatch {
 
     /// A frame came of which only the stream id is known.
     fn unreadable(&mut self, shared: &Rc<SharedConnection>, stream_id: i32, text: &str);
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// The framing is lost. Nothing more is read, and the streams are being ended.
-    Ending(Instant),
-    /// No stream is open. What is queued is being written.
-    Flushing(Instant),
-    ShuttingDown(Instant),
-    Lingering(Instant),
-    Done,
 }
 
 enum Step {
@@ -129,6 +112,7 @@ where
         if self.phase == Phase::Open {
             self.read(cx);
         }
+        self.shared.write_waiting(cx);
         if self.phase != Phase::Done {
             self.write(cx);
         }
@@ -298,6 +282,7 @@ where
     /// connection counts as lost. What is queued is still written.
     fn on_eof(&mut self) {
         self.shared.closing.set(true);
+        self.shared.look_at_close();
         self.shared.lose_all("connection closed by the peer");
         self.phase = self.flushing();
     }
@@ -428,7 +413,12 @@ where
             }
             _ => None,
         };
-        let Some(next) = [phase, stuck, pause, parting].into_iter().flatten().min() else {
+        let waits = self.shared.waits_until();
+        let Some(next) = [phase, stuck, pause, parting, waits]
+            .into_iter()
+            .flatten()
+            .min()
+        else {
             self.timer = None;
             return Step::Wait;
         };

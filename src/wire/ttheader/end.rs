@@ -28,7 +28,8 @@ const DEFAULT_RST: (i32, &str) = (13, "rst");
 /// The signal of a Rst frame.
 pub const RST: CancelSignal = CancelSignal::named("rst");
 
-/// The signal of a caller's Trailer with an exception or a business error, by which it gives up.
+/// The signal of a Trailer that cancels: a caller's with an exception or a business error, or a
+/// callee's that a ripcord wrote in place of a Rst.
 pub const TRAILER: CancelSignal = CancelSignal::named("trailer");
 
 /// The kind of frame that ends the stream.
@@ -38,6 +39,18 @@ pub enum TerminalKind {
     Trailer,
     /// A Rst, which cancels.
     Rst,
+}
+
+/// The form of a cancel, and of what this hop ends in mid stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CancelForm {
+    /// A Rst.
+    #[default]
+    Rst,
+    /// A Trailer with an exception, for Kitex before v0.15.0: a Rst would end every stream of the
+    /// connection (`ttstream/frame.go`, `DecodeFrame`). `ttscp` stands beside it, by which another
+    /// ripcord knows what it is. Kitex ignores it there.
+    Trailer,
 }
 
 /// The frame that ends a stream, without its int keys.
@@ -62,6 +75,8 @@ pub struct EndContext<'a> {
     pub stream_id: i32,
     /// Whether `ripcord-*` strings may be written.
     pub carried: bool,
+    /// The form in which the peer takes a cancel.
+    pub form: CancelForm,
 }
 
 /// Reads a callee's Trailer.
@@ -83,7 +98,13 @@ pub fn from_trailer(info: &Info, payload: &Bytes) -> End {
         }
     } else {
         match exception::decode(payload) {
-            Ok(message) => carried.exception(message.exception),
+            Ok(message) => match info.string(keys::CANCELED_PATH) {
+                Some(path) => {
+                    let cancel = cancel(Initiator::Callee, message.exception, path, TRAILER);
+                    (Reason::Canceled(carried.cancel(cancel)), Processed::Maybe)
+                }
+                None => carried.exception(message.exception),
+            },
             Err(error) => (
                 Reason::Failed(Failure::Exception(Exception {
                     type_id: code::ILLEGAL_FRAME,
@@ -102,80 +123,73 @@ pub fn from_trailer(info: &Info, payload: &Bytes) -> End {
     }
 }
 
-/// Reads a caller's Trailer. `None` is a plain half-close; `Some` means that the caller gave up.
+/// Reads a caller's Trailer. `None` is a plain half-close; `Some` means that the caller gave up. A
+/// path beside an exception is that of another ripcord's cancel ([`CancelForm::Trailer`]).
 #[must_use]
 pub fn from_caller_trailer(info: &Info, payload: &Bytes) -> Option<End> {
-    let cause = if payload.is_empty() {
+    let mut path = None;
+    let said = if payload.is_empty() {
         match business(info) {
             Ok(None) => return None,
-            Ok(Some(found)) => Cause {
-                code: found.code,
+            Ok(Some(found)) => Exception {
+                type_id: found.code,
                 text: found.text,
             },
-            Err(unreadable) => Cause {
-                code: unreadable.type_id,
-                text: unreadable.text,
-            },
+            Err(unreadable) => unreadable,
         }
     } else {
         match exception::decode(payload) {
-            Ok(message) => Cause {
-                code: message.exception.type_id,
-                text: message.exception.text,
-            },
-            Err(error) => Cause {
-                code: code::ILLEGAL_FRAME,
+            Ok(message) => {
+                path = info.string(keys::CANCELED_PATH);
+                message.exception
+            }
+            Err(error) => Exception {
+                type_id: code::ILLEGAL_FRAME,
                 text: error.to_string(),
             },
         }
     };
-    Some(End::canceled(
-        Initiator::Caller,
-        Cancel {
-            cause,
-            path: Path::from_origin(UNNAMED),
-            class: Class::ByCaller,
-            signal: TRAILER,
-            status: None,
-        },
-    ))
+    let path = path.map_or(&[][..], |path| path);
+    let cancel = cancel(Initiator::Caller, said, path, TRAILER);
+    Some(End::canceled(Initiator::Caller, cancel))
 }
 
 /// The name of a caller that gives none, such as a Kitex client without `WithClientBasicInfo`.
 /// Without it the path would begin with this hop, as if this hop had canceled.
 const UNNAMED: &str = "";
 
+/// A peer's cancel, from the exception and the path of its frame.
+fn cancel(by: Initiator, said: Exception, path: &[u8], signal: CancelSignal) -> Cancel {
+    let path = Path::parse(&String::from_utf8_lossy(path));
+    let (path, class) = match by {
+        Initiator::Caller if path.is_empty() => (Path::from_origin(UNNAMED), Class::ByCaller),
+        Initiator::Caller => (path, Class::ByCaller),
+        Initiator::Callee | Initiator::Hop => (path, Class::ByCallee),
+    };
+    Cancel {
+        cause: Cause {
+            code: said.type_id,
+            text: said.text,
+        },
+        path,
+        class,
+        signal,
+        status: None,
+    }
+}
+
 /// Reads a Rst from either side.
 #[must_use]
 pub fn from_rst(by: Initiator, info: &Info, payload: &Bytes) -> End {
-    let cause = match exception::decode(payload) {
-        Ok(message) => Cause {
-            code: message.exception.type_id,
-            text: message.exception.text,
-        },
-        Err(_) => Cause {
-            code: DEFAULT_RST.0,
+    let said = match exception::decode(payload) {
+        Ok(message) => message.exception,
+        Err(_) => Exception {
+            type_id: DEFAULT_RST.0,
             text: DEFAULT_RST.1.to_owned(),
         },
     };
-    let path = info
-        .string(keys::CANCELED_PATH)
-        .map_or_else(Path::new, |raw| Path::parse(&String::from_utf8_lossy(raw)));
-    let path = match by {
-        Initiator::Caller if path.is_empty() => Path::from_origin(UNNAMED),
-        Initiator::Caller | Initiator::Callee | Initiator::Hop => path,
-    };
-    let class = match by {
-        Initiator::Caller => Class::ByCaller,
-        Initiator::Callee | Initiator::Hop => Class::ByCallee,
-    };
-    let cancel = Cancel {
-        cause,
-        path,
-        class,
-        signal: RST,
-        status: None,
-    };
+    let path = info.string(keys::CANCELED_PATH);
+    let cancel = cancel(by, said, path.map_or(&[][..], |path| path), RST);
     match by {
         Initiator::Caller => End::canceled(by, cancel),
         Initiator::Callee | Initiator::Hop => {
@@ -228,12 +242,12 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
             write_business(found, &mut cut, &mut out.strings);
             out
         }
-        Reason::Canceled(cancel) => rst(cancel, ctx, &mut cut),
+        Reason::Canceled(cancel) => canceled(cancel, ctx, &mut cut),
         Reason::Hop(hop) if hop.kind.before_backend() => {
             let text = format!("{}{}", status_prefix(status_of_own(hop.kind)), hop.text);
             trailer(encode(ctx, &mut cut, hop.kind.cause(), &text))
         }
-        Reason::Hop(hop) => rst(&hop.to_caller(ctx.node), ctx, &mut cut),
+        Reason::Hop(hop) => canceled(&hop.to_caller(ctx.node), ctx, &mut cut),
     };
     let changed = match out.kind {
         TerminalKind::Trailer => metadata::write_trailers(&end.trailers, &mut out.strings),
@@ -249,10 +263,10 @@ pub fn to_caller(end: &End, ctx: &EndContext<'_>) -> Terminal {
     out
 }
 
-/// The frame that a callee receives for a cancel: always a Rst.
+/// The frame that a callee receives for a cancel.
 #[must_use]
 pub fn to_callee(cancel: &Cancel, ctx: &EndContext<'_>) -> Terminal {
-    rst(cancel, ctx, &mut Cut::default())
+    canceled(cancel, ctx, &mut Cut::default())
 }
 
 /// Table: the status of a local end. The text of a refusal names it. For an end in mid stream it is
@@ -356,13 +370,18 @@ fn trailer(payload: Bytes) -> Terminal {
     }
 }
 
-fn rst(cancel: &Cancel, ctx: &EndContext<'_>, cut: &mut Cut) -> Terminal {
+fn canceled(cancel: &Cancel, ctx: &EndContext<'_>, cut: &mut Cut) -> Terminal {
+    let (kind, always) = match ctx.form {
+        CancelForm::Rst => (TerminalKind::Rst, false),
+        // The path is also the mark of a cancel.
+        CancelForm::Trailer => (TerminalKind::Trailer, true),
+    };
     let mut strings = Vec::new();
-    if !cancel.path.is_empty() {
+    if always || !cancel.path.is_empty() {
         metadata::push(&mut strings, keys::CANCELED_PATH, &cancel.path.to_wire());
     }
     Terminal {
-        kind: TerminalKind::Rst,
+        kind,
         strings,
         payload: encode(ctx, cut, cancel.cause.code, &cancel.cause.text),
     }

@@ -9,8 +9,10 @@ pub mod exception;
 pub mod frame;
 pub mod header;
 pub mod keys;
+mod known;
 pub mod metadata;
 pub mod pingpong;
+mod probe;
 pub mod server;
 mod state;
 

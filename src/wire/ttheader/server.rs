@@ -16,9 +16,10 @@ use crate::stream::{
     RequestHead, ResponseHead,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
+use crate::wire::ttheader::conn::form::PeerForm;
 use crate::wire::ttheader::conn::shared::{SharedConnection, dropped};
 use crate::wire::ttheader::conn::{Conn, Dispatch, StreamSlot};
-use crate::wire::ttheader::end;
+use crate::wire::ttheader::end::{self, CancelForm};
 use crate::wire::ttheader::frame::{Frame, Kind};
 use crate::wire::ttheader::header::PROTOCOL_THRIFT_STRUCT;
 use crate::wire::ttheader::metadata;
@@ -73,7 +74,27 @@ pub async fn serve<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let shared = SharedConnection::new(config, Role::Server);
+    serve_peer(
+        io,
+        config,
+        PeerForm::Always(CancelForm::Rst),
+        handle,
+        on_stream,
+    )
+    .await;
+}
+
+/// The same, for a caller that takes cancels in that form.
+pub(crate) async fn serve_peer<IO>(
+    io: IO,
+    config: Rc<ConnConfig>,
+    peer: PeerForm,
+    handle: ServerHandle,
+    on_stream: impl FnMut(RequestHead, ServerStream) + Unpin + 'static,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let shared = SharedConnection::new(config, Role::Server, peer);
     {
         let mut link = handle.0.borrow_mut();
         shared.closing.set(link.draining);
@@ -93,6 +114,9 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
             metadata::strip(&mut frame.info);
         }
         let counters = &shared.config.counters;
+        if frame.kind == Kind::Trailer {
+            shared.look_at(&frame);
+        }
         match (frame.kind, shared.find(frame.stream_id)) {
             (Kind::Meta, _) => {}
             (Kind::Header, Some(slot)) => second_header(shared, &slot),

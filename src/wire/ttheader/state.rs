@@ -85,6 +85,11 @@ impl State {
         matches!(self.phase, Phase::Open | Phase::HalfClosed)
     }
 
+    /// Whether the caller sends no more, and no end came yet.
+    pub(crate) const fn is_half_closed(&self) -> bool {
+        matches!(self.phase, Phase::HalfClosed)
+    }
+
     /// Whether the connection can forget it.
     pub(crate) const fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed(_))

@@ -11,7 +11,7 @@ use ripcord::wire::grpc::status::{
     parse_timeout,
 };
 use ripcord::stream::{End, Hops, Metadata, Initiator, Path, Reason, RequestHead};
-use ripcord::wire::ttheader::end::EndContext;
+use ripcord::wire::ttheader::end::{CancelForm, EndContext};
 use ripcord::wire::ttheader::header::{self, Info, Prelude};
 use ripcord::wire::{grpc, ttheader};
 
@@ -20,6 +20,7 @@ const CONTEXT: EndContext<'static> = EndContext {
     method: "Chat",
     stream_id: 7,
     carried: true,
+    form: CancelForm::Rst,
 };
 
 /// Lines of `name: value`, as far as HTTP/2 can write them.

@@ -86,7 +86,7 @@ func newKitexDialer(addr, tp, pool, dest, caller string, suite ...client.Option)
 		client.WithClientBasicInfo(&rpcinfo.EndpointBasicInfo{ServiceName: caller}),
 		client.WithConnectTimeout(2*time.Second),
 	)
-	handler := []ttstream.ClientHandlerOption{ttstream.WithClientHeaderFrameHandler(extraHeader{})}
+	handler := []clientHandlerOption{ttstream.WithClientHeaderFrameHandler(extraHeader{})}
 	idle := connpool.IdleConfig{MinIdlePerAddress: 0, MaxIdlePerAddress: 100, MaxIdleGlobal: 100, MaxIdleTimeout: time.Minute}
 	switch pool {
 	case "mux":
@@ -152,7 +152,7 @@ func (d *kitexDialer) Open(ctx context.Context, sc *Scenario, first []byte) (cli
 	var opts []streamcall.Option
 	if sc.RecvTimeoutMS > 0 {
 		tm := time.Duration(sc.RecvTimeoutMS) * time.Millisecond
-		opts = append(opts, streamcall.WithRecvTimeoutConfig(streaming.TimeoutConfig{Timeout: tm, DisableCancelRemote: sc.RecvTimeoutKeep}))
+		opts = append(opts, recvTimeout(tm, sc.RecvTimeoutKeep))
 	}
 	if c := compressor(sc); c != "" && d.tp == "grpc" {
 		opts = append(opts, streamcall.WithGRPCCompressor(c))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 	"github.com/cloudwego/kitex/pkg/kerrors"
@@ -17,13 +18,14 @@ import (
 	"ripcord/interop/kitex_gen/interop"
 )
 
-// kitexClasses are the exported identifiers that a Kitex user can test for.
-var kitexClasses = []struct {
+// kitexClass is an exported identifier that a Kitex user can test for.
+type kitexClass struct {
 	name string
 	err  error
-}{
-	{"ErrStreamingCanceled", kerrors.ErrStreamingCanceled},
-	{"ErrStreamingTimeout", kerrors.ErrStreamingTimeout},
+}
+
+// kitexClasses are those that every version has.
+var kitexClasses = []kitexClass{
 	{"ErrStreamingProtocol", kerrors.ErrStreamingProtocol},
 	{"ErrBiz", kerrors.ErrBiz},
 	{"ErrPanic", kerrors.ErrPanic},
@@ -50,14 +52,13 @@ func classifyKitex(m map[string]any, err error) {
 		return
 	}
 	is := []string{}
-	for _, c := range kitexClasses {
+	for _, c := range slices.Concat(newClasses, kitexClasses) {
 		if errors.Is(err, c.err) {
 			is = append(is, c.name)
 		}
 	}
 	m["is"] = is
 
-	var ex *ttstream.Exception
 	var app *thrift.ApplicationException
 	var trans *remote.TransError
 	var st status.Iface
@@ -74,11 +75,12 @@ func classifyKitex(m map[string]any, err error) {
 		m["biz"] = map[string]any{"code": biz.BizStatusCode(), "message": text(biz.BizMessage()), "extra": biz.BizExtra()}
 		return
 	}
+	typeID, ofStream := streamTypeID(err)
 	switch {
 	case errors.As(err, &fail):
 		m["code"], m["code_kind"], m["message"] = fail.Code, "failure", text(fail.Message)
-	case errors.As(err, &ex):
-		m["code"], m["code_kind"] = ex.TypeId(), "ttstream"
+	case ofStream:
+		m["code"], m["code_kind"] = typeID, "ttstream"
 	case st != nil:
 		m["code"], m["code_kind"] = int32(st.GRPCStatus().Code()), "grpc"
 		m["message"] = text(st.GRPCStatus().Message())

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::net::budget::Budget;
-use crate::net::connection::CounterRow;
+use crate::net::connection::{CounterRow, Found};
 use crate::wire::ttheader::frame::FrameLimits;
+use crate::wire::ttheader::known::Known;
 
 /// The settings of a connection, in either role.
 #[derive(Clone, Debug)]
@@ -100,9 +101,27 @@ pub struct Counters {
     pub drained: AtomicU64,
     /// Connections that ended while streams were open on them.
     pub lost_connections: AtomicU64,
+    /// Probes that found a callee which knows the Rst frame.
+    pub probes_rst: AtomicU64,
+    /// Probes that found a callee which does not.
+    pub probes_trailer: AtomicU64,
+    /// Probes that found nothing.
+    pub probes_failed: AtomicU64,
+    /// Callees that turned out not to know the Rst frame when one was sent.
+    pub old_callees: AtomicU64,
+    /// Callers, by address, that turned out not to know the Rst frame.
+    pub old_callers: AtomicU64,
+    /// What is known of peers.
+    pub(crate) known: Known,
 }
 
 impl Counters {
+    /// What was found out about peers.
+    #[must_use]
+    pub fn found(&self) -> Vec<Found> {
+        self.known.shown()
+    }
+
     /// New counters at zero.
     #[must_use]
     pub fn new() -> Arc<Self> {
@@ -113,7 +132,7 @@ impl Counters {
     #[must_use]
     pub fn rows(self: &Arc<Self>) -> Vec<CounterRow> {
         type Of = fn(&Counters) -> &AtomicU64;
-        let read: [(&'static str, Of); 10] = [
+        let read: [(&'static str, Of); 15] = [
             ("late_frames", |c| &c.late_frames),
             ("bad_frames", |c| &c.bad_frames),
             ("lost_framing", |c| &c.lost_framing),
@@ -124,6 +143,11 @@ impl Counters {
             ("over_limit", |c| &c.over_limit),
             ("drained", |c| &c.drained),
             ("lost_connections", |c| &c.lost_connections),
+            ("probes_rst", |c| &c.probes_rst),
+            ("probes_trailer", |c| &c.probes_trailer),
+            ("probes_failed", |c| &c.probes_failed),
+            ("old_callees", |c| &c.old_callees),
+            ("old_callers", |c| &c.old_callers),
         ];
         let row = |(event, of): (&'static str, Of)| {
             let counters = Arc::clone(self);

@@ -1,8 +1,8 @@
 //! What a connection's task and the halves of its streams share, on one thread.
 //!
-//! Its four parts have a section each below. What comes in: the stream table. What goes out: the
-//! write queue. What a half does. The account: the bytes that were received and not yet released.
-//! There is no socket and no timer here.
+//! Three of its parts have a section each below. What comes in: the stream table. What goes out: the
+//! write queue. What a half does. Two have a file: the account (`account`), and the cancels that
+//! wait until their form is known (`form`). There is no socket and no timer here.
 //!
 //! Two rules are Kitex's: frames for a stream that is gone are normal (`transport_client.go`,
 //! `transport_server.go`), and a Header comes before a Trailer, once.
@@ -20,8 +20,9 @@ use crate::stream::{
     Cancel, End, Initiator, LocalEnd, LocalEndKind, MessageBatch, Received, ResponseHead, code,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
+use crate::wire::ttheader::conn::form::{PeerForm, Waiting};
 use crate::wire::ttheader::conn::out::Out;
-use crate::wire::ttheader::conn::slot::{Inner, StreamSlot};
+use crate::wire::ttheader::conn::slot::StreamSlot;
 use crate::wire::ttheader::end::{self, EndContext, Terminal, TerminalKind};
 use crate::wire::ttheader::frame::{Decoder, Frame, Kind};
 use crate::wire::ttheader::metadata;
@@ -36,15 +37,20 @@ const KEPT: usize = 1024;
 pub(crate) struct SharedConnection {
     pub(crate) config: Rc<ConnConfig>,
     pub(crate) role: Role,
+    pub(crate) peer: PeerForm,
+    /// Cancels that wait until the peer's form is known.
+    pub(crate) waiting: RefCell<Option<Box<Waiting>>>,
+    /// When a Rst was last sent.
+    pub(crate) rst_sent: Cell<Option<Instant>>,
     pub(crate) out: RefCell<Out>,
     pub(crate) slots: RefCell<FxHashMap<i32, Rc<StreamSlot>>>,
     waiters: RefCell<VecDeque<Rc<StreamSlot>>>,
     task: RefCell<Option<Waker>>,
     notified: Cell<bool>,
     /// Bytes that all streams hold.
-    held: Cell<usize>,
+    pub(super) held: Cell<usize>,
     /// Changes that the process' budget does not have yet.
-    unsettled: Cell<isize>,
+    pub(super) unsettled: Cell<isize>,
     /// Halves that exist, so that a storm of short streams is bounded too.
     pub(crate) halves: Cell<usize>,
     /// No new streams. The connection ends when it is idle.
@@ -60,10 +66,13 @@ pub(crate) struct SharedConnection {
 }
 
 impl SharedConnection {
-    pub(crate) fn new(config: Rc<ConnConfig>, role: Role) -> Rc<Self> {
+    pub(crate) fn new(config: Rc<ConnConfig>, role: Role, peer: PeerForm) -> Rc<Self> {
         Rc::new(Self {
             config,
             role,
+            peer,
+            waiting: RefCell::default(),
+            rst_sent: Cell::new(None),
             out: RefCell::default(),
             slots: RefCell::default(),
             waiters: RefCell::default(),
@@ -291,30 +300,41 @@ impl SharedConnection {
             return;
         }
         self.out.borrow_mut().take_back(slot.id);
+        if self.waits(slot, cancel) {
+            return;
+        }
         let terminal = end::to_callee(cancel, &self.context(slot, &self.config.node));
         self.terminal(slot, terminal);
     }
 
     fn terminal(&self, slot: &Rc<StreamSlot>, terminal: Terminal) {
         if slot.inner.borrow_mut().state.send_terminal() {
-            let kind = match terminal.kind {
-                TerminalKind::Trailer => Kind::Trailer,
-                TerminalKind::Rst => Kind::Rst,
-            };
-            let mut frame = self.frame(slot, kind);
-            frame.info.strings = terminal.strings;
-            frame.payload = terminal.payload;
-            self.write(frame, true);
+            self.write_terminal(slot, terminal);
         }
         self.forget(slot);
     }
 
-    fn context<'a>(&self, slot: &'a StreamSlot, node: &'a str) -> EndContext<'a> {
+    pub(crate) fn write_terminal(&self, slot: &StreamSlot, terminal: Terminal) {
+        let kind = match terminal.kind {
+            TerminalKind::Trailer => Kind::Trailer,
+            TerminalKind::Rst => Kind::Rst,
+        };
+        let mut frame = self.frame(slot, kind);
+        frame.info.strings = terminal.strings;
+        frame.payload = terminal.payload;
+        self.write(frame, true);
+        if kind == Kind::Rst {
+            self.rst_sent.set(self.told.get());
+        }
+    }
+
+    pub(crate) fn context<'a>(&self, slot: &'a StreamSlot, node: &'a str) -> EndContext<'a> {
         EndContext {
             node,
             method: &slot.method,
             stream_id: slot.id,
             carried: self.config.carried,
+            form: self.form_now(),
         }
     }
 
@@ -426,44 +446,6 @@ impl SharedConnection {
         self.halves.set(self.halves.get().saturating_sub(1));
         if self.halves.get() == 0 {
             self.settle_budget();
-        }
-    }
-
-    // -- The account -----------------------------------------------------------------------
-
-    pub(crate) fn held(&self) -> usize {
-        self.held.get()
-    }
-
-    fn credit(&self, inner: &mut Inner, bytes: usize) {
-        let (bytes, pinned) = inner.credit(bytes);
-        if bytes == 0 {
-            return;
-        }
-        self.held.set(self.held.get() - bytes);
-        self.owe(-(pinned as isize));
-        if self.paused.get() {
-            self.progress.set(true);
-            self.notify();
-        }
-    }
-
-    /// Records a change of the account. The process' budget receives changes in bulk, since all
-    /// threads write to it.
-    pub(crate) fn owe(&self, pinned: isize) {
-        let owed = self.unsettled.get() + pinned;
-        self.unsettled.set(owed);
-        let budget = &self.config.budget;
-        if owed.unsigned_abs() >= (budget.limit() / 64).min(16 * 1024) || self.paused.get() {
-            self.settle_budget();
-        }
-    }
-
-    pub(crate) fn settle_budget(&self) {
-        let owed = self.unsettled.take();
-        match usize::try_from(owed) {
-            Ok(charge) => self.config.budget.charge(charge),
-            Err(_) => self.config.budget.credit(owed.unsigned_abs()),
         }
     }
 }

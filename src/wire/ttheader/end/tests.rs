@@ -10,6 +10,7 @@ fn ctx() -> EndContext<'static> {
         method: "Chat",
         stream_id: 3,
         carried: true,
+        form: CancelForm::Rst,
     }
 }
 
@@ -113,6 +114,42 @@ fn the_hops_own_ends_cross_to_another_ripcord() {
             cancel.status = own_status_beside(kind).map(Box::new);
             assert_eq!(crossed.reason, Reason::Canceled(cancel));
         }
+    }
+}
+
+#[test]
+fn a_cancel_in_a_trailer_reads_as_its_rst_does() {
+    let as_trailer = EndContext {
+        form: CancelForm::Trailer,
+        ..ctx()
+    };
+    for path in ["", "caller,one"] {
+        let rst = exception::encode("Chat", 3, 12007, "enough");
+        let end = from_rst(Initiator::Caller, &info(&[("ttscp", path)]), &rst);
+        let Reason::Canceled(cancel) = end.reason else {
+            panic!("{end:?}")
+        };
+        let said = to_callee(&cancel, &as_trailer);
+        assert_eq!(said.kind, TerminalKind::Trailer);
+        let strings = Info {
+            ints: Vec::new(),
+            strings: said.strings,
+        };
+        let end = from_caller_trailer(&strings, &said.payload).unwrap();
+        let Reason::Canceled(read) = end.reason else {
+            panic!("{end:?}")
+        };
+        assert_eq!(read.cause, cancel.cause);
+        assert_eq!((read.path, read.class), (cancel.path, cancel.class));
+    }
+    for kind in LocalEndKind::ALL {
+        let end = End::hop(kind, "why");
+        let mut rst = read(&to_caller(&end, &ctx()));
+        let trailer = read(&to_caller(&end, &as_trailer));
+        if let Reason::Canceled(cancel) = &mut rst.reason {
+            cancel.signal = TRAILER;
+        }
+        assert_eq!(trailer, rst, "{kind:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod bounds;
 mod captures;
 mod client;
+mod form;
 mod server;
 mod storm;
 
@@ -20,9 +21,11 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::net::budget::Budget;
 use crate::stream::{End, Half, LocalEndKind, MessageBatch, Reason, Received, RequestHead};
 use crate::wire::ttheader::client::Client;
+use crate::wire::ttheader::conn::form::PeerForm;
+use crate::wire::ttheader::end::CancelForm;
 use crate::wire::ttheader::exception;
 use crate::wire::ttheader::frame::{Decoder, Event, Frame, FrameLimits, Kind};
-use crate::wire::ttheader::server::{ServerHandle, ServerStream, serve};
+use crate::wire::ttheader::server::{ServerHandle, ServerStream, serve, serve_peer};
 use crate::wire::ttheader::{ConnConfig, Counters};
 
 /// The peer: writes any frames, reads any frames.
@@ -195,14 +198,19 @@ impl Server {
     }
 
     fn with_pipe(config: ConnConfig, pipe: usize) -> Self {
+        Self::with(config, pipe, PeerForm::Always(CancelForm::Rst))
+    }
+
+    fn with(config: ConnConfig, pipe: usize, form: PeerForm) -> Self {
         let (ours, theirs) = tokio::io::duplex(pipe);
         let (sender, streams) = unbounded_channel();
         let handle = ServerHandle::new();
         let counters = Arc::clone(&config.counters);
         let budget = Arc::clone(&config.budget);
-        let done = spawn_local(serve(
+        let done = spawn_local(serve_peer(
             ours,
             Rc::new(config),
+            form,
             handle.clone(),
             move |head, stream| {
                 let _ = sender.send((head, stream));
@@ -248,10 +256,14 @@ struct ClientSide {
 
 impl ClientSide {
     fn start(config: ConnConfig) -> Self {
+        Self::with(config, PeerForm::Always(CancelForm::Rst))
+    }
+
+    fn with(config: ConnConfig, form: PeerForm) -> Self {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let counters = Arc::clone(&config.counters);
         let budget = Arc::clone(&config.budget);
-        let (client, driver) = Client::new(ours, Rc::new(config));
+        let (client, driver) = Client::with(ours, Rc::new(config), form);
         Self {
             peer: Peer::new(theirs),
             client,
