@@ -96,7 +96,7 @@ fn answers(head: HeaderMap, bytes: Bytes, trailers: HeaderMap) -> String {
                         body.send_data(bytes, false).unwrap();
                         body.send_trailers(trailers).unwrap();
                         let mut request = request.into_body();
-                        while request.data().await.is_some() {}
+                        while let Some(Ok(_)) = request.data().await {}
                     })
                 },
             )

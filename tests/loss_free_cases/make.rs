@@ -388,7 +388,11 @@ pub(crate) fn tt_case() -> impl Strategy<Value = TtCase> {
         suffix,
         option::of(100_000u32..900_000),
         name(),
-        name(),
+        // An older ripcord in the chain knows no field for the blanks that HTTP/2 forbids.
+        name().prop_map(|name| {
+            name.map(|name| name.trim().to_owned())
+                .filter(|n| !n.is_empty())
+        }),
         ints,
         strings(true),
         messages(),

@@ -74,6 +74,9 @@ pub const META: &str = "ripcord-meta-bin";
 pub const NAMES: &str = "ripcord-names-bin";
 /// The exact `biz-extra`, if it is not printable ASCII.
 pub const EXTRA: &str = "ripcord-biz-extra-bin";
+/// On a request: the caller's name, if [`SOURCE_SERVICE`] cannot hold it as it is. Counts if that
+/// is what ripcord writes for it.
+pub const FROM: &str = "ripcord-from-bin";
 /// On a request: whom it addresses, if that is not a valid authority. Counts if `:authority` is
 /// what ripcord writes instead.
 pub const TO: &str = "ripcord-to-bin";
@@ -136,6 +139,7 @@ pub(crate) fn is_carried(name: &str) -> bool {
             | META
             | NAMES
             | EXTRA
+            | FROM
             | TO
             | CALL
             | CUT

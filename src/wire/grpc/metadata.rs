@@ -59,6 +59,7 @@ struct Fields<'a> {
     to: Option<&'a HeaderValue>,
     call: Option<&'a HeaderValue>,
     cut: Option<&'a HeaderValue>,
+    from: Option<&'a HeaderValue>,
     /// Whether the `te` header is `trailers`; `None` without one.
     te: Option<bool>,
 }
@@ -78,6 +79,7 @@ impl<'a> Fields<'a> {
                 keys::TO => &mut found.to,
                 keys::CALL => &mut found.call,
                 keys::CUT => &mut found.cut,
+                keys::FROM => &mut found.from,
                 "te" => {
                     found.te = Some(found.te == Some(true) || says_trailers(value));
                     continue;
@@ -144,7 +146,7 @@ pub fn request_head(parts: &http::request::Parts) -> Result<RequestHead, Refusal
         service: service.to_owned(),
         method: method.to_owned(),
         to,
-        caller: fields.caller.map(lossy).filter(|name| !name.is_empty()),
+        caller: caller_of(&fields),
         hops: fields.hops(),
         payload,
         naming,
@@ -216,9 +218,11 @@ pub fn request(head: &RequestHead) -> Request<()> {
     if let Some(encoding) = &head.encoding {
         put(headers, keys::names::ENCODING, encoding);
     }
-    if let Some(caller) = &head.caller
-        && let Ok(value) = HeaderValue::from_bytes(caller.trim_ascii().as_bytes())
-    {
+    let caller = head.caller.as_deref().unwrap_or_default();
+    let written = source_service(caller);
+    let exact_from =
+        (written.as_ref().map(HeaderValue::as_bytes) != Some(caller.as_bytes())).then_some(caller);
+    if let Some(value) = written.filter(|value| !value.is_empty()) {
         let _ = headers.try_insert(keys::names::SOURCE_SERVICE, value);
     }
     if let Some(hops) = &head.hops {
@@ -242,6 +246,9 @@ pub fn request(head: &RequestHead) -> Request<()> {
             &status::encode_bin(text.as_bytes()),
         );
     };
+    if let Some(from) = exact_from {
+        carry(headers, keys::FROM, from);
+    }
     if let Some(to) = exact_to {
         carry(headers, keys::TO, to);
     }
@@ -381,6 +388,21 @@ fn path(service: &str, method: &str) -> (String, bool) {
     // An escape has three bytes in place of one.
     let escaped = path.len() != service.len() + method.len() + 2;
     (path, escaped)
+}
+
+/// A caller's name as a header holds it: without blanks at its ends.
+fn source_service(caller: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(caller.trim_ascii().as_bytes()).ok()
+}
+
+fn caller_of(fields: &Fields<'_>) -> Option<String> {
+    let native = fields.caller.map(lossy).unwrap_or_default();
+    let is_it = |exact: &String| {
+        let written = source_service(exact);
+        written.map(|value| lossy(&value)).unwrap_or_default() == native
+    };
+    let exact = fields.from.and_then(exact_text).filter(is_it);
+    Some(exact.unwrap_or(native)).filter(|name| !name.is_empty())
 }
 
 fn authority(to: Option<&str>) -> Authority {

@@ -114,6 +114,36 @@ fn what_is_not_grpc_is_refused_as_a_grpc_server_does() {
 }
 
 #[test]
+fn a_callers_name_crosses_and_its_header_is_valid() {
+    for (name, header) in [
+        ("web", Some("web")),
+        (" web\t", Some("web")),
+        (" ", None),
+        ("a\nb", None),
+    ] {
+        let head = RequestHead {
+            method: "Talk".into(),
+            caller: Some(name.into()),
+            ..RequestHead::default()
+        };
+        let (mut parts, ()) = request(&head).into_parts();
+        let native = parts.headers.get(keys::SOURCE_SERVICE);
+        assert_eq!(native.map(|v| v.to_str().unwrap()), header, "{name:?}");
+        assert_eq!(parts.headers.contains_key(keys::FROM), header != Some(name));
+        let read = request_head(&parts).unwrap();
+        assert_eq!(read.caller.as_deref(), Some(name));
+        // A proxy has changed it.
+        parts
+            .headers
+            .insert(keys::SOURCE_SERVICE, HeaderValue::from_static("other"));
+        assert_eq!(
+            request_head(&parts).unwrap().caller.as_deref(),
+            Some("other")
+        );
+    }
+}
+
+#[test]
 fn what_http_cannot_write_is_carried() {
     let mut head = RequestHead {
         service: "Chat".into(),
