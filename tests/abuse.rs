@@ -11,7 +11,7 @@ mod abuse_cases;
 mod kit;
 
 use abuse_cases::rig::Rig;
-use abuse_cases::{callee, foreign, grpc, port, silent, ttheader, unprivileged, unread};
+use abuse_cases::{callee, foreign, grpc, port, silent, texts, ttheader, unprivileged, unread};
 use kit::Wire;
 use kit::trial::cases;
 
@@ -29,6 +29,7 @@ cases! {
         callees_of_another_protocol,
         peers_that_fall_silent,
         peers_that_do_not_read_their_ends,
+        plain_words_reach_callers_and_the_access_log,
     }
     [Setpriv] {
         a_user_without_any_right_serves_streams,
@@ -65,6 +66,10 @@ fn peers_that_fall_silent() {
 
 fn peers_that_do_not_read_their_ends() {
     unread::rig().run(unread::ROWS);
+}
+
+fn plain_words_reach_callers_and_the_access_log() {
+    texts::reach_callers();
 }
 
 fn a_user_without_any_right_serves_streams() {

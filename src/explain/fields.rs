@@ -49,6 +49,13 @@ pub(super) const FIELDS: &[Field] = &[
                  type. The gRPC status is `grpc-status`.",
     },
     Field {
+        names: &["ripcord-cut"],
+        means: "what a ripcord cut so that its caller can take the head or the end: exact, headers, trailers, details, \
+                extra, path, text; then the names of cut headers and trailers (names=a;b)",
+        advice: "Send less, or raise `max_head` on the listener where all its callers take more. `details` alone may \
+                 mean that the callee's details contradict its status.",
+    },
+    Field {
         names: &["ripcord-end"],
         means: "what the end was on TTHeader: rst, status (a gRPC callee's CANCELLED), exception, or the name of a \
                 refusal by a ripcord (no_route)",

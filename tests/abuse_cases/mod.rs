@@ -6,6 +6,7 @@ pub(crate) mod grpc;
 pub(crate) mod port;
 pub(crate) mod rig;
 pub(crate) mod silent;
+pub(crate) mod texts;
 pub(crate) mod ttheader;
 pub(crate) mod unprivileged;
 pub(crate) mod unread;

@@ -77,7 +77,14 @@ fn sentence(fault: &Fault, peer: &str) -> String {
     match fault {
         Fault::Reset(code, By::Peer) => format!("{peer} reset the stream ({})", named(*code)),
         Fault::Reset(code, By::Layer) => {
-            format!("{peer} {}, and ripcord reset the stream", broke(*code))
+            let or_long = match *code {
+                ResetCode::PROTOCOL_ERROR => ", or too long headers",
+                _ => "",
+            };
+            format!(
+                "{peer} {}{or_long}, and ripcord reset the stream",
+                broke(*code)
+            )
         }
         Fault::Reset(code, By::Us) => format!("ripcord reset the stream ({})", named(*code)),
         Fault::GoAway(code, By::Peer, debug) => {
@@ -118,7 +125,7 @@ fn broke(code: ResetCode) -> String {
         ResetCode::STREAM_CLOSED => "sent a frame on a stream that it had closed".to_owned(),
         ResetCode::REFUSED_STREAM => "opened more streams than it may".to_owned(),
         ResetCode::COMPRESSION_ERROR => "sent headers that cannot be read".to_owned(),
-        ResetCode::PROTOCOL_ERROR => "sent what HTTP/2 forbids, or too long headers".to_owned(),
+        ResetCode::PROTOCOL_ERROR => "sent what HTTP/2 forbids".to_owned(),
         other => format!("broke HTTP/2 ({})", named(other)),
     }
 }

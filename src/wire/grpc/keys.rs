@@ -83,7 +83,8 @@ pub const TO: &str = "ripcord-to-bin";
 /// On a request: service and method with a NUL between, if `:path` needs escapes for them. Counts
 /// if `:path` is how ripcord writes them.
 pub const CALL: &str = "ripcord-call-bin";
-/// The parts that were cut to keep a head or trailers within bounds, comma separated.
+/// The parts that were cut to keep a head or the trailers within bounds, and the names of cut fields
+/// (`stream::Cut`).
 pub const CUT: &str = "ripcord-cut";
 
 /// Reserved `grpc-` names that are passed on all the same: they are about the call, not about one
