@@ -310,7 +310,10 @@ impl Opening<'_> {
         let (outbound, endpoint) = match deadline {
             Some(limit) => tokio::time::timeout_at(limit.at, opening)
                 .await
-                .unwrap_or_else(|_| Err(limit.end("stream timeout while connecting")))?,
+                .unwrap_or_else(|_| {
+                    let what = self.context.pool.waits_for(backend);
+                    Err(limit.end(format!("stream timeout {what}")))
+                })?,
             None => opening.await?,
         };
         record.connected(endpoint.address());

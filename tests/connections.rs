@@ -4,7 +4,7 @@
 
 mod kit;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
 use kit::grpc::{self, Call, Caller};
@@ -103,12 +103,16 @@ fn a_cold_burst_over_the_callees_limit_fails_no_stream() {
 
 #[test]
 fn no_more_connections_are_opened_than_a_burst_needs() {
-    for (limit, count, most, connections) in [
-        (Some(5), 12, 8, 3),
-        (Some(5), 40, 8, 8),
-        (Some(5), 100, 2, 2),
-        (Some(1000), 40, 8, 1),
-        (None, 40, 8, 1),
+    for (limit, count, keys, connections) in [
+        (Some(5), 12, "", 3),
+        (Some(5), 40, "", 8),
+        (Some(5), 100, ", max_connections: 2", 2),
+        (Some(1000), 40, "", 1),
+        (None, 40, "", 1),
+        (None, 40, ", pool_size: 4", 4),
+        (Some(5), 60, ", pool_size: 12, max_connections: 2", 12),
+        (None, 230, "", 2),
+        (None, 230, ", reset_budget: unlimited", 1),
     ] {
         let callee = Strict::start(Rules {
             streams: limit,
@@ -117,9 +121,9 @@ fn no_more_connections_are_opened_than_a_burst_needs() {
         });
         callee.answer(false);
         let world = World::new();
-        let hop = ripcord("guard", &callee, &format!(", max_connections: {most}"));
+        let hop = ripcord("guard", &callee, keys);
         let calls = world.ask(&hop, count);
-        let fit = limit.map_or(count, |l| count.min(l as usize * most));
+        let fit = limit.map_or(count, |l| count.min(l as usize * connections));
         callee.wait("the streams that fit", |seen| seen.open == fit);
         callee.answer(true);
         assert_eq!(world.statuses(calls), vec![0; count]);
@@ -130,6 +134,50 @@ fn no_more_connections_are_opened_than_a_burst_needs() {
             "{limit:?}"
         );
     }
+}
+
+/// The SETTINGS of each connection come a second late, and eight are needed.
+#[test]
+fn slow_connections_are_opened_at_the_same_time() {
+    let callee = Strict::start(Rules {
+        streams: Some(5),
+        late: Duration::from_secs(1),
+        ..Rules::default()
+    });
+    callee.answer(false);
+    let world = World::new();
+    let hop = ripcord("slow", &callee, "");
+    let began = Instant::now();
+    let calls = world.ask(&hop, 40);
+    callee.wait("all streams", |seen| seen.open == 40);
+    // First one, which tells the limit, then the other seven.
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    callee.answer(true);
+    assert_eq!(world.statuses(calls), vec![0; 40]);
+}
+
+/// It said GOAWAY on each of them, which a proxy may notice only when it opens a stream.
+#[test]
+fn a_callee_that_leaves_all_its_connections_costs_no_new_stream() {
+    let callee = Strict::start(Rules {
+        streams: Some(5),
+        ..Rules::default()
+    });
+    callee.answer(false);
+    let world = World::new();
+    let hop = ripcord("leave", &callee, "");
+    let old = world.ask(&hop, 40);
+    callee.wait("all connections", |seen| seen.open == 40);
+    callee.leave();
+    callee.wait("the goodbye", |seen| seen.left == 8);
+    callee.answer(true);
+    let new = world.ask(&hop, 40);
+    assert_eq!(world.statuses(old), vec![0; 40]);
+    assert_eq!(world.statuses(new), vec![0; 40]);
 }
 
 #[test]
@@ -147,6 +195,10 @@ fn streams_that_ended_while_they_waited_never_reach_the_callee() {
     let rest = world.ask(&hop, 20);
     let late = world.open(&hop, 20, Some("100m"));
     assert_eq!(world.statuses(late), vec![4; 20]);
+    hop.process.line("the end says why", |line| {
+        let text = "stream timeout while waiting: the callee allows no more streams at a time";
+        line["text"].as_str().is_some_and(|t| t.contains(text))
+    });
     hop.wait("all streams are there", || {
         hop.metric("ripcord_streams_active", "") == 50
     });

@@ -196,9 +196,10 @@ impl Pool {
             return opened;
         }
         let slot = self.slot(cluster, address);
-        // A connection may turn out to be closing only when it is used. Then try once more.
+        // A connection may turn out to be closing only when it is used, and with it all others. Then
+        // try on a new one.
         let mut error = String::new();
-        for _ in 0..2 {
+        for _ in 0..slot.count() + 2 {
             let connection = slot.connection(cluster).await;
             match connection.map_err(OpenError::Connection)?.open(head).await {
                 Err(OpenError::Connection(e)) => error = e,
@@ -207,6 +208,16 @@ impl Pool {
             slot.discard_unusable();
         }
         Err(OpenError::Connection(error))
+    }
+
+    /// What a stream of the cluster waits for that is not opened yet.
+    pub(crate) fn waits_for(&self, cluster: &Cluster) -> &'static str {
+        let slots = self.slots.borrow();
+        let mut slots = slots.iter().filter(|((id, _), _)| *id == cluster.id);
+        match slots.any(|(_, slot)| slot.is_full()) {
+            true => "while waiting: the callee allows no more streams at a time",
+            false => "while connecting",
+        }
     }
 
     fn slot(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Rc<EndpointConnections> {

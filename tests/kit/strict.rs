@@ -69,6 +69,8 @@ pub(crate) struct Seen {
     pub(crate) resets: usize,
     /// SETTINGS that were acknowledged.
     pub(crate) acks: usize,
+    /// Connections that it said GOAWAY on.
+    pub(crate) left: usize,
     /// Connections that it ended for their resets.
     pub(crate) ended: usize,
 }
@@ -80,6 +82,8 @@ struct State {
     answers: bool,
     /// SETTINGS that have to be sent to every connection, in order.
     limits: Vec<u32>,
+    /// It says GOAWAY on so many connections, the first ones.
+    leaves: usize,
 }
 
 /// A callee on threads of its own.
@@ -113,6 +117,12 @@ impl Strict {
     /// Sends SETTINGS with this limit on all connections.
     pub(crate) fn limit(&self, streams: u32) {
         self.shared.0.lock().unwrap().limits.push(streams);
+    }
+
+    /// Sends GOAWAY on all connections that are open now. Their streams go on.
+    pub(crate) fn leave(&self) {
+        let mut state = self.shared.0.lock().unwrap();
+        state.leaves = state.seen.connections;
     }
 
     /// What was seen until now.
@@ -208,11 +218,19 @@ struct Connection {
     acked: bool,
     /// How many of the later SETTINGS were sent.
     sent: usize,
+    /// The last stream, and whether GOAWAY was sent.
+    last: u32,
+    left: bool,
+    /// Which connection it is, from 1.
+    number: usize,
 }
 
 fn serve(socket: TcpStream, rules: Rules, shared: Arc<(Mutex<State>, Condvar)>) {
     let _ = socket.set_nodelay(true);
-    shared.0.lock().unwrap().seen.connections += 1;
+    let mut state = shared.0.lock().unwrap();
+    state.seen.connections += 1;
+    let number = state.seen.connections;
+    drop(state);
     let mut connection = Connection {
         socket,
         rules,
@@ -222,6 +240,9 @@ fn serve(socket: TcpStream, rules: Rules, shared: Arc<(Mutex<State>, Condvar)>) 
         limit: rules.streams,
         acked: false,
         sent: 0,
+        last: 0,
+        number,
+        left: false,
     };
     let _ = connection.run();
     let open = connection.streams.len();
@@ -278,8 +299,15 @@ impl Connection {
     fn between(&mut self) -> std::io::Result<()> {
         let state = self.state();
         let limits: Vec<u32> = state.limits.iter().skip(self.sent).copied().collect();
-        let answers = state.answers;
+        let (answers, leaves) = (state.answers, state.leaves);
         drop(state);
+        if leaves >= self.number && !std::mem::replace(&mut self.left, true) {
+            let mut payload = self.last.to_be_bytes().to_vec();
+            payload.extend([0; 4]);
+            self.socket.write_all(&frame(GOAWAY, 0, 0, &payload))?;
+            self.state().seen.left += 1;
+            self.shared.1.notify_all();
+        }
         for limit in limits {
             self.sent += 1;
             self.limit = Some(limit);
@@ -336,6 +364,7 @@ impl Connection {
     fn opened(&mut self, stream: u32, flags: u8) -> std::io::Result<()> {
         let full = self.limit.is_some_and(|l| self.streams.len() >= l as usize);
         let (before_ack, rules) = (!self.acked, self.rules);
+        self.last = stream;
         let mut state = self.state();
         state.seen.opened += 1;
         state.seen.before_ack += usize::from(before_ack);

@@ -115,6 +115,18 @@ impl EndpointConnections {
         }
     }
 
+    /// How many connections there are.
+    pub(super) fn count(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    /// Whether streams wait because each connection has as many as the callee allows.
+    pub(super) fn is_full(&self) -> bool {
+        let connections = self.connections.borrow();
+        let full = connections.iter().all(|c| c.room(None) == Room::Full);
+        full && !connections.is_empty() && !self.queue.is_empty()
+    }
+
     /// A stream is about to use it.
     pub(super) fn used(&self) {
         self.idle.set(0);
@@ -285,7 +297,12 @@ impl EndpointConnections {
             this.dialing.set(this.dialing.get() - 1);
             match connected {
                 Ok(connection) => this.add(&cluster, connection),
-                Err(error) => this.fail(&cluster, error),
+                Err(error) => {
+                    this.fail(&cluster, error);
+                    // Streams that wait for a place need not wait for one that ends.
+                    tokio::time::sleep(AGAIN).await;
+                    this.queue.wake_first();
+                }
             }
         });
     }

@@ -78,3 +78,54 @@ impl Drop for Ticket<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_stream_that_has_waited_longest_is_woken_and_the_next_when_it_is_gone() {
+        let queue = Queue::default();
+        let woken: Vec<Arc<Woken>> = (0..4).map(|_| Arc::default()).collect();
+        let mut tickets: Vec<_> = woken
+            .iter()
+            .map(|woken| {
+                let ticket = queue.join();
+                let waker = Waker::from(Arc::clone(woken));
+                ticket.wait(&Context::from_waker(&waker));
+                ticket
+            })
+            .collect();
+        let seen = || -> Vec<usize> {
+            let counts = woken.iter().map(|w| w.0.load(Ordering::Relaxed));
+            counts.collect()
+        };
+        assert!(tickets[0].is_first() && !tickets[1].is_first());
+        queue.wake_first();
+        assert_eq!(seen(), [1, 0, 0, 0]);
+        // One that is canceled in the middle wakes nobody, and is never woken.
+        drop(tickets.remove(1));
+        assert_eq!(seen(), [1, 0, 0, 0]);
+        // The first one was woken for a place and is canceled before it takes it.
+        drop(tickets.remove(0));
+        assert_eq!(seen(), [1, 0, 1, 0]);
+        queue.wake_all();
+        assert_eq!(seen(), [1, 0, 2, 1]);
+        assert_eq!(queue.len(), 2);
+        drop(tickets);
+        assert!(queue.is_empty());
+    }
+}
