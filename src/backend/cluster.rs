@@ -110,6 +110,17 @@ impl Cluster {
         Some(EndpointGuard::new(Arc::clone(picked)))
     }
 
+    /// A good endpoint beside the one at `from`, for a stream that this one did not take.
+    #[must_use]
+    pub fn pick_beside(&self, hint: &PickHint<'_>, from: SocketAddr) -> Option<EndpointGuard> {
+        let endpoints = self.endpoints.load();
+        let first = hint.turn.checked_rem(endpoints.len())?;
+        let (before, from_first) = endpoints.split_at_checked(first)?;
+        let mut order = from_first.iter().chain(before);
+        let picked = order.find(|e| e.address != from && e.backoff_left().is_none())?;
+        Some(EndpointGuard::new(Arc::clone(picked)))
+    }
+
     /// The endpoints, in the order in which they are picked.
     pub fn endpoints(&self) -> Guard<Arc<Vec<Arc<Endpoint>>>> {
         self.endpoints.load()

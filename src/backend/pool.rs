@@ -108,6 +108,44 @@ impl Pool {
         Err(unreachable(cluster, &why))
     }
 
+    /// Opens a stream once more that the callee at `from` did not look at, on its stream `refused`.
+    /// A good endpoint beside that one comes first, then another connection to it.
+    ///
+    /// # Errors
+    /// As those of [`Pool::open`].
+    pub(crate) async fn open_again(
+        &self,
+        cluster: &Arc<Cluster>,
+        head: &RequestHead,
+        from: SocketAddr,
+        refused: &OutboundStream,
+    ) -> Result<OpenedStream, End> {
+        for _ in 1..ATTEMPTS {
+            let turn = self.next_turn();
+            let Some(endpoint) = cluster.pick_beside(&PickHint { turn, head }, from) else {
+                break;
+            };
+            match self.open_at(cluster, endpoint.address(), head).await {
+                Ok(stream) => {
+                    endpoint.opened();
+                    return Ok((stream, endpoint));
+                }
+                Err(OpenError::Head(error)) => return Err(unwritable(&error)),
+                Err(OpenError::Connection(_)) => endpoint.failed(),
+            }
+        }
+        if let Some(slot) = self.slots.borrow().get(&(cluster.id, from)) {
+            slot.leave(refused.connection());
+        }
+        self.open(cluster, head).await
+    }
+
+    fn next_turn(&self) -> usize {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        turn
+    }
+
     /// Opens a stream to where the caller's connection was going. There is one such place, so there
     /// is no other attempt, and no endpoint to avoid.
     async fn open_original(
@@ -164,8 +202,7 @@ impl Pool {
     /// The next endpoint. A cluster whose names are not resolved yet has the connect timeout for
     /// it.
     async fn pick(&self, cluster: &Cluster, head: &RequestHead) -> Option<EndpointGuard> {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
+        let turn = self.next_turn();
         let hint = PickHint { turn, head };
         if let Some(endpoint) = cluster.pick(&hint) {
             return Some(endpoint);

@@ -69,6 +69,10 @@ impl Clock {
         clock
     }
 
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     fn rearm(&mut self) {
         self.registered = false;
         match (self.earliest(), &mut self.timer) {

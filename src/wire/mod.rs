@@ -26,7 +26,8 @@ use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
 use crate::net::socket::Socket;
 use crate::net::violation::Violation;
 use crate::stream::{
-    Acceptor, Cancel, Half, MessageBatch, OpenError, Outbound, Received, RequestHead, Wire,
+    Acceptor, Cancel, Half, MessageBatch, OpenError, Outbound, Received, Refusable, RequestHead,
+    Wire,
 };
 
 /// Calls that are no streams (Kitex ping-pong). They pass unchanged.
@@ -140,6 +141,12 @@ macro_rules! wires {
                 match self { $($(#[$only])* Self::$name(client) => client.is_usable(),)+ }
             }
 
+            /// Which connection it is, in this process and while it lives.
+            #[must_use]
+            pub fn id(&self) -> usize {
+                match self { $($(#[$only])* Self::$name(client) => client.id(),)+ }
+            }
+
             /// The number of its open streams.
             #[must_use]
             pub fn active(&self) -> usize {
@@ -187,6 +194,14 @@ macro_rules! wires {
             $name(Box<$($module)::+::ClientStream>),)+
         }
 
+        impl OutboundStream {
+            /// The connection that carries it: its [`Client::id`].
+            #[must_use]
+            pub fn connection(&self) -> usize {
+                match self { $($(#[$only])* Self::$name(stream) => stream.connection(),)+ }
+            }
+        }
+
         impl Half for OutboundStream {
             #[inline]
             fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
@@ -205,6 +220,14 @@ macro_rules! wires {
         }
 
         impl Outbound for OutboundStream {
+            fn refusable(&self) -> Refusable {
+                match self { $($(#[$only])* Self::$name(stream) => stream.refusable(),)+ }
+            }
+
+            fn refused(&self) -> bool {
+                match self { $($(#[$only])* Self::$name(stream) => stream.refused(),)+ }
+            }
+
             fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
                 match self { $($(#[$only])* Self::$name(stream) => stream.poll_slow(cx),)+ }
             }

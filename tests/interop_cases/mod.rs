@@ -20,6 +20,7 @@ mod other_protocol;
 mod payloads;
 mod pingpong;
 mod reload;
+mod retries;
 mod sizes;
 mod validate;
 
@@ -51,6 +52,7 @@ pub(crate) fn cases() -> Vec<Case> {
         payloads::cases(),
         pingpong::cases(),
         reload::cases(),
+        retries::cases(),
         sizes::cases(),
         validate::cases(),
     ];

@@ -1,8 +1,11 @@
 //! The connections of one worker to one endpoint, and which of them takes the next stream.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::backend::Cluster;
 use crate::wire::Client;
@@ -15,6 +18,10 @@ const MAX_FULL: usize = 64;
 /// number of such addresses.
 const IDLE_SWEEPS: u8 = 4;
 
+/// How often a connection is left because it refused a stream. A callee that refuses whatever comes
+/// is not helped by more connections.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// The connections to one endpoint of one cluster.
 pub(super) struct EndpointConnections {
     pub(super) cluster: Weak<Cluster>,
@@ -25,8 +32,10 @@ pub(super) struct EndpointConnections {
     /// How many attempts to open one failed, and why the last did. The other streams of a burst
     /// then need not try one after the other.
     pub(super) failed: RefCell<(u64, String)>,
+    /// When a connection was last left because it had refused a stream.
+    left: Cell<Option<Instant>>,
     /// Sweeps that found it unused. Counted for original destinations only.
-    idle: std::cell::Cell<u8>,
+    idle: Cell<u8>,
 }
 
 impl EndpointConnections {
@@ -37,7 +46,8 @@ impl EndpointConnections {
             connections: RefCell::default(),
             opening: tokio::sync::Mutex::new(()),
             failed: RefCell::default(),
-            idle: std::cell::Cell::default(),
+            left: Cell::default(),
+            idle: Cell::default(),
         }
     }
 
@@ -53,6 +63,22 @@ impl EndpointConnections {
         let idle = if busy { 0 } else { self.idle.get() + 1 };
         self.idle.set(idle);
         idle < IDLE_SWEEPS
+    }
+
+    /// Opens no new streams on that connection, which has refused one. Its others go on.
+    pub(super) fn leave(&self, id: usize) {
+        let now = Instant::now();
+        if self.left.get().is_some_and(|last| now - last < LEAVE) {
+            return;
+        }
+        self.connections.borrow_mut().retain(|connection| {
+            let leaves = connection.id() == id;
+            if leaves {
+                connection.retire();
+                self.left.set(Some(now));
+            }
+            !leaves
+        });
     }
 
     /// The usable connection with the fewest streams. `None` when a further one should be opened.

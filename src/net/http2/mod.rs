@@ -129,6 +129,8 @@ struct ControlState {
     hold: Cell<bool>,
     blocked: Cell<bool>,
     over: Cell<bool>,
+    /// Bytes that the socket took, at the end of the driver's last poll.
+    written: Cell<u64>,
     account: RefCell<Option<Rc<Held>>>,
     outbox: OnceCell<Rc<Outbox>>,
     waker: RefCell<Option<Waker>>,
@@ -193,6 +195,13 @@ impl Control {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.drain.get()
+    }
+
+    /// How many bytes the socket took. A stream that was opened since the count last changed is not
+    /// on the wire: only the driver writes.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.0.written.get()
     }
 
     /// Whether the driver has finished.
@@ -320,7 +329,9 @@ where
     let drive = async move {
         let end = poll_fn(|cx| {
             driver.begin(cx);
-            match Pin::new(&mut connection).poll(cx) {
+            let polled = Pin::new(&mut connection).poll(cx);
+            driver.note_written();
+            match polled {
                 Poll::Ready(Ok(())) => return Poll::Ready(ConnectionEnd::Closed),
                 Poll::Ready(Err(e)) => return Poll::Ready(failed(&e)),
                 Poll::Pending => {}

@@ -14,7 +14,7 @@ use crate::net::http2::{
 };
 use crate::stream::{
     Cancel, End, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Path, Processed, Received,
-    RequestHead,
+    Refusable, RequestHead,
 };
 use crate::wire::grpc::hop::outbound::Hop;
 use crate::wire::grpc::receive::{Got, Receiver};
@@ -82,6 +82,12 @@ impl Client {
         !self.control.is_over() && !self.retired.get() && room
     }
 
+    /// Which connection it is, while it lives: its streams know the same number.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        Rc::as_ptr(&self.active) as usize
+    }
+
     /// The number of its open streams.
     #[must_use]
     pub fn active(&self) -> usize {
@@ -137,6 +143,8 @@ impl Client {
             phase: Phase::Head(response),
             sender: Some(Sender::new(send, self.control.desk())),
             half_closed: false,
+            refused: false,
+            written: self.control.written(),
             deadline: head.timeout.map(Deadline::after),
             held: Rc::clone(&self.held),
             active: Rc::clone(&self.active),
@@ -154,6 +162,10 @@ pub struct ClientStream {
     /// `None` once it was canceled.
     sender: Option<Sender>,
     half_closed: bool,
+    /// The callee did not look at it.
+    refused: bool,
+    /// How much the connection had written when the stream was opened.
+    written: u64,
     deadline: Option<Deadline>,
     held: Rc<Held>,
     active: Rc<Cell<usize>>,
@@ -173,7 +185,40 @@ enum Phase {
 }
 
 impl ClientStream {
-    fn failed(&self, error: &http2::Error) -> End {
+    /// The connection that carries it: its [`Client::id`].
+    #[must_use]
+    pub fn connection(&self) -> usize {
+        Rc::as_ptr(&self.active) as usize
+    }
+
+    fn failed(&mut self, error: &http2::Error) -> End {
+        let mut end = self.end_of(error);
+        let answered = !matches!(self.phase, Phase::Head(_));
+        self.refused = !answered && self.is_unprocessed(error);
+        end.processed = match end.processed {
+            _ if self.refused => Processed::No,
+            // A callee that has answered did look at the stream, whatever its reset says.
+            Processed::No if answered => Processed::Maybe,
+            other => other,
+        };
+        end
+    }
+
+    /// Whether `error` proves that the callee did not look at a stream that it has not answered.
+    /// There are three proofs: REFUSED_STREAM (RFC 9113, section 8.7), a GOAWAY whose last stream
+    /// is below this one (section 6.8; other streams go on after a GOAWAY, so their error is
+    /// another one), and a connection that wrote nothing since the stream was opened.
+    fn is_unprocessed(&self, error: &http2::Error) -> bool {
+        match error.reset_code() {
+            Some(code) => code == ResetCode::REFUSED_STREAM && error.is_remote(),
+            None => {
+                let passed_over = error.is_go_away() && error.is_remote();
+                passed_over || self.control.written() == self.written
+            }
+        }
+    }
+
+    fn end_of(&self, error: &http2::Error) -> End {
         match error.reset_code() {
             Some(ResetCode::CANCEL) if self.deadline_near() => End::hop(
                 LocalEndKind::Deadline,
@@ -184,14 +229,7 @@ impl ClientStream {
                 .as_ref()
                 .and_then(|_| end::from_ripcord_reset(code))
                 .unwrap_or_else(|| end::from_callee_reset(code)),
-            None => {
-                let mut end =
-                    end::connection_lost(Initiator::Callee, Path::new(), &error.to_string());
-                if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
-                    end.processed = Processed::No;
-                }
-                end
-            }
+            None => end::connection_lost(Initiator::Callee, Path::new(), &error.to_string()),
         }
     }
 
@@ -317,6 +355,17 @@ impl Half for ClientStream {
 }
 
 impl Outbound for ClientStream {
+    fn refusable(&self) -> Refusable {
+        match &self.phase {
+            Phase::Head(_) => Refusable::UntilAnswered,
+            Phase::Body(_) | Phase::Trailers(_) | Phase::Over(_) => Refusable::No,
+        }
+    }
+
+    fn refused(&self) -> bool {
+        self.refused
+    }
+
     fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.phase {
             Phase::Over(Some(receiver)) => receiver.poll_slow(cx),
