@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::backend::answer::{Finding, Findings};
 use crate::backend::endpoint::{Endpoint, EndpointGuard};
+use crate::backend::lookup::Lookup;
 use crate::config::{self, Backend, Hop, Keepalive, Target};
 use crate::net::bounds::Ping;
 use crate::net::connection::DialOptions;
@@ -55,10 +57,18 @@ pub struct Cluster {
     pub dial: DialOptions,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     changed: Notify,
+    /// Look-ups of its names before their time; `None` when it has no names.
+    pub(super) lookup: Option<Arc<Lookup>>,
     seed: u64,
     pub(super) findings: Findings,
     /// The names that have no address, each with the resolver's reason.
     unresolved: ArcSwap<Vec<(String, String)>>,
+}
+
+/// A look-up that was asked for.
+pub(super) struct LookingUp<'a> {
+    before: Arc<Vec<Arc<Endpoint>>>,
+    done: Notified<'a>,
 }
 
 /// The most names without an address that an error tells.
@@ -85,6 +95,7 @@ impl Cluster {
             },
             endpoints: ArcSwap::default(),
             changed: Notify::new(),
+            lookup: has_names(config).then(Arc::default),
             seed: name.bytes().fold(seed, |s, b| mix(s ^ u64::from(b))),
             findings: Findings::default(),
             unresolved: ArcSwap::default(),
@@ -141,6 +152,23 @@ impl Cluster {
     /// Completes when the endpoints change after the call, for example when a name first resolves.
     pub fn changed(&self) -> impl Future<Output = ()> + '_ {
         self.changed.notified()
+    }
+
+    /// Asks for a look-up of its names, since a connection has failed. `None` when it has no names,
+    /// or has just looked them up.
+    pub(super) fn look_up(&self) -> Option<LookingUp<'_>> {
+        let done = self.lookup.as_ref()?.ask()?;
+        Some(LookingUp {
+            before: self.endpoints.load_full(),
+            done,
+        })
+    }
+
+    /// Waits for a look-up, but no longer than for a connection. Returns whether the endpoints are
+    /// others than when it was asked for.
+    pub(super) async fn looked_up(&self, looking_up: LookingUp<'_>) -> bool {
+        let _ = tokio::time::timeout(self.config.connect_timeout, looking_up.done).await;
+        !Arc::ptr_eq(&looking_up.before, &self.endpoints.load())
     }
 
     /// Replaces the endpoints by these addresses. Those that were there before keep their state and
@@ -238,6 +266,12 @@ pub(crate) fn ping(ping: &config::Ping) -> Ping {
         interval: ping.interval,
         timeout: ping.timeout,
     }
+}
+
+/// Whether one of its endpoints is a name.
+fn has_names(config: &Backend) -> bool {
+    let mut targets = config.endpoints.iter();
+    targets.any(|target| matches!(target, Target::Dns { .. }))
 }
 
 /// The wire that the file names.

@@ -14,6 +14,7 @@ use tokio::task::spawn_local;
 use tracing::{debug, warn};
 
 use crate::backend::answer::Judge;
+use crate::backend::cluster::LookingUp;
 use crate::backend::{Cluster, EndpointGuard, PickHint};
 use crate::config::Connections;
 use crate::net::connection::{ConnectionEnd, Drive};
@@ -85,6 +86,28 @@ impl Pool {
         if cluster.config.dials_original_destination() {
             return self.open_original(cluster, head).await;
         }
+        let mut asked = None;
+        let mut opened = self.try_endpoints(cluster, head, &mut asked).await;
+        if let (Err(OpenError::Connection(_)), Some(asked)) = (&opened, asked)
+            // A name that has moved costs no stream, if its new addresses are known by now.
+            && Box::pin(cluster.looked_up(asked)).await
+        {
+            opened = self.try_endpoints(cluster, head, &mut None).await;
+        }
+        opened.map_err(|failed| match failed {
+            OpenError::Head(error) => unwritable(&error),
+            OpenError::Connection(why) => unreachable(cluster, &why),
+        })
+    }
+
+    /// Tries some endpoints in turn. One that fails asks for a look-up of the cluster's names:
+    /// `asked`.
+    async fn try_endpoints<'a>(
+        &self,
+        cluster: &'a Arc<Cluster>,
+        head: &RequestHead,
+        asked: &mut Option<LookingUp<'a>>,
+    ) -> Result<OpenedStream, OpenError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let Some(endpoint) = self.pick(cluster, head).await else {
@@ -95,17 +118,20 @@ impl Pool {
                     endpoint.opened();
                     return Ok((stream, endpoint));
                 }
-                Err(OpenError::Head(error)) => return Err(unwritable(&error)),
+                Err(OpenError::Head(error)) => return Err(OpenError::Head(error)),
                 Err(OpenError::Connection(error)) => {
                     let address = endpoint.address();
                     debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
                     last = Some(format!("{address}: {error}"));
                     endpoint.failed();
+                    if asked.is_none() {
+                        *asked = cluster.look_up();
+                    }
                 }
             }
         }
         let why = last.unwrap_or_else(|| cluster.no_endpoint());
-        Err(unreachable(cluster, &why))
+        Err(OpenError::Connection(why))
     }
 
     /// Opens a stream once more that the callee at `from` did not look at, on its stream `refused`.
@@ -131,7 +157,10 @@ impl Pool {
                     return Ok((stream, endpoint));
                 }
                 Err(OpenError::Head(error)) => return Err(unwritable(&error)),
-                Err(OpenError::Connection(_)) => endpoint.failed(),
+                Err(OpenError::Connection(_)) => {
+                    endpoint.failed();
+                    let _ = cluster.look_up();
+                }
             }
         }
         if let Some(slot) = self.slots.borrow().get(&(cluster.id, from)) {
@@ -194,6 +223,7 @@ impl Pool {
             }
             Err(error) => {
                 endpoint.failed();
+                let _ = cluster.look_up();
                 Err(cannot_reach(cluster, &format!("{address}: {error}")))
             }
         }
@@ -393,9 +423,14 @@ impl Drive for SpawnDriver<'_> {
         let counted = metrics.connection(Side::Outbound, wire);
         let guard = Running::new(&self.pool.drivers, counted, self.own);
         let (backend, told) = (Arc::clone(&self.cluster.name), self.told);
+        let lookup = self.cluster.lookup.clone();
         spawn_local(async move {
             let _guard = guard;
             let end = driver.await;
+            if let Some(lookup) = lookup {
+                // The callee may have moved.
+                let _ = lookup.ask();
+            }
             if let Some(kind) = end.violation() {
                 metrics.violation(Side::Outbound, Some(wire), kind);
             }
