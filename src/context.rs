@@ -17,6 +17,10 @@ use crate::telemetry::{Tap, Telemetry};
 use crate::trim::{self, IdleTrim};
 use crate::wire::{Counters, Dialers};
 
+mod kept;
+
+pub(crate) use kept::KeptBytes;
+
 /// How often each worker looks for connections whose endpoints are gone, and for what a storm left
 /// behind.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -26,6 +30,8 @@ pub(crate) struct Process {
     /// This hop's name (`node`).
     pub(crate) node: Arc<str>,
     pub(crate) limits: Limits,
+    /// How many workers there are.
+    pub(crate) workers: usize,
     pub(crate) routes: Arc<Routes>,
     pub(crate) telemetry: Telemetry,
     /// The counters of the wires.
@@ -47,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) process: Arc<Process>,
     pub(crate) pool: Pool,
     pub(crate) drain: Rc<Drain>,
+    /// The memory of requests that are kept until their callees answer.
+    pub(crate) kept: Rc<KeptBytes>,
     trim: IdleTrim,
 }
 
@@ -64,6 +72,7 @@ impl Context {
                 process.pool_counters.clone(),
             ),
             drain: Rc::default(),
+            kept: Rc::new(KeptBytes::new(&process.bounds.budget, process.workers)),
             trim: IdleTrim::default(),
             process,
         })

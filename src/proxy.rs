@@ -11,19 +11,20 @@ use tokio::time::Instant;
 use crate::Route;
 use crate::backend::EndpointGuard;
 use crate::bridge::{
-    self, Check, Deadline, Decompress, Early, Heads, Outcome, PreparedStream, Stage, Stages,
-    StreamTimeouts, Switch, Transferred,
+    self, Check, Deadline, Decompress, Early, Heads, Outcome, PreparedStream, Refused, Stage,
+    Stages, StreamTimeouts, Switch, Transferred,
 };
 use crate::config::Validate;
 use crate::context::Context;
 use crate::drain::{Watch, Watcher};
-use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Scope, Wire};
+use crate::stream::{End, Inbound, Initiator, LocalEndKind, Received, RequestHead, Scope, Wire};
 use crate::telemetry::{
     self, Observed, SeriesCache, StreamInfo, StreamRecord, TraceFormats, Traffic,
 };
 use crate::wire::{self, OutboundStream};
 use payload::PayloadCheck;
 
+mod keep;
 mod payload;
 
 /// The text for streams that the drain ended.
@@ -64,16 +65,23 @@ pub(crate) fn carry<I: Inbound>(
 ) -> impl Future<Output = ()> {
     let opening = Box::pin(open(entry, wire, peer, head, inbound));
     async move {
-        let (mut stream, opened) = opening.await;
-        let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
-        let node = &*stream.entry.context.process.node;
-        let live = stream.record.live();
-        let seen = |request, response| live.set_traffic(traffic(request, response));
-        let outcome = match opened {
-            Ok((mut outbound, start)) => {
-                bridge::run(inbound, &mut outbound, start, node, switch, seen).await
+        let (mut stream, mut opened) = opening.await;
+        let outcome = loop {
+            let node = &*stream.entry.context.process.node;
+            let (mut outbound, start) = match opened {
+                Ok(opened) => opened,
+                Err(end) => break bridge::refuse(&mut *stream.inbound, *end, node).await,
+            };
+            let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
+            let live = stream.record.live();
+            let seen = |request, response| live.set_traffic(traffic(request, response));
+            match bridge::run(inbound, &mut outbound, start, node, switch, seen).await {
+                Ok(outcome) => break outcome,
+                Err(refused) => match Box::pin(stream.open_again(refused, outbound)).await {
+                    Ok(again) => opened = Ok(again),
+                    Err(outcome) => break *outcome,
+                },
             }
-            Err(end) => bridge::refuse(inbound, *end, node).await,
         };
         stream.finish(outcome);
     }
@@ -83,13 +91,59 @@ pub(crate) fn carry<I: Inbound>(
 struct Stream<I> {
     entry: Rc<Entry>,
     /// Keeps the backend while the stream lives, even if the table changes.
-    _route: Option<Arc<Route>>,
+    route: Option<Arc<Route>>,
     /// Learns how the stream ended.
     endpoint: Option<EndpointGuard>,
     record: StreamRecord,
     switch: Rc<DrainSwitch>,
     _watching: Watcher,
     inbound: Box<I>,
+}
+
+impl<I: Inbound> Stream<I> {
+    /// Opens the stream once more, since the callee did not look at it: on another endpoint where
+    /// there is a good one, otherwise on another connection. The error is how the stream went when
+    /// that fails: the caller receives the end of this attempt, as that of a first one.
+    async fn open_again(
+        &mut self,
+        mut refused: Box<Refused>,
+        outbound: OutboundStream,
+    ) -> Result<(OutboundStream, PreparedStream), Box<Outcome>> {
+        let context = Rc::clone(&self.entry.context);
+        let deadline = refused.deadline().cloned();
+        let (Some(route), Some(endpoint), Some(head)) =
+            (self.route.clone(), self.endpoint.take(), refused.head())
+        else {
+            let end = refused.end().clone();
+            let outcome = refused.finish(&mut *self.inbound, end, &context.process.node);
+            return Err(Box::new(outcome));
+        };
+        self.record.retried();
+        let from = endpoint.address();
+        endpoint.ended_by(Initiator::Callee);
+        let opening = context
+            .pool
+            .open_again(&route.backend, head, from, &outbound);
+        let waits_for = || context.pool.waits_for(&route.backend);
+        let opening = before(deadline.as_ref(), waits_for, opening);
+        let mut early = Early::default();
+        let (inbound, switch) = (&mut *self.inbound, &self.switch.0);
+        match listen_while(inbound, &mut early, switch, opening).await {
+            Ok((outbound, endpoint)) => {
+                self.record.connected(endpoint.address());
+                self.endpoint = Some(endpoint);
+                Ok((outbound, refused.again(early)))
+            }
+            Err(end) => {
+                let node = &context.process.node;
+                let end = match &deadline {
+                    Some(deadline) => deadline.recognize(end, node),
+                    None => end,
+                };
+                Err(Box::new(refused.finish(inbound, end, node)))
+            }
+        }
+    }
 }
 
 impl<I> Stream<I> {
@@ -151,7 +205,7 @@ async fn open<I: Inbound>(
         _watching: context.drain.watch(switch.clone()),
         switch,
         entry,
-        _route: route.clone(),
+        route: route.clone(),
         endpoint: None,
         record,
         inbound,
@@ -227,7 +281,9 @@ impl Opening<'_> {
             None => end,
         })?;
         stream.endpoint = Some(endpoint);
-        Ok((outbound, PreparedStream::new(early, stages, &limits)))
+        let keep = keep::keep(self.context, &outbound, head);
+        let start = PreparedStream::new(early, stages, &limits, keep);
+        Ok((outbound, start))
     }
 
     /// The stream's limits: the earlier of the caller's deadline and the route's, and the route's
@@ -307,15 +363,8 @@ impl Opening<'_> {
         record.outbound(&mut head.metadata, backend.wire.propagation, formats);
         head.timeout = deadline.map(|limit| limit.at.saturating_duration_since(Instant::now()));
         let opening = self.context.pool.open(backend, head);
-        let (outbound, endpoint) = match deadline {
-            Some(limit) => tokio::time::timeout_at(limit.at, opening)
-                .await
-                .unwrap_or_else(|_| {
-                    let what = self.context.pool.waits_for(backend);
-                    Err(limit.end(format!("stream timeout {what}")))
-                })?,
-            None => opening.await?,
-        };
+        let waits_for = || self.context.pool.waits_for(backend);
+        let (outbound, endpoint) = before(deadline, waits_for, opening).await?;
         record.connected(endpoint.address());
         Ok((outbound, endpoint))
     }
@@ -377,6 +426,21 @@ impl Opening<'_> {
             refuse_malformed: !self.wire.verbatim,
         })
     }
+}
+
+/// Waits for `opening`, but not after the stream's deadline. `waits_for` says what it waited for.
+async fn before<T>(
+    deadline: Option<&Deadline>,
+    waits_for: impl FnOnce() -> &'static str,
+    opening: impl Future<Output = Result<T, End>>,
+) -> Result<T, End> {
+    let Some(deadline) = deadline else {
+        return opening.await;
+    };
+    let late = |_| Err(deadline.end(&format!("stream timeout {}", waits_for())));
+    tokio::time::timeout_at(deadline.at, opening)
+        .await
+        .unwrap_or_else(late)
 }
 
 /// Waits for `opening` and receives what the caller sends meanwhile. Its messages are kept. Its

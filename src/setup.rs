@@ -147,6 +147,7 @@ pub(crate) fn process(
     Arc::new(Process {
         node: Arc::from(config.node.as_str()),
         limits: config.limits.clone(),
+        workers: config.workers,
         routes,
         telemetry,
         counters: Counters::default(),

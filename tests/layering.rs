@@ -39,7 +39,7 @@ bridge: stream
 telemetry: stream net
 route: config stream
 backend: config stream net telemetry wire
-context: route backend telemetry config net drain trim wire
+context: route backend bridge telemetry config net drain trim wire
 proxy: context route backend bridge telemetry stream config drain wire
 relay: context route backend telemetry stream net wire
 listen: context proxy relay telemetry stream config net drain wire worker

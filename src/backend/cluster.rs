@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::backend::answer::{Finding, Findings};
 use crate::backend::endpoint::{Endpoint, EndpointGuard};
+use crate::backend::lookup::Lookup;
 use crate::backend::pace::Paces;
 use crate::config::{self, Backend, CancelAs, Hop, Keepalive, ResetBudget, Target};
 use crate::net::bounds::Ping;
@@ -59,10 +61,18 @@ pub struct Cluster {
     resets: Option<ResetLimits>,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     changed: Notify,
+    /// Look-ups of its names before their time; `None` when it has no names.
+    pub(super) lookup: Option<Arc<Lookup>>,
     seed: u64,
     pub(super) findings: Findings,
     /// The names that have no address, each with the resolver's reason.
     unresolved: ArcSwap<Vec<(String, String)>>,
+}
+
+/// A look-up that was asked for.
+pub(super) struct LookingUp<'a> {
+    before: Arc<Vec<Arc<Endpoint>>>,
+    done: Notified<'a>,
 }
 
 /// The most names without an address that an error tells.
@@ -95,6 +105,7 @@ impl Cluster {
             paces: Paces::default(),
             endpoints: ArcSwap::default(),
             changed: Notify::new(),
+            lookup: has_names(config).then(Arc::default),
             seed: name.bytes().fold(seed, |s, b| mix(s ^ u64::from(b))),
             findings: Findings::default(),
             unresolved: ArcSwap::default(),
@@ -127,6 +138,17 @@ impl Cluster {
         let mut order = from.iter().chain(before);
         let well = order.clone().find(|e| e.backoff_left().is_none());
         let picked = well.or_else(|| order.next())?;
+        Some(EndpointGuard::new(Arc::clone(picked)))
+    }
+
+    /// A good endpoint beside the one at `from`, for a stream that this one did not take.
+    #[must_use]
+    pub fn pick_beside(&self, hint: &PickHint<'_>, from: SocketAddr) -> Option<EndpointGuard> {
+        let endpoints = self.endpoints.load();
+        let first = hint.turn.checked_rem(endpoints.len())?;
+        let (before, from_first) = endpoints.split_at_checked(first)?;
+        let mut order = from_first.iter().chain(before);
+        let picked = order.find(|e| e.address != from && e.backoff_left().is_none())?;
         Some(EndpointGuard::new(Arc::clone(picked)))
     }
 
@@ -168,6 +190,23 @@ impl Cluster {
     /// Completes when the endpoints change after the call, for example when a name first resolves.
     pub fn changed(&self) -> impl Future<Output = ()> + '_ {
         self.changed.notified()
+    }
+
+    /// Asks for a look-up of its names, since a connection has failed. `None` when it has no names,
+    /// or has just looked them up.
+    pub(super) fn look_up(&self) -> Option<LookingUp<'_>> {
+        let done = self.lookup.as_ref()?.ask()?;
+        Some(LookingUp {
+            before: self.endpoints.load_full(),
+            done,
+        })
+    }
+
+    /// Waits for a look-up, but no longer than for a connection. Returns whether the endpoints are
+    /// others than when it was asked for.
+    pub(super) async fn looked_up(&self, looking_up: LookingUp<'_>) -> bool {
+        let _ = tokio::time::timeout(self.config.connect_timeout, looking_up.done).await;
+        !Arc::ptr_eq(&looking_up.before, &self.endpoints.load())
     }
 
     /// Replaces the endpoints by these addresses. Those that were there before keep their state and
@@ -293,6 +332,12 @@ pub(crate) const fn cancel_as(word: CancelAs) -> connection::CancelAs {
         CancelAs::Rst => connection::CancelAs::Reset,
         CancelAs::Trailer => connection::CancelAs::Trailer,
     }
+}
+
+/// Whether one of its endpoints is a name.
+fn has_names(config: &Backend) -> bool {
+    let mut targets = config.endpoints.iter();
+    targets.any(|target| matches!(target, Target::Dns { .. }))
 }
 
 /// The wire that the file names.

@@ -29,25 +29,25 @@ pub async fn system(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// Whether the cluster has a name to resolve.
 #[must_use]
 pub fn needed(cluster: &Cluster) -> bool {
-    let mut targets = cluster.config.endpoints.iter();
-    targets.any(|t| matches!(t, Target::Dns { .. }))
+    cluster.lookup.is_some()
 }
 
-/// Resolves at once and then repeatedly, until the cluster is dropped. Ends at once when there is
+/// Resolves at once and then repeatedly, and when a connection has failed (`lookup`), until the cluster is dropped. Ends at once when there is
 /// no name to resolve.
 pub async fn run<L, F>(cluster: Weak<Cluster>, lookup: L)
 where
     L: Fn(String, u16) -> F,
     F: Future<Output = io::Result<Vec<SocketAddr>>>,
 {
-    let Some((mut names, mut pause)) = cluster
-        .upgrade()
-        .filter(|c| needed(c))
-        .map(|c| (Names::new(&c), Pause::new(&c)))
-    else {
+    let parts = cluster.upgrade().and_then(|cluster| {
+        let lookup = cluster.lookup.clone()?;
+        Some((Names::new(&cluster), Pause::new(&cluster), lookup))
+    });
+    let Some((mut names, mut pause, asked)) = parts else {
         return;
     };
     loop {
+        asked.begin();
         let well = names.resolve(&lookup).await;
         // Only this task holds it: the cluster is gone when nobody else does.
         let Some(held) = cluster.upgrade() else {
@@ -59,7 +59,9 @@ where
             tracing::info!(backend = %held.name, endpoints = count, "endpoints changed");
         }
         drop(held);
-        tokio::time::sleep(pause.next(well)).await;
+        asked.finish();
+        // Sooner when a connection has failed: the name may have moved.
+        let _ = tokio::time::timeout(pause.next(well), asked.wanted()).await;
     }
 }
 

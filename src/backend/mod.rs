@@ -7,6 +7,7 @@ mod answer;
 mod cluster;
 pub mod dns;
 mod endpoint;
+mod lookup;
 mod pace;
 pub(crate) mod pool;
 

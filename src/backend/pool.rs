@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use tracing::debug;
 
+use crate::backend::cluster::LookingUp;
 use crate::backend::{Cluster, EndpointGuard, PickHint, answer};
 use crate::config::Connections;
 use crate::net::redirect::{LoopGuard, LoopGuardEntry};
@@ -75,6 +76,29 @@ impl Pool {
         if cluster.config.dials_original_destination() {
             return self.open_original(cluster, head).await;
         }
+        let mut asked = None;
+        let mut opened = self.try_endpoints(cluster, head, &mut asked).await;
+        if let (Err(OpenError::Connection(_)), Some(asked)) = (&opened, asked)
+            // A name that has moved costs no stream, if its new addresses are known by now.
+            && Box::pin(cluster.looked_up(asked)).await
+        {
+            opened = self.try_endpoints(cluster, head, &mut None).await;
+        }
+        opened.map_err(|failed| match failed {
+            OpenError::Head(error) => unwritable(&error),
+            OpenError::TooLarge(text) => too_large(text),
+            OpenError::Connection(why) => unreachable(cluster, &why),
+        })
+    }
+
+    /// Tries some endpoints in turn. One that fails asks for a look-up of the cluster's names:
+    /// `asked`.
+    async fn try_endpoints<'a>(
+        &self,
+        cluster: &'a Arc<Cluster>,
+        head: &RequestHead,
+        asked: &mut Option<LookingUp<'a>>,
+    ) -> Result<OpenedStream, OpenError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let Some(endpoint) = self.pick(cluster, head).await else {
@@ -85,18 +109,62 @@ impl Pool {
                     endpoint.opened();
                     return Ok((stream, endpoint));
                 }
-                Err(OpenError::Head(error)) => return Err(unwritable(&error)),
-                Err(OpenError::TooLarge(text)) => return Err(too_large(text)),
+                Err(error @ (OpenError::Head(_) | OpenError::TooLarge(_))) => return Err(error),
                 Err(OpenError::Connection(error)) => {
                     let address = endpoint.address();
                     debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
                     last = Some(at(address, error));
                     endpoint.failed();
+                    if asked.is_none() {
+                        *asked = cluster.look_up();
+                    }
                 }
             }
         }
         let why = last.unwrap_or_else(|| cluster.no_endpoint());
-        Err(unreachable(cluster, &why))
+        Err(OpenError::Connection(why))
+    }
+
+    /// Opens a stream once more that the callee at `from` did not look at, on its stream `refused`.
+    /// A good endpoint beside that one comes first, then another connection to it.
+    ///
+    /// # Errors
+    /// As those of [`Pool::open`].
+    pub(crate) async fn open_again(
+        &self,
+        cluster: &Arc<Cluster>,
+        head: &RequestHead,
+        from: SocketAddr,
+        refused: &OutboundStream,
+    ) -> Result<OpenedStream, End> {
+        for _ in 1..ATTEMPTS {
+            let turn = self.next_turn();
+            let Some(endpoint) = cluster.pick_beside(&PickHint { turn, head }, from) else {
+                break;
+            };
+            match self.open_at(cluster, endpoint.address(), head).await {
+                Ok(stream) => {
+                    endpoint.opened();
+                    return Ok((stream, endpoint));
+                }
+                Err(OpenError::Head(error)) => return Err(unwritable(&error)),
+                Err(OpenError::TooLarge(text)) => return Err(too_large(text)),
+                Err(OpenError::Connection(_)) => {
+                    endpoint.failed();
+                    let _ = cluster.look_up();
+                }
+            }
+        }
+        if let Some(slot) = self.slots.borrow().get(&(cluster.id, from)) {
+            slot.leave(refused.connection());
+        }
+        self.open(cluster, head).await
+    }
+
+    fn next_turn(&self) -> usize {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        turn
     }
 
     /// Opens a stream to where the caller's connection was going. There is one such place, so there
@@ -149,6 +217,7 @@ impl Pool {
             }
             Err(error) => {
                 endpoint.failed();
+                let _ = cluster.look_up();
                 Err(cannot_reach(cluster, &format!("{address}: {error}")))
             }
         }
@@ -157,8 +226,7 @@ impl Pool {
     /// The next endpoint. A cluster whose names are not resolved yet has the connect timeout for
     /// it.
     async fn pick(&self, cluster: &Cluster, head: &RequestHead) -> Option<EndpointGuard> {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
+        let turn = self.next_turn();
         let hint = PickHint { turn, head };
         if let Some(endpoint) = cluster.pick(&hint) {
             return Some(endpoint);

@@ -78,6 +78,10 @@ impl Clock {
         }
     }
 
+    pub(super) fn deadline(&self) -> Option<&Deadline> {
+        self.deadline.as_deref()
+    }
+
     fn rearm(&mut self) {
         self.registered = false;
         match (self.earliest(), &mut self.timer) {

@@ -10,7 +10,8 @@
 //! 2. From the caller: receive all that it sent. Its end overtakes its messages.
 //! 3. To the callee: send the waiting messages, then the half-close.
 //! 4. From the callee: receive all that it sent. What this hop decided wins at once. Any other end
-//!    is kept, so that the messages before it reach the caller first.
+//!    is kept, so that the messages before it reach the caller first. But when the callee did not
+//!    even look at the stream, and `kept` still has the request, the stream is opened again.
 //! 5. After the callee's end: drop what the caller still sends.
 //! 6. To the caller: send the waiting messages. When none is left, the callee's end that was kept
 //!    is the stream's end.
@@ -27,6 +28,7 @@ mod clock;
 mod deadline;
 mod decompress;
 mod head;
+mod kept;
 mod pump;
 mod settle;
 pub mod thrift;
@@ -40,15 +42,18 @@ pub use check::Check;
 pub use clock::StreamTimeouts;
 pub use deadline::Deadline;
 pub use decompress::{ACCEPTED, Decompress};
+pub use kept::{Keep, Room};
 pub use pump::{Stage, StageError};
 pub use settle::{FirstEnd, Settlement, settle};
 
 use crate::stream::{
-    End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received,
+    End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received, Refusable,
+    RequestHead,
 };
 use check::Checker;
 use clock::Clock;
 use head::WaitingHead;
+use kept::Kept;
 use pump::Pump;
 
 /// How long a caller may take for the rest of a message that is half written when its stream ends.
@@ -158,6 +163,8 @@ pub struct Stages {
 /// Carries the stream to its end and reports the end to both sides. `seen` receives what has moved
 /// so far (request, response), once for each turn that moved anything.
 ///
+/// The error is a stream that the callee did not look at. Nobody has received an end then.
+///
 /// Not an `async fn`: that would reserve room for each argument twice, in the task of each stream.
 pub fn run<I: Inbound, O: Outbound>(
     inbound: &mut I,
@@ -166,28 +173,32 @@ pub fn run<I: Inbound, O: Outbound>(
     node: &str,
     switch: &Switch,
     seen: impl Fn(Transferred, Transferred),
-) -> impl Future<Output = Outcome> {
+) -> impl Future<Output = Result<Outcome, Box<Refused>>> {
     let mut duplex = start.0;
     async move {
         let mut said = 0;
-        let end = poll_fn(|cx| {
+        let stop = poll_fn(|cx| {
             if let Some(end) = duplex.refused.take() {
-                return Poll::Ready(*end);
+                return Poll::Ready(Stop::End(*end));
             }
-            if let Poll::Ready(end) = duplex.poll(cx, inbound, outbound) {
-                return Poll::Ready(end);
+            if let Poll::Ready(stop) = duplex.poll(cx, inbound, outbound) {
+                return Poll::Ready(stop);
             }
             if let Poll::Ready(end) = switch.poll_end(cx) {
-                return Poll::Ready(end);
+                return Poll::Ready(Stop::End(end));
             }
             let activity = duplex.activity();
             if activity != said {
                 said = activity;
                 seen(duplex.request.moved, duplex.response.moved);
             }
-            duplex.poll_clock(cx)
+            duplex.poll_clock(cx).map(Stop::End)
         })
         .await;
+        let end = match stop {
+            Stop::End(end) => end,
+            Stop::Refused(end) => return Err(Box::new(Refused { duplex, end })),
+        };
         let end = duplex.clock.recognize(end, node);
         // In a box: the task of each stream has room for what it holds while it waits.
         let mut settlement = Box::new(settle(end, node, duplex.callee.is_open()));
@@ -197,12 +208,54 @@ pub fn run<I: Inbound, O: Outbound>(
         if settlement.tell_caller && duplex.response.keep_begun(inbound) {
             settlement.tell_caller = Box::pin(duplex.complete(inbound, outbound)).await;
         }
-        tell_caller(
-            inbound,
-            *settlement,
-            node,
-            (duplex.request.moved, duplex.response.moved),
-        )
+        Ok(tell_caller(inbound, *settlement, node, duplex.moved()))
+    }
+}
+
+/// A stream that its callee ended without having looked at it. It can be opened again, once.
+pub struct Refused {
+    duplex: Box<Duplex>,
+    end: End,
+}
+
+impl Refused {
+    /// How the callee ended it.
+    #[must_use]
+    pub const fn end(&self) -> &End {
+        &self.end
+    }
+
+    /// When the whole stream must be over.
+    #[must_use]
+    pub fn deadline(&self) -> Option<&Deadline> {
+        self.duplex.clock.deadline()
+    }
+
+    /// The head to open it with. Its timeout is what is left.
+    pub fn head(&mut self) -> Option<&mut RequestHead> {
+        let deadline = self.deadline().map(|deadline| deadline.at);
+        Some(self.duplex.request.kept()?.head(deadline))
+    }
+
+    /// The stream on its second callee. `early` is what the caller sent meanwhile. Its clocks have
+    /// gone on.
+    #[must_use]
+    pub fn again(self, early: Early) -> PreparedStream {
+        let mut duplex = self.duplex;
+        duplex.request.replay();
+        duplex.answered = false;
+        if duplex.half_close == HalfClose::Passed || early.half_closed {
+            duplex.half_close = HalfClose::Seen;
+        }
+        if let Err(end) = duplex.request.push(early.messages) {
+            duplex.refused = Some(Box::new(end));
+        }
+        PreparedStream(duplex)
+    }
+
+    /// Ends it: only the caller receives the end.
+    pub fn finish(self, inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
+        tell_caller(inbound, settle(end, node, false), node, self.duplex.moved())
     }
 }
 
@@ -244,13 +297,17 @@ pub struct PreparedStream(Box<Duplex>);
 
 impl PreparedStream {
     /// Takes over the early messages. Each is checked now; a refusal shows once the stream runs.
+    /// With `keep`, the stream can be opened again until its callee answers.
     #[must_use]
-    pub fn new(early: Early, stages: Stages, limits: &StreamTimeouts) -> Self {
+    pub fn new(early: Early, stages: Stages, limits: &StreamTimeouts, keep: Option<Keep>) -> Self {
         let checker = |kind, whose| stages.check.map(|check| Checker::new(check, kind, whose));
         let mut request = Pump::new(
             stages.request,
             checker(LocalEndKind::InvalidRequest, "the caller's"),
         );
+        if let Some(keep) = keep {
+            request.keep(Kept::new(keep));
+        }
         let refused = request.push(early.messages).err().map(Box::new);
         Self(Box::new(Duplex {
             request,
@@ -299,7 +356,19 @@ struct Duplex {
     refused: Option<Box<End>>,
 }
 
+/// Why a turn was the last one.
+enum Stop {
+    /// The stream is over.
+    End(End),
+    /// The callee ended it without having looked at it, and the request was kept.
+    Refused(End),
+}
+
 impl Duplex {
+    fn moved(&self) -> (Transferred, Transferred) {
+        (self.request.moved, self.response.moved)
+    }
+
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
     }
@@ -344,6 +413,23 @@ impl Duplex {
         self.clock.poll(cx, self.answered, activity, leaving)
     }
 
+    /// Drops the copy of the request as soon as nothing can prove any more that the callee did not
+    /// look at it.
+    fn poll_kept(&mut self, cx: &Context<'_>, outbound: &impl Outbound) {
+        let Some(kept) = self.request.kept() else {
+            return;
+        };
+        match outbound.refusable() {
+            Refusable::UntilAnswered => {}
+            Refusable::UntilWritten => {
+                if kept.ask() {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Refusable::No => self.request.forget(),
+        }
+    }
+
     /// One pass over both directions (steps 2 to 6 of the module's comment); ready with the first
     /// end.
     fn poll<I: Inbound, O: Outbound>(
@@ -351,17 +437,17 @@ impl Duplex {
         cx: &mut Context<'_>,
         inbound: &mut I,
         outbound: &mut O,
-    ) -> Poll<End> {
+    ) -> Poll<Stop> {
         loop {
             match inbound.poll_recv(cx) {
                 Poll::Ready(Received::Messages(run)) => {
                     if let Err(end) = self.request.push(run) {
-                        return Poll::Ready(end);
+                        return Poll::Ready(Stop::End(end));
                     }
                 }
                 Poll::Ready(Received::HalfClose) => self.half_close = HalfClose::Seen,
                 // The caller's end overtakes everything that it sent.
-                Poll::Ready(Received::End(end)) => return Poll::Ready(end),
+                Poll::Ready(Received::End(end)) => return Poll::Ready(Stop::End(end)),
                 Poll::Ready(Received::Head(_)) => {
                     debug_assert!(false, "a caller has no response head")
                 }
@@ -374,7 +460,7 @@ impl Duplex {
                     self.half_close = HalfClose::Passed;
                     outbound.half_close();
                 }
-                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Ready(Err(end)) => return Poll::Ready(Stop::End(end)),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
@@ -383,11 +469,12 @@ impl Duplex {
             self.answered |= received.is_ready();
             match received {
                 Poll::Ready(Received::Head(mut head)) => {
+                    self.request.forget();
                     if let Err(end) = self.response.head(&mut head) {
-                        return Poll::Ready(end);
+                        return Poll::Ready(Stop::End(end));
                     }
                     if let Some(end) = self.malformed("headers", &head.metadata) {
-                        return Poll::Ready(end);
+                        return Poll::Ready(Stop::End(end));
                     }
                     match self.heads {
                         Heads::AwaitEnd if head.explicit && head.is_empty() => {
@@ -398,19 +485,24 @@ impl Duplex {
                     }
                 }
                 Poll::Ready(Received::Messages(run)) => {
+                    self.request.forget();
                     if let Some(waiting) = self.waiting_head.take() {
                         inbound.send_head(waiting.head);
                     }
                     if let Err(end) = self.response.push(run) {
-                        return Poll::Ready(end);
+                        return Poll::Ready(Stop::End(end));
                     }
                 }
                 // What this hop decided does not wait for a slow caller. An answer of the callee,
                 // and the loss of its connection, come after all that the callee sent.
                 Poll::Ready(Received::End(end)) if end.is_own_decision() => {
-                    return Poll::Ready(end);
+                    return Poll::Ready(Stop::End(end));
                 }
                 Poll::Ready(Received::End(end)) => {
+                    if outbound.refused() && self.request.kept().is_some() {
+                        return Poll::Ready(Stop::Refused(end));
+                    }
+                    self.request.forget();
                     self.waiting_head = None;
                     let end = self.malformed("trailers", &end.trailers).unwrap_or(end);
                     self.callee.offer(end);
@@ -428,21 +520,23 @@ impl Duplex {
         {
             inbound.send_head(waiting.head);
         }
+        self.poll_kept(cx, outbound);
         if !self.callee.is_open() {
             // What the caller still sends must not block its connection. Nor may it end the stream
             // in another way than the callee did.
             self.request.discard(inbound);
             if outbound.poll_slow(cx).is_ready() {
                 let text = "the caller did not take the callee's messages";
-                return Poll::Ready(End::hop(LocalEndKind::SlowReceiver, text));
+                let end = End::hop(LocalEndKind::SlowReceiver, text);
+                return Poll::Ready(Stop::End(end));
             }
         }
         match self.response.poll_flush(cx, outbound, inbound) {
             Poll::Ready(Ok(())) => match self.callee.take() {
-                Some(end) => Poll::Ready(end),
+                Some(end) => Poll::Ready(Stop::End(end)),
                 None => Poll::Pending,
             },
-            Poll::Ready(Err(end)) => Poll::Ready(end),
+            Poll::Ready(Err(end)) => Poll::Ready(Stop::End(end)),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::bridge::Transferred;
 use crate::bridge::check::Checker;
+use crate::bridge::kept::Kept;
 use crate::stream::{End, Half, Inbound, LocalEndKind, Message, MessageBatch, ResponseHead};
 
 /// Looks at, or changes, every message of one direction, and may refuse one. A direction without a
@@ -47,6 +48,8 @@ pub(super) struct Pump {
     /// In a box: most streams have no stage, and live long.
     staged: Option<Box<Staged>>,
     check: Option<Box<Checker>>,
+    /// The copy of the request, until the callee answers. In a box that goes then.
+    kept: Option<Box<Kept>>,
     /// Messages that the other half can take now.
     ready: MessageBatch,
     pub(super) moved: Transferred,
@@ -75,8 +78,40 @@ impl Pump {
         Self {
             staged: stage.map(staged),
             check: check.map(Box::new),
+            kept: None,
             ready: MessageBatch::new(),
             moved: Transferred::default(),
+        }
+    }
+
+    /// Keeps a copy of what is sent from now on.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        self.kept = Some(Box::new(kept));
+    }
+
+    /// The copy, while the stream can be opened again.
+    pub(super) fn kept(&mut self) -> Option<&mut Kept> {
+        self.kept.as_deref_mut().filter(|kept| kept.is_keeping())
+    }
+
+    /// The stream will not be opened again.
+    pub(super) fn forget(&mut self) {
+        if self.kept.as_ref().is_some_and(|kept| !kept.is_replaying()) {
+            self.kept = None;
+        }
+    }
+
+    /// Sends all that was kept once more.
+    pub(super) fn replay(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            let unsent = self.ready.clear();
+            // Behind a stage, the sender has its room back by whole messages.
+            let unsent = if self.staged.is_some() {
+                usize::MAX
+            } else {
+                unsent
+            };
+            self.ready = kept.replay(unsent);
         }
     }
 
@@ -98,9 +133,17 @@ impl Pump {
             if let Some(check) = &mut self.check {
                 check.look(&run).map_err(end)?;
             }
+            self.copy(&run);
             self.ready.append(&mut run);
         }
         Ok(())
+    }
+
+    /// Keeps what is about to be sent. What is too large to keep ends the keeping.
+    fn copy(&mut self, run: &MessageBatch) {
+        if self.kept.as_mut().is_some_and(|kept| !kept.keep(run)) {
+            self.kept = None;
+        }
     }
 
     /// Hands over what the other half takes. Ready when nothing is left.
@@ -127,10 +170,7 @@ impl Pump {
             let before = self.ready.len();
             let polled = to.poll_send(cx, &mut self.ready);
             if self.staged.is_none() {
-                let taken = before - self.ready.len();
-                if taken > 0 {
-                    from.release(taken);
-                }
+                self.release(from, before - self.ready.len());
             }
             if polled.is_pending() {
                 self.ready.compact();
@@ -157,15 +197,28 @@ impl Pump {
         !self.ready.is_empty()
     }
 
+    /// Gives the sender the room of `taken` bytes back. It has that of replayed bytes already.
+    fn release(&mut self, from: &mut impl Half, taken: usize) {
+        let again = self.kept.as_mut().map_or(0, |kept| kept.again(taken));
+        if again > 0 && self.kept.as_ref().is_some_and(|kept| !kept.is_replaying()) {
+            self.kept = None;
+        }
+        if taken > again {
+            from.release(taken - again);
+        }
+    }
+
     /// Drops messages that nobody will take any more, and gives their room back.
     pub(super) fn discard(&mut self, from: &mut impl Half) {
         let ready = self.ready.clear();
-        let bytes = match &mut self.staged {
-            Some(staged) => staged.raw.clear() + std::mem::take(&mut staged.owed),
-            None => ready,
-        };
-        if bytes > 0 {
-            from.release(bytes);
+        match &mut self.staged {
+            Some(staged) => {
+                let bytes = staged.raw.clear() + std::mem::take(&mut staged.owed);
+                if bytes > 0 {
+                    from.release(bytes);
+                }
+            }
+            None => self.release(from, ready),
         }
     }
 
@@ -194,6 +247,11 @@ impl Pump {
             pieces.clear();
             if let Some(check) = &mut self.check {
                 check.look(&self.ready)?;
+            }
+            if let Some(kept) = &mut self.kept
+                && !kept.keep(&self.ready)
+            {
+                self.kept = None;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 mod check;
 mod heads;
+mod kept;
 mod late;
 
 mod loss_free;
@@ -73,13 +74,13 @@ fn start_with(
         let outcome = run(
             &mut inbound,
             &mut outbound,
-            PreparedStream::new(Early::default(), stages, &limits),
+            PreparedStream::new(Early::default(), stages, &limits, None),
             NODE,
             &shared,
             |request, response| moved.set((request, response)),
         )
         .await;
-        (outcome, inbound, outbound)
+        (kept_nothing(outcome), inbound, outbound)
     });
     Rig {
         caller,
@@ -88,6 +89,11 @@ fn start_with(
         seen,
         task,
     }
+}
+
+/// The outcome of a stream that keeps no copy of its request.
+fn kept_nothing(ran: Result<Outcome, Box<Refused>>) -> Outcome {
+    ran.unwrap_or_else(|refused| panic!("{:?}", refused.end()))
 }
 
 async fn settled() {
@@ -495,14 +501,14 @@ fn a_stage_sees_one_message_at_a_time_and_its_refusal_ends_both_sides() {
         let outcome = run(
             &mut inbound,
             &mut outbound,
-            PreparedStream::new(Early::default(), stages, &StreamTimeouts::default()),
+            PreparedStream::new(Early::default(), stages, &StreamTimeouts::default(), None),
             NODE,
             &switch,
             |_, _| {},
         )
         .await;
         assert!(
-            matches!(outcome.end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::Undecodable)
+            matches!(kept_nothing(outcome).end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::Undecodable)
         );
         assert_eq!(callee.heard().messages, [b"fine"]);
         assert_eq!(callee.heard().cancels.len(), 1);

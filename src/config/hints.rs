@@ -21,7 +21,11 @@ pub(super) fn key(section: &str, key: &str) -> Option<String> {
         )),
         "path" | "prefix" | "uri" | "url" if matching => Some(MATCH.to_owned()),
         "retry" | "retries" | "retry_policy" => {
-            Some("retries are not supported yet: ripcord sends each stream once".to_owned())
+            Some(
+                "retry policies are not supported yet: ripcord opens a stream again only when no callee has looked \
+                 at it (limits.retry_buffer)"
+                    .to_owned(),
+            )
         }
         "load_balancer" | "load_balancing" | "lb_policy" | "balancer" => Some(
             "load balancers are not supported yet: endpoints are taken in turn (round robin)"

@@ -21,6 +21,7 @@ pub(super) const KEYS: &[&str] = &[
     "stream_buffer",
     "connection_buffer",
     "process_buffer",
+    "retry_buffer",
     "max_streams_per_connection",
     "max_connections",
     "max_resets",
@@ -36,7 +37,7 @@ const RENAMED: &[Renamed] = &[Renamed {
 }];
 
 /// The bounds on what peers can make this process hold. A listener starts from the top-level
-/// `limits`, and may override any but `process_buffer`.
+/// `limits`, and may override any but `process_buffer` and `retry_buffer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest message in bytes, either way, as it is on the wire. A longer one ends its
@@ -49,6 +50,10 @@ pub struct Limits {
     pub connection_buffer: usize,
     /// Bytes held for all connections of the process (default 1 GiB).
     pub process_buffer: usize,
+    /// Bytes of messages kept of one stream until its callee answers, so that the stream can be
+    /// opened again when the callee turns out not to have looked at it. Default 64 KiB; 0 keeps
+    /// nothing, and no stream is opened again.
+    pub retry_buffer: usize,
     /// Streams open at once on one connection (default 10000).
     pub max_streams_per_connection: usize,
     /// Connections open at once on one listener (default 10000).
@@ -79,6 +84,7 @@ impl Default for Limits {
             stream_buffer: 256 * KIB,
             connection_buffer: 4 * MIB,
             process_buffer: GIB,
+            retry_buffer: 64 * KIB,
             max_streams_per_connection: 10_000,
             max_connections: 10_000,
             max_resets: 10_000,
@@ -93,9 +99,11 @@ impl Default for Limits {
 /// Reads `limits`, starting from `base`. `top` is false for a listener's.
 pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits, top: bool) -> Option<Limits> {
     let s = walk.section_renamed(at, KEYS, RENAMED)?;
-    if !top && let Some(at) = s.get("process_buffer") {
-        let message = "belongs to the whole process; allowed: only in the top-level limits";
-        walk.error(at.node.place, &at.path, message);
+    for key in ["process_buffer", "retry_buffer"] {
+        if !top && let Some(at) = s.get(key) {
+            let message = "belongs to the whole process; allowed: only in the top-level limits";
+            walk.error(at.node.place, &at.path, message);
+        }
     }
     let b = base.clone();
     let faults = walk.faults.len();
@@ -111,6 +119,13 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits, top: bool) 
         }),
         process_buffer: walk.optional(&s, "process_buffer", b.process_buffer, |w, at| {
             w.size(at, MIB..=1024 * GIB)
+        }),
+        retry_buffer: walk.optional(&s, "retry_buffer", b.retry_buffer, |w, at| {
+            // 0 needs no unit.
+            match &*w.text(at, "a size")? {
+                "0" => Some(0),
+                _ => w.size(at, 0..=16 * MIB),
+            }
         }),
         max_streams_per_connection: walk.optional(
             &s,

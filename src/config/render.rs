@@ -205,13 +205,14 @@ fn keepalive_keys(keepalive: &Keepalive) -> Tree {
         .done()
 }
 
-/// `process_buffer` is a key of the top-level limits only.
+/// `process_buffer` and `retry_buffer` are keys of the top-level limits only.
 fn limit_keys(limits: &Limits, top: bool) -> Tree {
     let Limits {
         max_message,
         stream_buffer,
         connection_buffer,
         process_buffer,
+        retry_buffer,
         max_streams_per_connection,
         max_connections,
         max_resets,
@@ -225,6 +226,7 @@ fn limit_keys(limits: &Limits, top: bool) -> Tree {
         .with("stream_buffer", size(*stream_buffer))
         .with("connection_buffer", size(*connection_buffer))
         .with_some("process_buffer", top.then(|| size(*process_buffer)))
+        .with_some("retry_buffer", top.then(|| size(*retry_buffer)))
         .with(
             "max_streams_per_connection",
             Tree::Count(*max_streams_per_connection),

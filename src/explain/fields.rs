@@ -22,6 +22,11 @@ pub(super) const FIELDS: &[Field] = &[
         advice: "Retry where it is `no`; where it is `maybe`, retry only what may happen twice.",
     },
     Field {
+        names: &["retries", "ripcord.retries"],
+        means: "1 when the stream was opened again, since its first callee did not look at it",
+        advice: "Look at the first callee: it refused the stream, or was going away (a rollout, overload).",
+    },
+    Field {
         names: &["origin", "ripcord.cancel.origin"],
         means: "who canceled first: the first name of the canceled path",
         advice: "Look at that application or ripcord. `non-ttstream path` is a gRPC peer that gave no name.",

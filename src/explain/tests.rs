@@ -389,6 +389,7 @@ fn the_fields_that_people_read_are_explained() {
     for name in [
         "class",
         "processed",
+        "retries",
         "origin",
         "path",
         "how",

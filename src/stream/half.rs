@@ -78,8 +78,31 @@ pub trait Inbound: Half {
     fn finish(&mut self, end: &End, node: &str) -> Option<NativeCode>;
 }
 
+/// Until when a stream can turn out to be one that its callee did not look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusable {
+    /// No longer, or never: nothing would prove it.
+    No,
+    /// Until the first byte of the request is written: after that, a lost connection proves
+    /// nothing.
+    UntilWritten,
+    /// Until the callee's first frame: it can refuse the stream in words of its wire.
+    UntilAnswered,
+}
+
 /// The half that faces the callee: ripcord is the client there.
 pub trait Outbound: Half {
+    /// Until when the callee can turn out not to have looked at the stream.
+    fn refusable(&self) -> Refusable {
+        Refusable::No
+    }
+
+    /// After the callee's end: whether it proves that the callee did not look at the stream, which
+    /// may then be opened again.
+    fn refused(&self) -> bool {
+        false
+    }
+
     /// After the callee's end: its messages still wait for the caller. Ready when they block other
     /// streams of the callee's connection, so that the stream has to end.
     fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()>;

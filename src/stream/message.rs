@@ -148,6 +148,39 @@ impl MessageBatch {
         self.messages += messages;
     }
 
+    /// Appends what `other` holds, which keeps it. Pieces of [`GATHER_BELOW`] bytes or more are
+    /// shared. Smaller ones are copied together, so that none of them keeps a large read buffer in
+    /// memory.
+    pub fn append_copy(&mut self, other: &Self) {
+        for piece in std::iter::once(&other.first).chain(&other.chunks) {
+            if piece.len() < GATHER_BELOW {
+                self.append_small(piece);
+            } else {
+                self.push_bytes(piece.clone());
+            }
+        }
+        self.append_small(&other.tail);
+        self.messages += other.messages;
+    }
+
+    /// Copies `piece`, with no room for more than it.
+    fn append_small(&mut self, piece: &[u8]) {
+        self.bytes += piece.len();
+        self.tail.extend_from_slice(piece);
+        if self.tail.len() >= GATHERED {
+            self.seal();
+        }
+    }
+
+    /// The memory that it occupies, in bytes. A shared piece counts as the read buffer that it may
+    /// keep alive.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let shared = std::iter::once(&self.first).chain(&self.chunks);
+        let shared: usize = shared.map(|p| p.len().next_multiple_of(GATHERED)).sum();
+        shared + self.tail.capacity()
+    }
+
     /// The bytes in their pieces, for reading; some pieces may be empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let first = std::iter::once(&self.first[..]);

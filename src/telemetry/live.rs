@@ -32,7 +32,9 @@ pub struct LiveStream {
     pub info: StreamInfo,
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
-    pub(crate) endpoint: OnceLock<SocketAddr>,
+    endpoint: OnceLock<SocketAddr>,
+    /// Where it was opened again; empty until it is. In a box, since few are.
+    again: OnceLock<Box<OnceLock<SocketAddr>>>,
     traffic: [AtomicU64; 4],
 }
 
@@ -120,8 +122,35 @@ impl LiveStream {
             started: Instant::now(),
             started_at: SystemTime::now(),
             endpoint: OnceLock::new(),
+            again: OnceLock::new(),
             traffic: Default::default(),
         }
+    }
+
+    /// The endpoint to which it went last.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&SocketAddr> {
+        let again = self.again.get().and_then(|again| again.get());
+        again.or_else(|| self.endpoint.get())
+    }
+
+    /// Whether it was opened again, since its first callee did not look at it.
+    #[must_use]
+    pub fn is_retried(&self) -> bool {
+        self.again.get().is_some()
+    }
+
+    /// It is about to be opened again.
+    pub(crate) fn retried(&self) {
+        let _ = self.again.set(Box::default());
+    }
+
+    /// It went to `endpoint`.
+    pub(crate) fn connected(&self, endpoint: SocketAddr) {
+        let _ = match self.again.get() {
+            Some(again) => again.set(endpoint),
+            None => self.endpoint.set(endpoint),
+        };
     }
 
     /// Sets what has moved on the stream so far: four relaxed stores.
@@ -147,7 +176,8 @@ impl LiveStream {
             "inbound": info.series.inbound.name,
             "outbound": info.series.outbound.map(|wire| wire.name),
             "peer": info.peer.map(|a| a.to_string()),
-            "endpoint": self.endpoint.get().map(ToString::to_string),
+            "endpoint": self.endpoint().map(ToString::to_string),
+            "retries": u8::from(self.is_retried()),
             "service": names::bounded(&info.service, MAX_TEXT),
             "method": names::bounded(&info.method, MAX_TEXT),
             "caller": info.caller.as_deref().map(|c| names::bounded(c, MAX_TEXT)),

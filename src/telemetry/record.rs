@@ -120,9 +120,15 @@ impl StreamRecord {
         self.trace.outbound(metadata, propagation, formats);
     }
 
-    /// Sets the endpoint to which the stream went. The first call counts.
+    /// Sets the endpoint to which the stream went.
     pub fn connected(&self, endpoint: SocketAddr) {
-        let _ = self.stream.endpoint.set(endpoint);
+        self.stream.connected(endpoint);
+    }
+
+    /// The stream is about to be opened again, since its first callee did not look at it.
+    pub fn retried(&self) {
+        self.stream.retried();
+        self.stream.info.series.retried();
     }
 
     /// The stream as `/streams` shows it.

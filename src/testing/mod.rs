@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use crate::stream::{
-    Boundary, Cancel, End, Half, Inbound, MessageBatch, NativeCode, Outbound, Received,
+    Boundary, Cancel, End, Half, Inbound, MessageBatch, NativeCode, Outbound, Received, Refusable,
     ResponseHead,
 };
 
@@ -41,6 +41,8 @@ struct Shared {
     room: usize,
     heard: Heard,
     slow: bool,
+    refusable: Option<Refusable>,
+    refused: bool,
 }
 
 /// Everything that a half did toward its peer.
@@ -103,6 +105,17 @@ impl Remote {
     /// The peer's messages block its connection. The half's next poll shows it.
     pub fn is_held_up(&self) {
         self.0.borrow_mut().slow = true;
+    }
+
+    /// Until when the peer, a callee, can turn out not to have looked at the stream.
+    pub fn is_refusable(&self, until: Refusable) {
+        self.0.borrow_mut().refusable = Some(until);
+    }
+
+    /// The peer, a callee, ends a stream that it did not look at.
+    pub fn refuses(&self, end: End) {
+        self.0.borrow_mut().refused = true;
+        self.does(Received::End(end));
     }
 
     /// What the peer received so far.
@@ -180,6 +193,14 @@ impl Inbound for MemoryHalf {
 }
 
 impl Outbound for MemoryHalf {
+    fn refusable(&self) -> Refusable {
+        self.0.borrow().refusable.unwrap_or(Refusable::No)
+    }
+
+    fn refused(&self) -> bool {
+        self.0.borrow().refused
+    }
+
     fn poll_slow(&mut self, _: &mut Context<'_>) -> Poll<()> {
         if self.0.borrow().slow {
             Poll::Ready(())

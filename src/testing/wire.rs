@@ -205,6 +205,12 @@ impl Client {
         !self.0.connection.retired.get()
     }
 
+    /// Which connection it is.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        Rc::as_ptr(&self.0.connection) as usize
+    }
+
     /// The number of its open streams.
     #[must_use]
     pub fn active(&self) -> usize {

@@ -27,7 +27,8 @@ use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::net::violation::Violation;
 use crate::stream::{
-    Acceptor, Cancel, Half, MessageBatch, OpenError, Outbound, Received, RequestHead, Wire,
+    Acceptor, Cancel, Half, MessageBatch, OpenError, Outbound, Received, Refusable, RequestHead,
+    Wire,
 };
 
 /// Calls that are no streams (Kitex ping-pong). They pass unchanged.
@@ -149,6 +150,12 @@ macro_rules! wires {
                 match self { $($(#[$only])* Self::$name(client) => client.is_usable(),)+ }
             }
 
+            /// Which connection it is, in this process and while it lives.
+            #[must_use]
+            pub fn id(&self) -> usize {
+                match self { $($(#[$only])* Self::$name(client) => client.id(),)+ }
+            }
+
             /// The number of its open streams.
             #[must_use]
             pub fn active(&self) -> usize {
@@ -209,6 +216,14 @@ macro_rules! wires {
             $name(Box<$($module)::+::ClientStream>),)+
         }
 
+        impl OutboundStream {
+            /// The connection that carries it: its [`Client::id`].
+            #[must_use]
+            pub fn connection(&self) -> usize {
+                match self { $($(#[$only])* Self::$name(stream) => stream.connection(),)+ }
+            }
+        }
+
         impl Half for OutboundStream {
             #[inline]
             fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
@@ -227,6 +242,14 @@ macro_rules! wires {
         }
 
         impl Outbound for OutboundStream {
+            fn refusable(&self) -> Refusable {
+                match self { $($(#[$only])* Self::$name(stream) => stream.refusable(),)+ }
+            }
+
+            fn refused(&self) -> bool {
+                match self { $($(#[$only])* Self::$name(stream) => stream.refused(),)+ }
+            }
+
             fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
                 match self { $($(#[$only])* Self::$name(stream) => stream.poll_slow(cx),)+ }
             }

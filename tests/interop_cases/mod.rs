@@ -25,6 +25,7 @@ mod other_protocol;
 mod payloads;
 mod pingpong;
 mod reload;
+mod retries;
 mod sizes;
 mod validate;
 
@@ -61,6 +62,7 @@ pub(crate) fn cases() -> Vec<Case> {
         pingpong::cases(),
         reload::cases(),
         heads::cases(),
+        retries::cases(),
         sizes::cases(),
         validate::cases(),
     ];

@@ -175,3 +175,77 @@ async fn nothing_to_resolve() {
     run(Arc::downgrade(&cluster), resolver.lookup(Instant::now())).await;
     assert!(resolver.asked().is_empty());
 }
+
+/// A name whose pod has moved. The resolver answers at once, or after a while.
+async fn moves(answers_after: Duration, asks: impl AsyncFnOnce(&Cluster)) -> Vec<u128> {
+    let cluster = cluster("name:7");
+    let resolver = Resolver::new([Some(vec![1]), Some(vec![2]), Some(vec![3]), Some(vec![4])]);
+    let lookup = resolver.lookup(Instant::now());
+    let slow = move |name, port| {
+        let found = lookup(name, port);
+        async move {
+            tokio::time::sleep(answers_after).await;
+            found.await
+        }
+    };
+    tokio::select! {
+        biased;
+        () = async {
+            cluster.changed().await;
+            asks(&cluster).await;
+        } => {}
+        () = run(Arc::downgrade(&cluster), slow) => panic!("ended"),
+    }
+    resolver.asked()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_connection_asks_for_a_look_up_but_not_twice_in_a_second() {
+    let asked = moves(Duration::ZERO, async |cluster: &Cluster| {
+        // The first look-up has just been made.
+        assert!(cluster.look_up().is_none());
+        tokio::time::sleep(Duration::from_millis(999)).await;
+        assert!(cluster.look_up().is_none());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        // All who ask wait for the same.
+        let waiting = [(); 3].map(|()| cluster.look_up().expect("a look-up"));
+        for one in waiting {
+            assert!(cluster.looked_up(one).await);
+        }
+        assert_eq!(ports(cluster), [2]);
+        assert!(cluster.look_up().is_none());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(cluster.looked_up(cluster.look_up().unwrap()).await);
+        assert_eq!(ports(cluster), [3]);
+        // The usual look-up follows.
+        cluster.changed().await;
+        assert_eq!(ports(cluster), [4]);
+    })
+    .await;
+    assert_eq!(asked[0], 0);
+    assert!((1001..1010).contains(&asked[1]), "{asked:?}");
+    assert!((2001..2020).contains(&asked[2]), "{asked:?}");
+    assert!((12_001..12_040).contains(&asked[3]), "{asked:?}");
+    assert_eq!(asked.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_was_asked_for_while_one_ran_is_not_made_again() {
+    let asked = moves(Duration::from_millis(1500), async |cluster: &Cluster| {
+        tokio::time::sleep(Duration::from_millis(10_500)).await;
+        // The second one began half a second ago.
+        assert!(cluster.look_up().is_none());
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let one = cluster.look_up().expect("it began more than a second ago");
+        assert!(cluster.looked_up(one).await);
+        assert_eq!(ports(cluster), [2]);
+        tokio::time::sleep(Duration::from_secs(9)).await;
+    })
+    .await;
+    assert_eq!(asked.len(), 2, "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fixed_addresses_are_not_looked_up() {
+    assert!(cluster("127.0.0.1:1").look_up().is_none());
+}

@@ -132,9 +132,14 @@ impl Drive for SpawnDriver<'_> {
         let guard = Running::new(&self.connector.drivers, counted, self.own);
         let (backend, told) = (Arc::clone(&self.cluster.name), self.told);
         let (calm, counters) = (self.calm, self.connector.counters.clone());
+        let lookup = self.cluster.lookup.clone();
         spawn_local(async move {
             let _guard = guard;
             let end = driver.await;
+            if let Some(lookup) = lookup {
+                // The callee may have moved.
+                let _ = lookup.ask();
+            }
             if let Some(kind) = end.violation() {
                 metrics.violation(Side::Outbound, Some(wire), kind);
             }

@@ -46,6 +46,9 @@ const EXCEEDED: &str =
 
 /// After an attempt to open a further connection failed, how long the existing ones have to do.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often a connection is left because it refused a stream. A callee that refuses whatever comes
+/// is not helped by more connections.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// The connections to one endpoint of one cluster.
 pub(super) struct EndpointConnections {
@@ -62,6 +65,8 @@ pub(super) struct EndpointConnections {
     failed: RefCell<Failure>,
     /// Whether the endpoint ended a connection for its resets, on any worker.
     calm: Arc<AtomicBool>,
+    /// When a connection was last left because it had refused a stream.
+    left: Cell<Option<Instant>>,
     /// Sweeps that found it unused. Counted for original destinations only.
     idle: Cell<u8>,
 }
@@ -111,6 +116,7 @@ impl EndpointConnections {
             takes: Cell::new(usize::MAX),
             failed: RefCell::default(),
             calm: cluster.calm(address),
+            left: Cell::default(),
             idle: Cell::default(),
         }
     }
@@ -139,6 +145,22 @@ impl EndpointConnections {
         let idle = if busy { 0 } else { self.idle.get() + 1 };
         self.idle.set(idle);
         idle < IDLE_SWEEPS
+    }
+
+    /// Opens no new streams on that connection, which has refused one. Its others go on.
+    pub(super) fn leave(&self, id: usize) {
+        let now = Instant::now();
+        if self.left.get().is_some_and(|last| now - last < LEAVE) {
+            return;
+        }
+        self.connections.borrow_mut().retain(|connection| {
+            let leaves = connection.id() == id;
+            if leaves {
+                connection.retire();
+                self.left.set(Some(now));
+            }
+            !leaves
+        });
     }
 
     /// The connection for one more stream, which must be opened on it at once. Waits until there is

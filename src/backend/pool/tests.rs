@@ -133,3 +133,43 @@ fn a_further_connection_that_fails_costs_no_stream() {
         drop(first);
     });
 }
+
+#[test]
+fn a_name_that_has_moved_costs_no_stream() {
+    local(async || {
+        let new = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let new = new.local_addr().map(|address| (new, address)).unwrap();
+        // Nobody listens there any more.
+        let old = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let gone = old.local_addr().unwrap();
+        drop(old);
+        let text = "
+node: n
+listeners: [{ name: in, address: 127.0.0.1:15001 }]
+backends: { b: { protocol: ttheader, endpoints: name:7, dns: { refresh: 1h } } }
+routes: [{ name: r, backend: b }]
+";
+        let config = config::parse("f", text).unwrap();
+        let cluster = Cluster::new("b", &config.backends["b"], 7);
+        let moved = Rc::new(std::cell::Cell::new(false));
+        let asked = Rc::new(std::cell::Cell::new(0));
+        let (is_moved, count) = (Rc::clone(&moved), Rc::clone(&asked));
+        let lookup = move |_, _| {
+            count.set(count.get() + 1);
+            let at = if is_moved.get() { new.1 } else { gone };
+            std::future::ready(Ok(vec![at]))
+        };
+        let weak = Arc::downgrade(&cluster);
+        spawn_local(crate::backend::dns::run(weak, lookup));
+        let (pool, head) = (pool(), RequestHead::default());
+        // The name was looked up a moment ago, and there is nothing to wait for.
+        assert!(pool.open(&cluster, &head).await.is_err());
+        assert_eq!(asked.get(), 1);
+        moved.set(true);
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let opened = pool.open(&cluster, &head).await;
+        let (_stream, endpoint) = opened.unwrap_or_else(|end| panic!("{end:?}"));
+        assert_eq!((endpoint.address(), asked.get()), (new.1, 2));
+        drop(new);
+    });
+}

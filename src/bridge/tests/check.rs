@@ -28,14 +28,14 @@ fn carry(early: Early, stages: Stages, does: impl Fn(&Remote, &Remote)) -> Went 
         let outcome = run(
             &mut inbound,
             &mut outbound,
-            PreparedStream::new(early, stages, &StreamTimeouts::default()),
+            PreparedStream::new(early, stages, &StreamTimeouts::default(), None),
             NODE,
             &Switch::default(),
             |_, _| {},
         )
         .await;
         went = Some(Went {
-            outcome,
+            outcome: kept_nothing(outcome),
             caller,
             callee,
         });

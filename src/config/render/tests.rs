@@ -128,6 +128,8 @@ fn json_has_the_keys_and_the_forms_of_the_file() {
     assert_eq!(json["listeners"][0]["limits"]["stream_buffer"], "128KiB");
     assert_eq!(json["listeners"][0]["limits"].get("process_buffer"), None);
     assert_eq!(json["limits"]["process_buffer"], "1GiB");
+    assert_eq!(json["listeners"][0]["limits"].get("retry_buffer"), None);
+    assert_eq!(json["limits"]["retry_buffer"], "64KiB");
     assert_eq!(json["limits"]["slow_receiver_timeout"], "1h");
     assert_eq!(json["routes"][0]["timeouts"]["stream"], "366d");
     assert_eq!(

@@ -68,6 +68,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        let polled = self.poll_io(cx);
+        self.note_written();
+        polled
+    }
+
+    /// Called after the connection's last poll too.
+    pub(super) fn note_written(&self) {
+        self.control.0.written.set(self.handle.written());
+    }
+
+    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
         if self.account.as_ref().is_some_and(|held| held.is_lagging()) {
             cx.waker().wake_by_ref();
         }

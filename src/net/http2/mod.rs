@@ -157,8 +157,10 @@ struct ControlState {
     hold: Cell<bool>,
     blocked: Cell<bool>,
     over: Cell<bool>,
-    /// What the peer announced in its first SETTINGS.
+    /// What the peer announced in its SETTINGS.
     header_list: Cell<Option<u32>>,
+    /// Bytes that the socket took, at the end of the driver's last poll.
+    written: Cell<u64>,
     account: RefCell<Option<Rc<Held>>>,
     outbox: OnceCell<Rc<Outbox>>,
     waker: RefCell<Option<Waker>>,
@@ -264,6 +266,13 @@ impl Control {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.drain.get()
+    }
+
+    /// How many bytes the socket took. A stream that was opened since the count last changed is not
+    /// on the wire: only the driver writes.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.0.written.get()
     }
 
     /// Whether the driver has finished.
@@ -513,7 +522,9 @@ where
     let drive = async move {
         let end = poll_fn(|cx| {
             driver.begin(cx);
-            match Pin::new(&mut connection).poll(cx) {
+            let polled = Pin::new(&mut connection).poll(cx);
+            driver.note_written();
+            match polled {
                 Poll::Ready(Ok(())) => return Poll::Ready(ConnectionEnd::Closed),
                 Poll::Ready(Err(e)) => return Poll::Ready(over.failed(&e)),
                 Poll::Pending => {}

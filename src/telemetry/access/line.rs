@@ -91,8 +91,11 @@ pub(super) fn format(to: &mut Vec<u8>, node: &str, finished: &Finished<'_>, trac
     if let Some(peer) = info.peer {
         line.quoted("peer", peer);
     }
-    if let Some(endpoint) = stream.endpoint.get() {
+    if let Some(endpoint) = stream.endpoint() {
         line.quoted("endpoint", endpoint);
+    }
+    if stream.is_retried() {
+        line.raw("retries", 1);
     }
     line.quoted("inbound", info.series.inbound.name);
     if let Some(outbound) = info.series.outbound {

@@ -183,6 +183,18 @@ fn encode_ends(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
 
     let mut to = family(
         out,
+        "ripcord_stream_retries",
+        "Streams that were opened again, since their first callee did not look at them",
+        MetricType::Counter,
+    )?;
+    for (route, all) in &routes {
+        if let Some(value) = touched(all, |series| Some(&series.retries)) {
+            counter(&mut to, &[("route", *route)], value)?;
+        }
+    }
+
+    let mut to = family(
+        out,
         "ripcord_cancels",
         "Canceled streams by class (where this hop saw it come from) and cause (the originator's code)",
         MetricType::Counter,

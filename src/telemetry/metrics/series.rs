@@ -24,6 +24,7 @@ pub struct Series {
     pub outbound: Option<&'static Wire>,
     pub(super) ends: [AtomicU64; names::ENDS.len()],
     pub(super) active: AtomicI64,
+    pub(super) retries: AtomicU64,
     pub(super) messages: [AtomicU64; 2],
     pub(super) bytes: [AtomicU64; 2],
     pub(super) duration: Durations,
@@ -56,6 +57,7 @@ impl Series {
             outbound,
             ends: Default::default(),
             active: AtomicI64::new(0),
+            retries: AtomicU64::new(0),
             messages: Default::default(),
             bytes: Default::default(),
             duration: Durations::default(),
@@ -77,6 +79,10 @@ impl Series {
 
     pub(crate) fn closed(&self) {
         self.active.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
     }
 
     /// Counts a finished stream. Touches atomics only.

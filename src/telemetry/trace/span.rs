@@ -44,8 +44,11 @@ impl Inner {
         let series = &finished.stream.info.series;
         let wire = series.outbound.unwrap_or(series.inbound);
         let mut attributes = self.attributes(finished, wire);
-        if let Some(endpoint) = finished.stream.endpoint.get() {
+        if let Some(endpoint) = finished.stream.endpoint() {
             peer_attributes(&mut attributes, "server.address", "server.port", *endpoint);
+        }
+        if finished.stream.is_retried() {
+            attributes.push(KeyValue::new("ripcord.retries", 1_i64));
         }
         attributes.extend(code(wire, None, finished.outcome.end));
         let status = client_status(finished.outcome.end);

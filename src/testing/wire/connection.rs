@@ -381,6 +381,14 @@ pub struct ClientStream {
     pub(super) panics: bool,
 }
 
+impl ClientStream {
+    /// Which connection carries it.
+    #[must_use]
+    pub fn connection(&self) -> usize {
+        Rc::as_ptr(&self.stream.connection) as usize
+    }
+}
+
 impl Half for ClientStream {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         assert!(!self.panics, "as asked");

@@ -18,7 +18,7 @@ use crate::net::http2::{
 use crate::net::resets::{Opened, ResetLimits, Resets};
 use crate::stream::{
     Cancel, End, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Path, Processed, Received,
-    RequestHead,
+    Refusable, RequestHead,
 };
 use crate::wire::grpc::hop::outbound::Hop;
 use crate::wire::grpc::receive::{Got, Receiver};
@@ -119,6 +119,12 @@ impl Client {
         let own = self.control_streams();
         let taken = own > 0 && self.control.allowed() == Some(own);
         !self.control.is_over() && !self.shared.retired.get() && !taken
+    }
+
+    /// Which connection it is, while it lives: its streams know the same number.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        Rc::as_ptr(&self.shared) as usize
     }
 
     /// The number of its open streams.
@@ -235,6 +241,8 @@ impl Client {
             phase: Phase::Head(response),
             sender: Some(Sender::new(send, self.control.desk())),
             half_closed: false,
+            refused: false,
+            written: self.control.written(),
             finished: false,
             unanswered: Some(unanswered),
             deadline: head.timeout.map(Deadline::of_callee),
@@ -277,6 +285,10 @@ pub struct ClientStream {
     finished: bool,
     /// When it was opened, until its response begins.
     unanswered: Option<Opened>,
+    /// The callee did not look at it.
+    refused: bool,
+    /// How much the connection had written when the stream was opened.
+    written: u64,
     deadline: Option<Deadline>,
     held: Rc<Held>,
     shared: Rc<Shared>,
@@ -296,7 +308,40 @@ enum Phase {
 }
 
 impl ClientStream {
-    fn failed(&self, error: &http2::Error) -> End {
+    /// The connection that carries it: its [`Client::id`].
+    #[must_use]
+    pub fn connection(&self) -> usize {
+        Rc::as_ptr(&self.shared) as usize
+    }
+
+    fn failed(&mut self, error: &http2::Error) -> End {
+        let mut end = self.end_of(error);
+        let answered = !matches!(self.phase, Phase::Head(_));
+        self.refused = !answered && self.is_unprocessed(error);
+        end.processed = match end.processed {
+            _ if self.refused => Processed::No,
+            // A callee that has answered did look at the stream, whatever its reset says.
+            Processed::No if answered => Processed::Maybe,
+            other => other,
+        };
+        end
+    }
+
+    /// Whether `error` proves that the callee did not look at a stream that it has not answered.
+    /// There are three proofs: REFUSED_STREAM (RFC 9113, section 8.7), a GOAWAY whose last stream
+    /// is below this one (section 6.8; other streams go on after a GOAWAY, so their error is
+    /// another one), and a connection that wrote nothing since the stream was opened.
+    fn is_unprocessed(&self, error: &http2::Error) -> bool {
+        match error.reset_code() {
+            Some(code) => code == ResetCode::REFUSED_STREAM && error.is_remote(),
+            None => {
+                let passed_over = error.is_go_away() && error.is_remote();
+                passed_over || self.control.written() == self.written
+            }
+        }
+    }
+
+    fn end_of(&self, error: &http2::Error) -> End {
         match error.reset_code() {
             Some(_) if error.is_refused_here() => {
                 End::hop(LocalEndKind::Undecodable, error.text("the callee"))
@@ -309,12 +354,7 @@ impl ClientStream {
                     .hop
                     .as_ref()
                     .and_then(|_| end::from_ripcord_reset(code));
-                let mut end = carried.unwrap_or_else(|| end::from_callee_reset(code));
-                // REFUSED_STREAM after an answer: a drain in the middle of a message.
-                if !matches!(self.phase, Phase::Head(_)) && end.processed == Processed::No {
-                    end.processed = Processed::Maybe;
-                }
-                end
+                carried.unwrap_or_else(|| end::from_callee_reset(code))
             }
             None if error.is_broken() => self.broken_connection(error),
             None => {
@@ -324,12 +364,7 @@ impl ClientStream {
                     Some(goaway) if !error.is_go_away() => format!("the callee sent {goaway}"),
                     Some(_) | None => error.text("the callee"),
                 };
-                let mut end = end::connection_lost(Initiator::Callee, Path::new(), &text);
-                // A GOAWAY ends the streams above the one that it names: they were not looked at.
-                if error.is_go_away() && error.is_remote() && matches!(self.phase, Phase::Head(_)) {
-                    end.processed = Processed::No;
-                }
-                end
+                end::connection_lost(Initiator::Callee, Path::new(), &text)
             }
         }
     }
@@ -500,6 +535,17 @@ impl Half for ClientStream {
 }
 
 impl Outbound for ClientStream {
+    fn refusable(&self) -> Refusable {
+        match &self.phase {
+            Phase::Head(_) => Refusable::UntilAnswered,
+            Phase::Body(_) | Phase::Trailers(_) | Phase::Over(_) => Refusable::No,
+        }
+    }
+
+    fn refused(&self) -> bool {
+        self.refused
+    }
+
     fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.phase {
             Phase::Over(Some(receiver)) => receiver.poll_slow(cx),

@@ -137,6 +137,12 @@ impl Client {
         !self.0.is_closed()
     }
 
+    /// Which connection it is.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        self.0.id()
+    }
+
     /// The number of its open streams.
     #[must_use]
     pub fn active(&self) -> usize {

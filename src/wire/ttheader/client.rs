@@ -14,8 +14,8 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
-    Cancel, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Received, RequestHead,
-    ResponseHead,
+    Cancel, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Received, Refusable,
+    RequestHead, ResponseHead,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
 use crate::wire::ttheader::conn::form::PeerForm;
@@ -94,7 +94,7 @@ impl Client {
             info,
             payload: Bytes::new(),
         };
-        shared.out.borrow_mut().frame(&frame)?;
+        shared.out.borrow_mut().head(&frame)?;
         let state = State::new(Role::Client);
         let method = head.method.as_str().into();
         let slot = Rc::new(StreamSlot::new(id, protocol, method, template, state));
@@ -110,6 +110,12 @@ impl Client {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.closing.get()
+    }
+
+    /// Which connection it is, while it lives: its streams know the same number.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        Rc::as_ptr(&self.shared) as usize
     }
 
     /// The number of open streams on the connection.
@@ -232,6 +238,12 @@ impl ClientStream {
     pub fn id(&self) -> i32 {
         self.slot.id
     }
+
+    /// The connection that carries it: its [`Client::id`].
+    #[must_use]
+    pub fn connection(&self) -> usize {
+        Rc::as_ptr(&self.shared) as usize
+    }
 }
 
 impl Half for ClientStream {
@@ -249,6 +261,19 @@ impl Half for ClientStream {
 }
 
 impl Outbound for ClientStream {
+    /// The wire has no refusal. A callee did not look at a stream of which nothing was written; once
+    /// something was, it may have.
+    fn refusable(&self) -> Refusable {
+        match self.shared.out.borrow().holds_heads() {
+            true => Refusable::UntilWritten,
+            false => Refusable::No,
+        }
+    }
+
+    fn refused(&self) -> bool {
+        self.slot.inner.borrow().unwritten
+    }
+
     /// The connection itself ends such streams while they are open. Afterwards they hold nothing of
     /// it.
     fn poll_slow(&mut self, _: &mut Context<'_>) -> Poll<()> {

@@ -23,10 +23,11 @@ const SLICES: usize = 64;
 /// Refusals that may wait for a peer that does not read.
 const MAX_REFUSALS: usize = 4096;
 
-/// One Data frame that waits.
+/// One frame that waits: Data, or the Header of a request.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     stream_id: i32,
+    is_head: bool,
     /// The value of `written` when its first byte is next.
     start: u64,
     len: usize,
@@ -34,8 +35,11 @@ struct Mark {
 
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// The Data frames in the queue, so that a cancel can take back those of its stream.
+    /// The Data frames in the queue, so that a cancel can take back those of its stream. And the
+    /// Headers of requests, so that it is known which streams are not on the wire.
     marks: VecDeque<Mark>,
+    /// How many of the marks are Headers.
+    heads: usize,
     pieces: VecDeque<Bytes>,
     tail: BytesMut,
     /// Bytes that wait.
@@ -73,6 +77,32 @@ impl Out {
         Ok(())
     }
 
+    /// Queues the Header of a request.
+    pub(crate) fn head(&mut self, frame: &Frame) -> Result<(), EncodeError> {
+        let start = self.written + self.len as u64;
+        let before = self.len;
+        self.frame(frame)?;
+        self.heads += 1;
+        self.marks.push_back(Mark {
+            stream_id: frame.stream_id,
+            is_head: true,
+            start,
+            len: self.len - before,
+        });
+        Ok(())
+    }
+
+    /// Whether the Header of a request waits, or a part of one.
+    pub(crate) const fn holds_heads(&self) -> bool {
+        self.heads > 0
+    }
+
+    /// The streams of whose requests nothing was written.
+    pub(crate) fn unwritten(&self) -> impl Iterator<Item = i32> {
+        let waits = |mark: &&Mark| mark.is_head && mark.start >= self.written;
+        self.marks.iter().filter(waits).map(|mark| mark.stream_id)
+    }
+
     /// Everything queued so far ends with a terminal frame.
     pub(crate) fn mark_terminal(&mut self) {
         self.terminal_at = self.written + self.len as u64;
@@ -100,6 +130,7 @@ impl Out {
         let len = run.peek_message()?.len;
         self.marks.push_back(Mark {
             stream_id,
+            is_head: false,
             start: self.written + self.len as u64,
             len: template.len() + len,
         });
@@ -131,7 +162,7 @@ impl Out {
     /// Takes back the Data frames of a stream of which nothing was written yet.
     pub(crate) fn take_back(&mut self, stream_id: i32) {
         let written = self.written;
-        let goes = |m: &Mark| m.stream_id == stream_id && m.start >= written;
+        let goes = |m: &Mark| !m.is_head && m.stream_id == stream_id && m.start >= written;
         if !self.marks.iter().any(goes) {
             return;
         }
@@ -225,11 +256,10 @@ impl Out {
     fn consume(&mut self, n: usize) {
         self.len -= n;
         self.written += n as u64;
-        while self
-            .marks
-            .front()
-            .is_some_and(|m| m.start + m.len as u64 <= self.written)
+        while let Some(mark) = self.marks.front()
+            && mark.start + mark.len as u64 <= self.written
         {
+            self.heads -= usize::from(mark.is_head);
             self.marks.pop_front();
         }
         if !self.holds_terminal() {

@@ -13,11 +13,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
 use crate::stream::{
-    Cancel, End, Initiator, LocalEnd, LocalEndKind, MessageBatch, Received, ResponseHead, code,
+    Cancel, End, Initiator, LocalEnd, LocalEndKind, MessageBatch, Processed, Received,
+    ResponseHead, code,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
 use crate::wire::ttheader::conn::form::{PeerForm, Waiting};
@@ -226,11 +227,20 @@ impl SharedConnection {
             Role::Server => Initiator::Caller,
             Role::Client => Initiator::Callee,
         };
+        let unwritten: FxHashSet<i32> = self.out.borrow().unwritten().collect();
+        if !unwritten.is_empty() {
+            // These streams may be opened elsewhere, so this callee must not receive them.
+            self.out.borrow_mut().clear();
+        }
         for slot in slots {
             let mut inner = slot.inner.borrow_mut();
             if inner.state.recv_end() == FrameAction::Accept {
-                let dropped =
-                    inner.set_end(end::connection_lost(by, text), by == Initiator::Caller);
+                let mut end = end::connection_lost(by, text);
+                if unwritten.contains(&slot.id) {
+                    inner.unwritten = true;
+                    end.processed = Processed::No;
+                }
+                let dropped = inner.set_end(end, by == Initiator::Caller);
                 self.credit(&mut inner, dropped);
             }
         }

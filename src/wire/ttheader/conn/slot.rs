@@ -27,6 +27,8 @@ pub(crate) struct Inner {
     pub(crate) head: Option<Box<ResponseHead>>,
     pub(crate) half_close: bool,
     pub(crate) end: Option<Box<End>>,
+    /// The connection was lost before anything of the stream was written.
+    pub(crate) unwritten: bool,
     /// Bytes charged to the stream: in `run`, or taken and not yet released.
     pub(crate) held: usize,
     /// The memory that those bytes occupy.
@@ -62,6 +64,7 @@ impl StreamSlot {
                 head: None,
                 half_close: false,
                 end: None,
+                unwritten: false,
                 held: 0,
                 pinned: 0,
                 ending: 0,

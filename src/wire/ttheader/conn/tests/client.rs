@@ -1,7 +1,7 @@
 //! The client role of a connection against scripted frames, in memory. Knows no bridge.
 
 use super::*;
-use crate::stream::{Cancel, Cause, Class, Initiator, Outbound, Path};
+use crate::stream::{Cancel, Cause, Class, Initiator, Outbound, Path, Processed, Refusable};
 
 fn cancel() -> Cancel {
     let mut path = Path::from_origin("A");
@@ -189,6 +189,73 @@ async fn a_lost_callee_ends_every_stream() {
         side.done.await.unwrap();
         drop(stream);
         assert_eq!(side.budget.used(), 0);
+    })
+    .await;
+}
+
+/// What a callee has of a stream decides: it may have looked at what was written to it.
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_which_nothing_was_written_is_unprocessed_when_the_callee_is_lost() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut written = side.client.open(&request()).unwrap();
+        assert_eq!(written.refusable(), Refusable::UntilWritten);
+        side.peer.expect(Kind::Header, 1).await;
+        assert_eq!(written.refusable(), Refusable::No);
+        // The callee is gone before the connection's task has its next turn.
+        drop(side.peer);
+        let mut waiting = side.client.open(&request()).unwrap();
+        let mut run = MessageBatch::new();
+        run.push_message(false, Bytes::from_static(b"not sent"));
+        let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.poll_send(cx, &mut run).is_ready());
+        for (stream, unprocessed) in [(&mut written, false), (&mut waiting, true)] {
+            let end = end(stream).await;
+            assert_eq!(hop_kind(&end), LocalEndKind::BackendLost);
+            assert_eq!(end.processed == Processed::No, unprocessed);
+            assert_eq!(stream.refused(), unprocessed);
+        }
+        side.done.await.unwrap();
+        drop((written, waiting));
+        assert_eq!(side.budget.used(), 0);
+    })
+    .await;
+}
+
+/// The other stream's Data is taken back, so that what waits moves forward in the queue.
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_back_does_not_hide_that_a_header_was_written() {
+    local(async {
+        let mut side = ClientSide::start(config());
+        let mut one = side.client.open(&request()).unwrap();
+        side.peer.expect(Kind::Header, 1).await;
+        let mut run = MessageBatch::new();
+        run.push_message(false, vec![0; 50_000].into());
+        let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(one.poll_send(cx, &mut run).is_ready());
+        let mut two = side.client.open(&request()).unwrap();
+        one.cancel(&cancel());
+        side.peer.expect(Kind::Header, 2).await;
+        side.peer.expect(Kind::Rst, 1).await;
+        drop(side.peer);
+        let lost = end(&mut two).await;
+        assert_eq!(lost.processed, Processed::Maybe);
+        assert!(!two.refused());
+    })
+    .await;
+}
+
+/// A callee that only half-closed reads on. It must not receive what is opened elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_counts_as_unprocessed_is_never_written() {
+    local(async {
+        let side = ClientSide::start(config());
+        let (mut io, mut rest) = (side.peer.io, Vec::new());
+        io.shutdown().await.unwrap();
+        let mut waiting = side.client.open(&request()).unwrap();
+        assert!(end(&mut waiting).await.processed == Processed::No && waiting.refused());
+        io.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"");
     })
     .await;
 }
