@@ -287,7 +287,7 @@ proptest! {
 
     #[test]
     fn ends_cross_a_hop_that_sends_no_rst(end in prop_oneof![grpc_end(), tt_end()]) {
-        prop_assert_eq!(through_trailer(&end), through_ttheader(&end));
+        prop_assert_eq!(sorted(through_trailer(&end)), sorted(through_ttheader(&end)));
     }
 
     #[test]

@@ -178,15 +178,3 @@ fn what_does_not_fit_is_not_written() {
     ));
     assert_eq!(&out[..], b"x");
 }
-
-#[test]
-fn an_empty_string_block_is_written_when_asked() {
-    let prelude = Prelude {
-        flags: 2,
-        seq: 1,
-        protocol: 0x10,
-    };
-    let mut out = BytesMut::new();
-    encode(&mut out, prelude, &Info::default(), 0).unwrap();
-    assert_eq!(out[META..], [0x10, 0, 0x01, 0, 0, 0, 0, 0]);
-}
