@@ -22,8 +22,9 @@ const CHANGED: &[(&str, &str)] = &[];
 /// What only new hops write, and old ones hand on: lines with it are not compared.
 const NEW_FIELDS: &[&str] = &[
     "ripcord-limit",
-    // Has only the entries that HTTP/2 changes; an old hop writes all of them.
-    "ripcord-meta-bin",
+    // `ripcord-meta` and `ripcord-meta-bin` have only the entries that the wire changes; an old hop
+    // writes all of them.
+    "ripcord-meta",
 ];
 
 /// How long one stream may take.
