@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::stream::{
     Cut, Hops, Metadata, Payload, PayloadNaming, RequestHead, ResponseHead, Scope,
 };
+use crate::wire::ttheader::end::bound_head;
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::keys;
 
@@ -179,8 +180,10 @@ pub fn response_info(head: &ResponseHead, method: &str) -> Info {
         strings: Vec::with_capacity(head.metadata.len()),
     };
     write_exact(&head.metadata, HeadersOf::Response, &mut info.strings);
-    if !head.cut.is_empty() {
-        push(&mut info.strings, keys::CUT, &head.cut.to_string());
+    let mut cut = head.cut.clone();
+    bound_head(&mut info.strings, &mut cut);
+    if !cut.is_empty() {
+        push(&mut info.strings, keys::CUT, &cut.to_string());
     }
     info
 }
