@@ -135,7 +135,7 @@ impl Cut {
             }
             all.push_str(&name);
         }
-        self.names = Some(all.into()).filter(|all: &Box<str>| !all.is_empty());
+        self.names = (!all.is_empty()).then(|| all.into());
     }
 
     /// Removes a part.

@@ -57,6 +57,7 @@ fn grpc_config() -> Rc<grpc::StreamConfig> {
         node: Rc::from("peer"),
         max_message: 4 << 20,
         max_metadata: 16 << 10,
+        max_head: 8 * 1024 - 256,
         stream_window: 256 << 10,
         connection_window: 64 << 20,
         slow_receiver_timeout: NEVER,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::stream::{
     Cut, Hops, Metadata, Payload, PayloadNaming, RequestHead, ResponseHead, Scope,
 };
+use crate::wire::ttheader::end::bound_head;
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::keys;
 
@@ -183,7 +184,9 @@ pub fn response_info(head: &ResponseHead, method: &str) -> Info {
         strings: Vec::with_capacity(head.metadata.len()),
     };
     let cut = write_exact(&head.metadata, HeadersOf::Response, &mut info.strings);
-    push_cut(&mut info.strings, &head.cut.clone().and(&cut));
+    let mut cut = head.cut.clone().and(&cut);
+    bound_head(&mut info.strings, &mut cut);
+    push_cut(&mut info.strings, &cut);
     info
 }
 

@@ -189,6 +189,16 @@ fn write_status(status: &Status, cut: &mut Cut, out: &mut Vec<(Bytes, Bytes)>) {
 /// Cuts strings down to [`MAX_STRINGS`], in the order of [`Part`]: the carried pack, trailers from
 /// the last one, the details, the extra. The rest (code, text, path) then fits.
 pub(super) fn bound(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
+    bound_as(Part::Trailers, strings, cut);
+}
+
+/// The same for the strings of a head.
+pub(in crate::wire::ttheader) fn bound_head(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
+    bound_as(Part::Headers, strings, cut);
+}
+
+/// `entries`: what the entries of the application are.
+fn bound_as(entries: Part, strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
     let size = |(key, value): &(Bytes, Bytes)| key.len() + value.len() + 4;
     let mut total: usize = strings.iter().map(size).sum();
     let mut drop_last = |part: Part, is_it: &dyn Fn(&[u8]) -> bool| {
@@ -198,13 +208,13 @@ pub(super) fn bound(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
             let gone = strings.remove(at);
             total -= size(&gone);
             cut.insert(part);
-            if part == Part::Trailers {
+            if part == entries {
                 cut.insert_name(&gone.0);
             }
         }
     };
     drop_last(Part::Exact, &|key| key == keys::CARRIED_META.as_bytes());
-    drop_last(Part::Trailers, &|key| !keys::is_reserved(key));
+    drop_last(entries, &|key| !keys::is_reserved(key));
     drop_last(Part::Details, &|key| {
         key == keys::CARRIED_DETAILS.as_bytes()
     });

@@ -284,3 +284,24 @@ fn a_business_error_is_cut_and_marked_as_any_other() {
     assert!(found.extra.is_none());
     assert!(found.text.len() <= MAX_TEXT && found.text.ends_with(MARK));
 }
+
+/// A frame whose strings do not fit would lose all of them.
+#[test]
+fn a_long_head_loses_its_last_strings_and_names_them() {
+    let mut metadata = crate::stream::Metadata::new();
+    for i in 0..6 {
+        metadata.push(
+            crate::stream::Scope::Plain,
+            format!("k{i}"),
+            vec![b'x'; 60_000],
+        );
+    }
+    let head = crate::stream::ResponseHead {
+        metadata,
+        ..Default::default()
+    };
+    let info = crate::wire::ttheader::metadata::response_info(&head, "M");
+    let read = crate::wire::ttheader::metadata::response_head(&info);
+    assert_eq!(read.metadata.len(), 3);
+    assert_eq!(read.cut.to_string(), "headers,names=k5;k4;k3");
+}
