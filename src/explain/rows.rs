@@ -8,7 +8,6 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::time::Instant;
 
 use super::show::{show, show_terminal, show_trailers};
 use crate::bridge::{Deadline, settle};
@@ -108,10 +107,7 @@ fn callers_deadline(out: &mut Vec<Row>) {
 }
 
 fn deadline() -> Deadline {
-    Deadline {
-        at: Instant::now(),
-        set_by: Some(Box::new(unnamed())),
-    }
+    Deadline::passed(unnamed())
 }
 
 fn callee_ttheader(out: &mut Vec<Row>) {
