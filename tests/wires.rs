@@ -172,7 +172,15 @@ fn reaches_callee(kind: LocalEndKind) -> bool {
     hop.to_callee("hop").is_some()
 }
 
-/// What the caller receives: the refusal, or a cancel with the cause, whose path begins at the hop.
+/// Where its path begins. The deadline is the caller's own.
+fn path(kind: LocalEndKind) -> &'static [&'static str] {
+    match kind == LocalEndKind::Deadline {
+        true => &["app", "hop"],
+        false => &["hop"],
+    }
+}
+
+/// What the caller receives: the refusal, or a cancel with the cause and the path.
 fn told(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
     match &end.reason {
         Reason::Hop(hop) => {
@@ -185,7 +193,7 @@ fn told(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
             let reset = pair.0.name == "grpc" && cancel.signal.name() == "reset";
             if !reset {
                 assert_eq!(cancel.cause.code, kind.cause(), "{pair:?}");
-                assert_eq!(cancel.path.names(), ["hop"], "{pair:?}");
+                assert_eq!(cancel.path.names(), path(kind), "{pair:?}");
             }
         }
         Reason::Failed(ripcord::stream::Failure::Status(status)) => {
@@ -196,8 +204,7 @@ fn told(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
     }
 }
 
-/// What the callee receives: a cancel with the cause and the hop as its origin. On gRPC it is a
-/// bare reset.
+/// What the callee receives: a cancel with the cause and the path. On gRPC it is a bare reset.
 fn heard(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
     let Reason::Canceled(cancel) = &end.reason else {
         panic!("{pair:?}: {end:?}");
@@ -206,7 +213,7 @@ fn heard(kind: LocalEndKind, pair: wires_cases::Pair, end: &End) {
         assert_eq!(cancel.signal.number(), Some(8), "{pair:?}");
     } else {
         assert_eq!(cancel.cause.code, kind.cause(), "{pair:?}");
-        assert_eq!(cancel.path.names(), ["hop"], "{pair:?}");
+        assert_eq!(cancel.path.names(), path(kind), "{pair:?}");
     }
 }
 

@@ -18,6 +18,15 @@ pub struct Deadline {
 }
 
 impl Deadline {
+    /// One that is over now and that another than this hop set.
+    #[must_use]
+    pub fn passed(set_by: Path) -> Self {
+        Self {
+            at: Instant::now(),
+            set_by: Some(Box::new(set_by)),
+        }
+    }
+
     /// The end at the deadline, of a stream that the callee may have seen.
     #[must_use]
     pub fn end(&self, text: &str) -> End {

@@ -62,8 +62,8 @@ const fn ttstream(code: TtCode) -> &'static str {
              `timeouts.first_response`; else it is the caller's receive timeout."
         }
         TtCode::StreamTimeout => {
-            "Compare the deadline with the durations in the access log. It is the caller's deadline or \
-             `timeouts.stream`, whichever is shorter."
+            "Compare the deadline with the durations in the access log. The first name of the path set it: a ripcord by \
+             `timeouts.stream`, anybody else as the caller's deadline."
         }
         TtCode::Other(_) => {
             "Look at the first name of the path: that proxy or application chose the number."
@@ -199,8 +199,8 @@ const fn hop(kind: LocalEndKind) -> &'static str {
             "Streams live longer than `drain.timeout`: raise it (and the pod's grace period), or let streams end."
         }
         LocalEndKind::Deadline => {
-            "Compare the deadline with the durations in the access log. It is the caller's deadline or `timeouts.stream`, \
-             whichever is shorter."
+            "Compare the deadline with the durations in the access log. With `by=caller` the first name of `path` set it, the \
+             caller or a hop before; with `by=hop` it is this hop's `timeouts.stream`."
         }
         LocalEndKind::Idle => {
             "Look which side was silent. Raise `timeouts.idle`, or let the application send something now and then."

@@ -8,7 +8,6 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::time::Instant;
 
 use super::show::{show, show_terminal, show_trailers};
 use crate::bridge::{Deadline, settle};
@@ -109,10 +108,7 @@ fn callers_deadline(out: &mut Vec<Row>) {
 }
 
 fn deadline() -> Deadline {
-    Deadline {
-        at: Instant::now(),
-        set_by: Some(Box::new(unnamed())),
-    }
+    Deadline::passed(unnamed())
 }
 
 /// What `cancel_as: trailer` changes: the Rsts that go out, and how another ripcord reads them.

@@ -2,6 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::golden::base64;
+use crate::kit::chain::new_trace;
+use crate::kit::grpc;
+use crate::kit::h2peer::headers;
 use crate::kit::lab::{Callee, Caller, Ends, Pair, Via, lab};
 use crate::kit::scenario::{Kind, assert_like, barrier, op, recv, scenario, send};
 use crate::kit::trial::cases;
@@ -13,6 +17,7 @@ cases! {
     }
     [Go] {
         a_hops_own_limit_is_that_hops_at_every_hop,
+        a_caller_that_waits_and_every_access_log_name_the_owner,
         a_kitex_receive_timeout_cancels_with_its_own_code,
     }
 }
@@ -187,6 +192,72 @@ fn a_hops_own_limit_is_that_hops_at_every_hop() {
         assert!(text.ends_with(mine), "{}: {text:?}", seen.what);
         if seen.pair.via != Via::PlainGrpc {
             assert!(!text.contains("ingress"), "{}: {text:?}", seen.what);
+        }
+    }
+}
+
+/// Callers without a clock of their own, so that the clocks of the two hops race.
+fn a_caller_that_waits_and_every_access_log_name_the_owner() {
+    let lab = lab();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let caller = runtime.block_on(grpc::Caller::connect(lab.egress.socket_address()));
+    let callees = [Callee::Kitex, Callee::GrpcGo];
+    for (limit, path) in [
+        ("caller", &["app", "egress", "ingress"][..]),
+        ("egress", &["egress", "ingress"]),
+    ] {
+        let mut calls = Vec::new();
+        for (callee, via) in callees
+            .iter()
+            .flat_map(|callee| ["tt", "grpc", "plain"].map(|via| (callee, via)))
+        {
+            for n in 0..4 {
+                let trace = new_trace();
+                let script = json!({ "id": trace, "ops": [recv(1), op("wait_cancel")] });
+                let headers = headers(&[
+                    ("content-type", "application/grpc+thrift"),
+                    ("te", "trailers"),
+                    ("source-service", "app"),
+                    (
+                        "grpc-timeout",
+                        if limit == "caller" { "1500m" } else { "60S" },
+                    ),
+                    ("traceparent", &format!("00-{trace}-00000000000000aa-00")),
+                    ("x-to", callee.route()),
+                    ("x-via", via),
+                    ("x-limit", limit),
+                    ("rpc-transit-script", &base64(&script.to_string())),
+                ]);
+                let call = caller.ask("lab", "/interop.Interop/Bidi", headers);
+                let what = format!("{limit}'s limit, {via}, {callee:?}, {n}");
+                calls.push((what, trace, runtime.block_on(call)));
+            }
+        }
+        for (what, trace, call) in calls {
+            let trailers = runtime.block_on(call.hear()).trailers;
+            let said = |key| trailers.get(key).unwrap().to_str().unwrap();
+            assert_eq!(said("grpc-status"), "4", "{what}");
+            assert_eq!(said("ripcord-code"), "12015", "{what}");
+            let passed = path[..path.len() - 1].join(",");
+            assert_eq!(said("ripcord-path"), passed, "{what}");
+            for (hop, len, by) in [
+                (&lab.egress, path.len() - 1, limit),
+                (&lab.ingress, path.len(), ""),
+            ] {
+                let line = hop.process.line(&what, |line| {
+                    line["trace_id"] == *trace && line["duration_ms"].is_number()
+                });
+                // What the first hop set is the caller's to the second.
+                let by = if by == "egress" { "hop" } else { "caller" };
+                let expected = json!({
+                    "end": "hop", "by": by, "error_type": "deadline", "cause": 12015,
+                    "text": "stream timeout", "path": path[..len],
+                });
+                assert_like(&what, &line, &expected);
+            }
         }
     }
 }

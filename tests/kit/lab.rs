@@ -218,7 +218,7 @@ pub(crate) struct Lab {
     python: Option<Process>,
     pub(crate) one: Ripcord,
     pub(crate) egress: Ripcord,
-    _ingress: Ripcord,
+    pub(crate) ingress: Ripcord,
     callers: Mutex<HashMap<(Caller, bool), Arc<Process>>>,
 }
 
@@ -302,7 +302,7 @@ impl Lab {
             python,
             one,
             egress: egress.start(),
-            _ingress: ingress,
+            ingress,
             callers: Mutex::default(),
         }
     }

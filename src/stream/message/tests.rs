@@ -115,3 +115,28 @@ fn peeking_and_copying_agree_with_popping() {
         assert!(run.is_empty());
     }
 }
+
+#[test]
+fn what_a_begun_message_lacks_is_found_wherever_it_was_cut() {
+    let mut batch = MessageBatch::new();
+    batch.push_message(false, Bytes::from_static(b"0123456789"));
+    batch.push_message(true, Bytes::from_static(b"another"));
+    let all: Vec<u8> = batch.pieces().flatten().copied().collect();
+    for cut in 0..=all.len() {
+        let (sent, rest) = all.split_at(cut);
+        let mut boundary = Boundary::default();
+        boundary.advance(sent);
+        let lacks = match cut {
+            0 | 15 | 27 => 0,
+            1..15 => 15 - cut,
+            _ => 27 - cut,
+        };
+        for size in [1, 3, 100] {
+            assert_eq!(
+                boundary.lacking(rest.chunks(size)),
+                lacks,
+                "{cut}, by {size}"
+            );
+        }
+    }
+}

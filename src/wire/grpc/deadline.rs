@@ -49,7 +49,7 @@ impl Deadline {
 fn rounding(timeout: Duration) -> Duration {
     let nanos = timeout.as_nanos();
     let mut unit: u128 = 1;
-    while nanos % (unit * 10) == 0 && unit * 1000 <= nanos {
+    while nanos.is_multiple_of(unit * 10) && unit * 1000 <= nanos {
         unit *= 10;
     }
     Duration::from_nanos(u64::try_from(unit).unwrap_or(u64::MAX))
