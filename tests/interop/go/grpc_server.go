@@ -11,11 +11,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip" // registers gzip
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -27,6 +29,7 @@ func runGRPCServer(args []string) error {
 	maxMsg := fs.Int("max-message", 64<<20, "largest message received")
 	streams := fs.Uint("max-streams", 0, "SETTINGS_MAX_CONCURRENT_STREAMS, 0 = none")
 	window := fs.Int("window", 0, "initial stream window, 0 = default")
+	maxAge := fs.Duration("max-age", 0, "age at which a connection ends with GOAWAY, 0 = none; its streams have 10 s more")
 	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
 	assume := fs.String("assume", "", "what the messages are under an empty content-subtype")
 	_ = fs.Parse(args)
@@ -48,6 +51,10 @@ func runGRPCServer(args []string) error {
 	}
 	if *streams > 0 {
 		opts = append(opts, grpc.MaxConcurrentStreams(uint32(*streams)))
+	}
+	if *maxAge > 0 {
+		age := keepalive.ServerParameters{MaxConnectionAge: *maxAge, MaxConnectionAgeGrace: 10 * time.Second}
+		opts = append(opts, grpc.KeepaliveParams(age))
 	}
 	if *window > 0 {
 		opts = append(opts, grpc.InitialWindowSize(int32(*window)))
