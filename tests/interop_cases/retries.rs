@@ -4,14 +4,17 @@
 use std::net::{SocketAddr, TcpListener};
 
 use ripcord::wire::ttheader::frame::Kind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kit::h2raw::{
     DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, RESET, Raw, SETTINGS, WINDOW, field,
     message,
 };
+use crate::kit::lab::{Caller, client, say};
+use crate::kit::peers::{address, go};
 use crate::kit::process::LIMIT;
 use crate::kit::ripcord::Ripcord;
+use crate::kit::scenario::{Kind as Streams, assert_like, recv, scenario, send};
 use crate::kit::trial::cases;
 use crate::kit::tt::{Connection, said};
 
@@ -25,6 +28,13 @@ cases! {
         more_than_the_retry_buffer_is_not_opened_again,
         a_cancel_and_a_deadline_end_the_second_attempt,
         a_callee_that_refuses_everything_gets_no_more_connections,
+    }
+    [Go] {
+        connections_that_end_by_age_cost_no_call::grpc_go = || age_costs_no_call(Caller::GrpcGo),
+        connections_that_end_by_age_cost_no_call::kitex = || age_costs_no_call(Caller::Mux),
+    }
+    [Go, Grpcio] {
+        connections_that_end_by_age_cost_no_call::grpcio = || age_costs_no_call(Caller::Python),
     }
 }
 
@@ -118,12 +128,12 @@ fn answer(raw: &mut Raw, stream: u32) {
 }
 
 /// A caller on either wire.
-enum Caller {
+enum Peer {
     Grpc(Raw),
     TtHeader(Connection),
 }
 
-impl Caller {
+impl Peer {
     fn both(hop: &Ripcord) -> [Self; 2] {
         let grpc = Raw::open(hop.socket_address());
         [
@@ -220,7 +230,7 @@ fn a_refused_stream_is_opened_again_with_all_that_was_sent() {
     for (caller, half_closes) in [(0, true), (0, false), (1, true), (1, false)] {
         let callee = Callee::start();
         let hop = hop(&[&callee], "");
-        let mut caller = Caller::both(&hop).into_iter().nth(caller).unwrap();
+        let mut caller = Peer::both(&hop).into_iter().nth(caller).unwrap();
         let big = vec![7; 40_000];
         let sent = [message(b"one"), message(&big)].concat();
         caller.open(1);
@@ -252,7 +262,7 @@ fn a_refused_stream_is_opened_again_with_all_that_was_sent() {
 fn a_goaway_below_a_stream_moves_it_and_no_other() {
     let callee = Callee::start();
     let hop = hop(&[&callee], "");
-    for mut caller in Caller::both(&hop) {
+    for mut caller in Peer::both(&hop) {
         caller.open(1);
         caller.send(1, b"stays", false);
         let mut old = callee.accept();
@@ -292,7 +302,7 @@ fn another_endpoint_comes_first() {
     let taken = asked(&mut taking, 0, false);
     assert_eq!(taken.block, refused.block);
     answer(&mut taking, taken.stream);
-    Caller::Grpc(caller).is_answered(1);
+    Peer::Grpc(caller).is_answered(1);
     let line = ended(&hop, 0);
     let endpoint = callees[1].address().to_string();
     assert_eq!(line["endpoint"], *endpoint, "{line}");
@@ -305,7 +315,7 @@ fn a_stream_is_opened_again_once() {
     let callee = Callee::start();
     let hop = hop(&[&callee], "");
     let mut all = None;
-    for (n, mut caller) in Caller::both(&hop).into_iter().enumerate() {
+    for (n, mut caller) in Peer::both(&hop).into_iter().enumerate() {
         caller.open(1);
         caller.send(1, b"one", true);
         let mut raw = all.take().unwrap_or_else(|| callee.accept());
@@ -335,7 +345,7 @@ fn what_may_have_been_processed_is_not_opened_again() {
     // A reset after the head; a GOAWAY that does not exclude the stream, and then the end of the
     // connection; the end of the connection alone.
     for how in ["head", "goaway", "end"] {
-        for mut caller in Caller::both(&hop) {
+        for mut caller in Peer::both(&hop) {
             caller.open(1);
             caller.send(1, b"one", true);
             let mut raw = callee.accept();
@@ -376,7 +386,7 @@ fn more_than_the_retry_buffer_is_not_opened_again() {
         let callee = Callee::start();
         let hop = hop(&[&callee], limits);
         let mut first = None;
-        for (n, mut caller) in Caller::both(&hop).into_iter().enumerate() {
+        for (n, mut caller) in Peer::both(&hop).into_iter().enumerate() {
             caller.open(1);
             caller.send(1, &vec![7; payload], true);
             let mut raw = first.take().unwrap_or_else(|| callee.accept());
@@ -478,4 +488,36 @@ fn a_callee_that_refuses_everything_gets_no_more_connections() {
     let (callee, connections) = refusing.join().unwrap();
     assert!(callee.is_alone());
     drop(connections);
+}
+
+/// grpc-go ends connections that reach an age with GOAWAY, in the middle of a burst of calls.
+fn age_costs_no_call(caller: Caller) {
+    const CALLS: usize = 20;
+    const BURSTS: usize = 60;
+    let server = go(&["grpc-server", "--max-age", "100ms"]);
+    let hop = Ripcord::before("grpc", &address(&server));
+    let client = client(caller, &hop.address);
+    let script = [recv(1), send(1, 10)];
+    let call = scenario(
+        "call",
+        Streams::Bidi,
+        script,
+        [send(1, 10), json!({ "op": "recv" })],
+    );
+    for _ in 0..BURSTS {
+        let burst: Vec<String> = (0..CALLS).map(|_| say(&client, &call)).collect();
+        for id in burst {
+            assert_like(
+                "a call",
+                &client.event("result", &id),
+                &json!({ "kind": "ok", "recv": 1 }),
+            );
+        }
+    }
+    // Each connection was replaced by the next one.
+    let connections = hop.metric(
+        "ripcord_connections_total",
+        "side=\"outbound\",wire=\"grpc\"",
+    );
+    assert!(connections >= 3, "{connections} connections");
 }

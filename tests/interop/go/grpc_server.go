@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
@@ -28,6 +29,7 @@ func runGRPCServer(args []string) error {
 	maxMsg := fs.Int("max-message", 64<<20, "largest message received")
 	streams := fs.Uint("max-streams", 0, "SETTINGS_MAX_CONCURRENT_STREAMS, 0 = none")
 	window := fs.Int("window", 0, "initial stream window, 0 = default")
+	maxAge := fs.Duration("max-age", 0, "age at which a connection ends with GOAWAY, 0 = none; its streams have 10 s more")
 	otlp := fs.String("otlp", "", "OTLP/gRPC collector for spans of its own")
 	minPing := fs.Duration("min-ping", 0, "the shortest time between pings of a client, 0 = default")
 	assume := fs.String("assume", "", "what the messages are under an empty content-subtype")
@@ -53,6 +55,10 @@ func runGRPCServer(args []string) error {
 	}
 	if *minPing > 0 {
 		opts = append(opts, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: *minPing}))
+	}
+	if *maxAge > 0 {
+		age := keepalive.ServerParameters{MaxConnectionAge: *maxAge, MaxConnectionAgeGrace: 10 * time.Second}
+		opts = append(opts, grpc.KeepaliveParams(age))
 	}
 	if *window > 0 {
 		opts = append(opts, grpc.InitialWindowSize(int32(*window)))
