@@ -36,6 +36,7 @@ const LEGEND: &str = "\
 How to read the rows:
   `callee ttheader rst 12007` is what came in: who sent it, on which wire, and what it was.
   `hop idle to caller` is an end of this ripcord's own, and whom it tells.
+  `as trailer:` is the same toward a peer with `cancel_as: trailer`.
   The lines below it say what the peer on the other side is told, by the protocol that it speaks:
     grpc      trailers (status=, message=, ripcord-*), or reset=N: a RST_STREAM with that code
     ttheader  rst N, exception N or a plain trailer, with its text and its strings

@@ -66,7 +66,12 @@ struct Rig {
 impl Rig {
     fn start(inbound: Wire, outbound: Wire) -> Self {
         let callee = Callee::start(outbound, None);
-        let hop = Ripcord::named(NODE).to(outbound.protocol(), callee.address);
+        // The callee counts every Rst: no probe may come.
+        let keys = match outbound {
+            Wire::Grpc => outbound.protocol().to_owned(),
+            Wire::TtHeader => format!("{}, cancel_as: rst", outbound.protocol()),
+        };
+        let hop = Ripcord::named(NODE).to(&keys, callee.address);
         Self {
             hop: hop.start(),
             callee,

@@ -33,7 +33,8 @@ const fn ttstream(code: TtCode) -> &'static str {
         TtCode::IllegalBizErr => "Compare the library versions of caller and callee.",
         TtCode::IllegalFrame => {
             "Look at the first name of the path: it read bytes that cannot be decoded. Check that the port speaks the \
-             backend's `protocol`, and that `payload` fits."
+             backend's `protocol`, and that `payload` fits. `unexpected frame type: 5` is Kitex before v0.15.0 that got a \
+             Rst: set `cancel_as: trailer`."
         }
         TtCode::TransportClosing => {
             "Look whether the backend runs and listens at its `endpoints`. A retry is safe where the backend was never \

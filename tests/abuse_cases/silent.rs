@@ -53,12 +53,18 @@ const CALLEES: &[Bad] = &[
     ("GrpcQuiet", "protocol: grpc", "", quiet),
     ("TtGone", "protocol: ttheader", "", |socket| {
         let wire = Connection::new(socket);
+        if wire.was_probe() {
+            return;
+        }
         wire.stream(0);
         vanish(wire.socket());
         std::thread::sleep(LIMIT);
     }),
     ("TtHangs", "protocol: ttheader", FIRST_RESPONSE, |socket| {
         let wire = Connection::new(socket);
+        if wire.was_probe() {
+            return;
+        }
         let (rst, _) = said(&wire.stream(0).nth(Kind::Rst, 0));
         assert_eq!(rst.type_id, 12014);
         serve(&wire, 1);

@@ -83,6 +83,9 @@ fn half_taken(rig: &Rig) -> Raw {
 /// Answers a stream with messages until it is ended, and so the next.
 fn floods(socket: TcpStream) {
     let wire = tt::Connection::new(socket);
+    if wire.was_probe() {
+        return;
+    }
     for n in 0..2 {
         let stream = wire.stream(n);
         stream.send(Kind::Header, &[], Bytes::new());

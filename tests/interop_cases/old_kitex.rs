@@ -28,6 +28,7 @@ cases! {
         an_old_callers_streams_receive_the_drains_end,
         a_handler_that_only_sends_notices_a_trailer_on_a_connection_of_its_own,
         a_new_callee_is_found_out_and_its_first_cancel_is_a_rst,
+        between_two_ripcords_a_trailer_loses_nothing,
     }
 }
 
@@ -377,6 +378,42 @@ fn a_new_callee_is_found_out_and_its_first_cancel_is_a_rst() {
         hop.metric("ripcord_ttheader_events_total", "event=\"probes_rst\""),
         1
     );
+}
+
+/// Both directions: a caller's cancel, and an end that the second ripcord decides.
+fn between_two_ripcords_a_trailer_loses_nothing() {
+    let callee = go(&["kitex-server"]);
+    let to = "backend: callee, rewrite: { service: Interop }";
+    let late =
+        format!("match: {{ metadata: {{ x-limit: late }} }}, {to}, timeouts: {{ stream: 1s }}");
+    let ingress = Ripcord::named("ingress")
+        .listener("cancel_as: trailer")
+        .backend("callee", "protocol: ttheader", address(&callee))
+        .route("late", &late)
+        .route("all", to)
+        .start();
+    let egress = Ripcord::named("egress")
+        .to("protocol: ttheader, cancel_as: trailer", &ingress.address)
+        .start();
+    let client = client(Caller::Mux, &egress.address);
+    let script = [recv(1), send(1, 5), op("wait_cancel")];
+    let open = |last: Value, limit: &str| {
+        let ops = [send(1, 5), recv(1), barrier("now"), last];
+        let id = say(
+            &client,
+            &limited(scenario("chain", Kind::Bidi, script.clone(), ops), limit),
+        );
+        pass(&client, &id, "now");
+        id
+    };
+    let id = open(op("cancel"), "none");
+    let path = "[canceled path: kitex.interop.caller -> egress -> ingress]";
+    let seen = callee.event("server_end", &id);
+    let wanted = json!({ "code": 12007, "ctx_err": format!("~{path}") });
+    assert_like("the callee", &seen, &wanted);
+    let id = open(op("recv"), "late");
+    let wanted = json!({ "code": 12015, "err": "~[canceled path: ingress -> egress]" });
+    assert_like("the caller", &client.event("result", &id), &wanted);
 }
 
 fn old_callee(by: GoneBy) {

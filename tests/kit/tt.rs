@@ -103,6 +103,19 @@ impl Connection {
         }
     }
 
+    /// Whether it is a ripcord's probe (`cancel_as: auto`): nothing, or one Rst. If so, it is over
+    /// when this returns.
+    pub(crate) fn was_probe(&self) -> bool {
+        let mut heard = self.heard.0.lock().unwrap();
+        loop {
+            match heard.frames.first() {
+                Some(first) if first.kind != Kind::Rst => return false,
+                Some(_) | None if heard.closed => return true,
+                Some(_) | None => heard = self.heard.1.wait_timeout(heard, LIMIT).unwrap().0,
+            }
+        }
+    }
+
     /// The stream that was opened on it as number `n`, from 0; waits for it.
     pub(crate) fn stream(&self, n: usize) -> Stream<'_> {
         let header = self.wait("Header", |heard| {
