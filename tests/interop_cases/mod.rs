@@ -14,6 +14,7 @@ mod golden;
 mod h2spec;
 mod hop_times;
 mod hops;
+mod libraries;
 mod limits;
 mod official;
 mod other_protocol;
@@ -21,6 +22,7 @@ mod payloads;
 mod pingpong;
 mod reload;
 mod sizes;
+mod storm;
 mod validate;
 
 use crate::kit::trial::Case;
@@ -45,6 +47,7 @@ pub(crate) fn cases() -> Vec<Case> {
         h2spec::cases(),
         hop_times::cases(),
         hops::cases(),
+        libraries::cases(),
         limits::cases(),
         official::cases(),
         other_protocol::cases(),
@@ -52,6 +55,7 @@ pub(crate) fn cases() -> Vec<Case> {
         pingpong::cases(),
         reload::cases(),
         sizes::cases(),
+        storm::cases(),
         validate::cases(),
     ];
     cases.into_iter().flatten().collect()
