@@ -56,6 +56,7 @@ pub(crate) fn cases() -> Vec<Case> {
         reload::cases(),
         sizes::cases(),
         storm::cases(),
+        storm::small::cases(),
         validate::cases(),
     ];
     cases.into_iter().flatten().collect()

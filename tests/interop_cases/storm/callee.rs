@@ -1,6 +1,8 @@
 //! The real callees of a storm. All of them answer with their head at once, echo, and print when
 //! each stream ended.
 
+use serde_json::json;
+
 use crate::kit::Wire;
 use crate::kit::foreign::{Foreign, Kind as Proxy};
 use crate::kit::libraries::{java, node, tonic};
@@ -95,6 +97,21 @@ impl Kind {
 }
 
 impl Server {
+    /// A tonic server, on h2 0.4.18, that reads nothing before [`Self::read`].
+    pub(super) fn start_held() -> Self {
+        let process = tonic(&["server", "--hold"]);
+        Self {
+            address: address(&process),
+            process,
+            _proxy: None,
+        }
+    }
+
+    /// Reads from now on.
+    pub(super) fn read(&self) {
+        self.process.say(&json!({ "cmd": "read" }));
+    }
+
     pub(super) fn start(kind: Kind) -> Self {
         let process = match kind {
             Kind::NodeHttp2 => node(&["http2-server"]),

@@ -113,6 +113,43 @@ impl Stream {
         }
     }
 
+    /// Sends a small message, and does not wait.
+    pub(super) async fn say(&mut self) {
+        let said = message(b"tick");
+        match self {
+            Self::Grpc(call, _) => call.send_raw(grpc::frame(&[said]), false).await,
+            Self::TtHeader(stream) => stream.data(&[said]),
+        }
+    }
+
+    /// How many answers to `say` come, up to that many. Fewer come when the stream has ended.
+    pub(super) async fn answers(&mut self, count: usize) -> usize {
+        let size = 5 + message(b"tick").len();
+        let (mut bytes, mut frames) = (0, 0);
+        match self {
+            Self::Grpc(_, body) => {
+                while bytes < count * size {
+                    let Some(Ok(piece)) = soon("an answer", body.data()).await else {
+                        break;
+                    };
+                    bytes += piece.len();
+                    let _ = body.flow_control().release_capacity(piece.len());
+                }
+                bytes / size
+            }
+            Self::TtHeader(stream) => {
+                while frames < count {
+                    let frame = stream.next().await;
+                    if !frame.is_some_and(|frame| frame.kind == Frame::Data) {
+                        break;
+                    }
+                    frames += 1;
+                }
+                frames
+            }
+        }
+    }
+
     /// Cancels, and returns when.
     pub(super) fn cancel(self) -> u64 {
         let now = now_us();
