@@ -125,6 +125,21 @@ foreign_proxies() {
     export_missing
 }
 
+# What the programs of tests/interop are written in. The suites build them.
+libraries() {
+    local packages=() # one package a program that is missing; Debian's npm brings its node
+    command -v node >/dev/null || packages+=(nodejs)
+    command -v npm >/dev/null || packages+=(npm)
+    command -v javac >/dev/null || packages+=(default-jdk-headless)
+    command -v mvn >/dev/null || packages+=(maven)
+    if [ ${#packages[@]} -gt 0 ]; then
+        apt-get update -q
+        DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${packages[@]}"
+    fi
+    node --version
+    javac -version
+}
+
 # What a container often forbids: namespaces, and tables of the firewall in them.
 machine() {
     local name=ripcord-ci-$$ table
@@ -158,9 +173,10 @@ demo() {
 go_peers() {
     local unformatted
     (cd tests/interop/go && go vet ./... && go vet -modfile=v0.14.mod -tags=kitex014 .)
+    (cd tests/interop/connect && go vet ./...)
     (cd tests/interop/collector && go vet ./...) # compiles what the chain's test links
     (cd benches/bridge && go vet ./...)
-    unformatted=$(gofmt -l tests/interop/go tests/interop/collector benches/bridge | grep -v /kitex_gen/ || true)
+    unformatted=$(gofmt -l tests/interop/go tests/interop/connect tests/interop/collector benches/bridge | grep -v /kitex_gen/ || true)
     if [ -n "$unformatted" ]; then
         echo "gofmt would change: $unformatted" >&2
         return 1

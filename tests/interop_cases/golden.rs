@@ -85,9 +85,15 @@ const CALLERS: [Caller; 3] = [Caller::Mux, Caller::GrpcGo, Caller::KitexGrpc];
 
 /// Plays a TTHeader callee's end.
 pub(crate) fn play_ttheader(stream: &Stream<'_>, from: &str) {
-    let header = || stream.send(FrameKind::Header, &[], Bytes::new());
+    end_ttheader(stream, from, true);
+}
+
+/// The same. `header` says whether the Header is still to be sent.
+pub(crate) fn end_ttheader(stream: &Stream<'_>, from: &str, header: bool) {
     let trailer = |strings: &[(&str, &str)], payload: Bytes| {
-        header();
+        if header {
+            stream.send(FrameKind::Header, &[], Bytes::new());
+        }
         stream.send(FrameKind::Trailer, strings, payload);
     };
     let number = |text: &str| text.parse().unwrap();

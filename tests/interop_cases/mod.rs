@@ -18,6 +18,7 @@ mod heads;
 mod hop_times;
 mod hops;
 mod keepalive;
+mod libraries;
 mod limits;
 mod official;
 mod old_kitex;
@@ -27,6 +28,7 @@ mod pingpong;
 mod reload;
 mod retries;
 mod sizes;
+mod storm;
 mod validate;
 
 use crate::kit::trial::Case;
@@ -54,6 +56,7 @@ pub(crate) fn cases() -> Vec<Case> {
         hop_times::cases(),
         hops::cases(),
         keepalive::cases(),
+        libraries::cases(),
         limits::cases(),
         official::cases(),
         old_kitex::cases(),
@@ -64,6 +67,8 @@ pub(crate) fn cases() -> Vec<Case> {
         heads::cases(),
         retries::cases(),
         sizes::cases(),
+        storm::cases(),
+        storm::small::cases(),
         validate::cases(),
     ];
     cases.into_iter().flatten().collect()

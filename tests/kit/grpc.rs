@@ -280,7 +280,7 @@ async fn finish(out: &mut SendStream<Bytes>, messages: &[Bytes], end: End) {
 }
 
 /// Sends messages when there is room for them: a reset would drop what is queued.
-async fn send(out: &mut SendStream<Bytes>, mut bytes: Bytes) {
+pub(super) async fn send(out: &mut SendStream<Bytes>, mut bytes: Bytes) {
     while !bytes.is_empty() {
         out.reserve_capacity(bytes.len());
         let room = soon("room", std::future::poll_fn(|cx| out.poll_capacity(cx))).await;
@@ -350,6 +350,12 @@ impl Call {
 
     pub(crate) fn reset(&mut self, code: u32) {
         self.out.send_reset(code.into());
+    }
+
+    /// Waits for the response headers. The body comes with them.
+    pub(crate) async fn begun(&mut self) -> Result<RecvStream, h2::Error> {
+        let response = soon("the response", &mut self.response).await?;
+        Ok(response.into_body())
     }
 
     /// Receives everything until the end.

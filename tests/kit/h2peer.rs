@@ -23,12 +23,24 @@ pub(crate) enum Play {
     Reset(u32),
     /// Response headers, then a whole message of these bytes, then RST_STREAM.
     MessageReset(Bytes, u32),
+    /// Response headers and these bytes as they are. The callee reads until the caller has sent two
+    /// messages of three bytes, and ends the stream then.
+    After(Bytes, Finish),
     /// The connection is closed.
     Drop,
     /// Nothing is sent. The callee observes how the caller ends the stream.
     Hold,
     /// Nothing is sent, and the body is not read either.
     Stall,
+}
+
+/// How a callee ends a stream on which it has sent something.
+#[derive(Clone, Debug)]
+pub(crate) enum Finish {
+    Reset(u32),
+    Trailers(HeaderMap),
+    /// Not at all.
+    Hold,
 }
 
 /// How a caller ended a stream that the callee held.
@@ -123,10 +135,12 @@ async fn perform(
     mut respond: SendResponse<Bytes>,
     heard: Sender<Heard>,
 ) {
+    let kind = request.headers().get("content-type").cloned();
+    let kind = kind.unwrap_or(HeaderValue::from_static("application/grpc+thrift"));
     let response = |status: u16| {
         let mut response = Response::new(());
         *response.status_mut() = status.try_into().unwrap();
-        let kind = HeaderValue::from_static("application/grpc+thrift");
+        let kind = kind.clone();
         response.headers_mut().insert("content-type", kind);
         response
     };
@@ -144,6 +158,11 @@ async fn perform(
             // When the caller has answered, it has seen the message.
             let _ = request.into_body().data().await;
             return body.send_reset(code.into());
+        }
+        Play::After(bytes, finish) => {
+            let mut out = respond.send_response(response(200), false).unwrap();
+            grpc::send(&mut out, bytes).await;
+            return after(request.into_body(), out, finish).await;
         }
         Play::Drop => return,
         Play::Stall => {
@@ -170,6 +189,23 @@ async fn perform(
         }
     };
     let _ = heard.send(Heard::Ended(ended));
+}
+
+async fn after(mut body: RecvStream, mut out: h2::SendStream<Bytes>, finish: Finish) {
+    let two = 2 * (5 + 3);
+    let mut read = 0;
+    while read < two || matches!(finish, Finish::Hold) {
+        let Some(Ok(bytes)) = body.data().await else {
+            break;
+        };
+        read += bytes.len();
+        let _ = body.flow_control().release_capacity(bytes.len());
+    }
+    match finish {
+        Finish::Reset(code) => out.send_reset(code.into()),
+        Finish::Trailers(trailers) => drop(out.send_trailers(trailers)),
+        Finish::Hold => drop(std::future::poll_fn(|cx| out.poll_reset(cx)).await),
+    }
 }
 
 async fn reset(respond: &mut SendResponse<Bytes>) -> Ended {

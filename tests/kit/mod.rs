@@ -3,7 +3,7 @@
 //! | what | modules |
 //! |---|---|
 //! | ripcords: what one has to be, its process, its file | [`spec`], [`ripcord`], [`mount`] |
-//! | processes; peers of others, and whether they are installed | [`process`], [`peers`], [`foreign`], [`collector`] |
+//! | processes; peers of others, and whether they are installed | [`process`], [`peers`], [`libraries`], [`foreign`], [`collector`] |
 //! | suites that decide at run time which cases they can run | [`trial`] |
 //! | scenarios between real applications | [`scenario`], [`servers`], [`lab`], [`chain`], [`rows`] |
 //! | peers that a test plays step by step, or frame by frame | [`tt`], [`h2peer`], [`h2raw`], [`strict`] |
@@ -25,6 +25,7 @@ pub(crate) mod h2peer;
 pub(crate) mod h2raw;
 pub(crate) mod halves;
 pub(crate) mod lab;
+pub(crate) mod libraries;
 pub(crate) mod mount;
 pub(crate) mod peers;
 pub(crate) mod process;

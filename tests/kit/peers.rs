@@ -17,6 +17,12 @@ pub(crate) enum Peer {
     Go,
     /// A Python with grpcio.
     Grpcio,
+    /// A JDK and Maven, which build the grpc-java peer.
+    Java,
+    /// Node and npm, for grpc-js and for Node's own http2.
+    Node,
+    /// Cargo, which builds the tonic peer.
+    Tonic,
     Nginx,
     Haproxy,
     Envoy,
@@ -32,9 +38,12 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Go,
         Self::Grpcio,
+        Self::Java,
+        Self::Node,
+        Self::Tonic,
         Self::Nginx,
         Self::Haproxy,
         Self::Envoy,
@@ -50,6 +59,9 @@ impl Peer {
         match self {
             Self::Go => "go",
             Self::Grpcio => "grpcio",
+            Self::Java => "java",
+            Self::Node => "node",
+            Self::Tonic => "tonic",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
@@ -75,6 +87,9 @@ impl Peer {
             Self::Go | Self::Nginx | Self::Haproxy | Self::Envoy | Self::Nghttpx => {
                 on_the_path(self.name())
             }
+            Self::Java => ["javac", "mvn"].into_iter().try_for_each(on_the_path),
+            Self::Node => ["node", "npm"].into_iter().try_for_each(on_the_path),
+            Self::Tonic => on_the_path("cargo"),
             Self::Grpcio => {
                 let python = python();
                 run(&python, &["-c", "import grpc"]).map_err(|_| {

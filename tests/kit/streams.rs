@@ -183,6 +183,11 @@ impl Stream {
         }
     }
 
+    /// The next frame; `None` when the connection is lost.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        soon("a frame", self.frames.recv()).await
+    }
+
     /// Receives everything until the end.
     pub(crate) async fn hear(&mut self) -> Heard {
         let mut heard = Heard::default();

@@ -151,7 +151,7 @@ func (r *serverRun) waitCancel() {
 }
 
 func (r *serverRun) report(ret error) {
-	m := map[string]any{"event": "server_end", "id": r.id, "method": r.method, "sent": r.sent}
+	m := map[string]any{"event": "server_end", "id": r.id, "method": r.method, "sent": r.sent, "at_us": time.Now().UnixMicro()}
 	r.in.report(m)
 	if r.err != nil {
 		m["err"] = text(r.err.Error())
