@@ -132,6 +132,9 @@ impl Drive for SpawnDriver<'_> {
         let (calm, counters) = (self.calm, self.connector.counters.clone());
         spawn_local(async move {
             let _guard = guard;
+            // The stream that waits for the connection is opened first. It then learns what the
+            // callee's first bytes mean.
+            tokio::task::yield_now().await;
             let end = driver.await;
             if let Some(kind) = end.violation() {
                 metrics.violation(Side::Outbound, Some(wire), kind);
