@@ -135,6 +135,9 @@ impl Drive for SpawnDriver<'_> {
         let lookup = self.cluster.lookup.clone();
         spawn_local(async move {
             let _guard = guard;
+            // The stream that waits for the connection is opened first. It then learns what the
+            // callee's first bytes mean.
+            tokio::task::yield_now().await;
             let end = driver.await;
             if let Some(lookup) = lookup {
                 // The callee may have moved.

@@ -44,6 +44,9 @@ const BUDGETED: usize = 64;
 const EXCEEDED: &str =
     "a stream was opened beyond the reset budget: so many connections are open already";
 
+/// How many connections may be over before the stream that waits for them is opened. Then it fails.
+const CLOSED: u64 = 2;
+
 /// After an attempt to open a further connection failed, how long the existing ones have to do.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often a connection is left because it refused a stream. A callee that refuses whatever comes
@@ -60,6 +63,8 @@ pub(super) struct EndpointConnections {
     queue: Queue,
     /// Connections that are being opened.
     dialing: Cell<usize>,
+    /// How many connections were opened.
+    opened: Cell<u64>,
     /// How many streams a new connection takes, as the last one did. No limit is known before.
     takes: Cell<usize>,
     failed: RefCell<Failure>,
@@ -113,6 +118,7 @@ impl EndpointConnections {
             connections: RefCell::default(),
             queue: Queue::default(),
             dialing: Cell::default(),
+            opened: Cell::default(),
             takes: Cell::new(usize::MAX),
             failed: RefCell::default(),
             calm: cluster.calm(address),
@@ -186,11 +192,19 @@ impl EndpointConnections {
         let _counted = self.connector.counters.waiting();
         let ticket = self.queue.join();
         let failures = self.failed.borrow().count;
+        let mut opened = self.opened.get();
         poll_fn(|cx| {
             if let Some(error) = self.failed_since(failures) {
                 return Poll::Ready(Err(error));
             }
             let first = ticket.is_first();
+            self.discard_unusable();
+            if !self.connections.borrow().is_empty() {
+                opened = self.opened.get();
+            } else if self.opened.get() - opened >= CLOSED {
+                let error = "it closes connections before a stream can be opened".to_owned();
+                return Poll::Ready(Err(error));
+            }
             match self.choose(cluster) {
                 Choice::Take(connection) if first => return Poll::Ready(Ok(connection)),
                 Choice::Exceed(connection) if first => {
@@ -330,6 +344,7 @@ impl EndpointConnections {
     }
 
     fn add(&self, cluster: &Cluster, connection: Client) {
+        self.opened.set(self.opened.get() + 1);
         self.takes.set(connection.capacity());
         self.failed.borrow_mut().last = None;
         let resets = cluster.resets(&self.calm);

@@ -173,3 +173,31 @@ routes: [{ name: r, backend: b }]
         drop(new);
     });
 }
+
+/// A callee that accepts and closes at once must not be dialed for ever.
+#[test]
+fn a_callee_that_closes_every_connection_at_once_fails_the_stream() {
+    local(async || {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        std::thread::spawn(move || socket.incoming().for_each(drop));
+        for protocol in ["grpc", "ttheader"] {
+            let text = format!(
+                "
+node: n
+listeners: [{{ name: in, address: 127.0.0.1:15001 }}]
+backends: {{ b: {{ protocol: {protocol}, endpoints: [\"{address}\"] }} }}
+routes: [{{ name: r, backend: b }}]
+"
+            );
+            let config = config::parse("f", &text).unwrap();
+            let cluster = Cluster::new("b", &config.backends["b"], 7);
+            let (pool, head) = (pool(), RequestHead::default());
+            let opening = pool.open(&cluster, &head);
+            let soon = Duration::from_secs(10);
+            // On the wire without a handshake, the stream itself may be the one that learns it.
+            let opened = tokio::time::timeout(soon, opening).await.expect("an answer");
+            assert!(opened.is_err() || protocol == "ttheader");
+        }
+    });
+}
