@@ -20,8 +20,10 @@ use crate::drain::{Watch, Watcher};
 use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Wire};
 use crate::telemetry::{self, Observed, SeriesCache, StreamInfo, StreamRecord, Traffic};
 use crate::wire::{self, OutboundStream};
+use parting::{Parting, PartingStream};
 use payload::PayloadCheck;
 
+pub(crate) mod parting;
 mod payload;
 
 /// The text for streams that the drain ended.
@@ -59,10 +61,16 @@ pub(crate) fn carry<I: Inbound>(
     peer: SocketAddr,
     head: RequestHead,
     inbound: Box<I>,
+    parting: Option<Rc<Parting>>,
 ) -> impl Future<Output = ()> {
+    let parting = parting.map(|connection| Box::new(PartingStream::new(connection)));
     let opening = Box::pin(open(entry, wire, peer, head, inbound));
     async move {
         let (mut stream, opened) = opening.await;
+        stream.parting = parting;
+        if let (Some(parting), Ok((outbound, _))) = (&mut stream.parting, &opened) {
+            parting.opened(outbound);
+        }
         let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
         let node = &*stream.entry.context.process.node;
         let live = stream.record.live();
@@ -88,6 +96,8 @@ struct Stream<I> {
     switch: Rc<DrainSwitch>,
     _watching: Watcher,
     inbound: Box<I>,
+    /// Tells the caller's connection that this stream's callee takes no new streams.
+    parting: Option<Box<PartingStream>>,
 }
 
 impl<I> Stream<I> {
@@ -153,6 +163,7 @@ async fn open<I: Inbound>(
         endpoint: None,
         record,
         inbound,
+        parting: None,
     };
     let opened = match (stream.inbound.refusal(), route) {
         (Some(end), _) => Err(end),

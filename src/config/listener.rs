@@ -17,6 +17,7 @@ pub(super) const KEYS: &[&str] = &[
     "protocol",
     "carried",
     "original_destination",
+    "goaway",
     "keepalive",
     "limits",
 ];
@@ -68,10 +69,23 @@ pub struct Listener {
     /// `off`). If so, the kernel is asked where each connection was going. Routes may match that
     /// address, and backends dial it.
     pub original_destination: bool,
+    /// Whether a callee's GOAWAY is passed on (default `off`).
+    pub goaway: PassGoAway,
     /// How a vanished caller is noticed. The keys and defaults are a backend's.
     pub keepalive: Keepalive,
     /// Its bounds: the top-level ones with its own changes.
     pub limits: Limits,
+}
+
+/// What a listener's callers learn of a callee's GOAWAY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PassGoAway {
+    /// Nothing. New streams take a new connection to the callee, and open ones go on.
+    #[default]
+    Off,
+    /// A caller's connection receives GOAWAY as well, as soon as all its open streams sit behind
+    /// connections that received one. Only where the caller's wire has a GOAWAY.
+    Pass,
 }
 
 /// Reads one listener; `None` when it has no usable address.
@@ -94,6 +108,10 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
         w.choice(at, "carried", &words)
     });
     let original_destination = walk.optional(&s, "original_destination", false, Walk::switch);
+    let goaway = walk.optional(&s, "goaway", PassGoAway::default(), |w, at| {
+        let words = [("off", PassGoAway::Off), ("pass", PassGoAway::Pass)];
+        w.choice(at, "goaway", &words)
+    });
     let keepalive = walk.optional(&s, "keepalive", Keepalive::default(), backend::keepalive);
     let limits = walk.optional(&s, "limits", base.clone(), |w, at| {
         limits::read(w, at, base, false)
@@ -104,6 +122,7 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
         protocol,
         carried,
         original_destination,
+        goaway,
         keepalive,
         limits,
     })

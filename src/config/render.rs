@@ -17,8 +17,8 @@ use super::units::{format_duration, format_size};
 use super::{
     AccessLog, Admin, AssumedPayload, Backend, Backoff, Carried, Config, Connections, Drain, Hop,
     Keepalive, Limits, Listener, ListenerProtocol, Log, LogFormat, Match, Otlp, OtlpProtocol,
-    Pattern, PayloadKind, Ping, Rewrite, Route, Target, TcpKeepalive, Telemetry, Timeouts,
-    Validate,
+    PassGoAway, Pattern, PayloadKind, Ping, Rewrite, Route, Target, TcpKeepalive, Telemetry,
+    Timeouts, Validate,
 };
 
 /// The text in place of a secret. It loads like any other text.
@@ -138,6 +138,7 @@ fn listener(listener: &Listener) -> Tree {
         protocol,
         carried,
         original_destination,
+        goaway,
         keepalive,
         limits,
     } = listener;
@@ -159,9 +160,17 @@ fn listener(listener: &Listener) -> Tree {
             },
         )
         .with("original_destination", switch(*original_destination))
+        .with("goaway", text(goaway_word(*goaway)))
         .with("keepalive", keepalive_keys(keepalive))
         .with("limits", limit_keys(limits, false))
         .done()
+}
+
+fn goaway_word(goaway: PassGoAway) -> &'static str {
+    match goaway {
+        PassGoAway::Off => "off",
+        PassGoAway::Pass => "pass",
+    }
 }
 
 fn keepalive_keys(keepalive: &Keepalive) -> Tree {

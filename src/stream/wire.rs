@@ -23,6 +23,9 @@ pub struct Wire {
     pub callees_tell_kinds: bool,
     /// Whether the callee's answer begins with a head, before its first message.
     pub heads: bool,
+    /// Whether a caller's connection can say that it takes no new streams, so that the caller opens
+    /// them on another one and none is refused.
+    pub says_leaving: bool,
     /// The format of the trace context that its peers read.
     pub propagation: Propagation,
     /// The name of a payload's kind on this wire, for texts.

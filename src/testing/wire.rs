@@ -41,6 +41,7 @@ pub static WIRE: Wire = Wire {
     callees_tell_kinds: true,
     accept_encoding: None,
     heads: false,
+    says_leaving: false,
     propagation: Propagation::Plain,
     payload_text: |payload, _| payload.name().to_owned().into(),
     codes: None,

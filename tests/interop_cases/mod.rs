@@ -10,6 +10,7 @@ mod drain;
 mod ends;
 mod foreign;
 mod frames;
+mod goaway;
 mod golden;
 mod h2spec;
 mod hop_times;
@@ -42,6 +43,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ends::cases(),
         foreign::cases(),
         frames::cases(),
+        goaway::cases(),
         golden::cases(),
         h2spec::cases(),
         hop_times::cases(),

@@ -1,5 +1,6 @@
 //! The gRPC client role: outbound halves, as streams of one connection to a callee.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -79,7 +80,7 @@ impl Client {
     pub fn is_usable(&self) -> bool {
         let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
         let room = own == 0 || self.requests.current_max_send_streams() > own;
-        !self.control.is_over() && !self.retired.get() && room
+        !self.control.is_over() && !self.control.went_away() && !self.retired.get() && room
     }
 
     /// The number of its open streams.
@@ -361,6 +362,10 @@ impl Outbound for ClientStream {
                 Poll::Pending
             }
         }
+    }
+
+    fn on_leaving(&self, told: Rc<dyn Fn()>) -> Option<Box<dyn Any>> {
+        Some(Box::new(self.control.on_go_away(told)))
     }
 
     fn half_close(&mut self) {

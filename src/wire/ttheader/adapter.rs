@@ -22,6 +22,7 @@ pub static WIRE: Wire = Wire {
     callees_tell_kinds: false,
     accept_encoding: None,
     heads: true,
+    says_leaving: false,
     propagation: Propagation::Transit,
     payload_text: metadata::payload_text,
     codes: None,
