@@ -20,6 +20,7 @@ use crate::net::bounds::Bounds;
 use crate::net::socket::{ConnectionInfo, Socket};
 use crate::net::violation::Violation;
 use crate::net::{connection::ConnectionEnd, redirect, tcp};
+use crate::proxy::parting::Parting;
 use crate::proxy::{self, Entry};
 use crate::relay;
 use crate::stream::{Acceptor, Inbound, RequestHead, Wire};
@@ -42,6 +43,8 @@ pub(crate) struct Listener {
     pub(crate) max_connections: usize,
     /// Whether the kernel redirects connections to it.
     pub(crate) redirected: bool,
+    /// Whether callers whose streams all sit behind callees that take no new ones are told so.
+    pub(crate) passes_goaway: bool,
     pub(crate) tcp: tcp::TcpOptions,
     pub(crate) open: AtomicUsize,
     pub(crate) refused: AtomicUsize,
@@ -293,11 +296,13 @@ async fn streams(
 ) {
     let metrics = &local.entry.context.process.telemetry.metrics;
     let _counted = metrics.connection(Side::Inbound, wire);
+    let passes = local.listener.passes_goaway && wire.says_leaving;
     let acceptor = Streams {
         entry: Rc::clone(&local.entry),
         listener: Arc::clone(&local.listener.name),
         wire,
         info,
+        parting: passes.then(Rc::default),
     };
     let end = local.servers.serve(wire, socket, acceptor).await;
     if let Some(kind) = end.violation() {
@@ -331,6 +336,8 @@ struct Streams {
     listener: Arc<str>,
     wire: &'static Wire,
     info: ConnectionInfo,
+    /// With `goaway: pass`, on a wire that can say it.
+    parting: Option<Rc<Parting>>,
 }
 
 impl Acceptor for Streams {
@@ -344,6 +351,7 @@ impl Acceptor for Streams {
             self.info.peer,
             head,
             inbound,
+            self.parting.clone(),
         ));
     }
 
@@ -359,7 +367,12 @@ impl Acceptor for Streams {
     }
 
     fn on_drain(&self, drain: impl Fn() + 'static) -> Watcher {
-        self.entry.context.drain.watch(Rc::new(OnDraining(drain)))
+        let drain = Rc::new(drain);
+        if let Some(parting) = &self.parting {
+            parting.set_say(drain.clone());
+        }
+        let watcher = OnDraining(move || drain());
+        self.entry.context.drain.watch(Rc::new(watcher))
     }
 }
 

@@ -22,9 +22,11 @@ use crate::telemetry::{
     self, Observed, SeriesCache, StreamInfo, StreamRecord, TraceFormats, Traffic,
 };
 use crate::wire::{self, OutboundStream};
+use parting::{Parting, PartingStream};
 use payload::PayloadCheck;
 
 mod keep;
+pub(crate) mod parting;
 mod payload;
 
 /// The text for streams that the drain ended.
@@ -62,16 +64,22 @@ pub(crate) fn carry<I: Inbound>(
     peer: SocketAddr,
     head: RequestHead,
     inbound: Box<I>,
+    parting: Option<Rc<Parting>>,
 ) -> impl Future<Output = ()> {
+    let parting = parting.map(|connection| Box::new(PartingStream::new(connection)));
     let opening = Box::pin(open(entry, wire, peer, head, inbound));
     async move {
         let (mut stream, mut opened) = opening.await;
+        stream.parting = parting;
         let outcome = loop {
             let node = &*stream.entry.context.process.node;
             let (mut outbound, start) = match opened {
                 Ok(opened) => opened,
                 Err(end) => break bridge::refuse(&mut *stream.inbound, *end, node).await,
             };
+            if let Some(parting) = &mut stream.parting {
+                parting.opened(&outbound);
+            }
             let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
             let live = stream.record.live();
             let seen = |request, response| live.set_traffic(traffic(request, response));
@@ -98,6 +106,8 @@ struct Stream<I> {
     switch: Rc<DrainSwitch>,
     _watching: Watcher,
     inbound: Box<I>,
+    /// Tells the caller's connection that this stream's callee takes no new streams.
+    parting: Option<Box<PartingStream>>,
 }
 
 impl<I: Inbound> Stream<I> {
@@ -209,6 +219,7 @@ async fn open<I: Inbound>(
         endpoint: None,
         record,
         inbound,
+        parting: None,
     };
     let opened = match (stream.inbound.refusal(), route) {
         (Some(end), _) => Err(end),

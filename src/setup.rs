@@ -177,6 +177,10 @@ pub(crate) fn listeners(config: &Config, process: &Process) -> Vec<Arc<Listener>
             },
             max_connections: listener.limits.max_connections,
             redirected: listener.original_destination,
+            passes_goaway: match listener.goaway {
+                config::PassGoAway::Off => false,
+                config::PassGoAway::Pass => true,
+            },
             tcp: backend::tcp_options(&listener.keepalive),
             open: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),

@@ -122,9 +122,7 @@ impl Cluster {
     #[must_use]
     pub fn dial(&self, address: SocketAddr) -> DialOptions {
         let mut dial = self.dial.clone();
-        if let Some(ping) = dial.ping {
-            dial.pace = Some(self.paces.of(&self.name, address, ping.interval));
-        }
+        dial.pace = Some(self.paces.of(&self.name, address));
         dial
     }
 

@@ -1,16 +1,17 @@
-//! How often the endpoints of one backend take pings. One that complains of too many (GOAWAY
-//! `too_many_pings`) is asked half as often from then on, on all workers and on each new connection
-//! (gRFC A8).
+//! What the endpoints of one backend bear, by what they complained of, for all workers and each new
+//! connection. One that complains of too many pings (GOAWAY `too_many_pings`, gRFC A8) is asked half
+//! as often from then on. To one that complains of small DATA frames (`too_many_data_frames`) they
+//! are spread over time.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use tracing::warn;
 
-use crate::net::connection::PingPace;
+use crate::net::connection;
 
 /// The most that the time between pings grows to, unless the configuration says more.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -24,23 +25,18 @@ const REMEMBERED: usize = 1024;
 pub(super) struct Paces(Mutex<FxHashMap<SocketAddr, Arc<Pace>>>);
 
 impl Paces {
-    /// The pace of the endpoint at `address`. `configured` is the time between pings to it.
-    pub(super) fn of(
-        &self,
-        backend: &Arc<str>,
-        address: SocketAddr,
-        configured: Duration,
-    ) -> Arc<Pace> {
+    /// The pace of the endpoint at `address`.
+    pub(super) fn of(&self, backend: &Arc<str>, address: SocketAddr) -> Arc<Pace> {
         let mut paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if paces.len() >= REMEMBERED {
-            paces.retain(|_, pace| Arc::strong_count(pace) > 1 || pace.complaints() > 0);
+            paces.retain(|_, pace| Arc::strong_count(pace) > 1 || pace.complained());
         }
         let pace = paces.entry(address).or_insert_with(|| {
             Arc::new(Pace {
                 backend: Arc::clone(backend),
                 address,
-                configured,
                 complaints: AtomicU32::new(0),
+                spreads: AtomicBool::new(false),
             })
         });
         Arc::clone(pace)
@@ -52,37 +48,55 @@ impl Paces {
 pub(super) struct Pace {
     backend: Arc<str>,
     address: SocketAddr,
-    configured: Duration,
+    /// Complaints of pings.
     complaints: AtomicU32,
+    /// Whether it complained of small frames.
+    spreads: AtomicBool,
 }
 
 impl Pace {
-    fn complaints(&self) -> u32 {
-        self.complaints.load(Ordering::Relaxed)
+    fn complained(&self) -> bool {
+        self.complaints.load(Ordering::Relaxed) > 0 || self.spreads.load(Ordering::Relaxed)
     }
 }
 
-impl PingPace for Pace {
+impl connection::Pace for Pace {
     fn interval(&self, configured: Duration) -> Duration {
-        let factor = 1_u32.checked_shl(self.complaints()).unwrap_or(u32::MAX);
+        let complaints = self.complaints.load(Ordering::Relaxed);
+        let factor = 1_u32.checked_shl(complaints).unwrap_or(u32::MAX);
         let slowed = configured.saturating_mul(factor);
         slowed.min(LONGEST.max(configured))
     }
 
-    fn slower(&self) {
+    fn slower(&self, configured: Duration) {
         self.complaints.fetch_add(1, Ordering::Relaxed);
         warn!(
             backend = %self.backend,
             endpoint = %self.address,
-            interval = ?self.interval(self.configured),
+            interval = ?self.interval(configured),
             "too many pings, says the callee; keepalive.http2.interval is doubled for new connections to it"
         );
+    }
+
+    fn spreads(&self) -> bool {
+        self.spreads.load(Ordering::Relaxed)
+    }
+
+    fn spread(&self) {
+        if !self.spreads.swap(true, Ordering::Relaxed) {
+            warn!(
+                backend = %self.backend,
+                endpoint = %self.address,
+                "too many small DATA frames, says the callee; they are spread over time on new connections to it"
+            );
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use connection::Pace as _;
 
     #[test]
     fn each_complaint_doubles_the_time_between_pings_of_that_endpoint_alone() {
@@ -90,14 +104,14 @@ mod tests {
         let five = Duration::from_secs(300);
         let [one, other] = ["127.0.0.1:1", "127.0.0.1:2"].map(|a| a.parse().unwrap());
         let name: Arc<str> = "b".into();
-        let at = |address| paces.of(&name, address, five).interval(five);
+        let at = |address| paces.of(&name, address).interval(five);
         for factor in [1, 2, 4, 8] {
             assert_eq!(at(one), five * factor);
-            paces.of(&name, one, five).slower();
+            paces.of(&name, one).slower(five);
         }
         assert_eq!(at(other), five);
         for _ in 0..100 {
-            paces.of(&name, one, five).slower();
+            paces.of(&name, one).slower(five);
         }
         assert_eq!(at(one), LONGEST);
     }
@@ -108,11 +122,11 @@ mod tests {
         let five = Duration::from_secs(300);
         let name: Arc<str> = "b".into();
         let address = |n: u32| SocketAddr::new(n.to_be_bytes().into(), 1);
-        paces.of(&name, address(0), five).slower();
+        paces.of(&name, address(0)).slower(five);
         for n in 1..10_000 {
-            paces.of(&name, address(n), five);
+            paces.of(&name, address(n));
         }
         assert!(paces.0.lock().unwrap().len() <= REMEMBERED);
-        assert_eq!(paces.of(&name, address(0), five).interval(five), five * 2);
+        assert_eq!(paces.of(&name, address(0)).interval(five), five * 2);
     }
 }

@@ -20,6 +20,7 @@ pub(super) const KEYS: &[&str] = &[
     "carried",
     "cancel_as",
     "original_destination",
+    "goaway",
     "keepalive",
     "max_head",
     "limits",
@@ -81,6 +82,8 @@ pub struct Listener {
     /// `off`). If so, the kernel is asked where each connection was going. Routes may match that
     /// address, and backends dial it.
     pub original_destination: bool,
+    /// Whether a callee's GOAWAY is passed on (default `off`).
+    pub goaway: PassGoAway,
     /// How a vanished caller is noticed. The keys and defaults are a backend's.
     pub keepalive: Keepalive,
     /// The most bytes of a head or an end toward a gRPC caller (default 7936). As HTTP/2 counts
@@ -88,6 +91,17 @@ pub struct Listener {
     pub max_head: usize,
     /// Its bounds: the top-level ones with its own changes.
     pub limits: Limits,
+}
+
+/// What a listener's callers learn of a callee's GOAWAY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PassGoAway {
+    /// Nothing. New streams take a new connection to the callee, and open ones go on.
+    #[default]
+    Off,
+    /// A caller's connection receives GOAWAY as well, as soon as all its open streams sit behind
+    /// connections that received one. Only where the caller's wire has a GOAWAY.
+    Pass,
 }
 
 /// Reads one listener; `None` when it has no usable address.
@@ -117,6 +131,10 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
         cancel_as::read(w, at, only, false)
     });
     let original_destination = walk.optional(&s, "original_destination", false, Walk::switch);
+    let goaway = walk.optional(&s, "goaway", PassGoAway::default(), |w, at| {
+        let words = [("off", PassGoAway::Off), ("pass", PassGoAway::Pass)];
+        w.choice(at, "goaway", &words)
+    });
     let keepalive = walk.optional(&s, "keepalive", Keepalive::default(), backend::keepalive);
     let max_head = walk.optional(&s, "max_head", DEFAULT_MAX_HEAD, |w, at| {
         w.size(at, MAX_HEADS)
@@ -131,6 +149,7 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>, base: &Limits) -> Option<L
         carried,
         cancel_as,
         original_destination,
+        goaway,
         keepalive,
         max_head,
         limits,

@@ -46,7 +46,7 @@ pub use environment::Environment;
 pub(crate) use fault::suggestion;
 pub use fault::{Fault, Faults, Place, Severity};
 pub use limits::{Drain, Limits};
-pub use listener::{Carried, DEFAULT_MAX_HEAD, Listener, ListenerProtocol};
+pub use listener::{Carried, DEFAULT_MAX_HEAD, Listener, ListenerProtocol, PassGoAway};
 pub use protocol::Protocol;
 pub use route::{Match, Pattern, Rewrite, Route, Timeouts, Validate};
 pub use telemetry::{AccessLog, Level, Log, LogFormat, Otlp, OtlpProtocol, Secret, Telemetry};

@@ -17,8 +17,8 @@ use super::units::{format_duration, format_size};
 use super::{
     AccessLog, Admin, AssumedPayload, Backend, Backoff, Carried, Config, Connections, Drain, Hop,
     Keepalive, Limits, Listener, ListenerProtocol, Log, LogFormat, Match, Otlp, OtlpProtocol,
-    Pattern, PayloadKind, Ping, ResetBudget, Rewrite, Route, Target, TcpKeepalive, Telemetry,
-    Timeouts, Validate,
+    PassGoAway, Pattern, PayloadKind, Ping, ResetBudget, Rewrite, Route, Target, TcpKeepalive,
+    Telemetry, Timeouts, Validate,
 };
 
 /// The text in place of a secret. It loads like any other text.
@@ -139,6 +139,7 @@ fn listener(listener: &Listener) -> Tree {
         carried,
         cancel_as,
         original_destination,
+        goaway,
         keepalive,
         max_head,
         limits,
@@ -162,10 +163,18 @@ fn listener(listener: &Listener) -> Tree {
         )
         .with("cancel_as", text(cancel_as.word()))
         .with("original_destination", switch(*original_destination))
+        .with("goaway", text(goaway_word(*goaway)))
         .with("keepalive", keepalive_keys(keepalive))
         .with("max_head", size(*max_head))
         .with("limits", limit_keys(limits, false))
         .done()
+}
+
+fn goaway_word(goaway: PassGoAway) -> &'static str {
+    match goaway {
+        PassGoAway::Off => "off",
+        PassGoAway::Pass => "pass",
+    }
 }
 
 fn keepalive_keys(keepalive: &Keepalive) -> Tree {

@@ -16,8 +16,8 @@ pub struct DialOptions {
     pub to_ripcord: bool,
     /// Pings to a silent peer, on wires that have them.
     pub ping: Option<Ping>,
-    /// Learns that the peer complains of too many pings.
-    pub pace: Option<Arc<dyn PingPace>>,
+    /// What the peer complained of before.
+    pub pace: Option<Arc<dyn Pace>>,
     /// In which form the peer takes a cancel, on wires that have two.
     pub cancel_as: CancelAs,
     /// How long another connection to the same peer may take to open.
@@ -26,13 +26,20 @@ pub struct DialOptions {
     pub tcp: TcpOptions,
 }
 
-/// How often one peer takes pings (gRFC A8). It outlives the connections to that peer.
-pub trait PingPace: fmt::Debug + Send + Sync {
+/// What one peer bears, by what it complained of. It outlives the connections to that peer.
+pub trait Pace: fmt::Debug + Send + Sync {
     /// The time between pings of a new connection, made from what the configuration says.
     fn interval(&self, configured: Duration) -> Duration;
 
-    /// The peer complained of too many pings. From now on the time between them is twice as long.
-    fn slower(&self);
+    /// The peer complained of too many pings. From now on the time between them is twice as long
+    /// (gRFC A8).
+    fn slower(&self, configured: Duration);
+
+    /// Whether small frames are spread over time.
+    fn spreads(&self) -> bool;
+
+    /// The peer complained of too many small frames. From now on they are spread over time.
+    fn spread(&self);
 }
 
 /// In which form a peer takes a cancel, where a wire has a newer one that old peers do not know.

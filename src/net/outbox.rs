@@ -13,11 +13,23 @@ use std::task::{Context, Poll, Waker};
 /// How many of those that wait are let in at once. Each may queue what `h2` takes of one stream.
 const LET_IN: usize = 16;
 
+/// `h2` 0.4.16 to 0.4.18 charge this many bytes, less the length, for a smaller DATA frame that
+/// their application has not read.
+const SMALL: usize = 256;
+
+/// The charge between two pauses. They bear 25,600 on one connection: twice as much, so that one
+/// portion may be unread when the next one comes.
+const CHARGE: usize = 12_800;
+
 /// The account of one connection.
 #[derive(Debug)]
 pub struct Outbox {
     limit: usize,
     queued: Cell<usize>,
+    /// Whether small pieces are spread over time.
+    spread: Cell<bool>,
+    /// The charge of the small pieces since the last pause.
+    charge: Cell<usize>,
     /// Who waits for room, by the order in which they came.
     waiting: RefCell<BTreeMap<u64, Waker>>,
     next: Cell<u64>,
@@ -38,6 +50,8 @@ impl Outbox {
         Rc::new(Self {
             limit,
             queued: Cell::new(0),
+            spread: Cell::new(false),
+            charge: Cell::new(0),
             waiting: RefCell::default(),
             next: Cell::new(1),
         })
@@ -52,6 +66,24 @@ impl Outbox {
         }
     }
 
+    /// From now on small pieces are spread over time: when too many were queued, all streams pause
+    /// until [`Outbox::paused`] is called. What one stream has to send meanwhile comes together.
+    pub fn spread(&self) {
+        self.spread.set(true);
+    }
+
+    /// Whether all streams pause, so that somebody has to call [`Outbox::paused`].
+    #[must_use]
+    pub fn pauses(&self) -> bool {
+        self.spread.get() && self.charge.get() >= CHARGE
+    }
+
+    /// The pause was long enough. Lets in those that wait, as [`Outbox::written`] does.
+    pub fn paused(&self) -> bool {
+        self.charge.set(0);
+        self.written()
+    }
+
     /// Bytes that wait, as far as they were counted since all was written.
     #[must_use]
     pub fn queued(&self) -> usize {
@@ -62,6 +94,12 @@ impl Outbox {
     /// to be said again though those let in may have nothing to write any more.
     pub fn written(&self) -> bool {
         self.queued.set(0);
+        if self.pauses() {
+            return false;
+        }
+        if !self.spread.get() {
+            self.charge.set(0);
+        }
         let mut waiting = self.waiting.borrow_mut();
         for _ in 0..LET_IN {
             let Some((_, waker)) = waiting.pop_first() else {
@@ -77,7 +115,7 @@ impl Desk {
     /// Ready when the stream may queue a piece; wakes its task otherwise when it may.
     pub fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
         let outbox = &self.outbox;
-        if outbox.queued.get() < outbox.limit {
+        if outbox.queued.get() < outbox.limit && !outbox.pauses() {
             return Poll::Ready(());
         }
         let mut waiting = outbox.waiting.borrow_mut();
@@ -94,7 +132,10 @@ impl Desk {
 
     /// A piece of `bytes` bytes was queued.
     pub fn queue(&self, bytes: usize) {
-        self.outbox.queued.set(self.outbox.queued.get() + bytes);
+        let outbox = &self.outbox;
+        outbox.queued.set(outbox.queued.get() + bytes);
+        let charge = SMALL.saturating_sub(bytes);
+        outbox.charge.set(outbox.charge.get() + charge);
     }
 }
 
@@ -108,6 +149,39 @@ impl Drop for Desk {
 
 #[cfg(test)]
 mod tests {
+    /// No more small pieces than the charge allows go out between two pauses.
+    #[test]
+    fn small_pieces_are_spread_when_they_have_to_be() {
+        let cx = Context::from_waker(Waker::noop());
+        for (spread, bytes, expected) in [
+            (false, 20, 10_000),
+            (true, 20, 55),
+            (true, 0, 50),
+            (true, 255, 10_000),
+            (true, 256, 10_000),
+        ] {
+            let outbox = Outbox::new(1 << 30);
+            if spread {
+                outbox.spread();
+            }
+            let mut desk = outbox.desk();
+            for _ in 0..2 {
+                let mut sent = 0;
+                while sent < 10_000 && desk.poll_room(&cx).is_ready() {
+                    desk.queue(bytes);
+                    sent += 1;
+                }
+                assert_eq!(sent, expected, "{spread} {bytes}");
+                assert_eq!(outbox.pauses(), sent < 10_000);
+                // That all is written ends no pause.
+                assert!(!outbox.written());
+                assert_eq!(outbox.pauses(), sent < 10_000);
+                outbox.paused();
+                assert!(!outbox.pauses());
+            }
+        }
+    }
+
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;

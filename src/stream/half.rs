@@ -4,6 +4,8 @@
 //! stream. Only [`Half::poll_recv`] reports what a peer did, its end included. So there is one
 //! place where a first end can win.
 
+use std::any::Any;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::stream::{Cancel, End, MessageBatch, ResponseHead, Wire};
@@ -106,6 +108,12 @@ pub trait Outbound: Half {
     /// After the callee's end: its messages still wait for the caller. Ready when they block other
     /// streams of the callee's connection, so that the stream has to end.
     fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Calls `told` when the callee says that the stream's connection takes no new streams, while the
+    /// returned value lives; at once when it has said so. `None` where callees cannot say that.
+    fn on_leaving(&self, _told: Rc<dyn Fn()>) -> Option<Box<dyn Any>> {
+        None
+    }
 
     /// Half-closes: the request is complete. At most once.
     fn half_close(&mut self);

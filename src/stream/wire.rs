@@ -28,6 +28,9 @@ pub struct Wire {
     /// Whether its callees send a head before every end, also before one that comes at once. If not,
     /// its callers see whether an end came without a head.
     pub head_before_end: bool,
+    /// Whether a caller's connection can say that it takes no new streams, so that the caller opens
+    /// them on another one and none is refused.
+    pub says_leaving: bool,
     /// The format of the trace context that its peers read.
     pub propagation: Propagation,
     /// The name of a payload's kind on this wire, for texts.

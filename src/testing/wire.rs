@@ -45,6 +45,7 @@ pub static WIRE: Wire = Wire {
     accept_encoding: None,
     heads: false,
     head_before_end: false,
+    says_leaving: false,
     propagation: Propagation::Plain,
     payload_text: |payload, _| payload.name().to_owned().into(),
     codes: None,

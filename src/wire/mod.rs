@@ -18,6 +18,8 @@
 pub mod grpc;
 pub mod ttheader;
 
+use std::any::Any;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -252,6 +254,10 @@ macro_rules! wires {
 
             fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
                 match self { $($(#[$only])* Self::$name(stream) => stream.poll_slow(cx),)+ }
+            }
+
+            fn on_leaving(&self, told: Rc<dyn Fn()>) -> Option<Box<dyn Any>> {
+                match self { $($(#[$only])* Self::$name(stream) => stream.on_leaving(told),)+ }
             }
 
             fn half_close(&mut self) {

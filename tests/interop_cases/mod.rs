@@ -12,6 +12,7 @@ mod ends;
 mod fields;
 mod foreign;
 mod frames;
+mod goaway;
 mod golden;
 mod h2spec;
 mod heads;
@@ -51,6 +52,7 @@ pub(crate) fn cases() -> Vec<Case> {
         fields::cases(),
         foreign::cases(),
         frames::cases(),
+        goaway::cases(),
         golden::cases(),
         h2spec::cases(),
         hop_times::cases(),

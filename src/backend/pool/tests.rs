@@ -196,7 +196,9 @@ routes: [{{ name: r, backend: b }}]
             let opening = pool.open(&cluster, &head);
             let soon = Duration::from_secs(10);
             // On the wire without a handshake, the stream itself may be the one that learns it.
-            let opened = tokio::time::timeout(soon, opening).await.expect("an answer");
+            let opened = tokio::time::timeout(soon, opening)
+                .await
+                .expect("an answer");
             assert!(opened.is_err() || protocol == "ttheader");
         }
     });

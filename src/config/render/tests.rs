@@ -60,6 +60,7 @@ listeners:
     protocol: grpc
     carried: strip
     original_destination: on
+    goaway: pass
     keepalive: { tcp: off, user_timeout: off, http2: { interval: 7m, timeout: 3s, without_streams: on } }
     limits: { max_message: 1025B, handshake_timeout: 1500us }
 backends:

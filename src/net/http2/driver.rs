@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::keepalive::Keepalive;
 use super::{ConnectionEnd, Control, Http2Config};
+use crate::net::bounds::Ping;
 use crate::net::gather::GatherHandle;
 use crate::net::held::Held;
 use crate::net::words;
@@ -21,6 +22,10 @@ use crate::net::words;
 /// unread bytes resets the connection, and the ends of its last streams could be lost.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long small frames pause toward a peer that bears only so many unread. Its application has a
+/// turn then: tasks of a busy runtime run within it.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// What both roles do after the connection itself was polled: pings, the flush, the grace.
 pub(super) struct Driver<IO> {
     handle: GatherHandle<IO>,
@@ -28,6 +33,8 @@ pub(super) struct Driver<IO> {
     keepalive: Option<Keepalive>,
     cancel_grace: Duration,
     grace: Option<(Pin<Box<Sleep>>, u64)>,
+    /// Runs while small frames pause.
+    pause: Option<Pin<Box<Sleep>>>,
     account: Option<Rc<Held>>,
 }
 
@@ -36,10 +43,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         handle: GatherHandle<IO>,
         config: &Http2Config,
         control: Control,
-        ping: Option<PingPong>,
+        pings: Option<(Ping, PingPong)>,
     ) -> Self {
-        let keepalive = config.ping.zip(ping);
-        let keepalive = keepalive.map(|(settings, ping)| Keepalive::new(settings, ping));
+        let keepalive = pings.map(|(settings, ping)| Keepalive::new(settings, ping));
         let account = control.0.account.take();
         if let Some(held) = &account {
             handle.set_gate(Rc::clone(held));
@@ -50,6 +56,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             keepalive,
             cancel_grace: config.cancel_grace,
             grace: None,
+            pause: None,
             account,
         }
     }
@@ -89,6 +96,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         {
             return Poll::Ready(ConnectionEnd::Keepalive);
         }
+        self.poll_pause(cx);
         let refused = self.handle.take_refused();
         self.control.0.blocked.set(refused);
         if self.control.0.hold.get() {
@@ -120,6 +128,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     pub(super) async fn linger(&self) {
         let gone = poll_fn(|cx| self.handle.poll_discard(cx));
         let _ = tokio::time::timeout(LINGER, gone).await;
+    }
+
+    /// Lets streams send small frames again when they have paused long enough.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) {
+        let Some(outbox) = self.control.0.outbox.get().filter(|outbox| outbox.pauses()) else {
+            return;
+        };
+        let pause = self
+            .pause
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(PAUSE)));
+        if pause.as_mut().poll(cx).is_ready() {
+            self.pause = None;
+            if outbox.paused() {
+                cx.waker().wake_by_ref();
+            }
+        }
     }
 
     fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {

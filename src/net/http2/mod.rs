@@ -22,6 +22,7 @@ mod error;
 mod field;
 mod keepalive;
 mod over;
+mod parting;
 mod settings;
 mod stream;
 mod watch;
@@ -41,7 +42,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net;
 use crate::net::bounds::Ping;
-use crate::net::connection::PingPace;
+use crate::net::connection::Pace;
 use crate::net::gather::{Gather, gather};
 use crate::net::held::Held;
 use crate::net::outbox::{Desk, Outbox};
@@ -51,6 +52,7 @@ use watch::Watched;
 
 pub use crate::net::connection::ConnectionEnd;
 pub use error::{Error, ResetCode};
+pub use parting::GoAwayWatcher;
 pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
 pub use watch::GoAway;
 
@@ -85,9 +87,8 @@ pub struct Http2Config {
     pub pending_resets: usize,
     /// Pings to a silent peer; `None` sends none.
     pub ping: Option<Ping>,
-    /// Learns that the peer complains of too many pings, and has the interval for the next
-    /// connection to it.
-    pub pace: Option<Arc<dyn PingPace>>,
+    /// Learns what the peer complains of, for the next connection to it.
+    pub pace: Option<Arc<dyn Pace>>,
     /// How long the peer may read nothing while a cancel or an end waits to be written.
     pub cancel_grace: Duration,
     /// How long a peer may take to send its preface and settings.
@@ -184,21 +185,27 @@ struct ControlState {
     malformed: OnceCell<Option<(u32, String)>>,
     /// The last GOAWAY that the peer sent.
     goaway: RefCell<Option<Box<GoAway>>>,
-    pace: OnceCell<Arc<dyn PingPace>>,
+    watchers: parting::Watchers,
+    pace: OnceCell<Arc<dyn Pace>>,
+    /// The time between pings, by the configuration.
+    interval: Cell<Duration>,
 }
 
 impl ControlState {
     /// The peer sent GOAWAY. Of several, the first error stays, since it is the reason.
     fn went_away(&self, goaway: GoAway) {
-        if goaway.too_many_pings()
-            && let Some(pace) = self.pace.get()
-        {
-            pace.slower();
+        if let Some(pace) = self.pace.get() {
+            if goaway.too_many_pings() {
+                pace.slower(self.interval.get());
+            } else if goaway.too_many_small_frames() {
+                pace.spread();
+            }
         }
         let known = self.goaway.borrow().as_ref().map(|known| known.code);
         if known.is_none_or(|code| code == ResetCode::NO_ERROR) {
             *self.goaway.borrow_mut() = Some(Box::new(goaway));
         }
+        self.watchers.announce();
     }
 }
 
@@ -236,8 +243,11 @@ impl Control {
     /// The queue of what waits to be written on this connection, for one of its streams.
     #[must_use]
     pub fn desk(&self) -> Desk {
-        let outbox = self.0.outbox.get_or_init(|| Outbox::new(QUEUED));
-        outbox.desk()
+        self.outbox().desk()
+    }
+
+    fn outbox(&self) -> &Rc<Outbox> {
+        self.0.outbox.get_or_init(|| Outbox::new(QUEUED))
     }
 
     /// An end was queued. From now on the peer has `cancel_grace` to read.
@@ -351,6 +361,19 @@ impl Control {
         self.0.goaway.borrow().as_deref().cloned()
     }
 
+    /// Whether the peer sent GOAWAY: it takes no new streams.
+    #[must_use]
+    pub fn went_away(&self) -> bool {
+        self.0.watchers.went_away()
+    }
+
+    /// Calls `told` when the peer sends GOAWAY, while the returned value lives. It is called at once
+    /// when the peer has sent it. `told` must not use this connection.
+    #[must_use]
+    pub fn on_go_away(&self, told: Rc<dyn Fn()>) -> GoAwayWatcher {
+        GoAwayWatcher::new(self.clone(), told)
+    }
+
     /// After a poll of the client's driver: what the peer allows, and whether all was written.
     fn polled(&self, allowed: usize) {
         let mut room = false;
@@ -448,7 +471,8 @@ where
     };
     // The handshake does not count as a sign of life: silence is counted from here.
     handle.take_read();
-    let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
+    let pings = config.ping.zip(connection.ping_pong());
+    let mut driver = Driver::new(handle, config, control.clone(), pings);
     let mut goaway = false;
     let end = poll_fn(|cx| {
         driver.begin(cx);
@@ -499,6 +523,13 @@ where
     let io = Watched::new(io, &control, false);
     if let Some(pace) = &config.pace {
         let _ = control.0.pace.set(Arc::clone(pace));
+        control
+            .0
+            .interval
+            .set(config.ping.map_or(Duration::ZERO, |ping| ping.interval));
+        if pace.spreads() {
+            control.outbox().spread();
+        }
     }
     let mut builder = h2::client::Builder::new();
     builder
@@ -518,7 +549,15 @@ where
         .handshake::<Watched<Gather<IO>>, Bytes>(io)
         .await
         .map_err(|e| over.failed(&e))?;
-    let mut driver = Driver::new(handle, config, control.clone(), connection.ping_pong());
+    let ping = config.ping.map(|ping| Ping {
+        interval: match &config.pace {
+            Some(pace) => pace.interval(ping.interval),
+            None => ping.interval,
+        },
+        ..ping
+    });
+    let pings = ping.zip(connection.ping_pong());
+    let mut driver = Driver::new(handle, config, control.clone(), pings);
     let drive = async move {
         let end = poll_fn(|cx| {
             driver.begin(cx);

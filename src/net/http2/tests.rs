@@ -266,3 +266,64 @@ fn a_first_message_on_thousands_of_streams_does_not_end_the_connection() {
         assert!(!served.is_finished());
     });
 }
+
+/// The peer bears a charge of 25,600 that is unread (`h2` 0.4.16 to 0.4.18), and reads within the
+/// pause. All streams send a small message at the same moment.
+#[test]
+fn small_frames_are_spread_toward_a_peer_that_complained_of_them() {
+    const CHARGE: usize = 256 - 20;
+    #[derive(Debug)]
+    struct Complained;
+    impl Pace for Complained {
+        fn interval(&self, configured: Duration) -> Duration {
+            configured
+        }
+        fn slower(&self, _: Duration) {}
+        fn spreads(&self) -> bool {
+            true
+        }
+        fn spread(&self) {}
+    }
+    local(async || {
+        let (ours, mut peer) = tokio::io::duplex(1 << 20);
+        let many = [0, 3, 0, 0x7f, 0xff, 0xff];
+        peer.write_all(&frame(4, 0, 0, &many)).await.unwrap();
+        let config = Http2Config {
+            pace: Some(Arc::new(Complained)),
+            ..Http2Config::default()
+        };
+        let control = Control::default();
+        let (requests, driver) = connect(ours, &config, control.clone()).await.unwrap();
+        let driver = tokio::task::spawn_local(driver);
+        peer.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+        until(&mut peer, 4, 2).await;
+        for _ in 0..1_000 {
+            let mut requests = requests.clone().ready().await.unwrap();
+            let request = Request::new(());
+            let (response, mut stream) = requests.send_request(request, false).unwrap();
+            let mut desk = control.desk();
+            tokio::task::spawn_local(async move {
+                poll_fn(|cx| desk.poll_room(cx)).await;
+                desk.queue(20);
+                stream
+                    .send_data(Bytes::from_static(&[0; 20]), false)
+                    .unwrap();
+                let _ = response.await;
+            });
+        }
+        let begun = tokio::time::Instant::now();
+        let (mut at, mut charge, mut largest) = (begun, 0, 0);
+        for _ in 0..1_000 {
+            until(&mut peer, DATA, 1).await;
+            if at.elapsed() > Duration::ZERO {
+                (at, charge) = (tokio::time::Instant::now(), 0);
+            }
+            charge += CHARGE;
+            largest = largest.max(charge);
+        }
+        assert!(largest <= 25_600 / 2 + CHARGE, "{largest}");
+        let took = begun.elapsed();
+        assert!(took < Duration::from_millis(200), "{took:?}");
+        assert!(!driver.is_finished());
+    });
+}

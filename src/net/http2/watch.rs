@@ -57,6 +57,13 @@ impl GoAway {
         })
     }
 
+    /// Whether the peer complains of small DATA frames that it has not read, as `h2` 0.4.16 and later
+    /// do.
+    #[must_use]
+    pub fn too_many_small_frames(&self) -> bool {
+        self.code == ResetCode::ENHANCE_YOUR_CALM && self.text.contains("too_many_data_frames")
+    }
+
     /// Whether the peer complains of too many pings (gRFC A8).
     #[must_use]
     pub fn too_many_pings(&self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
-use crate::net::bounds::{Bounds, Ping};
+use crate::net::bounds::Bounds;
 use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Found, Room};
 use crate::net::http2::{self, Http2Config};
 use crate::net::resets::ResetLimits;
@@ -35,6 +35,7 @@ pub static WIRE: Wire = Wire {
     accept_encoding: Some("grpc-accept-encoding"),
     heads: true,
     head_before_end: false,
+    says_leaving: true,
     propagation: Propagation::Plain,
     payload_text: metadata::content_type,
     codes: Some(Codes {
@@ -191,12 +192,8 @@ impl Dialer {
         drive: impl Drive,
     ) -> Result<Client, String> {
         let mut http2 = self.http2.clone();
-        if let Some(ping) = options.ping {
-            let pace = options.pace.as_ref();
-            let interval = pace.map_or(ping.interval, |pace| pace.interval(ping.interval));
-            http2.ping = Some(Ping { interval, ..ping });
-            http2.pace = options.pace.clone();
-        }
+        http2.ping = options.ping.or(http2.ping);
+        http2.pace = options.pace.clone();
         let streams = match options.to_ripcord {
             true => Rc::clone(&self.to_ripcord),
             false => Rc::clone(&self.streams),

@@ -1,5 +1,6 @@
 //! The gRPC client role: outbound halves, as streams of one connection to a callee.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -118,7 +119,7 @@ impl Client {
     pub fn is_usable(&self) -> bool {
         let own = self.control_streams();
         let taken = own > 0 && self.control.allowed() == Some(own);
-        !self.control.is_over() && !self.shared.retired.get() && !taken
+        !self.control.is_over() && !self.control.went_away() && !self.shared.retired.get() && !taken
     }
 
     /// Which connection it is, while it lives: its streams know the same number.
@@ -553,6 +554,10 @@ impl Outbound for ClientStream {
                 Poll::Pending
             }
         }
+    }
+
+    fn on_leaving(&self, told: Rc<dyn Fn()>) -> Option<Box<dyn Any>> {
+        Some(Box::new(self.control.on_go_away(told)))
     }
 
     fn half_close(&mut self) {

@@ -28,6 +28,7 @@ pub static WIRE: Wire = Wire {
     accept_encoding: None,
     heads: true,
     head_before_end: true,
+    says_leaving: false,
     propagation: Propagation::Transit,
     payload_text: metadata::payload_text,
     codes: None,

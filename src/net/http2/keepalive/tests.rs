@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::*;
-use crate::net::connection::PingPace;
+use crate::net::connection;
 use crate::net::http2::{ConnectionEnd, Control, Http2Config, SendRequest, connect, serve};
 use crate::testing::local;
 
@@ -53,7 +53,7 @@ async fn world(client: bool, without_streams: bool, peer: Peer, pace: Option<Arc
             timeout: TEN,
             without_streams,
         }),
-        pace: pace.map(|pace| pace as Arc<dyn PingPace>),
+        pace: pace.map(|pace| pace as Arc<dyn connection::Pace>),
         ..Http2Config::default()
     };
     let control = Control::default();
@@ -138,14 +138,21 @@ async fn play(io: DuplexStream, peer: Peer, pings: Rc<RefCell<Vec<u64>>>) {
 #[derive(Debug, Default)]
 struct Pace(AtomicU32);
 
-impl PingPace for Pace {
+impl connection::Pace for Pace {
     fn interval(&self, configured: Duration) -> Duration {
         configured
     }
 
-    fn slower(&self) {
+    fn slower(&self, configured: Duration) {
+        assert_eq!(configured, FIVE);
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn spreads(&self) -> bool {
+        false
+    }
+
+    fn spread(&self) {}
 }
 
 /// The time counts from what was read last, so the gap is the interval and the way there and back.
