@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 
 use crate::Routes;
-use crate::backend::pool::Pool;
+use crate::backend::pool::{Pool, PoolCounters};
 use crate::config::Limits;
 use crate::drain::Drain;
 use crate::net::bounds::Bounds;
@@ -30,6 +30,8 @@ pub(crate) struct Process {
     pub(crate) telemetry: Telemetry,
     /// The counters of the wires.
     pub(crate) counters: Counters,
+    /// The counters of all workers' connections to backends.
+    pub(crate) pool_counters: PoolCounters,
     /// The bounds of connections to backends.
     pub(crate) bounds: Bounds,
     /// Knows the connections to backends, in case one is redirected back to a listener.
@@ -55,7 +57,12 @@ impl Context {
         let metrics = Arc::clone(&process.telemetry.metrics);
         Rc::new(Self {
             worker,
-            pool: Pool::new(dialers, metrics, Arc::clone(&process.loop_guard)),
+            pool: Pool::new(
+                dialers,
+                metrics,
+                Arc::clone(&process.loop_guard),
+                process.pool_counters.clone(),
+            ),
             drain: Rc::default(),
             trim: IdleTrim::default(),
             process,

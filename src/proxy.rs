@@ -260,10 +260,9 @@ impl Opening<'_> {
             Some(at) => tokio::time::timeout_at(at, opening)
                 .await
                 .unwrap_or_else(|_| {
-                    Err(End::hop(
-                        LocalEndKind::Deadline,
-                        "stream timeout while connecting",
-                    ))
+                    let what = self.context.pool.waits_for(backend);
+                    let text = format!("stream timeout {what}");
+                    Err(End::hop(LocalEndKind::Deadline, text))
                 })?,
             None => opening.await?,
         };

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::Routes;
 use crate::admin::{AdminState, Readiness};
+use crate::backend::pool::PoolCounters;
 use crate::backend::{self, Cluster, dns};
 use crate::config::changes::{Changes, shown};
 use crate::config::{self, Config, Faults, Limits, watch};
@@ -148,6 +149,7 @@ pub(crate) fn process(
         routes,
         telemetry,
         counters: Counters::default(),
+        pool_counters: PoolCounters::default(),
         bounds: bounds(&config.node, &config.limits, &budget),
         loop_guard: Arc::default(),
         tap,
@@ -209,6 +211,7 @@ pub(crate) fn register_metrics(process: &Process, listeners: &[Arc<Listener>]) {
     for row in process.counters.rows() {
         metrics.counter_fn(row.name, row.help, row.label.as_slice(), row.read);
     }
+    process.pool_counters.register(metrics);
     for listener in listeners {
         let counted = Arc::clone(listener);
         let help = "Connections refused: too many, or none of the protocols";

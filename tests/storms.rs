@@ -168,7 +168,12 @@ impl Rig {
         let began = self.callee.kill();
         let ends = callers.seen.wait_ended(2 * streams);
         let (lost, refused): (Vec<_>, Vec<_>) = ends.into_iter().partition(|(_, end)| is_lost(end));
-        assert_eq!((lost.len(), refused.len()), (streams, streams));
+        match self.outbound {
+            // So many streams have several connections, by the budget of resets. They close one
+            // after the other, and a stream that tries again may be lost with the next one.
+            Grpc => assert!(lost.len() >= streams && !refused.is_empty()),
+            TtHeader => assert_eq!((lost.len(), refused.len()), (streams, streams)),
+        }
         self.note(&format!("callee killed, {traffic:?}"), began, &lost);
         self.note("  tried again", began, &refused);
         for (_, end) in &refused {

@@ -18,6 +18,9 @@ use crate::stream::Wire;
 use crate::telemetry::{Metrics, Side, log_limit};
 use crate::wire::{self, Answered};
 
+/// How an error begins that names its backend and endpoint.
+pub(super) const SUBJECT: &str = "backend ";
+
 /// A callee that closes later than this after the dial, without an answer, has another reason.
 const SOON: Duration = Duration::from_secs(5);
 

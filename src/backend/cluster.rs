@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use rustc_hash::FxHashMap;
@@ -13,9 +13,10 @@ use tokio::sync::Notify;
 
 use crate::backend::answer::{Finding, Findings};
 use crate::backend::endpoint::{Endpoint, EndpointGuard};
-use crate::config::{self, Backend, Hop, Keepalive, Target};
+use crate::config::{self, Backend, Hop, Keepalive, ResetBudget, Target};
 use crate::net::bounds::Ping;
 use crate::net::connection::DialOptions;
+use crate::net::resets::ResetLimits;
 use crate::net::tcp::TcpOptions;
 use crate::stream::{RequestHead, Wire};
 use crate::wire;
@@ -53,6 +54,8 @@ pub struct Cluster {
     pub tcp: TcpOptions,
     /// How connections to its endpoints are set up.
     pub dial: DialOptions,
+    /// How many streams may be reset on one connection; `None` for any number.
+    resets: Option<ResetLimits>,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     changed: Notify,
     seed: u64,
@@ -83,6 +86,7 @@ impl Cluster {
                 },
                 ping: config.keepalive.http2.as_ref().map(ping),
             },
+            resets: reset_limits(config.reset_budget),
             endpoints: ArcSwap::default(),
             changed: Notify::new(),
             seed: name.bytes().fold(seed, |s, b| mix(s ^ u64::from(b))),
@@ -125,6 +129,24 @@ impl Cluster {
     #[must_use]
     pub fn has(&self, address: SocketAddr) -> bool {
         self.endpoints.load().iter().any(|e| e.address == address)
+    }
+
+    /// Learns whether the endpoint at an address ended a connection because too many streams were
+    /// reset on it. An address that is not listed has a memory of its own.
+    pub(super) fn calm(&self, address: SocketAddr) -> Arc<AtomicBool> {
+        let endpoints = self.endpoints.load();
+        let listed = endpoints.iter().find(|e| e.address == address);
+        listed.map_or_else(Arc::default, |endpoint| Arc::clone(endpoint.calm()))
+    }
+
+    /// How many streams may be reset on one connection to an endpoint: what the configuration says,
+    /// and no more than Netty takes where an endpoint is known to be strict. `None` for any number.
+    pub(super) fn resets(&self, calm: &AtomicBool) -> Option<ResetLimits> {
+        let limits = self.resets?;
+        Some(match calm.load(Ordering::Relaxed) {
+            false => limits,
+            true => limits.and(&ResetLimits::NETTY),
+        })
     }
 
     /// Completes when the endpoints change after the call, for example when a name first resolves.
@@ -226,6 +248,24 @@ pub(crate) fn ping(ping: &config::Ping) -> Ping {
     Ping {
         interval: ping.interval,
         timeout: ping.timeout,
+    }
+}
+
+fn reset_limits(budget: ResetBudget) -> Option<ResetLimits> {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    match budget {
+        ResetBudget::Unlimited => None,
+        ResetBudget::Nghttp2 => Some(ResetLimits::NGHTTP2),
+        ResetBudget::Netty => Some(ResetLimits::NETTY),
+        ResetBudget::Own {
+            burst,
+            per_second,
+            early,
+        } => Some(ResetLimits {
+            burst: number(burst),
+            per_second: number(per_second),
+            early: early.map_or(u32::MAX, number),
+        }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ pub struct Endpoint {
     retry_at: AtomicU64,
     /// Streams and calls that have a guard now.
     open: AtomicUsize,
+    /// Whether it ended a connection for its resets. Every worker's pool reads it.
+    calm: Arc<AtomicBool>,
     /// Finished streams and calls, by who ended them: caller, callee, hop.
     ended: [AtomicU64; 3],
 }
@@ -40,6 +42,7 @@ impl Endpoint {
             failures: AtomicU32::new(0),
             retry_at: AtomicU64::new(0),
             open: AtomicUsize::new(0),
+            calm: Arc::default(),
             ended: Default::default(),
         }
     }
@@ -68,6 +71,11 @@ impl Endpoint {
     #[must_use]
     pub fn ended(&self, by: Initiator) -> u64 {
         self.ended_by(by).load(Ordering::Relaxed)
+    }
+
+    /// Whether it ended a connection because too many streams were reset on it.
+    pub(super) const fn calm(&self) -> &Arc<AtomicBool> {
+        &self.calm
     }
 
     /// A connection could not be opened. Changes nothing while the endpoint is avoided already: one

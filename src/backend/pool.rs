@@ -4,28 +4,28 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak as RcWeak};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustc_hash::FxHashMap;
-use tokio::net::TcpStream;
-use tokio::task::spawn_local;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::backend::answer::Judge;
-use crate::backend::{Cluster, EndpointGuard, PickHint};
+use crate::backend::{Cluster, EndpointGuard, PickHint, answer};
 use crate::config::Connections;
-use crate::net::connection::{ConnectionEnd, Drive};
 use crate::net::redirect::{LoopGuard, LoopGuardEntry};
 use crate::net::socket::Socket;
-use crate::net::tcp;
 use crate::stream::{End, LocalEndKind, OpenError, RequestHead};
-use crate::telemetry::{ConnectionGuard, Metrics, Side, log_limit};
-use crate::wire::{Client, Dialers, OutboundStream};
+use crate::telemetry::{ConnectionGuard, Metrics, Side};
+use crate::wire::{Dialers, OutboundStream};
+use connect::Connector;
 use connections::EndpointConnections;
 
+pub(crate) use counters::PoolCounters;
+
+mod connect;
 mod connections;
+mod counters;
+mod queue;
 
 /// How many endpoints are tried for one stream.
 const ATTEMPTS: usize = 3;
@@ -43,32 +43,22 @@ pub(crate) struct Dialed {
 
 /// The connections of one worker.
 pub(crate) struct Pool {
-    dialers: Dialers,
-    metrics: Arc<Metrics>,
-    /// Registers every connection while it lives, so that one that is redirected back here is
-    /// recognized.
-    loop_guard: Arc<LoopGuard>,
+    connector: Rc<Connector>,
     slots: RefCell<FxHashMap<(u64, SocketAddr), Rc<EndpointConnections>>>,
-    drivers: Rc<Drivers>,
     /// The next turn among a cluster's endpoints.
     turn: std::cell::Cell<usize>,
 }
 
-/// Counts the tasks that drive connections.
-#[derive(Default)]
-struct Drivers {
-    running: std::cell::Cell<usize>,
-    idle: tokio::sync::Notify,
-}
-
 impl Pool {
-    pub(crate) fn new(dialers: Dialers, metrics: Arc<Metrics>, loop_guard: Arc<LoopGuard>) -> Self {
+    pub(crate) fn new(
+        dialers: Dialers,
+        metrics: Arc<Metrics>,
+        loop_guard: Arc<LoopGuard>,
+        counters: PoolCounters,
+    ) -> Self {
         Self {
-            dialers,
-            metrics,
-            loop_guard,
+            connector: Connector::new(dialers, metrics, loop_guard, counters),
             slots: RefCell::default(),
-            drivers: Rc::default(),
             turn: std::cell::Cell::default(),
         }
     }
@@ -99,7 +89,7 @@ impl Pool {
                 Err(OpenError::Connection(error)) => {
                     let address = endpoint.address();
                     debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
-                    last = Some(format!("{address}: {error}"));
+                    last = Some(at(address, error));
                     endpoint.failed();
                 }
             }
@@ -121,9 +111,7 @@ impl Pool {
         match self.open_at(cluster, address, head).await {
             Ok(stream) => Ok((stream, EndpointGuard::unlisted(address))),
             Err(OpenError::Head(error)) => Err(unwritable(&error)),
-            Err(OpenError::Connection(error)) => {
-                Err(unreachable(cluster, &format!("{address}: {error}")))
-            }
+            Err(OpenError::Connection(error)) => Err(unreachable(cluster, &at(address, error))),
         }
     }
 
@@ -144,13 +132,16 @@ impl Pool {
             picked.ok_or_else(|| cannot_reach(cluster, &cluster.no_endpoint()))?
         };
         let address = endpoint.address();
-        match self.socket(cluster, address).await {
+        match self.connector.socket(cluster, address).await {
             Ok((socket, own)) => {
                 endpoint.opened();
                 Ok(Dialed {
                     socket: Socket::new(socket),
                     endpoint,
-                    _counted: self.metrics.connection(Side::Outbound, cluster.wire),
+                    _counted: self
+                        .connector
+                        .metrics
+                        .connection(Side::Outbound, cluster.wire),
                     _own: own,
                 })
             }
@@ -194,17 +185,20 @@ impl Pool {
         head: &RequestHead,
     ) -> Result<OutboundStream, OpenError> {
         if cluster.config.connections == Connections::PerStream {
-            let connection = Box::pin(self.connect(cluster, address)).await;
+            let calm = cluster.calm(address);
+            let connecting = self.connector.connect(cluster, address, &calm);
+            let connection = Box::pin(connecting).await;
             let connection = connection.map_err(OpenError::Connection)?;
             let opened = connection.open(head).await;
             connection.retire();
             return opened;
         }
         let slot = self.slot(cluster, address);
-        // A connection may turn out to be closing only when it is used. Then try once more.
+        // A connection may turn out to be closing only when it is used, and with it all others. Then
+        // try on a new one.
         let mut error = String::new();
-        for _ in 0..2 {
-            let connection = self.connection(cluster, &slot).await;
+        for _ in 0..slot.count() + 2 {
+            let connection = slot.connection(cluster).await;
             match connection.map_err(OpenError::Connection)?.open(head).await {
                 Err(OpenError::Connection(e)) => error = e,
                 done => return done,
@@ -214,94 +208,39 @@ impl Pool {
         Err(OpenError::Connection(error))
     }
 
+    /// What a stream of the cluster waits for that is not opened yet.
+    pub(crate) fn waits_for(&self, cluster: &Cluster) -> &'static str {
+        let slots = self.slots.borrow();
+        let mut slots = slots.iter().filter(|((id, _), _)| *id == cluster.id);
+        match slots.any(|(_, slot)| slot.is_full()) {
+            true => "while waiting: the callee allows no more streams at a time",
+            false => "while connecting",
+        }
+    }
+
     fn slot(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Rc<EndpointConnections> {
         let mut slots = self.slots.borrow_mut();
-        let slot = slots
-            .entry((cluster.id, address))
-            .or_insert_with(|| Rc::new(EndpointConnections::new(cluster, address)));
+        let slot = slots.entry((cluster.id, address)).or_insert_with(|| {
+            Rc::new(EndpointConnections::new(cluster, address, &self.connector))
+        });
         slot.used();
         Rc::clone(slot)
     }
 
-    /// A connection with room. A new one is opened when there is none, or not yet enough of them.
-    async fn connection(
-        &self,
-        cluster: &Arc<Cluster>,
-        slot: &Rc<EndpointConnections>,
-    ) -> Result<Client, String> {
-        if let Some(connection) = slot.best(cluster.config.pool_size) {
-            return Ok(connection);
-        }
-        let failures = slot.failed.borrow().0;
-        let _opening = match slot.opening.try_lock() {
-            Ok(opening) => opening,
-            Err(_) => match slot.least().filter(|c| !c.is_full()) {
-                // One more is being opened. Until then the existing ones serve.
-                Some(connection) => return Ok(connection),
-                None => slot.opening.lock().await,
-            },
-        };
-        if let Some(connection) = slot.best(cluster.config.pool_size) {
-            return Ok(connection);
-        }
-        if slot.failed.borrow().0 != failures {
-            return Err(slot.failed.borrow().1.clone());
-        }
-        match Box::pin(self.connect(cluster, slot.address)).await {
-            Ok(connection) => {
-                slot.connections.borrow_mut().push(connection.clone());
-                Ok(connection)
-            }
-            Err(error) => {
-                *slot.failed.borrow_mut() = (failures + 1, error.clone());
-                slot.least().ok_or(error)
-            }
-        }
-    }
-
-    /// Rare, and its state is large: callers box it, so that not every stream's task carries it.
-    async fn connect(&self, cluster: &Arc<Cluster>, address: SocketAddr) -> Result<Client, String> {
-        let (socket, own) = self.socket(cluster, address).await?;
-        let told = Arc::default();
-        let judge = Judge::new(cluster, address, &self.metrics, &told);
-        let socket = Socket::judged(socket, Box::new(judge));
-        let driver = SpawnDriver {
-            pool: self,
-            cluster,
-            address,
-            own,
-            told,
-        };
-        self.dialers
-            .connect(cluster.wire, socket, &cluster.dial, driver)
-            .await
-    }
-
-    async fn socket(
-        &self,
-        cluster: &Cluster,
-        address: SocketAddr,
-    ) -> Result<(TcpStream, LoopGuardEntry), String> {
-        let socket = tcp::connect(address, cluster.config.connect_timeout, &cluster.tcp);
-        let socket = socket.await.map_err(|e| e.to_string())?;
-        let own = self.loop_guard.enter(&socket);
-        Ok((socket, own))
-    }
-
-    /// Forgets connections whose endpoint or backend is no longer configured, and those that a
-    /// storm left behind. Their streams go on.
+    /// Forgets connections whose endpoint or backend is no longer configured, those beyond the
+    /// pool's size that are idle, and those that a storm left behind. Their streams go on.
     pub(crate) fn sweep(&self) {
         self.slots.borrow_mut().retain(|_, slot| {
             slot.discard_unusable();
-            slot.discard_swollen();
             let wanted = slot.cluster.upgrade().is_some_and(|cluster| {
+                slot.discard_spare(cluster.config.pool_size);
                 if cluster.config.dials_original_destination() {
                     return slot.in_use();
                 }
                 cluster.has(slot.address)
             });
             if !wanted {
-                slot.connections.borrow().iter().for_each(Client::retire);
+                slot.retire();
             }
             wanted
         });
@@ -310,11 +249,9 @@ impl Pool {
     /// Releases every connection, and waits until what was queued on them is written.
     pub(crate) async fn close(&self) {
         for slot in self.slots.borrow_mut().drain().map(|(_, slot)| slot) {
-            slot.connections.borrow().iter().for_each(Client::retire);
+            slot.retire();
         }
-        while self.drivers.running.get() > 0 {
-            self.drivers.idle.notified().await;
-        }
+        self.connector.finished().await;
     }
 }
 
@@ -335,68 +272,20 @@ fn unreachable(cluster: &Cluster, why: &str) -> End {
     End::hop(LocalEndKind::Unreachable, cannot_reach(cluster, why))
 }
 
+/// What went wrong at an endpoint. What the answer of one that speaks another protocol means names
+/// backend and endpoint already.
+fn at(address: SocketAddr, error: String) -> String {
+    match error.starts_with(answer::SUBJECT) {
+        true => error,
+        false => format!("{address}: {error}"),
+    }
+}
+
 fn cannot_reach(cluster: &Cluster, why: &str) -> String {
+    if why.starts_with(answer::SUBJECT) {
+        return why.to_owned();
+    }
     format!("backend {} cannot be reached: {why}", cluster.name)
-}
-
-/// Spawns a new connection's task, and counts it while it runs.
-struct SpawnDriver<'a> {
-    pool: &'a Pool,
-    cluster: &'a Cluster,
-    address: SocketAddr,
-    own: LoopGuardEntry,
-    /// Whether the log already has a line about it.
-    told: Arc<AtomicBool>,
-}
-
-impl Drive for SpawnDriver<'_> {
-    fn drive(self, driver: impl Future<Output = ConnectionEnd> + 'static) {
-        let (wire, address) = (self.cluster.wire, self.address);
-        let metrics = Arc::clone(&self.pool.metrics);
-        let counted = metrics.connection(Side::Outbound, wire);
-        let guard = Running::new(&self.pool.drivers, counted, self.own);
-        let (backend, told) = (Arc::clone(&self.cluster.name), self.told);
-        spawn_local(async move {
-            let _guard = guard;
-            let end = driver.await;
-            if let Some(kind) = end.violation() {
-                metrics.violation(Side::Outbound, Some(wire), kind);
-            }
-            if end == ConnectionEnd::Closed {
-                debug!(%backend, endpoint = %address, "backend connection closed");
-            } else if told.load(Ordering::Relaxed) {
-                debug!(%backend, endpoint = %address, reason = %end, "backend connection lost");
-            } else if log_limit::admits("backend connection lost", &backend, "") {
-                warn!(%backend, endpoint = %address, reason = %end, "backend connection lost");
-            }
-        });
-    }
-}
-
-struct Running {
-    drivers: RcWeak<Drivers>,
-    _counted: ConnectionGuard,
-    _own: LoopGuardEntry,
-}
-
-impl Running {
-    fn new(drivers: &Rc<Drivers>, counted: ConnectionGuard, own: LoopGuardEntry) -> Self {
-        drivers.running.set(drivers.running.get() + 1);
-        Self {
-            drivers: Rc::downgrade(drivers),
-            _counted: counted,
-            _own: own,
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(drivers) = self.drivers.upgrade() {
-            drivers.running.set(drivers.running.get() - 1);
-            drivers.idle.notify_waiters();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub(super) const KEYS: &[&str] = &[
     "hop",
     "connections",
     "pool_size",
+    "max_connections",
+    "reset_budget",
     "connect_timeout",
     "keepalive",
     "backoff",
@@ -78,6 +80,54 @@ pub enum Connections {
     PerStream,
 }
 
+/// How many streams may be canceled on one connection before its callee would end it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ResetBudget {
+    /// As nghttp2 tolerates: 900 at once, 29 more each second. Envoy's rule holds too.
+    #[default]
+    Nghttp2,
+    /// As Netty tolerates: 180 in 30 s. Envoy's rule holds too.
+    Netty,
+    /// Any number.
+    Unlimited,
+    /// The callee's own figures.
+    Own {
+        /// At once.
+        burst: usize,
+        /// How many of them come back each second.
+        per_second: usize,
+        /// Of the first 500 streams, those that may be canceled young and without a response
+        /// (default 225; `None` for any number).
+        early: Option<usize>,
+    },
+}
+
+const RESET_BUDGET_KEYS: &[&str] = &["burst", "per_second", "early"];
+
+/// The default of `early`: half of 500, at which Envoy ends a connection, less 10 %.
+const EARLY: usize = 225;
+
+fn reset_budget(walk: &mut Walk, at: &NodeRef<'_>) -> Option<ResetBudget> {
+    if let Kind::Scalar { .. } = &at.node.kind {
+        let words = [
+            ("nghttp2", ResetBudget::Nghttp2),
+            ("netty", ResetBudget::Netty),
+            ("unlimited", ResetBudget::Unlimited),
+        ];
+        return walk.choice(at, "reset_budget", &words);
+    }
+    let s = walk.section(at, RESET_BUDGET_KEYS)?;
+    let number = |least| move |w: &mut Walk, at: &NodeRef<'_>| w.count(at, least..=1_000_000);
+    Some(ResetBudget::Own {
+        burst: walk.required(&s, "burst", "a number", number(1)),
+        per_second: walk.required(&s, "per_second", "a number", number(0)),
+        early: walk.optional(&s, "early", Some(EARLY), |w, at| match w.is_off(at) {
+            true => Some(None),
+            false => w.count(at, 1..=1_000_000).map(Some),
+        }),
+    })
+}
+
 /// Where an endpoint is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -126,6 +176,12 @@ pub struct Backend {
     pub connections: Connections,
     /// Shared connections per endpoint and worker (default 1).
     pub pool_size: usize,
+    /// Connections per endpoint and worker that may be opened while the others have as many streams
+    /// as the callee allows (default 8; never fewer than `pool_size`). Then streams wait.
+    pub max_connections: usize,
+    /// How many streams may be canceled on one connection to a gRPC endpoint (default `nghttp2`;
+    /// `unlimited` toward another ripcord).
+    pub reset_budget: ResetBudget,
     /// How long a connection may take to open (default 3 s, so that one lost SYN does no harm).
     pub connect_timeout: Duration,
     /// How a silent connection is found to be dead.
@@ -226,7 +282,7 @@ pub(super) const DNS_KEYS: &[&str] = &["refresh"];
 /// Reads one backend; `None` when it is not even a map.
 pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
     let s = walk.section(at, KEYS)?;
-    let backend = Backend {
+    let mut backend = Backend {
         protocol: walk.required(&s, "protocol", Protocol::WORDS, |w, at| {
             Protocol::read(w, at, &[], |protocol| protocol)
         }),
@@ -262,6 +318,8 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
             w.choice(at, "connections", &words)
         }),
         pool_size: walk.optional(&s, "pool_size", 1, |w, at| w.count(at, 1..=1024)),
+        max_connections: walk.optional(&s, "max_connections", 8, |w, at| w.count(at, 1..=1024)),
+        reset_budget: ResetBudget::default(),
         connect_timeout: walk.optional(&s, "connect_timeout", Duration::from_secs(3), |w, at| {
             w.duration(at, TIMEOUTS)
         }),
@@ -274,6 +332,11 @@ pub(super) fn read(walk: &mut Walk, at: &NodeRef<'_>) -> Option<Backend> {
             }))
         }),
     };
+    let default = match backend.hop {
+        Hop::None => ResetBudget::Nghttp2,
+        Hop::Ripcord => ResetBudget::Unlimited,
+    };
+    backend.reset_budget = walk.optional(&s, "reset_budget", default, reset_budget);
     if backend.assume_payload == AssumedPayload::Thrift && backend.protocol == Protocol::TTHEADER {
         let message = "bad assume_payload \"thrift\": TTHeader frames name the kind of their payload; allowed: protocol: grpc, or no assume_payload";
         let path = format!("{}.assume_payload", at.path);

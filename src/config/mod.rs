@@ -34,8 +34,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 pub use backend::{
-    AssumedPayload, Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, Target,
-    TcpKeepalive,
+    AssumedPayload, Backend, Backoff, Connections, Hop, Keepalive, PayloadKind, Ping, ResetBudget,
+    Target, TcpKeepalive,
 };
 pub use check::check;
 pub use destination::Destination;

@@ -17,8 +17,8 @@ use super::units::{format_duration, format_size};
 use super::{
     AccessLog, Admin, AssumedPayload, Backend, Backoff, Carried, Config, Connections, Drain, Hop,
     Keepalive, Limits, Listener, ListenerProtocol, Log, LogFormat, Match, Otlp, OtlpProtocol,
-    Pattern, PayloadKind, Ping, Rewrite, Route, Target, TcpKeepalive, Telemetry, Timeouts,
-    Validate,
+    Pattern, PayloadKind, Ping, ResetBudget, Rewrite, Route, Target, TcpKeepalive, Telemetry,
+    Timeouts, Validate,
 };
 
 /// The text in place of a secret. It loads like any other text.
@@ -229,6 +229,23 @@ fn limit_keys(limits: &Limits, top: bool) -> Tree {
         .done()
 }
 
+fn resets(budget: &ResetBudget) -> Tree {
+    match budget {
+        ResetBudget::Nghttp2 => text("nghttp2"),
+        ResetBudget::Netty => text("netty"),
+        ResetBudget::Unlimited => text("unlimited"),
+        ResetBudget::Own {
+            burst,
+            per_second,
+            early,
+        } => Keys::default()
+            .with("burst", Tree::Count(*burst))
+            .with("per_second", Tree::Count(*per_second))
+            .with("early", early.map_or_else(|| text("off"), Tree::Count))
+            .done(),
+    }
+}
+
 fn backend(backend: &Backend) -> Tree {
     let Backend {
         protocol,
@@ -239,6 +256,8 @@ fn backend(backend: &Backend) -> Tree {
         hop,
         connections,
         pool_size,
+        max_connections,
+        reset_budget,
         connect_timeout,
         keepalive,
         backoff,
@@ -283,6 +302,8 @@ fn backend(backend: &Backend) -> Tree {
             },
         )
         .with("pool_size", Tree::Count(*pool_size))
+        .with("max_connections", Tree::Count(*max_connections))
+        .with("reset_budget", resets(reset_budget))
         .with("connect_timeout", duration(*connect_timeout))
         .with("keepalive", keepalive_keys(keepalive))
         .with("backoff", backoff.done())

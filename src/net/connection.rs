@@ -31,6 +31,17 @@ pub struct CounterRow {
     pub read: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
+/// Whether a connection to a callee can take one more stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It can.
+    Free,
+    /// It can, but its budget of resets is spent: so many streams are open beyond it, with this one.
+    Spent(u64),
+    /// The callee allows no more streams at a time.
+    Full,
+}
+
 /// Why a connection is over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionEnd {
@@ -49,6 +60,9 @@ pub enum ConnectionEnd {
     /// The peer broke the protocol: the kind under which it is counted, and a text.
     #[error("{1}")]
     Violation(Violation, String),
+    /// The peer ended it because this side reset too many streams: what it said.
+    #[error("{0}")]
+    Resets(String),
     /// The transport failed, or the peer closed the connection early.
     #[error("{0}")]
     Failed(String),
@@ -59,7 +73,7 @@ impl ConnectionEnd {
     #[must_use]
     pub const fn violation(&self) -> Option<Violation> {
         match self {
-            Self::Closed | Self::Failed(_) => None,
+            Self::Closed | Self::Resets(_) | Self::Failed(_) => None,
             Self::Handshake => Some(Violation::HANDSHAKE_TIMEOUT),
             Self::Keepalive => Some(Violation::KEEPALIVE),
             Self::Grace => Some(Violation::UNREAD),

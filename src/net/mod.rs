@@ -12,6 +12,7 @@ pub mod held;
 pub mod http2;
 pub mod outbox;
 pub mod redirect;
+pub mod resets;
 pub mod socket;
 pub mod tcp;
 pub mod violation;

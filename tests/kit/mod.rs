@@ -6,7 +6,7 @@
 //! | processes; peers of others, and whether they are installed | [`process`], [`peers`], [`libraries`], [`foreign`], [`collector`] |
 //! | suites that decide at run time which cases they can run | [`trial`] |
 //! | scenarios between real applications | [`scenario`], [`servers`], [`lab`], [`chain`], [`rows`] |
-//! | peers that a test plays step by step, or frame by frame | [`tt`], [`h2peer`], [`h2raw`] |
+//! | peers that a test plays step by step, or frame by frame | [`tt`], [`h2peer`], [`h2raw`], [`strict`] |
 //! | raw peers that carry many streams at a time | [`grpc`], [`streams`], [`scripts`], [`frames`] |
 //! | peers made of the crate's own halves | [`halves`] |
 #![allow(
@@ -36,6 +36,7 @@ pub(crate) mod scripts;
 pub(crate) mod servers;
 pub(crate) mod spec;
 pub(crate) mod streams;
+pub(crate) mod strict;
 pub(crate) mod trial;
 pub(crate) mod tt;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::*;
@@ -13,7 +14,12 @@ use crate::wire::Counters;
 fn pool() -> Rc<Pool> {
     let dialers = Dialers::new(&Bounds::wide("n"), &Counters::default());
     let metrics = Arc::new(Metrics::new(crate::wire::ALL));
-    Rc::new(Pool::new(dialers, metrics, Arc::default()))
+    Rc::new(Pool::new(
+        dialers,
+        metrics,
+        Arc::default(),
+        PoolCounters::default(),
+    ))
 }
 
 fn cluster(endpoint: SocketAddr, more: &str) -> Arc<Cluster> {

@@ -70,6 +70,8 @@ backends:
     payload: thrift
     connections: per_stream
     pool_size: 2
+    max_connections: 9
+    reset_budget: { burst: 7, per_second: 0, early: off }
     connect_timeout: 1ms
     backoff: { initial: 1s, max: 1m }
     dns: { refresh: 100ms }

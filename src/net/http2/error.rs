@@ -46,6 +46,42 @@ impl Error {
     }
 }
 
+/// A GOAWAY that the peer sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoAway {
+    /// Its error code.
+    pub code: ResetCode,
+    /// What it says beside the code.
+    pub text: String,
+}
+
+impl GoAway {
+    /// The GOAWAY that ended a connection with `error`.
+    pub(super) fn of(error: &h2::Error) -> Option<Self> {
+        let code = error.reason()?;
+        if !error.is_go_away() || !error.is_remote() {
+            return None;
+        }
+        // `h2` shows the debug data, and gives no access to it.
+        let shown = error.to_string();
+        let text = shown.split_once("(b\"").map_or("", |(_, text)| text);
+        Some(Self {
+            code: ResetCode(code.into()),
+            text: text.trim_end_matches("\")").to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for GoAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GOAWAY {}", self.code)?;
+        if !self.text.is_empty() {
+            write!(f, " ({})", self.text)?;
+        }
+        Ok(())
+    }
+}
+
 /// An HTTP/2 error code, as in RST_STREAM (RFC 9113, section 7).
 ///
 /// Every 32-bit number is valid: a peer may send one that the RFC does not name.

@@ -37,7 +37,7 @@ use crate::net::outbox::{Desk, Outbox};
 use driver::Driver;
 
 pub use crate::net::connection::ConnectionEnd;
-pub use error::{Error, ResetCode};
+pub use error::{Error, GoAway, ResetCode};
 pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
 
 /// Bytes that all streams of a connection may have queued for its socket, give or take one piece:
@@ -101,6 +101,10 @@ impl Default for Http2Config {
 /// end twice on the wire.
 const REMEMBER: Duration = Duration::from_secs(10);
 
+/// What `h2` is given as the peer's limit of streams until its SETTINGS come. No SETTINGS can say
+/// it, since they have 32 bits. SETTINGS without a limit make it `usize::MAX`.
+const UNKNOWN: usize = usize::MAX - 1;
+
 /// The most such streams toward a callee, about 300 bytes each: 10,000 cancels a second. A callee
 /// answers; it does not attack.
 const REMEMBERED: usize = 100_000;
@@ -132,6 +136,14 @@ struct ControlState {
     account: RefCell<Option<Rc<Held>>>,
     outbox: OnceCell<Rc<Outbox>>,
     waker: RefCell<Option<Waker>>,
+    /// How many streams the peer allows at a time. `None` before its SETTINGS.
+    allowed: Cell<Option<usize>>,
+    /// Resets that were queued and not yet written.
+    leaving: Cell<usize>,
+    /// The GOAWAY with which the peer ended the connection.
+    goaway: RefCell<Option<Box<GoAway>>>,
+    /// The task that waits for room for a stream.
+    for_room: RefCell<Option<Waker>>,
     /// The task that waits for the drain, beside the driver.
     waiting: RefCell<Option<Waker>>,
 }
@@ -199,6 +211,80 @@ impl Control {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.0.over.get()
+    }
+
+    /// How many streams the peer allows at a time, by the last SETTINGS that were applied and
+    /// acknowledged. `None` before its first SETTINGS. For the client's side.
+    #[must_use]
+    pub fn allowed(&self) -> Option<usize> {
+        self.0.allowed.get()
+    }
+
+    /// Ready when the peer's first SETTINGS were applied and acknowledged, or the connection is
+    /// over. What is sent from then on comes after the acknowledgement. For the client's side.
+    pub fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.allowed().is_some() || self.is_over() {
+            return Poll::Ready(());
+        }
+        self.on_room(cx.waker());
+        Poll::Pending
+    }
+
+    /// Wakes `waker` once, when there may be room for one more stream: a stream is over, the peer
+    /// changed its limit, or the connection is over. One task may wait for it.
+    pub fn on_room(&self, waker: &Waker) {
+        let mut slot = self.0.for_room.borrow_mut();
+        if !slot.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    /// A stream is over. With `reset`, its RST_STREAM is queued. Until that is written, the stream
+    /// keeps its place.
+    pub fn left(&self, reset: bool) {
+        if reset {
+            self.0.leaving.set(self.0.leaving.get() + 1);
+            self.wake();
+        } else {
+            self.wake_for_room();
+        }
+    }
+
+    /// How many streams are over whose reset is not written yet.
+    #[must_use]
+    pub fn leaving(&self) -> usize {
+        self.0.leaving.get()
+    }
+
+    /// The GOAWAY with which the peer ended the connection, if it did. For the client's side.
+    #[must_use]
+    pub fn go_away(&self) -> Option<GoAway> {
+        self.0.goaway.borrow().as_deref().cloned()
+    }
+
+    /// After a poll of the client's driver: what the peer allows, and whether all was written.
+    fn polled(&self, allowed: usize) {
+        let mut room = false;
+        if allowed != UNKNOWN && self.0.allowed.replace(Some(allowed)) != Some(allowed) {
+            room = true;
+        }
+        if !self.0.hold.get() && !self.0.blocked.get() && self.0.leaving.take() > 0 {
+            room = true;
+        }
+        if room {
+            self.wake_for_room();
+        }
+    }
+
+    fn over(&self) {
+        self.0.over.set(true);
+        self.wake_for_room();
+    }
+
+    fn wake_for_room(&self) {
+        if let Some(waiting) = self.0.for_room.take() {
+            waiting.wake();
+        }
     }
 
     fn wake(&self) {
@@ -311,6 +397,7 @@ where
         .reset_stream_duration(REMEMBER)
         .max_local_error_reset_streams(None)
         .data_frame_budget(SMALL_FRAMES)
+        .initial_max_send_streams(UNKNOWN)
         .enable_push(false);
     let (requests, mut connection) = builder
         .handshake::<Gather<IO>, Bytes>(io)
@@ -322,10 +409,15 @@ where
             driver.begin(cx);
             match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(ConnectionEnd::Closed),
-                Poll::Ready(Err(e)) => return Poll::Ready(failed(&e)),
+                Poll::Ready(Err(e)) => {
+                    *control.0.goaway.borrow_mut() = GoAway::of(&e).map(Box::new);
+                    return Poll::Ready(failed(&e));
+                }
                 Poll::Pending => {}
             }
-            let end = ready!(driver.poll(cx));
+            let polled = driver.poll(cx);
+            control.polled(connection.max_concurrent_send_streams());
+            let end = ready!(polled);
             // The socket could not be written. A read gives the reason, where it is known, and `h2`
             // reports it to the streams.
             if let ConnectionEnd::Failed(_) = end
@@ -336,7 +428,7 @@ where
             Poll::Ready(end)
         })
         .await;
-        control.0.over.set(true);
+        control.over();
         if end == ConnectionEnd::Closed {
             driver.linger().await;
         }

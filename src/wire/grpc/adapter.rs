@@ -4,10 +4,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 
 use crate::net::bounds::Bounds;
-use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive};
+use crate::net::connection::{ConnectionEnd, CounterRow, DialOptions, Drive, Room};
 use crate::net::http2::{self, Http2Config};
+use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, Codes, OpenError, Propagation, RequestHead, Wire};
 use crate::wire::grpc::{StreamConfig, client, metadata, server};
@@ -150,7 +152,8 @@ impl Dialer {
         }
     }
 
-    /// Opens a connection on `socket`.
+    /// Opens a connection on `socket`. It is open when the callee's SETTINGS were applied and
+    /// acknowledged: before, it is not known how many streams the callee allows.
     ///
     /// # Errors
     /// An error of the transport or of the protocol.
@@ -171,8 +174,13 @@ impl Dialer {
         };
         let connected = client::Client::connect(socket, &http2, streams).await;
         let (client, driver) = connected.map_err(|end| end.to_string())?;
-        drive.drive(driver);
-        Ok(Client(client))
+        let resets = client.end();
+        drive.drive(async move {
+            let end = driver.await;
+            resets().map_or(end, ConnectionEnd::Resets)
+        });
+        client.settled().await?;
+        Ok(Client(Rc::new(client)))
     }
 }
 
@@ -182,7 +190,7 @@ const SWOLLEN: u64 = 1024;
 
 /// A connection to a callee. Clones are the same connection.
 #[derive(Clone, Debug)]
-pub struct Client(client::Client);
+pub struct Client(Rc<client::Client>);
 
 impl Client {
     /// Whether new streams can be opened on it, now or when others end.
@@ -197,16 +205,28 @@ impl Client {
         self.0.active()
     }
 
-    /// Whether the callee allows no more streams at a time.
+    /// How many streams the callee allows at a time.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.0.active() >= self.0.capacity()
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
     }
 
-    /// Whether it is idle and may still have the memory of many streams.
+    /// Whether it can take one more stream now, with these limits of resets.
     #[must_use]
-    pub fn is_swollen(&self) -> bool {
-        self.0.idle_after().is_some_and(|n| n >= SWOLLEN)
+    pub fn room(&self, resets: Option<&ResetLimits>) -> Room {
+        self.0.room(resets)
+    }
+
+    /// Wakes `waker` once, when there may be room for one more stream or the connection is over.
+    pub fn on_room(&self, waker: &Waker) {
+        self.0.on_room(waker);
+    }
+
+    /// Whether it was idle since the last look, and is one too many (`surplus`) or may still have
+    /// the memory of many streams.
+    #[must_use]
+    pub fn is_spare(&self, surplus: bool) -> bool {
+        self.0.idle_after().is_some_and(|n| surplus || n >= SWOLLEN)
     }
 
     /// Opens no new streams, and closes when the last one is over. Nothing has to be done for it

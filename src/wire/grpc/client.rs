@@ -1,17 +1,21 @@
 //! The gRPC client role: outbound halves, as streams of one connection to a callee.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
+use crate::net::connection::Room;
 use crate::net::held::Held;
 use crate::net::http2::{
-    self, ConnectionEnd, Control, Http2Config, ResetCode, ResponseFuture, SendRequest,
+    self, ConnectionEnd, Control, GoAway, Http2Config, ResetCode, ResponseFuture, SendRequest,
 };
+use crate::net::resets::{Opened, ResetLimits, Resets};
 use crate::stream::{
     Cancel, End, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Path, Processed, Received,
     RequestHead,
@@ -21,17 +25,38 @@ use crate::wire::grpc::receive::{Got, Receiver};
 use crate::wire::grpc::send::Sender;
 use crate::wire::grpc::{Deadline, StreamConfig, end, hop, metadata};
 
-/// One connection to a callee.
-#[derive(Debug, Clone)]
+/// What a connection and its streams share.
+#[derive(Debug)]
+struct Shared {
+    /// Open streams.
+    active: Cell<usize>,
+    /// How many streams were opened on it: in all, and until the last look.
+    opened: Cell<(u64, u64)>,
+    /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
+    retired: Cell<bool>,
+    resets: Resets,
+    born: Instant,
+}
+
+impl Shared {
+    fn new() -> Rc<Self> {
+        Rc::new(Self {
+            active: Cell::default(),
+            opened: Cell::default(),
+            retired: Cell::default(),
+            resets: Resets::default(),
+            born: Instant::now(),
+        })
+    }
+}
+
+/// One connection to a callee. Clones are the same connection.
+#[derive(Clone, Debug)]
 pub struct Client {
     requests: SendRequest,
     control: Control,
     held: Rc<Held>,
-    active: Rc<Cell<usize>>,
-    /// How many streams were opened on it: in all, and until the last look.
-    opened: Rc<Cell<(u64, u64)>>,
-    /// It refused a stream: the callee sent GOAWAY, or the ids are used up.
-    retired: Rc<Cell<bool>>,
+    shared: Rc<Shared>,
     config: Rc<StreamConfig>,
     /// Toward another ripcord: the control stream, which carries more of a cancel than its number.
     hop: Option<Rc<Hop>>,
@@ -62,9 +87,7 @@ impl Client {
                 requests,
                 control,
                 held,
-                active: Rc::default(),
-                opened: Rc::default(),
-                retired: Rc::default(),
+                shared: Shared::new(),
                 config,
                 hop,
             },
@@ -72,20 +95,36 @@ impl Client {
         ))
     }
 
+    /// Waits until the callee's first SETTINGS were applied and acknowledged. A stream that is
+    /// opened before may be over the callee's limit, or be refused.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub async fn settled(&self) -> Result<(), String> {
+        poll_fn(|cx| self.control.poll_settled(cx)).await;
+        if self.control.allowed().is_some() {
+            return Ok(());
+        }
+        let why = self.requests.clone().ready().await;
+        Err(why.err().map_or_else(
+            || "it closed the connection before its SETTINGS".to_owned(),
+            |error| error.to_string(),
+        ))
+    }
+
     /// Whether new streams can be opened on it, now or when others end. It must be neither over nor
-    /// closing. And its control stream must not have the only place that the callee allows, which
-    /// is not known before its SETTINGS.
+    /// closing. And its control stream must not have the only place that the callee allows.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
-        let room = own == 0 || self.requests.current_max_send_streams() > own;
-        !self.control.is_over() && !self.retired.get() && room
+        let own = self.control_streams();
+        let taken = own > 0 && self.control.allowed() == Some(own);
+        !self.control.is_over() && !self.shared.retired.get() && !taken
     }
 
     /// The number of its open streams.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.active.get()
+        self.shared.active.get()
     }
 
     /// Whether it is idle: no stream is open, and none was opened since the last look. If so,
@@ -93,16 +132,52 @@ impl Client {
     /// as were ever open or remembered at once.
     #[must_use]
     pub fn idle_after(&self) -> Option<u64> {
-        let (opened, seen) = self.opened.get();
-        self.opened.set((opened, opened));
-        (self.active.get() == 0 && opened == seen).then_some(opened)
+        let (opened, seen) = self.shared.opened.get();
+        self.shared.opened.set((opened, opened));
+        (self.active() == 0 && opened == seen).then_some(opened)
     }
 
-    /// How many streams the callee allows at a time.
+    /// How many streams the callee allows at a time. No limit is known before its SETTINGS.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        let own = self.hop.as_ref().map_or(0, |hop| hop.streams());
-        self.requests.current_max_send_streams().saturating_sub(own)
+        let allowed = self.control.allowed().unwrap_or(usize::MAX);
+        allowed.saturating_sub(self.control_streams())
+    }
+
+    /// Whether it can take one more stream now, with the callee's limits of resets. A stream that was reset keeps its place until the
+    /// reset is written: `h2` would make the next one wait for it, and would then send it to the
+    /// callee even if it was canceled meanwhile.
+    #[must_use]
+    pub fn room(&self, limits: Option<&ResetLimits>) -> Room {
+        let active = self.active();
+        if active + self.control.leaving() >= self.capacity() {
+            return Room::Full;
+        }
+        let Some(limits) = limits else {
+            return Room::Free;
+        };
+        let (age, blocked) = (self.shared.born.elapsed(), self.control.is_blocked());
+        match self.shared.resets.room(limits, active, age, blocked) {
+            1.. => Room::Free,
+            over => Room::Spent(over.unsigned_abs() + 1),
+        }
+    }
+
+    /// Why the callee ended the connection, if it did so because too many streams were reset. To be
+    /// asked when the connection is over.
+    #[must_use]
+    pub fn end(&self) -> impl FnOnce() -> Option<String> + use<> {
+        let (control, shared) = (self.control.clone(), Rc::clone(&self.shared));
+        move || complaint(&control.go_away()?, &shared.resets)
+    }
+
+    /// Wakes `waker` once, when there may be room for one more stream or the connection is over.
+    pub fn on_room(&self, waker: &Waker) {
+        self.control.on_room(waker);
+    }
+
+    fn control_streams(&self) -> usize {
+        self.hop.as_ref().map_or(0, |hop| hop.streams())
     }
 
     #[cfg(test)]
@@ -116,7 +191,7 @@ impl Client {
     /// The connection is closing or lost. Nothing was sent.
     pub async fn open(&self, head: &RequestHead) -> Result<ClientStream, http2::Error> {
         // Its other streams may go on for long, and the connection with them.
-        let retire = |_: &http2::Error| self.retired.set(true);
+        let retire = |_: &http2::Error| self.shared.retired.set(true);
         let requests = self.requests.clone().ready().await;
         let mut requests = requests.inspect_err(retire)?;
         let mut request = metadata::request(head);
@@ -130,21 +205,42 @@ impl Client {
                 retire(e);
             }
         })?;
-        self.active.set(self.active.get() + 1);
-        let (opened, seen) = self.opened.get();
-        self.opened.set((opened + 1, seen));
+        self.shared.active.set(self.active() + 1);
+        let (opened, seen) = self.shared.opened.get();
+        self.shared.opened.set((opened + 1, seen));
+        let unanswered = self.shared.resets.opened(self.shared.born.elapsed());
         Ok(ClientStream {
             phase: Phase::Head(response),
             sender: Some(Sender::new(send, self.control.desk())),
             half_closed: false,
+            finished: false,
+            unanswered: Some(unanswered),
             deadline: head.timeout.map(Deadline::after),
             held: Rc::clone(&self.held),
-            active: Rc::clone(&self.active),
+            shared: Rc::clone(&self.shared),
             config: Rc::clone(&self.config),
             control: self.control.clone(),
             hop,
         })
     }
+}
+
+/// Resets that are not yet refilled, from which on a GOAWAY that does not say why is likely to be
+/// for them: half of what nghttp2 tolerates.
+const SUSPECT: u64 = 500;
+
+/// What the callee said, if it was for too many resets. Netty and `h2` say so in words. nghttp2, and
+/// with it Node, says INTERNAL_ERROR and nothing else.
+fn complaint(goaway: &GoAway, resets: &Resets) -> Option<String> {
+    let text = goaway.text.to_ascii_lowercase();
+    let named = text.contains("rst") || text.contains("reset");
+    let silent = text.is_empty() && resets.spent() > 0;
+    let for_resets = match goaway.code {
+        ResetCode::ENHANCE_YOUR_CALM => named || silent,
+        ResetCode::INTERNAL_ERROR => named || (text.is_empty() && resets.spent() >= SUSPECT),
+        ResetCode(_) => named,
+    };
+    for_resets.then(|| goaway.to_string())
 }
 
 /// One stream to a gRPC callee.
@@ -154,9 +250,14 @@ pub struct ClientStream {
     /// `None` once it was canceled.
     sender: Option<Sender>,
     half_closed: bool,
+    /// Both sides have finished it, or the callee has reset it, or its connection is lost. Otherwise
+    /// a reset was sent, or is sent when it is dropped.
+    finished: bool,
+    /// When it was opened, until its response begins.
+    unanswered: Option<Opened>,
     deadline: Option<Deadline>,
     held: Rc<Held>,
-    active: Rc<Cell<usize>>,
+    shared: Rc<Shared>,
     config: Rc<StreamConfig>,
     control: Control,
     /// Toward another ripcord: the control stream, and this stream's name there.
@@ -201,7 +302,21 @@ impl ClientStream {
         self.deadline.is_some_and(Deadline::is_near)
     }
 
-    /// The callee has finished the stream. A request that it did not need to the end is closed.
+    /// The stream or its connection failed.
+    fn lost(&mut self, error: &http2::Error) -> Poll<Received> {
+        // What this side finds wrong with the callee's frames, it answers with a reset.
+        self.finished = error.reset_code().is_none() || error.is_remote();
+        let end = self.failed(error);
+        self.over(end)
+    }
+
+    /// The callee has finished the stream, as HTTP/2 has it.
+    fn complete(&mut self, end: End) -> Poll<Received> {
+        self.finished = self.half_closed;
+        self.over(end)
+    }
+
+    /// The callee has ended the stream. A request that it did not need to the end is closed.
     fn over(&mut self, end: End) -> Poll<Received> {
         self.finish_receiving();
         if !std::mem::replace(&mut self.half_closed, true)
@@ -237,15 +352,16 @@ impl Half for ClientStream {
                 Phase::Head(response) => {
                     let (parts, body) = match ready!(Pin::new(response).poll(cx)) {
                         Ok(response) => response.into_parts(),
-                        Err(error) => {
-                            let end = self.failed(&error);
-                            return self.over(end);
-                        }
+                        Err(error) => return self.lost(&error),
                     };
-                    if body.is_end_stream()
-                        || parts.status != StatusCode::OK
-                        || !metadata::is_grpc(&parts.headers)
-                    {
+                    if let Some(opened) = self.unanswered.take() {
+                        self.shared.resets.answered(opened);
+                    }
+                    if body.is_end_stream() {
+                        let status = parts.status.as_u16();
+                        return self.complete(end::from_trailers(status, &parts.headers));
+                    }
+                    if parts.status != StatusCode::OK || !metadata::is_grpc(&parts.headers) {
                         return self
                             .over(end::from_trailers(parts.status.as_u16(), &parts.headers));
                     }
@@ -280,17 +396,15 @@ impl Half for ClientStream {
                         return self.broken(LocalEndKind::MessageTooLarge, text);
                     }
                     Got::Broken(text) => return self.broken(LocalEndKind::Undecodable, text),
-                    Got::Failed(error) => {
-                        let end = self.failed(&error);
-                        return self.over(end);
-                    }
+                    Got::Failed(error) => return self.lost(&error),
                 },
                 Phase::Trailers(receiver) => {
-                    let end = match ready!(receiver.poll_trailers(cx)) {
-                        Ok(trailers) => end::from_trailers(200, &trailers.unwrap_or_default()),
-                        Err(error) => self.failed(&error),
+                    return match ready!(receiver.poll_trailers(cx)) {
+                        Ok(trailers) => {
+                            self.complete(end::from_trailers(200, &trailers.unwrap_or_default()))
+                        }
+                        Err(error) => self.lost(&error),
                     };
-                    return self.over(end);
                 }
                 Phase::Over(_) => return Poll::Pending,
             }
@@ -345,7 +459,8 @@ impl Outbound for ClientStream {
         // before it (`wire/grpc/hop.rs`).
         match &self.hop {
             Some((hop, stream)) => {
-                hop.detail(*stream, cancel, self.active.get());
+                let active = self.shared.active.get() + self.control.leaving();
+                hop.detail(*stream, cancel, active);
                 hop.reset(sender, end::reset_to_callee(cancel, true));
             }
             None => sender.reset(end::reset_to_callee(cancel, false)),
@@ -356,7 +471,13 @@ impl Outbound for ClientStream {
 /// Dropping the handles resets with CANCEL what is still open.
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        self.active.set(self.active.get() - 1);
+        self.shared.active.set(self.shared.active.get() - 1);
+        let (resets, born) = (&self.shared.resets, self.shared.born);
+        match self.finished {
+            true => resets.closed(self.unanswered),
+            false => resets.reset(self.unanswered, born.elapsed(), self.control.is_blocked()),
+        }
+        self.control.left(!self.finished);
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::net::bounds::Bounds;
-use crate::net::connection::{ConnectionEnd, DialOptions, Drive};
+use crate::net::connection::{ConnectionEnd, DialOptions, Drive, Room};
+use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::stream::{Acceptor, OpenError, Propagation, RequestHead, Wire};
 use crate::wire::ttheader::{ConnConfig, client, header, metadata, server};
@@ -118,16 +120,25 @@ impl Client {
         self.0.active()
     }
 
-    /// Whether the callee allows no more streams at a time: this wire has no such limit.
+    /// How many streams the callee allows at a time: this wire has no such limit.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        false
+    pub fn capacity(&self) -> usize {
+        usize::MAX
     }
 
-    /// Whether it is idle and still has the memory of many streams. Never: the tables are ripcord's
-    /// own, and shrink.
+    /// Whether it can take one more stream now: this wire has no limit.
     #[must_use]
-    pub fn is_swollen(&self) -> bool {
+    pub fn room(&self, _resets: Option<&ResetLimits>) -> Room {
+        Room::Free
+    }
+
+    /// There always is room, so nobody waits for it.
+    pub fn on_room(&self, _waker: &Waker) {}
+
+    /// Whether it is idle and one too many, or still has the memory of many streams. Never: no
+    /// connection is opened beyond `pool_size`, and the tables are ripcord's own, and shrink.
+    #[must_use]
+    pub fn is_spare(&self, _surplus: bool) -> bool {
         false
     }
 
