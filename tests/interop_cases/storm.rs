@@ -4,7 +4,7 @@
 //! fail to open, and each cancel has to reach the callee within twice the time that it takes to a
 //! callee without such limits (grpc-go).
 //!
-//! `RIPCORD_LIBRARIES=full` plays them; without it there is no case here.
+//! By default the callee is Node's http2; `RIPCORD_LIBRARIES=full` takes all of them.
 //! `RIPCORD_STORM_LOSSES=allowed` prints the table without a judgement, `RIPCORD_STORM_BINARY` is
 //! another build to compare with.
 
@@ -46,7 +46,8 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for kind in Kind::ALL {
         for wire in Wire::ALL {
-            if full {
+            let is_default = kind == Kind::NodeHttp2 && wire == Wire::Grpc;
+            if full || is_default {
                 let name = format!("spares_long_streams::{}_to_{}", wire.name(), kind.name());
                 let run = move || spares_long_streams(wire, kind);
                 let needs = [kind.needs(), &[Peer::Go]].concat();
@@ -178,7 +179,7 @@ fn hop(kind: Kind, server: &Server) -> Ripcord {
     Ripcord::named("hop")
         .binary(build)
         .set("limits: { max_resets: 100000, slow_receiver_timeout: 60s }")
-        .backend("callee", kind.wire().protocol(), &server.address)
+        .backend("callee", kind.keys(), &server.address)
         .route("all", &format!("backend: callee, {way}"))
         .start()
 }

@@ -80,6 +80,20 @@ impl Kind {
         }
     }
 
+    /// The keys of its backend. Netty's limit has to be said: found out, it costs the first streams.
+    pub(super) const fn keys(self) -> &'static str {
+        match self {
+            Self::Java => "protocol: grpc, reset_budget: netty",
+            Self::NodeHttp2
+            | Self::GrpcJs
+            | Self::Tonic
+            | Self::GrpcGo
+            | Self::Kitex
+            | Self::Envoy
+            | Self::Nghttpx => self.wire().protocol(),
+        }
+    }
+
     pub(super) const fn service(self) -> &'static str {
         match self {
             Self::NodeHttp2 | Self::GrpcJs | Self::Java | Self::Tonic => "storm.Storm",
