@@ -172,7 +172,6 @@ impl Client {
 
     /// Why the callee ended the connection, if it did so because too many streams were reset. To be
     /// asked when the connection is over.
-    #[must_use]
     pub fn end(&self) -> impl FnOnce() -> Option<String> + use<> {
         let (control, shared) = (self.control.clone(), Rc::clone(&self.shared));
         move || complaint(&control.go_away()?, &shared.resets)
