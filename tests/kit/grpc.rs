@@ -23,6 +23,9 @@ pub(crate) enum End {
     Reset(u32),
 }
 
+/// The code of a stream that may be opened again: ripcord does so once.
+const REFUSED_STREAM: u32 = 7;
+
 /// What a callee does with a stream.
 #[derive(Clone, Debug)]
 pub(crate) enum Script {
@@ -173,6 +176,9 @@ pub(crate) async fn callee(scripts: Scripts<Script, Asked>) -> SocketAddr {
         let (script, tell) = scripts
             .take(&method)
             .unwrap_or_else(|| panic!("nobody waits for {method}"));
+        if let Script::Answer(_, _, End::Reset(REFUSED_STREAM)) = &script {
+            scripts.again(&method, script.clone());
+        }
         Some(play(request, respond, script, tell))
     }));
     address

@@ -64,6 +64,17 @@ impl<S, H> Scripts<S, H> {
         listen
     }
 
+    /// Whoever opens a stream of this name again finds the script again. What it observes then is
+    /// reported to nobody.
+    pub(super) fn again(&self, method: &str, script: S) {
+        let name = method.split('-').next().unwrap_or_default();
+        let (heard, _) = oneshot::channel();
+        self.0
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), (script, heard));
+    }
+
     /// `M7-any.thing` is the stream M7.
     pub(super) fn take(&self, method: &str) -> Option<Waiting<S, H>> {
         let name = method.split('-').next().unwrap_or_default();

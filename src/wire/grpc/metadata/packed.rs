@@ -139,7 +139,13 @@ pub(crate) fn exact(
         Metadata::unpack(raw.into())
     };
     let mut out = match unpacked(keys::META) {
-        Some(packed) => {
+        Some(mut packed) => {
+            // These stand in the headers or not at all (`end.rs`, `keep_no_business`).
+            packed.retain(|entry| {
+                ![keys::BIZ_STATUS, keys::BIZ_EXTRA]
+                    .iter()
+                    .any(|k| entry.key == *k)
+            });
             let beside = [rendered(&packed)];
             Metadata::reconcile(native, packed, &beside)
         }
