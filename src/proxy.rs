@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use crate::Route;
 use crate::backend::EndpointGuard;
 use crate::bridge::{
-    self, Check, Deadline, Decompress, Early, Heads, Outcome, PreparedStream, Refused, Stage,
-    Stages, StreamTimeouts, Switch, Transferred,
+    self, Check, Deadline, Decompress, Early, Heads, Outcome, PreparedStream, Stage, Stages,
+    StreamTimeouts, Switch, Transferred,
 };
 use crate::config::Validate;
 use crate::context::Context;
 use crate::drain::{Watch, Watcher};
-use crate::stream::{End, Inbound, Initiator, LocalEndKind, Received, RequestHead, Scope, Wire};
+use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Scope, Wire};
 use crate::telemetry::{
     self, Observed, SeriesCache, StreamInfo, StreamRecord, TraceFormats, Traffic,
 };
@@ -25,7 +25,7 @@ use crate::wire::{self, OutboundStream};
 use parting::{Parting, PartingStream};
 use payload::PayloadCheck;
 
-mod keep;
+mod again;
 pub(crate) mod parting;
 mod payload;
 
@@ -108,52 +108,6 @@ struct Stream<I> {
     inbound: Box<I>,
     /// Tells the caller's connection that this stream's callee takes no new streams.
     parting: Option<Box<PartingStream>>,
-}
-
-impl<I: Inbound> Stream<I> {
-    /// Opens the stream once more, since the callee did not look at it: on another endpoint where
-    /// there is a good one, otherwise on another connection. The error is how the stream went when
-    /// that fails: the caller receives the end of this attempt, as that of a first one.
-    async fn open_again(
-        &mut self,
-        mut refused: Box<Refused>,
-        outbound: OutboundStream,
-    ) -> Result<(OutboundStream, PreparedStream), Box<Outcome>> {
-        let context = Rc::clone(&self.entry.context);
-        let deadline = refused.deadline().cloned();
-        let (Some(route), Some(endpoint), Some(head)) =
-            (self.route.clone(), self.endpoint.take(), refused.head())
-        else {
-            let end = refused.end().clone();
-            let outcome = refused.finish(&mut *self.inbound, end, &context.process.node);
-            return Err(Box::new(outcome));
-        };
-        self.record.retried();
-        let from = endpoint.address();
-        endpoint.ended_by(Initiator::Callee);
-        let opening = context
-            .pool
-            .open_again(&route.backend, head, from, &outbound);
-        let waits_for = || context.pool.waits_for(&route.backend);
-        let opening = before(deadline.as_ref(), waits_for, opening);
-        let mut early = Early::default();
-        let (inbound, switch) = (&mut *self.inbound, &self.switch.0);
-        match listen_while(inbound, &mut early, switch, opening).await {
-            Ok((outbound, endpoint)) => {
-                self.record.connected(endpoint.address());
-                self.endpoint = Some(endpoint);
-                Ok((outbound, refused.again(early)))
-            }
-            Err(end) => {
-                let node = &context.process.node;
-                let end = match &deadline {
-                    Some(deadline) => deadline.recognize(end, node),
-                    None => end,
-                };
-                Err(Box::new(refused.finish(inbound, end, node)))
-            }
-        }
-    }
 }
 
 impl<I> Stream<I> {
@@ -292,7 +246,7 @@ impl Opening<'_> {
             None => end,
         })?;
         stream.endpoint = Some(endpoint);
-        let keep = keep::keep(self.context, &outbound, head);
+        let keep = again::keep(self.context, &outbound, head);
         let start = PreparedStream::new(early, stages, &limits, keep);
         Ok((outbound, start))
     }

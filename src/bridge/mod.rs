@@ -30,6 +30,7 @@ mod decompress;
 mod head;
 mod kept;
 mod pump;
+mod refused;
 mod settle;
 pub mod thrift;
 
@@ -44,11 +45,11 @@ pub use deadline::Deadline;
 pub use decompress::{ACCEPTED, Decompress};
 pub use kept::{Keep, Room};
 pub use pump::{Stage, StageError};
+pub use refused::Refused;
 pub use settle::{FirstEnd, Settlement, settle};
 
 use crate::stream::{
     End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received, Refusable,
-    RequestHead,
 };
 use check::Checker;
 use clock::Clock;
@@ -209,53 +210,6 @@ pub fn run<I: Inbound, O: Outbound>(
             settlement.tell_caller = Box::pin(duplex.complete(inbound, outbound)).await;
         }
         Ok(tell_caller(inbound, *settlement, node, duplex.moved()))
-    }
-}
-
-/// A stream that its callee ended without having looked at it. It can be opened again, once.
-pub struct Refused {
-    duplex: Box<Duplex>,
-    end: End,
-}
-
-impl Refused {
-    /// How the callee ended it.
-    #[must_use]
-    pub const fn end(&self) -> &End {
-        &self.end
-    }
-
-    /// When the whole stream must be over.
-    #[must_use]
-    pub fn deadline(&self) -> Option<&Deadline> {
-        self.duplex.clock.deadline()
-    }
-
-    /// The head to open it with. Its timeout is what is left.
-    pub fn head(&mut self) -> Option<&mut RequestHead> {
-        let deadline = self.deadline().map(|deadline| deadline.at);
-        Some(self.duplex.request.kept()?.head(deadline))
-    }
-
-    /// The stream on its second callee. `early` is what the caller sent meanwhile. Its clocks have
-    /// gone on.
-    #[must_use]
-    pub fn again(self, early: Early) -> PreparedStream {
-        let mut duplex = self.duplex;
-        duplex.request.replay();
-        duplex.answered = false;
-        if duplex.half_close == HalfClose::Passed || early.half_closed {
-            duplex.half_close = HalfClose::Seen;
-        }
-        if let Err(end) = duplex.request.push(early.messages) {
-            duplex.refused = Some(Box::new(end));
-        }
-        PreparedStream(duplex)
-    }
-
-    /// Ends it: only the caller receives the end.
-    pub fn finish(self, inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
-        tell_caller(inbound, settle(end, node, false), node, self.duplex.moved())
     }
 }
 

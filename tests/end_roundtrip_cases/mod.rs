@@ -1,6 +1,8 @@
 //! Fields that the other protocol changes: what crosses, what is cut, and that what leaves for HTTP/2
 //! is valid.
 
+mod wording;
+
 use super::*;
 
 /// A head, or the trailers of an end, with keys and values that HTTP/2 changes, and `filler` bytes

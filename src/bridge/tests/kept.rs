@@ -1,7 +1,7 @@
 //! Streams that are opened again, since their first callee did not look at them.
 
 use super::*;
-use crate::stream::{Message, Processed, Status};
+use crate::stream::{Message, Processed, RequestHead, Status};
 
 /// Counts what is kept, up to a limit.
 struct Account {

@@ -1,13 +1,17 @@
 //! When a connection to a callee opens no more streams. The clock is paused, so a sleep lasts until
 //! no task can run any more.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::net::budget::Budget;
-use crate::stream::{Failure, Reason, Scope};
+use crate::stream::{
+    End, Failure, Half as _, LocalEndKind, Outbound as _, Processed, Reason, Received, Refusable,
+    Scope,
+};
 use crate::testing::local;
 
 fn config() -> Rc<StreamConfig> {

@@ -1,0 +1,74 @@
+//! Streams that are opened again: which requests are kept for it, where that memory is counted, and
+//! the second opening.
+
+use std::rc::Rc;
+
+use super::{Stream, before, listen_while};
+use crate::bridge::{Early, Keep, Outcome, PreparedStream, Refused, Room};
+use crate::context::Context;
+use crate::stream::{Inbound, Initiator, Outbound as _, Refusable, RequestHead};
+use crate::wire::OutboundStream;
+
+/// What is kept of a request that was just opened. `None` when it can never be opened again. Takes
+/// the head out of `head` otherwise.
+pub(super) fn keep(
+    context: &Context,
+    outbound: &OutboundStream,
+    head: &mut RequestHead,
+) -> Option<Keep> {
+    let limit = context.process.limits.retry_buffer;
+    if limit == 0 || outbound.refusable() == Refusable::No {
+        return None;
+    }
+    Some(Keep {
+        head: std::mem::take(head),
+        limit,
+        room: Rc::clone(&context.kept) as Rc<dyn Room>,
+    })
+}
+
+impl<I: Inbound> Stream<I> {
+    /// Opens the stream once more, since the callee did not look at it: on another endpoint where
+    /// there is a good one, otherwise on another connection. The error is how the stream went when
+    /// that fails: the caller receives the end of this attempt, as that of a first one.
+    pub(super) async fn open_again(
+        &mut self,
+        mut refused: Box<Refused>,
+        outbound: OutboundStream,
+    ) -> Result<(OutboundStream, PreparedStream), Box<Outcome>> {
+        let context = Rc::clone(&self.entry.context);
+        let deadline = refused.deadline().cloned();
+        let (Some(route), Some(endpoint), Some(head)) =
+            (self.route.clone(), self.endpoint.take(), refused.head())
+        else {
+            let end = refused.end().clone();
+            let outcome = refused.finish(&mut *self.inbound, end, &context.process.node);
+            return Err(Box::new(outcome));
+        };
+        self.record.retried();
+        let from = endpoint.address();
+        endpoint.ended_by(Initiator::Callee);
+        let opening = context
+            .pool
+            .open_again(&route.backend, head, from, &outbound);
+        let waits_for = || context.pool.waits_for(&route.backend);
+        let opening = before(deadline.as_ref(), waits_for, opening);
+        let mut early = Early::default();
+        let (inbound, switch) = (&mut *self.inbound, &self.switch.0);
+        match listen_while(inbound, &mut early, switch, opening).await {
+            Ok((outbound, endpoint)) => {
+                self.record.connected(endpoint.address());
+                self.endpoint = Some(endpoint);
+                Ok((outbound, refused.again(early)))
+            }
+            Err(end) => {
+                let node = &context.process.node;
+                let end = match &deadline {
+                    Some(deadline) => deadline.recognize(end, node),
+                    None => end,
+                };
+                Err(Box::new(refused.finish(inbound, end, node)))
+            }
+        }
+    }
+}
