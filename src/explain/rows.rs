@@ -353,7 +353,7 @@ fn between_grpc(from: String, end: &End) -> Row {
 /// What a gRPC caller receives that does not take the rest of a message in time. On TTHeader
 /// messages are whole.
 fn half_written(from: String, end: &End) -> Row {
-    let code = grpc::end::reset_to_caller(end, NODE, false);
+    let code = grpc::end::reset_to_caller(end, NODE, false, true);
     Row {
         from,
         grpc: format!("reset={}", code.0),

@@ -291,8 +291,12 @@ pub fn to_caller_within(
 /// The RST_STREAM that a caller receives when a message is half written, and its rest cannot be
 /// written in time: a reset is then the only honest end. Another ripcord receives the cause, where
 /// that carries no less than the status.
+///
+/// `has_sent`: the caller has a whole message of this stream. Most libraries read REFUSED_STREAM as
+/// UNAVAILABLE, and none retries a stream of which the application has a message. Without one,
+/// grpc-go does, although the head has come.
 #[must_use]
-pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> ResetCode {
+pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool, has_sent: bool) -> ResetCode {
     let rendered = RenderedStatus::of(&end.reason, node, Wording::Kitex);
     let code = Code::from_number(rendered.status.code);
     let (cause, of_hop) = match &end.reason {
@@ -302,8 +306,9 @@ pub fn reset_to_caller(end: &End, node: &str, to_ripcord: bool) -> ResetCode {
     };
     match cause.filter(|cause| to_ripcord && status_of_cause(*cause) == code) {
         Some(cause) if reset_of_cause(cause) != ResetCode::CANCEL => reset_of_cause(cause),
-        // Most libraries read it as UNAVAILABLE, and none retries after a head.
-        Some(_) | None if of_hop && code == Code::Unavailable => ResetCode::REFUSED_STREAM,
+        Some(_) | None if of_hop && has_sent && code == Code::Unavailable => {
+            ResetCode::REFUSED_STREAM
+        }
         Some(_) | None => status::to_reset(code),
     }
 }

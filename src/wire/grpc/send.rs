@@ -19,6 +19,8 @@ pub(super) struct Sender {
     stream: SendBody,
     desk: Desk,
     boundary: Boundary,
+    /// Whether a whole message was sent.
+    has_sent: bool,
 }
 
 impl Sender {
@@ -27,6 +29,7 @@ impl Sender {
             stream,
             desk,
             boundary: Boundary::default(),
+            has_sent: false,
         }
     }
 
@@ -51,7 +54,7 @@ impl Sender {
             let Some(piece) = run.take_piece(room) else {
                 break;
             };
-            self.boundary.advance(&piece);
+            self.has_sent |= self.boundary.advance(&piece).messages > 0;
             self.desk.queue(piece.len());
             if self.stream.send_data(piece, false).is_err() {
                 run.clear();
@@ -78,6 +81,11 @@ impl Sender {
     /// Whether the last message was sent completely.
     pub(super) fn at_boundary(&self) -> bool {
         self.boundary.at_boundary()
+    }
+
+    /// Whether a whole message was sent.
+    pub(super) fn has_sent(&self) -> bool {
+        self.has_sent
     }
 
     /// How many bytes of `rest` complete the message that is half written.

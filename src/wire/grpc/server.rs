@@ -360,7 +360,7 @@ impl Inbound for ServerStream {
         }
         self.control.urgent();
         if let Some(sender) = self.sender.as_mut().filter(|s| !s.at_boundary()) {
-            let code = end::reset_to_caller(end, node, self.detail_of.is_some());
+            let code = end::reset_to_caller(end, node, self.detail_of.is_some(), sender.has_sent());
             sender.reset(code);
             return None;
         }

@@ -51,7 +51,7 @@ fn tell(end: &End) {
         write_info(&info);
         let _ = ttheader::end::from_trailer(&info, &terminal.payload);
         let _ = ttheader::end::from_rst(Initiator::Callee, &info, &terminal.payload);
-        let _ = grpc::end::reset_to_caller(end, "node", carried);
+        let _ = grpc::end::reset_to_caller(end, "node", carried, true);
     }
     if let Reason::Canceled(cancel) = &end.reason {
         let terminal = ttheader::end::to_callee(cancel, &CONTEXT);

@@ -48,7 +48,7 @@ fn hop(ttheader: &str, grpc: &str, max_message: &str) -> Spec {
     let mut spec = Ripcord::named("hop")
         .set(&limits)
         .set("drain: { timeout: 500ms }")
-        .backend("tt", "protocol: ttheader", ttheader)
+        .backend("tt", "protocol: ttheader, cancel_as: rst", ttheader)
         .backend("gg", "protocol: grpc", grpc)
         .backend("mismatch", "protocol: grpc, payload: thrift", grpc)
         .backend("nobody", "protocol: grpc", "127.0.0.1:1");

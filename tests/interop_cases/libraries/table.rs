@@ -77,11 +77,10 @@ pub(super) fn at_own_deadline(result: &Value) -> String {
     "the end of its own clock, or the hop's DEADLINE_EXCEEDED".to_owned()
 }
 
-/// Lost connections have the kernel's words, and which of them is a race.
-const LOST: [&str; 3] = [
-    "connection reset",
-    "stream closed because of a broken pipe",
-    "connection closed by the peer",
+/// How a connection is lost is a race.
+const LOST: [&str; 2] = [
+    "the callee closed the connection",
+    "the callee reset the connection",
 ];
 
 /// Without what differs from run to run: addresses, sizes, and words of lost connections.
