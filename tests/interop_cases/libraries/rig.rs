@@ -221,7 +221,14 @@ impl Rig {
             });
         }
         pass(client, &id, "half");
-        shown(&client.event("result", &id))
+        let shown = shown(&client.event("result", &id));
+        if matches!(self.library, Library::Java) && row.name.contains("drain") {
+            // It widens its window as the data comes, and may so take the rest in time.
+            let either = ["INTERNAL", "UNAVAILABLE \"the proxy is shutting down\""];
+            assert!(either.iter().any(|e| shown.starts_with(e)), "{shown}");
+            return "INTERNAL, or UNAVAILABLE if it takes the rest in time".to_owned();
+        }
+        shown
     }
 
     fn play(&mut self, row: &Row) -> String {
