@@ -170,6 +170,18 @@ impl BlockLimit {
                 cut.insert_name(&entry.key);
             }
         }
+        for (name, value) in entries.malformed() {
+            let size = Size {
+                bytes: name.len() + value.len() + PER_FIELD,
+                fields: 1,
+            };
+            if left.takes(size) {
+                left = left.without(size);
+                out.push_malformed(name.clone(), value.clone());
+            } else {
+                cut.insert_name(name);
+            }
+        }
         out
     }
 }
@@ -201,6 +213,8 @@ pub fn response(
     limit: BlockLimit,
 ) -> Response<()> {
     let mut response = metadata::response(head, payload);
+    // What had no room among the exact entries is named already.
+    let lost = metadata::cut(response.headers());
     if !carried {
         metadata::strip(response.headers_mut());
     }
@@ -208,7 +222,7 @@ pub fn response(
     if fits(&response) {
         return response;
     }
-    let mut cut = head.cut.clone();
+    let mut cut = lost;
     if without_exact(&mut response) {
         cut.insert(Part::Exact);
         finish(&mut response, carried, &cut);
@@ -227,12 +241,16 @@ pub fn response(
     let bare = metadata::response(&short, payload);
     let left = limit.beside(bare.headers()).without(mark);
     short.metadata = left.keep(&head.metadata, &mut cut);
-    if short.metadata.len() < head.metadata.len() {
+    if short.metadata.fields() < head.metadata.fields() {
         cut.insert(Part::Headers);
     }
     let mut response = metadata::response(&short, payload);
     without_exact(&mut response);
     finish(&mut response, carried, &cut);
+    if !fits(&response) {
+        // Not even the mark has room.
+        metadata::strip(response.headers_mut());
+    }
     response
 }
 
@@ -260,7 +278,7 @@ const BESIDE_METADATA: usize = 6 * 1024;
 pub fn at_most(head: &RequestHead) -> usize {
     let names = head.service.len() + head.method.len() + head.to.as_ref().map_or(0, String::len);
     // Base64 of what was no base64, and the prefix of metainfo.
-    let metadata = head.metadata.size() * 2 + head.metadata.len() * 2 * PER_FIELD;
+    let metadata = head.metadata.size() * 2 + head.metadata.fields() * 2 * PER_FIELD;
     BESIDE_METADATA + names * 4 + metadata
 }
 

@@ -88,10 +88,14 @@ pub(super) fn trailers(
     }
     // As many exact entries as there is room for.
     let left = limit.without(Size::of(&out));
-    match cut.contains(Part::Exact) && left.fields() >= CARRIED_FIELDS {
-        true => with(&end, &cut, Room::within(left.bytes(), PER_FIELD)),
-        false => out,
+    if cut.contains(Part::Exact) && left.fields() >= CARRIED_FIELDS {
+        out = with(&end, &cut, Room::within(left.bytes(), PER_FIELD));
     }
+    if !limit.takes(Size::of(&out)) {
+        // The caller takes hardly anything.
+        metadata::strip(&mut out);
+    }
+    out
 }
 
 /// The order of cutting. The details that ripcord itself writes beside an end go last: they have
@@ -249,7 +253,7 @@ fn shorten_trailers(
         left = left.without(Size::field(keys::CUT, Cut::MAX_LEN));
     }
     let kept = left.without(Size::of(&bare)).keep(&all, cut);
-    let changed = kept.len() < all.len();
+    let changed = kept.fields() < all.fields();
     end.to_mut().trailers = kept;
     changed
 }

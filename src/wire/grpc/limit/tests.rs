@@ -108,6 +108,33 @@ fn what_a_hop_before_cut_is_still_named() {
 }
 
 #[test]
+fn exact_entries_that_had_no_room_are_named_when_headers_are_cut_too() {
+    let cut = written(&head(&[("Case", 6000), ("big", 6000)]), BlockLimit::CALLER);
+    assert_eq!(names(&cut), ["content-type", "case", "ripcord-cut"]);
+    assert_eq!(mark(&cut), "exact,headers,names=big");
+}
+
+#[test]
+fn where_the_mark_has_no_room_it_is_left_out() {
+    let limit = BlockLimit::of_caller(MAX_HEAD, Some(110), false);
+    let cut = written(&head(&[("a", 10), ("b", 10)]), limit);
+    assert_eq!(names(&cut), ["content-type"]);
+}
+
+#[test]
+fn malformed_fields_are_kept_or_named_as_others_are() {
+    let mut head = head(&[("a", 10)]);
+    head.metadata.push_malformed("small-bin", "!");
+    head.metadata.push_malformed("big-bin", "!".repeat(9000));
+    let cut = written(&head, BlockLimit::CALLER);
+    assert_eq!(
+        names(&cut),
+        ["content-type", "a", "small-bin", "ripcord-cut"]
+    );
+    assert_eq!(mark(&cut), "headers,names=big-bin");
+}
+
+#[test]
 fn only_the_listener_lifts_the_limit() {
     for (max_head, announced, from_ripcord, bytes, fields) in [
         (MAX_HEAD, None, false, 7936, 100),
