@@ -109,7 +109,7 @@ impl Client {
         let why = self.requests.clone().ready().await;
         Err(why.err().map_or_else(
             || "it closed the connection before its SETTINGS".to_owned(),
-            |error| error.to_string(),
+            |error| error.text("the callee"),
         ))
     }
 
