@@ -223,7 +223,7 @@ pub fn response(
         return response;
     }
     let mut cut = lost;
-    if without_exact(&mut response) {
+    if without_exact(response.headers_mut()) {
         cut.insert(Part::Exact);
         finish(&mut response, carried, &cut);
         if fits(&response) {
@@ -245,7 +245,7 @@ pub fn response(
         cut.insert(Part::Headers);
     }
     let mut response = metadata::response(&short, payload);
-    without_exact(&mut response);
+    without_exact(response.headers_mut());
     finish(&mut response, carried, &cut);
     if !fits(&response) {
         // Not even the mark has room.
@@ -255,8 +255,7 @@ pub fn response(
 }
 
 /// Removes the exact entries, which only ripcord reads. Returns whether there were any.
-fn without_exact(response: &mut Response<()>) -> bool {
-    let headers = response.headers_mut();
+fn without_exact(headers: &mut HeaderMap) -> bool {
     let (packed, named) = (headers.remove(keys::META), headers.remove(keys::NAMES));
     packed.is_some() || named.is_some()
 }
@@ -280,6 +279,16 @@ pub fn at_most(head: &RequestHead) -> usize {
     // Base64 of what was no base64, and the prefix of metainfo.
     let metadata = head.metadata.size() * 2 + head.metadata.fields() * 2 * PER_FIELD;
     BESIDE_METADATA + names * 4 + metadata
+}
+
+/// Removes the exact entries of a request that has more bytes than its callee takes: nothing but them
+/// is ripcord's to cut.
+pub fn shorten_request(request: &mut http::Request<()>, limit: usize) {
+    if request_size(request) > limit && without_exact(request.headers_mut()) {
+        let mut cut = metadata::cut(request.headers());
+        cut.insert(Part::Exact);
+        metadata::put_cut(request.headers_mut(), &cut);
+    }
 }
 
 /// The bytes of a request as its callee counts them (RFC 9113, 6.5.2).

@@ -166,3 +166,37 @@ fn a_request_is_measured_as_its_callee_measures_it() {
     let text = ":methodPOST:schemehttp:authoritya.b:1:path/S/Mtetrailers";
     assert_eq!(request_size(&request), fields + text.len());
 }
+
+#[test]
+fn a_request_over_what_its_callee_takes_loses_its_exact_entries_alone() {
+    let mut head = RequestHead::default();
+    for i in 0..40 {
+        let key = format!("userId{i}");
+        head.metadata.push(Scope::Persist, key, "x".repeat(60));
+    }
+    let whole = metadata::request(&head);
+    assert!(request_size(&whole) > 7000);
+    assert!(at_most(&head) > request_size(&whole));
+    for (limit, fits) in [(64 << 10, true), (7000, false)] {
+        let mut request = metadata::request(&head);
+        shorten_request(&mut request, limit);
+        assert!(
+            request_size(&request) <= limit,
+            "{}",
+            request_size(&request)
+        );
+        assert_eq!(request.headers().contains_key(keys::META), fits);
+        assert_eq!(
+            mark(request.headers()) == "exact",
+            !fits || !mark(whole.headers()).is_empty()
+        );
+        let fields = |request: &http::Request<()>| {
+            request
+                .headers()
+                .keys()
+                .filter(|k| k.as_str().starts_with("rpc-"))
+                .count()
+        };
+        assert_eq!(fields(&request), 40);
+    }
+}
