@@ -366,7 +366,7 @@ fn a_callee_that_ended_a_connection_for_its_resets_is_spared_from_then_on() {
         line["set"],
         "reset_budget of backend b, to netty or to less"
     );
-    let reason = "GOAWAY ENHANCE_YOUR_CALM (Maximum number of RST frames reached)";
+    let reason = "GOAWAY ENHANCE_YOUR_CALM: Maximum number of RST frames reached";
     assert_eq!(line["reason"], reason);
     assert_eq!(hop.metric("ripcord_reset_goaways_total", ""), 1);
     let before = callee.seen();

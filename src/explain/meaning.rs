@@ -18,7 +18,10 @@ pub(super) fn of(subject: Subject) -> (String, &'static str) {
             "an error that the application defined, with a number of its own",
             "the callee's application; ripcord passes it on",
         ),
-        Subject::Label(label) => (label.means, "ripcord: it names an end so, no peer hears it"),
+        Subject::Label(label) => (
+            label.means,
+            "ripcord, in its metrics and logs; no peer receives it",
+        ),
         Subject::Field(field) => (field.means, "ripcord"),
     };
     (what.to_owned(), who)

@@ -125,6 +125,10 @@ impl Pasted {
             self.add(Subject::Exception(TypeId::UnknownMethod.number()));
             self.add(Subject::Hop(LocalEndKind::FirstResponse));
         }
+        // Of a Kitex that does not know the Rst frame, without the words around it.
+        if line.contains("unexpected frame type") && self.subjects.is_empty() {
+            self.add(Subject::Ttstream(TtCode::IllegalFrame.number()));
+        }
         self.fields(line);
         for key in ["ripcord-path", "ttscp"] {
             if let Some(rest) = after(line, key) {

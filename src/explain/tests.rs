@@ -385,6 +385,16 @@ fn an_unknown_method_of_kitex_log_is_no_answer() {
 }
 
 #[test]
+fn the_words_of_a_kitex_that_does_not_know_rst_are_known_alone() {
+    for line in [
+        "unexpected frame type: 5",
+        "illegal frame, unexpected frame type: 5",
+    ] {
+        assert_titles(line, &["ttstream code 12004"]);
+    }
+}
+
+#[test]
 fn the_fields_that_people_read_are_explained() {
     for name in [
         "class",

@@ -136,19 +136,26 @@ impl Metadata {
         self.entries.len()
     }
 
+    /// The number of entries and malformed fields.
+    #[must_use]
+    pub fn fields(&self) -> usize {
+        self.entries.len() + self.malformed().count()
+    }
+
     /// Whether there are no entries and no malformed fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.malformed.is_none()
     }
 
-    /// The bytes of all keys and values.
+    /// The bytes of all keys and values, malformed fields included.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.entries
-            .iter()
-            .map(|e| e.key.len() + e.value.len())
-            .sum()
+        let entries = self.entries.iter().map(|e| e.key.len() + e.value.len());
+        let malformed = self
+            .malformed()
+            .map(|(name, value)| name.len() + value.len());
+        entries.chain(malformed).sum()
     }
 }
 

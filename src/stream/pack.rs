@@ -107,7 +107,7 @@ impl Metadata {
     ///
     /// `rendered` is what a peer would have read of `packed` without the pack, in each way in which
     /// it may have been written. All of one must be in `native`. Further native entries come after
-    /// the exact ones. If a rendered entry is missing, the pack is forged or the native entries were
+    /// the exact ones, and malformed fields stay. If a rendered entry is missing, the pack is forged or the native entries were
     /// changed: the result is `native`.
     #[must_use]
     pub fn reconcile(native: Self, mut packed: Self, rendered: &[Self]) -> Self {
@@ -117,6 +117,9 @@ impl Metadata {
         let rest = native.iter().zip(&explained).filter(|(_, done)| !**done);
         for (entry, _) in rest {
             packed.push(entry.scope, entry.key.clone(), entry.value.clone());
+        }
+        for (name, value) in native.malformed() {
+            packed.push_malformed(name.clone(), value.clone());
         }
         packed
     }
@@ -202,8 +205,10 @@ mod tests {
         rendered.push(Scope::Plain, "foo", "1");
         let mut native = rendered.clone();
         native.push(Scope::Plain, "added", "x");
+        native.push_malformed("bad-bin", "!");
         let exact = Metadata::reconcile(native, sample(), &[rendered.clone()]);
         assert_eq!(exact.len(), 4);
+        assert_eq!(exact.malformed().count(), 1);
         let mut changed = Metadata::new();
         changed.push(Scope::Plain, "foo", "2");
         assert_eq!(

@@ -72,7 +72,7 @@ fn a_grpc_go_server_that_complains_of_pings_is_asked_half_as_often() {
         let case = scenario("silent", Kind::Bidi, silent, [json!({ "op": "recv" })]);
         let id = say(&caller, &case);
         let result = caller.event("result", &id);
-        let text = "~the callee sent GOAWAY ENHANCE_YOUR_CALM (too_many_pings)";
+        let text = "~the callee sent GOAWAY ENHANCE_YOUR_CALM: too many pings";
         let expected = json!({ "kind": "error", "code": 14, "message": text });
         assert_like(interval, &result, &expected);
         let line = hop

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Control, ControlState, ResetCode};
-use super::{blocks, settings};
+use super::{blocks, settings, words};
 
 const HEADERS: u8 = 0x1;
 const SETTINGS: u8 = 0x4;
@@ -73,11 +73,7 @@ impl GoAway {
 
 impl fmt::Display for GoAway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GOAWAY {}", self.code)?;
-        if !self.text.is_empty() {
-            write!(f, " ({})", self.text)?;
-        }
-        Ok(())
+        f.write_str(&words::goaway(self.code, &self.text))
     }
 }
 

@@ -88,12 +88,8 @@ fn sentence(fault: &Fault, peer: &str) -> String {
         }
         Fault::Reset(code, By::Us) => format!("ripcord reset the stream ({})", named(*code)),
         Fault::GoAway(code, By::Peer, debug) => {
-            let why = match debug.as_deref() {
-                None => String::new(),
-                Some("too_many_pings") => ": too many pings".to_owned(),
-                Some(other) => format!(": {other}"),
-            };
-            format!("{peer} sent GOAWAY {}{why}", named(*code))
+            let said = goaway(*code, debug.as_deref().unwrap_or_default());
+            format!("{peer} sent {said}")
         }
         Fault::GoAway(code, By::Layer, debug) => {
             let what = match debug.as_deref() {
@@ -115,6 +111,16 @@ fn sentence(fault: &Fault, peer: &str) -> String {
         Fault::Unwritable => "HTTP/2 has no form for it".to_owned(),
         Fault::Over => format!("the stream to {peer} is over"),
     }
+}
+
+/// A GOAWAY of the peer, with its text.
+pub(super) fn goaway(code: ResetCode, text: &str) -> String {
+    let why = match text {
+        "" => String::new(),
+        "too_many_pings" => ": too many pings".to_owned(),
+        other => format!(": {other}"),
+    };
+    format!("GOAWAY {}{why}", named(code))
 }
 
 /// What a peer did that this side answers with the code.

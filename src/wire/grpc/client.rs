@@ -192,14 +192,12 @@ impl Client {
     /// list (RFC 9113, 6.5.2). Before they are read, nothing is known.
     #[must_use]
     pub fn refuses(&self, head: &RequestHead) -> Option<String> {
-        let limit = usize::try_from(self.control.peer_header_list()?).ok()?;
-        if limit::at_most(head) <= limit {
-            return None;
-        }
+        let limit = self.limit_below(head)?;
         let mut request = metadata::request(head);
         if self.hop.is_some() {
             hop::name(&mut request, 0);
         }
+        limit::shorten_request(&mut request, limit);
         let size = limit::request_size(&request);
         (size > limit).then(|| {
             format!(
@@ -207,6 +205,12 @@ impl Client {
                  (SETTINGS_MAX_HEADER_LIST_SIZE)"
             )
         })
+    }
+
+    /// The most bytes that the callee takes of a request, if a request with this head may have more.
+    fn limit_below(&self, head: &RequestHead) -> Option<usize> {
+        let limit = usize::try_from(self.control.peer_header_list()?).ok()?;
+        (limit::at_most(head) > limit).then_some(limit)
     }
 
     /// Opens a stream.
@@ -222,6 +226,9 @@ impl Client {
         let hop = self.hop.as_ref().map(|hop| (Rc::clone(hop), hop.next()));
         if let Some((_, stream)) = &hop {
             hop::name(&mut request, *stream);
+        }
+        if let Some(limit) = self.limit_below(head) {
+            limit::shorten_request(&mut request, limit);
         }
         let sent = requests.send_request(request, false);
         let (response, send) = sent.inspect_err(|e| {

@@ -170,6 +170,18 @@ impl BlockLimit {
                 cut.insert_name(&entry.key);
             }
         }
+        for (name, value) in entries.malformed() {
+            let size = Size {
+                bytes: name.len() + value.len() + PER_FIELD,
+                fields: 1,
+            };
+            if left.takes(size) {
+                left = left.without(size);
+                out.push_malformed(name.clone(), value.clone());
+            } else {
+                cut.insert_name(name);
+            }
+        }
         out
     }
 }
@@ -201,6 +213,8 @@ pub fn response(
     limit: BlockLimit,
 ) -> Response<()> {
     let mut response = metadata::response(head, payload);
+    // What had no room among the exact entries is named already.
+    let lost = metadata::cut(response.headers());
     if !carried {
         metadata::strip(response.headers_mut());
     }
@@ -208,8 +222,8 @@ pub fn response(
     if fits(&response) {
         return response;
     }
-    let mut cut = head.cut.clone();
-    if without_exact(&mut response) {
+    let mut cut = lost;
+    if without_exact(response.headers_mut()) {
         cut.insert(Part::Exact);
         finish(&mut response, carried, &cut);
         if fits(&response) {
@@ -227,18 +241,21 @@ pub fn response(
     let bare = metadata::response(&short, payload);
     let left = limit.beside(bare.headers()).without(mark);
     short.metadata = left.keep(&head.metadata, &mut cut);
-    if short.metadata.len() < head.metadata.len() {
+    if short.metadata.fields() < head.metadata.fields() {
         cut.insert(Part::Headers);
     }
     let mut response = metadata::response(&short, payload);
-    without_exact(&mut response);
+    without_exact(response.headers_mut());
     finish(&mut response, carried, &cut);
+    if !fits(&response) {
+        // Not even the mark has room.
+        metadata::strip(response.headers_mut());
+    }
     response
 }
 
 /// Removes the exact entries, which only ripcord reads. Returns whether there were any.
-fn without_exact(response: &mut Response<()>) -> bool {
-    let headers = response.headers_mut();
+fn without_exact(headers: &mut HeaderMap) -> bool {
     let (packed, named) = (headers.remove(keys::META), headers.remove(keys::NAMES));
     packed.is_some() || named.is_some()
 }
@@ -260,8 +277,18 @@ const BESIDE_METADATA: usize = 6 * 1024;
 pub fn at_most(head: &RequestHead) -> usize {
     let names = head.service.len() + head.method.len() + head.to.as_ref().map_or(0, String::len);
     // Base64 of what was no base64, and the prefix of metainfo.
-    let metadata = head.metadata.size() * 2 + head.metadata.len() * 2 * PER_FIELD;
+    let metadata = head.metadata.size() * 2 + head.metadata.fields() * 2 * PER_FIELD;
     BESIDE_METADATA + names * 4 + metadata
+}
+
+/// Removes the exact entries of a request that has more bytes than its callee takes: nothing but them
+/// is ripcord's to cut.
+pub fn shorten_request(request: &mut http::Request<()>, limit: usize) {
+    if request_size(request) > limit && without_exact(request.headers_mut()) {
+        let mut cut = metadata::cut(request.headers());
+        cut.insert(Part::Exact);
+        metadata::put_cut(request.headers_mut(), &cut);
+    }
 }
 
 /// The bytes of a request as its callee counts them (RFC 9113, 6.5.2).

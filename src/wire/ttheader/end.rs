@@ -5,7 +5,7 @@
 //! strings (`keys.rs`). They count only if the frame beside them is what ripcord renders from them.
 
 mod carried;
-pub(super) use carried::bound_head;
+pub(super) use carried::{bound_head, bound_request};
 
 use std::borrow::Cow;
 use std::collections::HashMap;

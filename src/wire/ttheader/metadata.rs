@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::stream::{
     Cut, Hops, Metadata, Payload, PayloadNaming, RequestHead, ResponseHead, Scope,
 };
-use crate::wire::ttheader::end::bound_head;
+use crate::wire::ttheader::end::{bound_head, bound_request};
 use crate::wire::ttheader::header::Info;
 use crate::wire::ttheader::keys;
 
@@ -120,7 +120,9 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
         push(&mut info.strings, keys::IDL_SERVICE, service);
     }
     let cut = write_exact(&head.metadata, HeadersOf::Request, &mut info.strings);
-    push_cut(&mut info.strings, &head.cut.clone().and(&cut));
+    let mut cut = head.cut.clone().and(&cut);
+    bound_request(&mut info.strings, &mut cut);
+    push_cut(&mut info.strings, &cut);
     if service != head.service {
         push(&mut info.strings, keys::CARRIED_SERVICE, &head.service);
     }

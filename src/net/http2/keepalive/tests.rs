@@ -242,7 +242,7 @@ fn a_complaint_of_too_many_pings_is_reported_at_once_and_is_the_reason_of_the_en
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert_eq!(pace.0.load(Ordering::Relaxed), 1);
         let end = world.driver.await.unwrap();
-        let text = "the callee sent GOAWAY ENHANCE_YOUR_CALM (too_many_pings)";
+        let text = "the callee sent GOAWAY ENHANCE_YOUR_CALM: too many pings";
         assert_eq!(end, ConnectionEnd::SentAway(text.to_owned()));
     });
 }

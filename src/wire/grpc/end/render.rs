@@ -51,7 +51,6 @@ pub(super) fn trailers(
     }
     // Trailers that can never fit are not rendered even once.
     if end.trailers.size() > limit.bytes().saturating_mul(4) {
-        cut.insert(Part::Exact);
         cut.insert(Part::Trailers);
         let kept = limit.keep(&end.trailers, &mut cut);
         end.to_mut().trailers = kept;
@@ -88,10 +87,21 @@ pub(super) fn trailers(
     }
     // As many exact entries as there is room for.
     let left = limit.without(Size::of(&out));
-    match cut.contains(Part::Exact) && left.fields() >= CARRIED_FIELDS {
-        true => with(&end, &cut, Room::within(left.bytes(), PER_FIELD)),
-        false => out,
+    if cut.contains(Part::Exact) && left.fields() >= CARRIED_FIELDS {
+        let room = Room::within(left.bytes(), PER_FIELD);
+        // Perhaps all of them have room now.
+        let mut without = cut.clone();
+        without.remove(Part::Exact);
+        out = with(&end, &without, room);
+        if !limit.takes(Size::of(&out)) {
+            out = with(&end, &cut, room);
+        }
     }
+    if !limit.takes(Size::of(&out)) {
+        // The caller takes hardly anything.
+        metadata::strip(&mut out);
+    }
+    out
 }
 
 /// The order of cutting. The details that ripcord itself writes beside an end go last: they have
@@ -204,9 +214,8 @@ fn render(
     if carried {
         let exact = !cut.contains(Part::Exact);
         carried::write(&end.reason, end.processed, node, exact, &mut out);
-        // What has no room is among what `cut` names.
-        metadata::carry(&trailers, &changed, room, &mut out);
-        metadata::put_cut(&mut out, &cut.clone().and(&end.cut));
+        let lost = metadata::carry(&trailers, &changed, room, &mut out);
+        metadata::put_cut(&mut out, &cut.clone().and(&end.cut).and(&lost));
     }
     out
 }
@@ -249,7 +258,7 @@ fn shorten_trailers(
         left = left.without(Size::field(keys::CUT, Cut::MAX_LEN));
     }
     let kept = left.without(Size::of(&bare)).keep(&all, cut);
-    let changed = kept.len() < all.len();
+    let changed = kept.fields() < all.fields();
     end.to_mut().trailers = kept;
     changed
 }

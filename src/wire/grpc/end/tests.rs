@@ -1,6 +1,9 @@
 //! Rows and edges of gRPC's table of ends that the golden table does not show. Knows no connection
 //! and no other wire.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 use crate::stream::{Exception, Metadata, Scope};
 use crate::wire::grpc::limit::{MAX_FIELDS, MAX_HEAD};
@@ -235,15 +238,16 @@ fn trailers_are_cut_in_order_and_marked() {
     );
     let trailers = to_caller(&end, "hop", true, Wording::Kitex);
     assert!(size(&trailers) <= MAX_HEAD);
-    assert_eq!(get(&trailers, "ripcord-cut"), "exact,trailers,names=last");
+    assert_eq!(get(&trailers, "ripcord-cut"), "trailers,names=last");
     assert!(trailers.contains_key("big") && !trailers.contains_key("last"));
     let read = from_trailers(200, &trailers);
     assert_eq!(read.reason, end.reason);
-    assert_eq!(read.trailers.len(), 2);
+    let keys: Vec<_> = read.trailers.iter().map(|e| &*e.key).collect();
+    assert_eq!(keys, [&b"keep"[..], b"Big"], "by its name alone");
     let next = to_caller(&read, "hop", true, Wording::Kitex);
     assert!(size(&next) <= MAX_HEAD);
     // What an earlier hop has cut is still named.
-    assert_eq!(get(&next, "ripcord-cut"), "exact,trailers,names=last");
+    assert_eq!(get(&next, "ripcord-cut"), "trailers,names=last");
 }
 
 #[test]
@@ -375,5 +379,63 @@ fn false_details_are_dropped_and_named() {
         let out = to_caller(&from_trailers(200, &trailers), "hop", true, Wording::Kitex);
         assert_eq!(get(&out, "ripcord-cut"), cut);
         assert!(!out.contains_key(keys::DETAILS));
+    }
+}
+
+/// An entry's key in one of the forms that HTTP/2 keeps, changes or cannot write.
+fn key(form: u8, number: u8) -> String {
+    match form {
+        0 | 1 => format!("key{number}"),
+        2 => format!("Key{number}"),
+        3 => format!("key{number}-bin"),
+        _ => format!("ke y{number}"),
+    }
+}
+
+fn sorted(metadata: &Metadata) -> Vec<(&[u8], &[u8])> {
+    let mut all: Vec<_> = metadata.iter().map(|e| (&*e.key, &*e.value)).collect();
+    all.sort_unstable();
+    all
+}
+
+proptest! {
+    /// A caller that announces a small limit receives no more, and what is lost is named.
+    #[test]
+    fn whatever_an_end_has_it_fits_and_what_is_lost_is_named(
+        entries in vec((0u8..5, 0u8..12, any::<bool>(), prop_oneof![0usize..50, 0usize..4000]), 0..12),
+        malformed in vec(0usize..5000, 0..3),
+        text in 0usize..9000,
+        kind in 0u8..4,
+        announced in prop_oneof![Just(7936u32), 300u32..9000],
+    ) {
+        let mut trailers = Metadata::new();
+        for (form, number, feed, len) in entries {
+            let value = format!("{}{}", if feed { "\n" } else { "" }, "x".repeat(len));
+            trailers.push(Scope::Plain, key(form, number), value);
+        }
+        for len in malformed {
+            trailers.push_malformed("bad-bin", "!".repeat(len));
+        }
+        let text = "t".repeat(text);
+        let mut end = match kind {
+            0 => End::complete(Metadata::new()),
+            1 => rst(&text, "A,B"),
+            2 => End::hop(LocalEndKind::Unreachable, text),
+            _ => End::failed(Failure::Exception(Exception { type_id: 6, text }), Metadata::new()),
+        };
+        end.trailers = trailers;
+        let limit = BlockLimit::of_caller(MAX_HEAD, Some(announced), false);
+        let out = to_caller_within(&end, "hop", true, Wording::Plain, limit);
+        prop_assert!(size(&out) <= announced as usize, "{announced}: {out:?}");
+        let (read, cut) = (from_trailers(200, &out), get(&out, "ripcord-cut"));
+        let parts = |metadata: &Metadata| metadata.malformed().count();
+        // Below that even the mark has no room.
+        if announced >= 700 {
+            let same = sorted(&read.trailers) == sorted(&end.trailers);
+            prop_assert!(same || cut.contains("exact") || cut.contains("trailers"), "{cut}");
+            prop_assert!(!same || !cut.contains("exact"), "{cut}");
+            let same = parts(&read.trailers) == parts(&end.trailers);
+            prop_assert!(same || cut.contains("trailers"), "{cut}");
+        }
     }
 }

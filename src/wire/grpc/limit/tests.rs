@@ -108,6 +108,33 @@ fn what_a_hop_before_cut_is_still_named() {
 }
 
 #[test]
+fn exact_entries_that_had_no_room_are_named_when_headers_are_cut_too() {
+    let cut = written(&head(&[("Case", 6000), ("big", 6000)]), BlockLimit::CALLER);
+    assert_eq!(names(&cut), ["content-type", "case", "ripcord-cut"]);
+    assert_eq!(mark(&cut), "exact,headers,names=big");
+}
+
+#[test]
+fn where_the_mark_has_no_room_it_is_left_out() {
+    let limit = BlockLimit::of_caller(MAX_HEAD, Some(110), false);
+    let cut = written(&head(&[("a", 10), ("b", 10)]), limit);
+    assert_eq!(names(&cut), ["content-type"]);
+}
+
+#[test]
+fn malformed_fields_are_kept_or_named_as_others_are() {
+    let mut head = head(&[("a", 10)]);
+    head.metadata.push_malformed("small-bin", "!");
+    head.metadata.push_malformed("big-bin", "!".repeat(9000));
+    let cut = written(&head, BlockLimit::CALLER);
+    assert_eq!(
+        names(&cut),
+        ["content-type", "a", "small-bin", "ripcord-cut"]
+    );
+    assert_eq!(mark(&cut), "headers,names=big-bin");
+}
+
+#[test]
 fn only_the_listener_lifts_the_limit() {
     for (max_head, announced, from_ripcord, bytes, fields) in [
         (MAX_HEAD, None, false, 7936, 100),
@@ -138,4 +165,38 @@ fn a_request_is_measured_as_its_callee_measures_it() {
     let fields = [":method", ":scheme", ":authority", ":path", "te"].len() * 32;
     let text = ":methodPOST:schemehttp:authoritya.b:1:path/S/Mtetrailers";
     assert_eq!(request_size(&request), fields + text.len());
+}
+
+#[test]
+fn a_request_over_what_its_callee_takes_loses_its_exact_entries_alone() {
+    let mut head = RequestHead::default();
+    for i in 0..40 {
+        let key = format!("userId{i}");
+        head.metadata.push(Scope::Persist, key, "x".repeat(60));
+    }
+    let whole = metadata::request(&head);
+    assert!(request_size(&whole) > 7000);
+    assert!(at_most(&head) > request_size(&whole));
+    for (limit, fits) in [(64 << 10, true), (7000, false)] {
+        let mut request = metadata::request(&head);
+        shorten_request(&mut request, limit);
+        assert!(
+            request_size(&request) <= limit,
+            "{}",
+            request_size(&request)
+        );
+        assert_eq!(request.headers().contains_key(keys::META), fits);
+        assert_eq!(
+            mark(request.headers()) == "exact",
+            !fits || !mark(whole.headers()).is_empty()
+        );
+        let fields = |request: &http::Request<()>| {
+            request
+                .headers()
+                .keys()
+                .filter(|k| k.as_str().starts_with("rpc-"))
+                .count()
+        };
+        assert_eq!(fields(&request), 40);
+    }
 }

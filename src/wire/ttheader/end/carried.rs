@@ -12,11 +12,15 @@ use crate::stream::{
     Business, Cancel, CancelSignal, Class, Code, Cut, End, Entry, Exception, Failure, LocalEnd,
     LocalEndKind, Part, Processed, Reason, Status, UNKNOWN_METHOD, code,
 };
-use crate::wire::ttheader::header::Info;
+use crate::wire::ttheader::header::{Info, MAX_BLOCK};
 use crate::wire::ttheader::{keys, metadata};
 
 /// The most bytes of a terminal frame's strings. A TTHeader block holds 262,140 bytes.
 const MAX_STRINGS: usize = 192 * 1024;
+
+/// The most bytes of a request's strings beside which a pack may stand. What is left of a frame's
+/// block is for the int keys and ripcord's other strings.
+const MAX_REQUEST: usize = MAX_BLOCK - 16 * 1024;
 
 /// What the strings claim.
 pub(super) struct Carried {
@@ -195,6 +199,17 @@ pub(super) fn bound(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
 /// The same for the strings of a head.
 pub(in crate::wire::ttheader) fn bound_head(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
     bound_as(Part::Headers, strings, cut);
+}
+
+/// Removes the carried pack of a request's strings where a frame could not hold both.
+pub(in crate::wire::ttheader) fn bound_request(strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
+    let size = |(key, value): &(Bytes, Bytes)| key.len() + value.len() + 4;
+    if strings.iter().map(size).sum::<usize>() > MAX_REQUEST
+        && let Some(at) = (strings.iter()).position(|(key, _)| key == keys::CARRIED_META.as_bytes())
+    {
+        strings.remove(at);
+        cut.insert(Part::Exact);
+    }
 }
 
 /// `entries`: what the entries of the application are.

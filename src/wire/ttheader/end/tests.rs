@@ -305,3 +305,29 @@ fn a_long_head_loses_its_last_strings_and_names_them() {
     assert_eq!(read.metadata.len(), 3);
     assert_eq!(read.cut.to_string(), "headers,names=k5;k4;k3");
 }
+
+/// Repeated keys are joined, and packed beside that.
+#[test]
+fn a_requests_pack_is_left_out_where_a_frame_cannot_hold_both() {
+    use crate::stream::{RequestHead, Scope};
+    use crate::wire::ttheader::header::MAX_BLOCK;
+    for (count, cut) in [(20, ""), (200, "exact")] {
+        let mut head = RequestHead {
+            method: "M".into(),
+            ..RequestHead::default()
+        };
+        for i in 0..count {
+            let key = format!("k{}", i / 2);
+            head.metadata.push(Scope::Plain, key, vec![b'x'; 1000]);
+        }
+        let (info, _) = crate::wire::ttheader::metadata::request_info(&head);
+        assert_eq!(
+            crate::wire::ttheader::metadata::cut_of(&info).to_string(),
+            cut
+        );
+        let bytes = info.strings.iter().map(|(k, v)| k.len() + v.len() + 4);
+        assert!(bytes.sum::<usize>() < MAX_BLOCK);
+        let keys = info.strings.iter().filter(|(key, _)| key.starts_with(b"k"));
+        assert_eq!(keys.count(), count / 2);
+    }
+}
