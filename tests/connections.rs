@@ -180,6 +180,27 @@ fn a_callee_that_leaves_all_its_connections_costs_no_new_stream() {
     assert_eq!(world.statuses(new), vec![0; 40]);
 }
 
+/// The streams that it has go on for long, so that no place becomes free.
+#[test]
+fn a_callee_that_leaves_its_full_connections_gets_the_waiting_streams_at_once() {
+    let callee = Strict::start(Rules {
+        streams: Some(5),
+        ..Rules::default()
+    });
+    let world = World::new();
+    let hop = ripcord("moves", &callee, ", max_connections: 2");
+    let old = world.open(&hop, 10, None);
+    callee.wait("the first streams", |seen| seen.open == 10);
+    let waiting = world.ask(&hop, 5);
+    hop.wait("all streams are there", || {
+        hop.metric("ripcord_streams_active", "") == 15
+    });
+    callee.leave();
+    assert_eq!(world.statuses(waiting), vec![0; 5]);
+    assert_eq!(callee.seen().open, 10);
+    drop(old);
+}
+
 #[test]
 fn streams_that_ended_while_they_waited_never_reach_the_callee() {
     let callee = Strict::start(Rules {

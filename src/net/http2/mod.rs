@@ -206,6 +206,13 @@ impl ControlState {
             *self.goaway.borrow_mut() = Some(Box::new(goaway));
         }
         self.watchers.announce();
+        self.wake_for_room();
+    }
+
+    fn wake_for_room(&self) {
+        if let Some(waiting) = self.for_room.take() {
+            waiting.wake();
+        }
     }
 }
 
@@ -315,8 +322,9 @@ impl Control {
         Poll::Pending
     }
 
-    /// Wakes `waker` once, when there may be room for one more stream: a stream is over, the peer
-    /// changed its limit, or the connection is over. One task may wait for it.
+    /// Wakes `waker` once, when a stream that waits for a place has to look again: a stream is over,
+    /// the peer changed its limit, it sent GOAWAY, or the connection is over. One task may wait for
+    /// it.
     pub fn on_room(&self, waker: &Waker) {
         let mut slot = self.0.for_room.borrow_mut();
         if !slot.as_ref().is_some_and(|w| w.will_wake(waker)) {
@@ -394,9 +402,7 @@ impl Control {
     }
 
     fn wake_for_room(&self) {
-        if let Some(waiting) = self.0.for_room.take() {
-            waiting.wake();
-        }
+        self.0.wake_for_room();
     }
 
     /// After the peer broke HTTP/2 ([`Error::is_broken`]): the stream with the malformed field that
