@@ -402,6 +402,25 @@ fn a_callee_that_ended_a_connection_for_its_resets_is_spared_from_then_on() {
     assert_eq!(callee.seen().ended, 1);
 }
 
+/// The callee allows no stream on further connections.
+#[test]
+fn a_stream_exceeds_the_budget_where_a_further_connection_would_not_take_it() {
+    let callee = Strict::start(Rules {
+        later: Some(0),
+        ..Rules::default()
+    });
+    callee.answer(false);
+    let world = World::new();
+    let keys = ", reset_budget: { burst: 1, per_second: 0 }";
+    let hop = ripcord("nowhere", &callee, keys);
+    let calls = world.ask(&hop, 10);
+    let seen = callee.wait("all streams", |seen| seen.open == 10);
+    // Those that were opened at the same time, for all that waited.
+    assert!(seen.connections < 30, "{seen:?}");
+    callee.answer(true);
+    assert_eq!(world.statuses(calls), vec![0; 10]);
+}
+
 #[test]
 fn no_stream_fails_or_waits_for_the_budget() {
     let callee = Strict::start(Rules::default());
