@@ -180,6 +180,27 @@ fn a_callee_that_leaves_all_its_connections_costs_no_new_stream() {
     assert_eq!(world.statuses(new), vec![0; 40]);
 }
 
+/// The streams that it has go on for long, so that no place becomes free.
+#[test]
+fn a_callee_that_leaves_its_full_connections_gets_the_waiting_streams_at_once() {
+    let callee = Strict::start(Rules {
+        streams: Some(5),
+        ..Rules::default()
+    });
+    let world = World::new();
+    let hop = ripcord("moves", &callee, ", max_connections: 2");
+    let old = world.open(&hop, 10, None);
+    callee.wait("the first streams", |seen| seen.open == 10);
+    let waiting = world.ask(&hop, 5);
+    hop.wait("all streams are there", || {
+        hop.metric("ripcord_streams_active", "") == 15
+    });
+    callee.leave();
+    assert_eq!(world.statuses(waiting), vec![0; 5]);
+    assert_eq!(callee.seen().open, 10);
+    drop(old);
+}
+
 #[test]
 fn streams_that_ended_while_they_waited_never_reach_the_callee() {
     let callee = Strict::start(Rules {
@@ -379,6 +400,25 @@ fn a_callee_that_ended_a_connection_for_its_resets_is_spared_from_then_on() {
         .block_on(async { calls.iter_mut().for_each(|call| call.reset(8)) });
     callee.wait("their resets", |seen| seen.resets >= before.resets + 1_000);
     assert_eq!(callee.seen().ended, 1);
+}
+
+/// The callee allows no stream on further connections.
+#[test]
+fn a_stream_exceeds_the_budget_where_a_further_connection_would_not_take_it() {
+    let callee = Strict::start(Rules {
+        later: Some(0),
+        ..Rules::default()
+    });
+    callee.answer(false);
+    let world = World::new();
+    let keys = ", reset_budget: { burst: 1, per_second: 0 }";
+    let hop = ripcord("nowhere", &callee, keys);
+    let calls = world.ask(&hop, 10);
+    let seen = callee.wait("all streams", |seen| seen.open == 10);
+    // Those that were opened at the same time, for all that waited.
+    assert!(seen.connections < 30, "{seen:?}");
+    callee.answer(true);
+    assert_eq!(world.statuses(calls), vec![0; 10]);
 }
 
 #[test]

@@ -125,8 +125,8 @@ impl Pool {
         Err(OpenError::Connection(why))
     }
 
-    /// Opens a stream once more that the callee at `from` did not look at, on its stream `refused`.
-    /// A good endpoint beside that one comes first, then another connection to it.
+    /// Opens a stream once more that the callee at `from` did not look at, on its connection
+    /// `refusing`. A good endpoint beside that one comes first, then another connection to it.
     ///
     /// # Errors
     /// As those of [`Pool::open`].
@@ -135,7 +135,7 @@ impl Pool {
         cluster: &Arc<Cluster>,
         head: &RequestHead,
         from: SocketAddr,
-        refused: &OutboundStream,
+        refusing: usize,
     ) -> Result<OpenedStream, End> {
         for _ in 1..ATTEMPTS {
             let turn = self.next_turn();
@@ -156,7 +156,7 @@ impl Pool {
             }
         }
         if let Some(slot) = self.slots.borrow().get(&(cluster.id, from)) {
-            slot.leave(refused.connection());
+            slot.leave(refusing);
         }
         self.open(cluster, head).await
     }

@@ -18,7 +18,7 @@
 //! 7. The switch (drain), then the clock (the limits of time).
 //!
 //! An end of this hop may find a message half written. The callee receives its cancel at once. The
-//! caller receives the rest of that message, if it takes it within [`COMPLETE`], and then the end.
+//! caller receives the rest of that message, if it takes it within `COMPLETE`, and then the end.
 //!
 //! Steps 2 to 6 are `Duplex::poll`. `pump` is one direction. [`settle`] then decides what each side
 //! receives.
@@ -214,7 +214,7 @@ pub fn run<I: Inbound, O: Outbound>(
 }
 
 /// Ends a stream for which no callee was opened: only the caller receives the end. It waits for
-/// [`BEGIN`] at most until the caller can take it.
+/// `BEGIN` at most until the caller can take it.
 pub async fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
     let settlement = Box::new(settle(end, node, false));
     if settlement.tell_caller {

@@ -48,9 +48,12 @@ impl<I: Inbound> Stream<I> {
         self.record.retried();
         let from = endpoint.address();
         endpoint.ended_by(Initiator::Callee);
+        let refusing = outbound.connection();
+        // It gives its place back: the next attempt may need that one.
+        drop(outbound);
         let opening = context
             .pool
-            .open_again(&route.backend, head, from, &outbound);
+            .open_again(&route.backend, head, from, refusing);
         let waits_for = || context.pool.waits_for(&route.backend);
         let opening = before(deadline.as_ref(), waits_for, opening);
         let mut early = Early::default();

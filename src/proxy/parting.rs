@@ -58,6 +58,11 @@ impl PartingStream {
 
     /// Its callee's half is there.
     pub(crate) fn opened(&mut self, outbound: &impl Outbound) {
+        // The one before, if any, did not take the stream.
+        self.watching = None;
+        if self.behind.replace(false) {
+            self.connection.behind.set(self.connection.behind.get() - 1);
+        }
         let (connection, behind) = (Rc::clone(&self.connection), Rc::clone(&self.behind));
         self.watching = outbound.on_leaving(Rc::new(move || {
             if !behind.replace(true) {
@@ -83,6 +88,7 @@ impl Drop for PartingStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::memory_half;
 
     struct World {
         connection: Rc<Parting>,
@@ -133,6 +139,18 @@ mod tests {
         drop(other);
         assert_eq!(world.said.get(), 0);
         drop(third);
+        assert_eq!(world.said.get(), 1);
+    }
+
+    #[test]
+    fn a_stream_that_was_opened_again_elsewhere_is_not_behind() {
+        let world = world();
+        let [mut moved, other] = [world.stream(), world.stream()];
+        leaves(&moved);
+        moved.opened(&memory_half(0).0);
+        drop(other);
+        assert_eq!(world.said.get(), 0);
+        leaves(&moved);
         assert_eq!(world.said.get(), 1);
     }
 

@@ -22,6 +22,7 @@ cases! {
     [] {
         a_refused_stream_is_opened_again_with_all_that_was_sent,
         a_goaway_below_a_stream_moves_it_and_no_other,
+        a_refused_stream_does_not_wait_for_its_own_place,
         another_endpoint_comes_first,
         a_stream_is_opened_again_once,
         what_may_have_been_processed_is_not_opened_again,
@@ -128,6 +129,42 @@ fn a_goaway_below_a_stream_moves_it_and_no_other() {
         new.frame(GOAWAY, 0, 0, &goaway);
         assert!(new.next_goaway().is_none_or(|(_, code)| code == 0));
     }
+    assert_eq!(hop.metric("ripcord_stream_retries_total", ""), 2);
+}
+
+/// The callee takes one stream at a time, and there may be one connection. The second stream comes
+/// within the second in which no other connection is left for a refusal.
+fn a_refused_stream_does_not_wait_for_its_own_place() {
+    let callee = Callee::start();
+    let keys = format!(
+        "protocol: grpc, max_connections: 1, endpoints: [{:?}]",
+        callee.address().to_string()
+    );
+    let table = crate::kit::spec::Table::new()
+        .backend_with("callee", &keys)
+        .route("all", "backend: callee");
+    let hop = Ripcord::named("hop").table(table).start();
+    let mut caller = Raw::open(hop.socket_address());
+    caller.headers(1, "Retry");
+    let mut left = callee.accept();
+    let refused = asked(&mut left, 0, false);
+    left.frame(RESET, 0, refused.stream, &REFUSED_STREAM);
+    let mut raw = callee.accept();
+    raw.frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1]);
+    let taken = asked(&mut raw, 0, false);
+    answer(&mut raw, taken.stream);
+    while caller.wait(HEADERS, 1).flags & END_STREAM == 0 {}
+    caller.headers(3, "Retry");
+    let refused = loop {
+        let frame = next(&mut raw);
+        if frame.kind == HEADERS {
+            break frame.stream;
+        }
+    };
+    raw.frame(RESET, 0, refused, &REFUSED_STREAM);
+    let taken = asked(&mut raw, 0, false);
+    answer(&mut raw, taken.stream);
+    while caller.wait(HEADERS, 3).flags & END_STREAM == 0 {}
     assert_eq!(hop.metric("ripcord_stream_retries_total", ""), 2);
 }
 

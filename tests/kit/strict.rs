@@ -36,6 +36,8 @@ pub(crate) enum Resets {
 pub(crate) struct Rules {
     /// SETTINGS_MAX_CONCURRENT_STREAMS, if it sends that.
     pub(crate) streams: Option<u32>,
+    /// The same for all connections after the first, if it is another.
+    pub(crate) later: Option<u32>,
     /// When its SETTINGS leave.
     pub(crate) late: Duration,
     /// How it counts resets.
@@ -48,6 +50,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             streams: None,
+            later: None,
             late: Duration::ZERO,
             resets: Resets::Any,
             head: false,
@@ -237,7 +240,7 @@ fn serve(socket: TcpStream, rules: Rules, shared: Arc<(Mutex<State>, Condvar)>) 
         shared,
         streams: HashMap::new(),
         count: Count::new(rules.resets),
-        limit: rules.streams,
+        limit: rules.later.filter(|_| number > 1).or(rules.streams),
         acked: false,
         sent: 0,
         last: 0,
@@ -259,7 +262,7 @@ impl Connection {
     fn run(&mut self) -> std::io::Result<()> {
         // A peer that is late with its SETTINGS. Not a wait for an event.
         std::thread::sleep(self.rules.late);
-        let limit = self.rules.streams.map(setting).unwrap_or_default();
+        let limit = self.limit.map(setting).unwrap_or_default();
         self.socket.write_all(&frame(SETTINGS, 0, 0, &limit))?;
         let room = frame(WINDOW, 0, 0, &(100_u32 << 20).to_be_bytes());
         self.socket.write_all(&room)?;

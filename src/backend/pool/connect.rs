@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use crate::backend::Cluster;
 use crate::backend::answer::Judge;
 use crate::backend::pool::PoolCounters;
+use crate::config::Connections;
 use crate::net::connection::{ConnectionEnd, Drive};
 use crate::net::redirect::{LoopGuard, LoopGuardEntry};
 use crate::net::socket::Socket;
@@ -132,7 +133,9 @@ impl Drive for SpawnDriver<'_> {
         let guard = Running::new(&self.connector.drivers, counted, self.own);
         let (backend, told) = (Arc::clone(&self.cluster.name), self.told);
         let (calm, counters) = (self.calm, self.connector.counters.clone());
-        let lookup = self.cluster.lookup.clone();
+        // Where each stream has a connection of its own, their ends mean nothing.
+        let shared = self.cluster.config.connections == Connections::Shared;
+        let lookup = self.cluster.lookup.clone().filter(|_| shared);
         spawn_local(async move {
             let _guard = guard;
             // The stream that waits for the connection is opened first. It then learns what the

@@ -253,7 +253,9 @@ impl EndpointConnections {
             return Choice::Wait(most, need);
         };
         let most = most.max(BUDGETED);
-        let more = connections.len() + self.dialing.get() < most && !self.is_to_pause();
+        let more = connections.len() + self.dialing.get() < most
+            && !self.is_to_pause()
+            && !self.is_useless_to_dial();
         match more || self.dialing.get() > 0 {
             true => Choice::Wait(most, Need::Budget),
             false => Choice::Exceed(least.clone()),
@@ -292,6 +294,12 @@ impl EndpointConnections {
         self.dialing.get() == 0 && last.is_some_and(|(_, at)| at.elapsed() < AGAIN)
     }
 
+    /// Whether a further connection would take no stream, as the last one does.
+    fn is_useless_to_dial(&self) -> bool {
+        let connections = self.connections.borrow();
+        self.takes.get() == 0 && connections.iter().any(|c| c.capacity() == 0)
+    }
+
     /// Why the stream that saw so many failures before cannot be opened: there was another one, and
     /// there is no connection to wait for.
     fn failed_since(&self, failures: u64) -> Option<String> {
@@ -304,7 +312,7 @@ impl EndpointConnections {
     /// Opens the connections that the waiting streams need, so that there are no more than `most`.
     fn dial(self: &Rc<Self>, cluster: &Arc<Cluster>, most: usize, need: Need) {
         let there = self.connections.borrow().len();
-        if there > 0 && (self.is_to_pause() || self.takes.get() == 0) {
+        if there > 0 && (self.is_to_pause() || self.is_useless_to_dial()) {
             return;
         }
         let waiting = self.queue.len();

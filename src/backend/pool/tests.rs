@@ -174,6 +174,44 @@ routes: [{ name: r, backend: b }]
     });
 }
 
+#[test]
+fn the_end_of_a_streams_own_connection_asks_for_no_look_up() {
+    local(async || {
+        let callee = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = callee.local_addr().unwrap();
+        std::thread::spawn(move || callee.incoming().for_each(drop));
+        let text = "
+node: n
+listeners: [{ name: in, address: 127.0.0.1:15001 }]
+backends:
+  b:
+    protocol: ttheader
+    endpoints: name:7
+    connections: per_stream
+    dns: { refresh: 1h }
+routes: [{ name: r, backend: b }]
+";
+        let config = config::parse("f", text).unwrap();
+        let cluster = Cluster::new("b", &config.backends["b"], 7);
+        let asked = Rc::new(std::cell::Cell::new(0));
+        let count = Rc::clone(&asked);
+        let lookup = move |_, _| {
+            count.set(count.get() + 1);
+            std::future::ready(Ok(vec![address]))
+        };
+        let weak = Arc::downgrade(&cluster);
+        spawn_local(crate::backend::dns::run(weak, lookup));
+        let (pool, head) = (pool(), RequestHead::default());
+        for _ in 0..3 {
+            let opened = pool.open(&cluster, &head).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            drop(opened);
+        }
+        pool.connector.finished().await;
+        assert_eq!(asked.get(), 1);
+    });
+}
+
 /// A callee that accepts and closes at once must not be dialed for ever.
 #[test]
 fn a_callee_that_closes_every_connection_at_once_fails_the_stream() {

@@ -88,6 +88,13 @@ impl ControlState {
             *self.goaway.borrow_mut() = Some(Box::new(goaway));
         }
         self.watchers.announce();
+        self.wake_for_room();
+    }
+
+    fn wake_for_room(&self) {
+        if let Some(waiting) = self.for_room.take() {
+            waiting.wake();
+        }
     }
 }
 
@@ -112,7 +119,7 @@ impl Control {
 
     /// Calls `refused` with the number of streams that the layer itself has reset with
     /// PROTOCOL_ERROR, soon after. It is the layer's answer to a malformed request, which
-    /// [`serve`] reports in no other way. Must be called before the connection begins.
+    /// [`serve`](super::serve) reports in no other way. Must be called before the connection begins.
     pub fn on_refused(&self, refused: impl Fn(u32) + 'static) {
         *self.0.on_refused.borrow_mut() = Some(OnRefused(Box::new(refused)));
     }
@@ -174,7 +181,7 @@ impl Control {
     }
 
     /// The bytes of a header list that the peer accepts (`SETTINGS_MAX_HEADER_LIST_SIZE`), as its
-    /// first SETTINGS say. `None` when it has no limit, or before they are read.
+    /// SETTINGS say. `None` when it has no limit, or before they are read.
     #[must_use]
     pub fn peer_header_list(&self) -> Option<u32> {
         self.0.header_list.get()
@@ -197,8 +204,9 @@ impl Control {
         Poll::Pending
     }
 
-    /// Wakes `waker` once, when there may be room for one more stream: a stream is over, the peer
-    /// changed its limit, or the connection is over. One task may wait for it.
+    /// Wakes `waker` once, when a stream that waits for a place has to look again: a stream is over,
+    /// the peer changed its limit, it sent GOAWAY, or the connection is over. One task may wait for
+    /// it.
     pub fn on_room(&self, waker: &Waker) {
         let mut slot = self.0.for_room.borrow_mut();
         if !slot.as_ref().is_some_and(|w| w.will_wake(waker)) {
@@ -276,12 +284,10 @@ impl Control {
     }
 
     pub(super) fn wake_for_room(&self) {
-        if let Some(waiting) = self.0.for_room.take() {
-            waiting.wake();
-        }
+        self.0.wake_for_room();
     }
 
-    /// After the peer broke HTTP/2 ([`Error::is_broken`]): the stream with the malformed field that
+    /// After the peer broke HTTP/2 ([`Error::is_broken`](super::Error::is_broken)): the stream with the malformed field that
     /// did it, and what is wrong with the field. `None` when it was something else, or when it is
     /// not known any more.
     #[must_use]

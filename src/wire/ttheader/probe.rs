@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,9 +119,24 @@ impl Probe {
         }
         self.tell(CancelForm::Rst);
         if timeout(WATCH, closes(&mut socket)).await.is_ok() {
-            self.closed().await;
+            self.closed_late(begun.elapsed() * 2).await;
         }
         true
+    }
+
+    /// The callee closed the connection some time after the Rst. It may be slow, or it closes idle
+    /// connections, or it has ended and another one is in its place. So it is asked again, beside a
+    /// connection without a Rst that is open for longer.
+    async fn closed_late(&self, within: Duration) {
+        let (Ok(mut control), Ok(mut asked)) = (self.connect().await, self.send().await) else {
+            return;
+        };
+        let mut control = pin!(closes(&mut control));
+        let closed = timeout(within, closes(&mut asked)).await.is_ok();
+        let open = timeout(CONTROL, control.as_mut()).await.is_err();
+        if closed && open {
+            self.tell(CancelForm::Trailer);
+        }
     }
 
     /// The callee closed the connection. One that closes a connection without a Rst too, such as a

@@ -55,7 +55,7 @@ pub(super) enum Phase {
 }
 
 impl ClientStream {
-    /// The connection that carries it: its [`Client::id`].
+    /// The connection that carries it: its [`Client::id`](super::Client::id).
     #[must_use]
     pub fn connection(&self) -> usize {
         Rc::as_ptr(&self.shared) as usize

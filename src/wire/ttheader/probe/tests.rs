@@ -18,6 +18,10 @@ enum Does {
     ClosesLate,
     /// Closes every connection.
     ClosesAll,
+    /// Closes connections on which nothing comes for a while.
+    ClosesIdle,
+    /// Ends soon after the first question, and another one is in its place.
+    Restarts,
 }
 
 async fn callee(does: Does) -> (SocketAddr, Arc<AtomicUsize>) {
@@ -28,16 +32,19 @@ async fn callee(does: Does) -> (SocketAddr, Arc<AtomicUsize>) {
     spawn_local(async move {
         loop {
             let (mut socket, _) = listener.accept().await.unwrap();
-            counted.fetch_add(1, Ordering::Relaxed);
+            let earlier = counted.fetch_add(1, Ordering::Relaxed);
             spawn_local(async move {
                 let mut some = BytesMut::new();
+                if does == Does::ClosesIdle || (does == Does::Restarts && earlier == 0) {
+                    return sleep(QUIET * 2).await;
+                }
                 if does == Does::ClosesAll || socket.read_buf(&mut some).await.is_err() {
                     return;
                 }
                 match does {
                     Does::Closes | Does::ClosesAll => return,
                     Does::ClosesLate => return sleep(QUIET * 2).await,
-                    Does::Stays => {}
+                    Does::Stays | Does::ClosesIdle | Does::Restarts => {}
                 }
                 closes(&mut socket).await;
             });
@@ -61,7 +68,7 @@ async fn found(does: Does) -> (Option<CancelForm>, usize) {
     };
     assert!(callee.hurry());
     let wanted = match does {
-        Does::Stays => Some(CancelForm::Rst),
+        Does::Stays | Does::ClosesIdle | Does::Restarts => Some(CancelForm::Rst),
         Does::Closes | Does::ClosesLate => Some(CancelForm::Trailer),
         Does::ClosesAll => None,
     };
@@ -86,7 +93,7 @@ async fn what_a_callee_does_with_a_rst_tells_whether_it_knows_it() {
             assert_eq!(found(Does::Closes).await, (Some(CancelForm::Trailer), 2));
             assert_eq!(
                 found(Does::ClosesLate).await,
-                (Some(CancelForm::Trailer), 2)
+                (Some(CancelForm::Trailer), 3)
             );
             assert_eq!(found(Does::ClosesAll).await, (None, 2));
         })
@@ -102,6 +109,35 @@ async fn nobody_is_asked_whose_connections_are_gone() {
             drop(ask(address, &DialOptions::default(), &counters));
             sleep(LATER * 2).await;
             assert_eq!(accepted.load(Ordering::Relaxed), 0);
+        })
+        .await;
+}
+
+/// Neither a callee that closes idle connections nor one that has restarted is an old one.
+#[tokio::test]
+async fn a_connection_that_is_closed_late_for_another_reason_tells_nothing() {
+    LocalSet::new()
+        .run_until(async {
+            for does in [Does::ClosesIdle, Does::Restarts] {
+                let (address, accepted) = callee(does).await;
+                let counters = Counters::new();
+                let options = DialOptions {
+                    connect_timeout: Duration::from_secs(3),
+                    ..DialOptions::default()
+                };
+                let PeerForm::Callee(callee, opened) = ask(address, &options, &counters) else {
+                    panic!("no callee");
+                };
+                assert!(callee.hurry());
+                let over = async {
+                    // The probe is over when another one may be planned.
+                    while accepted.load(Ordering::Relaxed) < 3 || callee.hurry() {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                timeout(Duration::from_secs(20), over).await.unwrap();
+                assert_eq!(callee.form(opened), Some(CancelForm::Rst));
+            }
         })
         .await;
 }
