@@ -399,9 +399,10 @@ impl Connection {
     }
 
     fn reset(&mut self, id: u32) -> std::io::Result<()> {
+        // First: whoever waits until no stream is open finds all resets counted.
+        self.state().seen.resets += 1;
         let closed = self.close(id);
         let young = closed.is_some_and(|s| s.since.elapsed() < Duration::from_secs(2));
-        self.state().seen.resets += 1;
         let too_many = self.count.reset(young && !self.rules.head);
         if let Some((code, why)) = too_many {
             self.state().seen.ended += 1;
