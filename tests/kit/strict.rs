@@ -233,6 +233,8 @@ fn serve(socket: TcpStream, rules: Rules, shared: Arc<(Mutex<State>, Condvar)>) 
     let mut state = shared.0.lock().unwrap();
     state.seen.connections += 1;
     let number = state.seen.connections;
+    // Of the limits that were set before, the last one counts from the start.
+    let (sent, set) = (state.limits.len(), state.limits.last().copied());
     drop(state);
     let mut connection = Connection {
         socket,
@@ -240,9 +242,9 @@ fn serve(socket: TcpStream, rules: Rules, shared: Arc<(Mutex<State>, Condvar)>) 
         shared,
         streams: HashMap::new(),
         count: Count::new(rules.resets),
-        limit: rules.later.filter(|_| number > 1).or(rules.streams),
+        limit: set.or(rules.later.filter(|_| number > 1)).or(rules.streams),
         acked: false,
-        sent: 0,
+        sent,
         last: 0,
         number,
         left: false,
