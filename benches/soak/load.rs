@@ -359,7 +359,8 @@ impl<'a> Caller<'a> {
         let mut call = self.call("Hold", false, Some(timeout)).await?;
         call.send(message(self.order.seed, 0, REQUEST)).await;
         self.place.set("the deadline");
-        self.timed_out(&mut call, None, 12015, LocalEndKind::Deadline)
+        let of = Owner::Caller;
+        self.timed_out(&mut call, None, 12015, LocalEndKind::Deadline, of)
             .await
     }
 
@@ -377,10 +378,11 @@ impl<'a> Caller<'a> {
             _ => (12015, LocalEndKind::Deadline),
         };
         let before = (method != "Silent").then_some(&sent[..]);
-        self.timed_out(&mut call, before, code, kind).await
+        let of = Owner::Hop;
+        self.timed_out(&mut call, before, code, kind, of).await
     }
 
-    /// Both sides must receive a time limit of a hop. The message `before` may come first. The
+    /// Both sides must receive a time limit, of a hop or of the caller. The message `before` may come first. The
     /// limit may be late only if something blocked the stream for longer.
     async fn timed_out(
         &self,
@@ -388,9 +390,14 @@ impl<'a> Caller<'a> {
         before: Option<&[u8]>,
         code: i32,
         kind: LocalEndKind,
+        of: Owner,
     ) -> Checked {
         let hops = self.way.hops();
         let by_hops = |names: &[String]| {
+            let names = match of {
+                Owner::Hop => names,
+                Owner::Caller => names.get(1..).unwrap_or_default(),
+            };
             !names.is_empty() && names.iter().all(|name| hops.contains(&name.as_str()))
         };
         let expected = move |end: &End| match &end.reason {
@@ -398,7 +405,7 @@ impl<'a> Caller<'a> {
             Reason::Hop(hop) => hop.kind == kind,
             Reason::Complete | Reason::Failed(_) => false,
         };
-        let name = format!("a cancel {code} of a hop's");
+        let name = format!("a cancel {code} at the limit of a {of:?}");
         let ended = self.world.end(call, &self.way, before, expected, &name);
         ended.await?;
         self.place.set("the callee to be told");
@@ -445,6 +452,13 @@ impl<'a> Caller<'a> {
         ping(self.world.egress.address, "PingPong", &bodies).await?;
         Ok(())
     }
+}
+
+/// Who set a time limit. The path of its end begins there.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    Caller,
+    Hop,
 }
 
 /// The callee must receive a caller's cancel, with its cause and path.
