@@ -70,7 +70,6 @@ fn write_info(info: &Info) {
         flags: 2,
         seq: 1,
         protocol: 0x10,
-        empty_strings: true,
     };
     if header::encode(&mut out, prelude, info, 0).is_ok() {
         let block = out.freeze().slice(header::META..);
@@ -88,7 +87,6 @@ fn call(head: &RequestHead) {
         flags: 2,
         seq: 1,
         protocol,
-        empty_strings: false,
     };
     if header::encode(&mut out, prelude, &info, 0).is_ok() {
         let block = out.freeze().slice(header::META..);
