@@ -326,8 +326,8 @@ impl Opening<'_> {
             b3multi: written.b3multi,
         };
         record.outbound(&mut head.metadata, backend.wire.propagation, formats);
-        head.timeout = deadline.map(|limit| limit.at.saturating_duration_since(Instant::now()));
-        let opening = self.context.pool.open(backend, head);
+        let until = deadline.map(|limit| limit.at);
+        let opening = self.context.pool.open(backend, head, until);
         let waits_for = || self.context.pool.waits_for(backend);
         let (outbound, endpoint) = before(deadline, waits_for, opening).await?;
         record.connected(endpoint.address());

@@ -22,10 +22,9 @@ impl Refused {
         self.duplex.clock.deadline()
     }
 
-    /// The head to open it with. Its timeout is what is left.
+    /// The head to open it with. Its timeout is what was left at the first opening.
     pub fn head(&mut self) -> Option<&mut RequestHead> {
-        let deadline = self.deadline().map(|deadline| deadline.at);
-        Some(self.duplex.request.kept()?.head(deadline))
+        Some(self.duplex.request.kept()?.head())
     }
 
     /// The stream on its second callee. `early` is what the caller sent meanwhile. Its clocks have

@@ -51,9 +51,9 @@ impl<I: Inbound> Stream<I> {
         let refusing = outbound.connection();
         // It gives its place back: the next attempt may need that one.
         drop(outbound);
-        let opening = context
-            .pool
-            .open_again(&route.backend, head, from, refusing);
+        let until = deadline.as_ref().map(|deadline| deadline.at);
+        let pool = &context.pool;
+        let opening = pool.open_again(&route.backend, head, until, from, refusing);
         let waits_for = || context.pool.waits_for(&route.backend);
         let opening = before(deadline.as_ref(), waits_for, opening);
         let mut early = Early::default();

@@ -113,7 +113,6 @@ impl Kept {
         tokio::time::advance(Duration::from_secs(2)).await;
         let head = refused.head().unwrap();
         assert_eq!(head.method, "M");
-        assert_eq!(head.timeout, Some(Duration::from_secs(7)));
         let (mut outbound, second) = memory_half(usize::MAX);
         second.is_refusable(Refusable::UntilAnswered);
         let start = refused.again(early);
