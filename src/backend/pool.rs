@@ -112,7 +112,7 @@ impl Pool {
         }
         let mut asked = None;
         let mut opened = self.try_endpoints(cluster, request, &mut asked).await;
-        if let (Err(OpenError::Connection(_)), Some(asked)) = (&opened, asked)
+        if let (Err(OpenError::Connection(_) | OpenError::Silent(_)), Some(asked)) = (&opened, asked)
             // A name that has moved costs no stream, if its new addresses are known by now.
             && Box::pin(cluster.looked_up(asked)).await
         {
@@ -121,12 +121,12 @@ impl Pool {
         opened.map_err(|failed| match failed {
             OpenError::Head(error) => unwritable(&error),
             OpenError::TooLarge(text) => too_large(text),
-            OpenError::Connection(why) => unreachable(cluster, &why),
+            OpenError::Connection(why) | OpenError::Silent(why) => unreachable(cluster, &why),
         })
     }
 
-    /// Tries some endpoints in turn. One that fails asks for a look-up of the cluster's names:
-    /// `asked`.
+    /// Tries some endpoints in turn. After one that did not answer in time, only a good one beside
+    /// it is tried. One that fails asks for a look-up of the cluster's names: `asked`.
     async fn try_endpoints<'a>(
         &self,
         cluster: &'a Arc<Cluster>,
@@ -134,8 +134,13 @@ impl Pool {
         asked: &mut Option<LookingUp<'a>>,
     ) -> Result<OpenedStream, OpenError> {
         let mut last = None;
+        let mut silent = None;
         for _ in 0..ATTEMPTS {
-            let Some(endpoint) = self.pick(cluster, request.head).await else {
+            let picked = match silent {
+                Some(silent) => cluster.pick_beside(&request.hint(self.next_turn()), silent),
+                None => self.pick(cluster, request.head).await,
+            };
+            let Some(endpoint) = picked else {
                 break;
             };
             match self.open_at(cluster, endpoint.address(), request).await {
@@ -144,8 +149,13 @@ impl Pool {
                     return Ok((stream, endpoint));
                 }
                 Err(error @ (OpenError::Head(_) | OpenError::TooLarge(_))) => return Err(error),
-                Err(OpenError::Connection(error)) => {
+                Err(
+                    ref failed @ (OpenError::Connection(ref error) | OpenError::Silent(ref error)),
+                ) => {
                     let address = endpoint.address();
+                    if matches!(failed, OpenError::Silent(_)) {
+                        silent = Some(address);
+                    }
                     debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
                     last = Some(at(address, error));
                     endpoint.failed();
@@ -185,7 +195,7 @@ impl Pool {
                 }
                 Err(OpenError::Head(error)) => return Err(unwritable(&error)),
                 Err(OpenError::TooLarge(text)) => return Err(too_large(text)),
-                Err(OpenError::Connection(_)) => {
+                Err(OpenError::Connection(_) | OpenError::Silent(_)) => {
                     endpoint.failed();
                     let _ = cluster.look_up();
                 }
@@ -216,7 +226,9 @@ impl Pool {
         match self.open_at(cluster, address, request).await {
             Ok(stream) => Ok((stream, EndpointGuard::unlisted(address))),
             Err(OpenError::Head(error)) => Err(unwritable(&error)),
-            Err(OpenError::Connection(error)) => Err(unreachable(cluster, &at(address, error))),
+            Err(OpenError::Connection(error) | OpenError::Silent(error)) => {
+                Err(unreachable(cluster, &at(address, &error)))
+            }
             Err(OpenError::TooLarge(text)) => Err(too_large(text)),
         }
     }
@@ -254,7 +266,10 @@ impl Pool {
             Err(error) => {
                 endpoint.failed();
                 let _ = cluster.look_up();
-                Err(cannot_reach(cluster, &format!("{address}: {error}")))
+                Err(cannot_reach(
+                    cluster,
+                    &format!("{address}: {}", error.text()),
+                ))
             }
         }
     }
@@ -294,7 +309,7 @@ impl Pool {
             let calm = cluster.calm(address);
             let connecting = self.connector.connect(cluster, address, &calm);
             let connection = Box::pin(connecting).await;
-            let connection = connection.map_err(OpenError::Connection)?;
+            let connection = connection?;
             let opened = connection.open(request.now()).await;
             connection.retire();
             return opened;
@@ -305,8 +320,7 @@ impl Pool {
         let mut error = String::new();
         for _ in 0..slot.count() + 2 {
             let connection = slot.connection(cluster).await;
-            let connection = connection.map_err(OpenError::Connection)?;
-            match connection.open(request.now()).await {
+            match connection?.open(request.now()).await {
                 Err(OpenError::Connection(e)) => error = e,
                 done => return done,
             }
@@ -385,9 +399,9 @@ fn unreachable(cluster: &Cluster, why: &str) -> End {
 
 /// What went wrong at an endpoint. What the answer of one that speaks another protocol means names
 /// backend and endpoint already.
-fn at(address: SocketAddr, error: String) -> String {
+fn at(address: SocketAddr, error: &str) -> String {
     match error.starts_with(answer::SUBJECT) {
-        true => error,
+        true => error.to_owned(),
         false => format!("{address}: {error}"),
     }
 }
