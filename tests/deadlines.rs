@@ -1,10 +1,12 @@
 //! Whose deadline it is, over four hops of plain gRPC: none of them knows that the next one is a
 //! ripcord, so the owner of a limit travels with the names of the hops only, and a deadline has no
-//! other sign than a reset.
+//! other sign than a reset. Also the limits of a stream that is opened again.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod kit;
 
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use http::HeaderMap;
 use kit::chain::{NO_COLLECTOR, new_trace};
 use kit::grpc::{self, Call, Caller};
 use kit::h2peer::headers;
+use kit::h2raw::{HEADERS, PREFACE, RESET, Raw, SETTINGS, frame};
 use kit::ripcord::Ripcord;
 use kit::scenario::assert_like;
 use kit::scripts::Scripts;
@@ -182,5 +185,45 @@ async fn the_time_that_a_stream_waits_at_a_hop_is_taken_from_its_deadline() {
             let expected = json!({ "end": "hop", "by": "caller", "error_type": "deadline" });
             assert_like(method, &line(hop, &trace), &expected);
         }
+    }
+}
+
+/// The first connection refuses its stream, and the second one never has SETTINGS.
+fn refuses_and_hangs() -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut first = Raw::new(socket.accept().unwrap().0);
+        first.send(&frame(SETTINGS, 0, 0, &[]));
+        first.skip(PREFACE.len());
+        first.wait(HEADERS, 1);
+        first.frame(RESET, 0, 1, &7_u32.to_be_bytes());
+        let mut second = socket.accept().unwrap().0;
+        // Until the other side gives up.
+        let _ = second.read_to_end(&mut Vec::new());
+    });
+    address
+}
+
+/// The second opening of a stream would take the connect timeout.
+#[tokio::test]
+async fn the_limits_of_a_stream_hold_while_it_is_opened_again() {
+    for limit in ["first_response", "idle"] {
+        let keys = "protocol: grpc, connect_timeout: 60s";
+        let timeouts = format!("backend: b, timeouts: {{ {limit}: 500ms }}");
+        let hop = Ripcord::named("again")
+            .backend("b", keys, refuses_and_hangs())
+            .route("all", &timeouts)
+            .start();
+        let caller = Caller::connect(hop.socket_address()).await;
+        let head = request(&new_trace(), "100S", &[]);
+        let trailers = caller.ask("hop", "/S/M", head).await.hear().await.trailers;
+        assert_eq!(trailers["grpc-status"], "4", "{limit}: {trailers:?}");
+        let text = trailers["grpc-message"].to_str().unwrap();
+        assert!(text.contains(&format!("timeouts.{limit}")), "{text}");
+        hop.process.line(limit, |line| {
+            let kinds = [&line["error_type"], &line["retries"]];
+            kinds == [&json!(limit), &json!(1)]
+        });
     }
 }

@@ -110,8 +110,8 @@ impl Kept {
         matches!(self.phase, Phase::Replaying(left) if left > 0)
     }
 
-    pub(super) fn head(&mut self) -> &mut RequestHead {
-        &mut self.keep.head
+    pub(super) fn take_head(&mut self) -> RequestHead {
+        std::mem::take(&mut self.keep.head)
     }
 }
 
