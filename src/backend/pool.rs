@@ -112,7 +112,9 @@ impl Pool {
         }
         let mut asked = None;
         let mut opened = self.try_endpoints(cluster, request, &mut asked).await;
-        if let (Err(OpenError::Connection(_) | OpenError::Silent(_)), Some(asked)) = (&opened, asked)
+        let lost = matches!(opened, Err(OpenError::Connection(_) | OpenError::Silent(_)));
+        if lost
+            && let Some(asked) = asked
             // A name that has moved costs no stream, if its new addresses are known by now.
             && Box::pin(cluster.looked_up(asked)).await
         {

@@ -116,8 +116,9 @@ impl Cut {
         self.parts |= part.bit();
     }
 
-    /// Adds the name of a header, a trailer or an exact entry that was cut. Characters that the written form does not
-    /// allow become `?`. What the list has no room for is shown as `...` at its end.
+    /// Adds the name of a header, a trailer or an exact entry that was cut. Characters that the
+    /// written form does not allow become `?`. What the list has no room for is shown as `...` at
+    /// its end.
     pub fn insert_name(&mut self, name: &[u8]) {
         let allowed = |b: &u8| b.is_ascii_graphic() && !matches!(b, b',' | b';' | b'=');
         let shown = |b: &u8| char::from(if allowed(b) { *b } else { b'?' });

@@ -299,8 +299,8 @@ pub fn at_most(head: &RequestHead) -> usize {
     BESIDE_METADATA + names * 4 + metadata
 }
 
-/// Removes exact entries of a request with this head that has more bytes than its callee takes: nothing
-/// but them is ripcord's to cut. As many stay as there is room for.
+/// Removes exact entries of a request with this head that has more bytes than its callee takes:
+/// nothing but them is ripcord's to cut. As many stay as there is room for.
 pub fn shorten_request(request: &mut http::Request<()>, head: &RequestHead, limit: usize) {
     if request_size(request) <= limit || !without_exact(request.headers_mut()) {
         return;

@@ -69,8 +69,8 @@ const fn decoded(chars: usize) -> usize {
     chars / 4 * 3
 }
 
-/// Writes what the headers beside it changed of `metadata`, within `room`. Returns what did not fit,
-/// with its keys.
+/// Writes what the headers beside it changed of `metadata`, within `room`. Returns what did not
+/// fit, with its keys.
 pub(crate) fn carry(
     metadata: &Metadata,
     changed: &Changed,
