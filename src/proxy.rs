@@ -75,7 +75,7 @@ pub(crate) fn carry<I: Inbound>(
             let node = &*stream.entry.context.process.node;
             let (mut outbound, start) = match opened {
                 Ok(opened) => opened,
-                Err(end) => break bridge::refuse(&mut *stream.inbound, *end, node).await,
+                Err(end) => break Box::pin(bridge::refuse(&mut *stream.inbound, *end, node)).await,
             };
             if let Some(parting) = &mut stream.parting {
                 parting.opened(&outbound);
@@ -83,12 +83,15 @@ pub(crate) fn carry<I: Inbound>(
             let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
             let live = stream.record.live();
             let seen = |request, response| live.set_traffic(traffic(request, response));
-            match bridge::run(inbound, &mut outbound, start, node, switch, seen).await {
+            let run = bridge::run(inbound, &mut outbound, start, node, switch, seen);
+            // Two matches: in one, the outcome would have its room during the second opening too.
+            let refused = match run.await {
                 Ok(outcome) => break outcome,
-                Err(refused) => match Box::pin(stream.open_again(refused, outbound)).await {
-                    Ok(again) => opened = Ok(again),
-                    Err(outcome) => break *outcome,
-                },
+                Err(refused) => refused,
+            };
+            match Box::pin(stream.open_again(refused, outbound)).await {
+                Ok(again) => opened = Ok(again),
+                Err(outcome) => break *outcome,
             }
         };
         stream.finish(outcome);
@@ -159,9 +162,9 @@ async fn open<I: Inbound>(
             .as_ref()
             .map_or_else(|| Arc::from(""), |r| Arc::clone(&r.backend.name)),
         peer: Some(peer),
-        service: head.service.clone(),
-        method: head.method.clone(),
-        caller: head.caller.clone(),
+        service: head.service.as_str().into(),
+        method: head.method.as_str().into(),
+        caller: head.caller.as_deref().map(Box::from),
     };
     let record = process.telemetry.open(context.worker, info, &head);
     let switch = Rc::<DrainSwitch>::default();

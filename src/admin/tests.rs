@@ -127,8 +127,8 @@ async fn live_streams_are_listed_while_they_live() {
             series,
             backend: Arc::from("b"),
             peer: None,
-            service: service.to_owned(),
-            method: "Talk\"\u{7}".to_owned(),
+            service: service.into(),
+            method: "Talk\"\u{7}".into(),
             caller: None,
         };
         server.telemetry.open(worker, info, &RequestHead::default())

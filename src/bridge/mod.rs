@@ -178,7 +178,7 @@ pub fn run<I: Inbound, O: Outbound>(
     let mut duplex = start.0;
     async move {
         let mut said = 0;
-        let stop = poll_fn(|cx| {
+        let turns = poll_fn(|cx| {
             if let Some(end) = duplex.refused.take() {
                 return Poll::Ready(Stop::End(*end));
             }
@@ -194,9 +194,9 @@ pub fn run<I: Inbound, O: Outbound>(
                 seen(duplex.request.moved, duplex.response.moved);
             }
             duplex.poll_clock(cx).map(Stop::End)
-        })
-        .await;
-        let end = match stop {
+        });
+        // No name for what comes out of it: the future would have room for that to its end.
+        let end = match turns.await {
             Stop::End(end) => end,
             Stop::Refused(end) => return Err(Box::new(Refused { duplex, end })),
         };

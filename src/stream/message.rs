@@ -41,8 +41,10 @@ impl Message {
 pub struct MessageBatch {
     /// The first piece. Most batches have only this one, and need no allocation of their own.
     first: Bytes,
-    /// The pieces after the first.
-    chunks: VecDeque<Bytes>,
+    /// The pieces after the first. In a box: each stream has room for some batches, and most of
+    /// them never have two pieces.
+    #[expect(clippy::box_collection, reason = "a quarter of the size of a queue")]
+    chunks: Option<Box<VecDeque<Bytes>>>,
     /// Small pieces gathered by copying; they come after all others.
     tail: BytesMut,
     bytes: usize,
@@ -112,7 +114,7 @@ impl MessageBatch {
         } else {
             self.bytes += piece.len();
             self.seal();
-            self.chunks.push_back(piece);
+            self.push_chunk(piece);
         }
     }
 
@@ -152,7 +154,7 @@ impl MessageBatch {
     /// shared. Smaller ones are copied together, so that none of them keeps a large read buffer in
     /// memory.
     pub fn append_copy(&mut self, other: &Self) {
-        for piece in std::iter::once(&other.first).chain(&other.chunks) {
+        for piece in other.shared() {
             if piece.len() < GATHER_BELOW {
                 self.append_small(piece);
             } else {
@@ -176,16 +178,19 @@ impl MessageBatch {
     /// keep alive.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let shared = std::iter::once(&self.first).chain(&self.chunks);
-        let shared: usize = shared.map(|p| p.len().next_multiple_of(GATHERED)).sum();
-        shared + self.tail.capacity()
+        let whole = |piece: &Bytes| piece.len().next_multiple_of(GATHERED);
+        self.shared().map(whole).sum::<usize>() + self.tail.capacity()
+    }
+
+    /// The pieces that were not copied into the tail.
+    fn shared(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.first).chain(self.chunks.iter().flat_map(|chunks| chunks.iter()))
     }
 
     /// The bytes in their pieces, for reading; some pieces may be empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let first = std::iter::once(&self.first[..]);
-        let chunks = self.chunks.iter().map(|chunk| &chunk[..]);
-        first.chain(chunks).chain(std::iter::once(&self.tail[..]))
+        let shared = self.shared().map(|piece| &piece[..]);
+        shared.chain(std::iter::once(&self.tail[..]))
     }
 
     /// Takes up to `max` bytes from the front as one piece, without copying.
@@ -194,7 +199,8 @@ impl MessageBatch {
             return None;
         }
         if self.first.is_empty() {
-            self.first = match self.chunks.pop_front() {
+            let chunk = self.chunks.as_mut().and_then(|chunks| chunks.pop_front());
+            self.first = match chunk {
                 Some(chunk) => chunk,
                 None => self.tail.split().freeze(),
             };
@@ -281,8 +287,13 @@ impl MessageBatch {
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
+            let sealed = self.tail.split().freeze();
+            self.push_chunk(sealed);
         }
+    }
+
+    fn push_chunk(&mut self, chunk: Bytes) {
+        self.chunks.get_or_insert_default().push_back(chunk);
     }
 }
 

@@ -267,8 +267,8 @@ mod tests {
                 series,
                 backend: Arc::from(""),
                 peer: None,
-                service: "s".to_owned(),
-                method: "m".to_owned(),
+                service: "s".into(),
+                method: "m".into(),
                 caller: None,
             };
             let record = telemetry.open(5, info, &RequestHead::default());

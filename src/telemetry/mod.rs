@@ -45,11 +45,11 @@ pub struct StreamInfo {
     /// The caller's address.
     pub peer: Option<SocketAddr>,
     /// The service in the caller's request.
-    pub service: String,
+    pub service: Box<str>,
     /// The method in the caller's request.
-    pub method: String,
+    pub method: Box<str>,
     /// The caller's service name.
-    pub caller: Option<String>,
+    pub caller: Option<Box<str>>,
 }
 
 /// What moved on a stream. The prefixes of messages are not counted.

@@ -39,9 +39,9 @@ fn open(telemetry: &Telemetry, name: &str, head: &RequestHead) -> StreamRecord {
         series,
         backend: Arc::from("b"),
         peer: "[::1]:7".parse().ok(),
-        service: name.to_owned(),
-        method: name.to_owned(),
-        caller: Some(name.to_owned()),
+        service: name.into(),
+        method: name.into(),
+        caller: Some(name.into()),
     };
     let record = telemetry.open(0, info, head);
     record.connected("10.0.0.1:8888".parse().unwrap());

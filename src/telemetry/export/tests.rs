@@ -33,8 +33,8 @@ fn one_stream(settings: &TraceSettings) -> Arc<ExportStats> {
         series,
         backend: Arc::from(""),
         peer: None,
-        service: "the-service".to_owned(),
-        method: "m".to_owned(),
+        service: "the-service".into(),
+        method: "m".into(),
         caller: None,
     };
     let record = telemetry.open(0, info, &RequestHead::default());

@@ -67,9 +67,9 @@ impl Fixture {
             series,
             backend: Arc::from("b"),
             peer: "10.0.0.9:555".parse().ok(),
-            service: "chat.v1.Chat".to_owned(),
-            method: "Talk".to_owned(),
-            caller: Some("web".to_owned()),
+            service: "chat.v1.Chat".into(),
+            method: "Talk".into(),
+            caller: Some("web".into()),
         };
         self.telemetry.open(0, info, head)
     }
@@ -444,8 +444,8 @@ fn a_full_queue_drops_and_counts() {
             series,
             backend: Arc::from(""),
             peer: None,
-            service: String::new(),
-            method: String::new(),
+            service: Box::default(),
+            method: Box::default(),
             caller: None,
         };
         fixture.telemetry.open(0, info, &RequestHead::default())
