@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll};
 
 use tokio::time::Instant;
 
@@ -255,7 +255,9 @@ impl Opening<'_> {
         let mut early = Early::default();
         let opening = self.open(head, limits.deadline.as_ref(), &mut stream.record);
         let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
-        let opened = listen_while(inbound, &mut early, switch, opening).await;
+        // The deadline is the only limit until the backend is open.
+        let others = |_: &mut task::Context<'_>, _: &Early| Poll::Pending;
+        let opened = listen_while(inbound, &mut early, switch, others, opening).await;
         let (outbound, endpoint) = opened.map_err(|end| match &limits.deadline {
             Some(deadline) => deadline.recognize(end, &self.context.process.node),
             None => end,
@@ -341,8 +343,8 @@ impl Opening<'_> {
             b3multi: written.b3multi,
         };
         record.outbound(&mut head.metadata, backend.wire.propagation, formats);
-        head.timeout = deadline.map(|limit| limit.at.saturating_duration_since(Instant::now()));
-        let opening = self.context.pool.open(backend, head);
+        let until = deadline.map(|limit| limit.at);
+        let opening = self.context.pool.open(backend, head, until);
         let waits_for = || self.context.pool.waits_for(backend);
         let (outbound, endpoint) = before(deadline, waits_for, opening).await?;
         record.connected(endpoint.address());
@@ -424,11 +426,12 @@ async fn before<T>(
 }
 
 /// Waits for `opening` and receives what the caller sends meanwhile. Its messages are kept. Its
-/// end, or an end from outside, ends the wait.
+/// end, an end from outside, or one of `limits` ends the wait.
 async fn listen_while<I: Inbound, T>(
     inbound: &mut I,
     early: &mut Early,
     switch: &Switch,
+    mut limits: impl FnMut(&mut task::Context<'_>, &Early) -> Poll<End>,
     opening: impl Future<Output = Result<T, End>>,
 ) -> Result<T, End> {
     let mut opening = std::pin::pin!(opening);
@@ -447,7 +450,10 @@ async fn listen_while<I: Inbound, T>(
                 Poll::Pending => break,
             }
         }
-        switch.poll_end(cx).map(Err)
+        if let Poll::Ready(end) = switch.poll_end(cx) {
+            return Poll::Ready(Err(end));
+        }
+        limits(cx, early).map(Err)
     })
     .await
 }

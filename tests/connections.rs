@@ -290,9 +290,17 @@ fn a_callee_without_settings_is_given_up_after_the_connect_timeout() {
         ..Rules::default()
     });
     let world = World::new();
-    let hop = ripcord("silent", &callee, ", connect_timeout: 200ms");
+    let hop = ripcord("silent", &callee, ", connect_timeout: 1s");
+    let since = Instant::now();
     let calls = world.open(&hop, 20, None);
     assert_eq!(world.statuses(calls), vec![14; 20]);
+    // All of them wait for the same connection, and nobody waits twice.
+    assert_eq!(callee.seen().connections, 1);
+    assert!(
+        since.elapsed() < Duration::from_millis(1900),
+        "{:?}",
+        since.elapsed()
+    );
     hop.process.line("the setting is named", |line| {
         line.to_string().contains("connect_timeout")
     });

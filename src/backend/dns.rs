@@ -4,18 +4,27 @@
 //! fails to resolve, or resolves to nothing, keeps its last good addresses. The system's resolver
 //! is used, so `/etc/hosts`, search domains and the rest apply.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::Target;
 use crate::net::words;
 
 use super::Cluster;
 
-/// How long one lookup may take.
+/// How long one lookup may take. Its answer counts also if it comes later.
 const LOOKUP: Duration = Duration::from_secs(5);
+
+/// How many look-ups of one name may have no answer yet. The system's resolver takes a thread for
+/// each, and it may hang for ever.
+const MOST_OPEN: usize = 2;
 
 /// Asks the system's resolver.
 ///
@@ -32,8 +41,8 @@ pub fn needed(cluster: &Cluster) -> bool {
     cluster.lookup.is_some()
 }
 
-/// Resolves at once and then repeatedly, and when a connection has failed (`lookup`), until the cluster is dropped. Ends at once when there is
-/// no name to resolve.
+/// Resolves at once and then repeatedly, and when a connection has failed (`lookup`), until the
+/// cluster is dropped. Ends at once when there is no name to resolve.
 pub async fn run<L, F>(cluster: Weak<Cluster>, lookup: L)
 where
     L: Fn(String, u16) -> F,
@@ -48,20 +57,26 @@ where
     };
     loop {
         asked.begin();
-        let well = names.resolve(&lookup).await;
-        // Only this task holds it: the cluster is gone when nobody else does.
-        let Some(held) = cluster.upgrade() else {
-            return;
-        };
-        held.set_unresolved(names.unresolved.clone());
-        if held.set_addresses(names.addresses()) {
-            let count = held.endpoints().len();
-            tracing::info!(backend = %held.name, endpoints = count, "endpoints changed");
+        names.begin();
+        let until = Instant::now() + LOOKUP;
+        let mut over = false;
+        // A name that is resolved does not wait for the others.
+        while !over {
+            over = names.answered(&lookup, until).await;
+            // Only this task holds it: the cluster is gone when nobody else does.
+            let Some(held) = cluster.upgrade() else {
+                return;
+            };
+            held.set_unresolved(names.unresolved());
+            if held.set_addresses(names.addresses()) {
+                let count = held.endpoints().len();
+                tracing::info!(backend = %held.name, endpoints = count, "endpoints changed");
+            }
         }
-        drop(held);
         asked.finish();
         // Sooner when a connection has failed: the name may have moved.
-        let _ = tokio::time::timeout(pause.next(well), asked.wanted()).await;
+        let pause = pause.next(names.are_well());
+        let _ = tokio::time::timeout(pause, asked.wanted()).await;
     }
 }
 
@@ -93,72 +108,195 @@ impl Pause {
 }
 
 /// The configured endpoints, each with its last addresses.
-struct Names {
+struct Names<F> {
     backend: Arc<str>,
-    targets: Vec<(Target, Vec<SocketAddr>)>,
-    /// Those without an address, with the resolver's reason.
-    unresolved: Vec<(String, String)>,
+    targets: Vec<Endpoints<F>>,
 }
 
-impl Names {
+/// What one target of the configuration stands for.
+struct Endpoints<F> {
+    target: Target,
+    last: Vec<SocketAddr>,
+    /// Look-ups of its name that have no answer yet, the oldest first.
+    open: Vec<Pin<Box<F>>>,
+    phase: Phase,
+    /// Why the last look-up failed.
+    problem: Option<String>,
+}
+
+/// What a name waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Begins,
+    Asked,
+    Done,
+}
+
+impl<F> Endpoints<F>
+where
+    F: Future<Output = io::Result<Vec<SocketAddr>>>,
+{
+    fn new(target: Target) -> Self {
+        let last = match &target {
+            Target::Address(address) => vec![*address],
+            Target::Dns { .. } | Target::OriginalDestination => Vec::new(),
+        };
+        Self {
+            target,
+            last,
+            open: Vec::new(),
+            phase: Phase::Done,
+            problem: None,
+        }
+    }
+
+    fn name(&self) -> Option<(&str, u16)> {
+        match &self.target {
+            Target::Dns { name, port } => Some((name, *port)),
+            Target::Address(_) | Target::OriginalDestination => None,
+        }
+    }
+
+    /// The answer of the newest look-up that has one.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Option<F::Output> {
+        let mut answer = None;
+        self.open.retain_mut(|open| match open.as_mut().poll(cx) {
+            Poll::Ready(found) => {
+                answer = Some(found);
+                false
+            }
+            Poll::Pending => true,
+        });
+        answer
+    }
+
+    /// The answer, also if an earlier look-up has it only now. Otherwise asks, unless too many
+    /// look-ups have no answer yet.
+    fn poll<L>(&mut self, cx: &mut Context<'_>, lookup: &L) -> Option<F::Output>
+    where
+        L: Fn(String, u16) -> F,
+    {
+        let answer = self.poll_open(cx);
+        if self.phase == Phase::Asked {
+            return answer;
+        }
+        self.phase = Phase::Asked;
+        if let Some(Ok(found)) = answer {
+            return Some(Ok(found));
+        }
+        let (name, port) = self.name()?;
+        if self.open.len() < MOST_OPEN {
+            let asked = Box::pin(lookup(name.to_owned(), port));
+            self.open.push(asked);
+        }
+        self.poll_open(cx)
+    }
+
+    fn take(&mut self, answer: F::Output, backend: &str) {
+        self.phase = Phase::Done;
+        match answer {
+            Ok(mut found) if !found.is_empty() => {
+                // Resolvers rotate their answers. That is no change.
+                found.sort_unstable();
+                self.last = found;
+                self.problem = None;
+            }
+            Ok(_) => self.fail("no address".to_owned(), backend),
+            Err(error) => self.fail(words::unresolved(&error), backend),
+        }
+    }
+
+    fn fail(&mut self, problem: String, backend: &str) {
+        self.phase = Phase::Done;
+        let (kept, name) = (self.last.len(), self.name().map_or("", |(name, _)| name));
+        if kept > 0 {
+            tracing::warn!(
+                %backend, name, kept, problem,
+                "name not resolved; keeping its last addresses"
+            );
+        } else {
+            tracing::warn!(
+                %backend, name, problem,
+                "name not resolved; it has no address, so streams cannot reach it"
+            );
+        }
+        self.problem = Some(problem);
+    }
+}
+
+impl<F> Names<F>
+where
+    F: Future<Output = io::Result<Vec<SocketAddr>>>,
+{
     fn new(cluster: &Cluster) -> Self {
         let targets = cluster.config.endpoints.iter().cloned();
         Self {
             backend: Arc::clone(&cluster.name),
-            targets: targets.map(|t| (t, Vec::new())).collect(),
-            unresolved: Vec::new(),
+            targets: targets.map(Endpoints::new).collect(),
         }
     }
 
-    /// Looks up all names, one after the other. Returns whether all succeeded.
-    async fn resolve<L, F>(&mut self, lookup: &L) -> bool
-    where
-        L: Fn(String, u16) -> F,
-        F: Future<Output = io::Result<Vec<SocketAddr>>>,
-    {
-        let mut well = true;
-        self.unresolved.clear();
-        for (target, last) in &mut self.targets {
-            match target {
-                Target::Address(address) => *last = vec![*address],
-                Target::OriginalDestination => {}
-                Target::Dns { name, port } => {
-                    let answer = tokio::time::timeout(LOOKUP, lookup(name.clone(), *port)).await;
-                    let problem = match answer {
-                        Ok(Ok(mut found)) if !found.is_empty() => {
-                            // Resolvers rotate their answers. That is no change.
-                            found.sort_unstable();
-                            *last = found;
-                            continue;
-                        }
-                        Ok(Ok(_)) => "no address".to_owned(),
-                        Ok(Err(error)) => words::unresolved(&error),
-                        Err(_) => "no answer in time".to_owned(),
-                    };
-                    well = false;
-                    let (backend, kept) = (&self.backend, last.len());
-                    if kept > 0 {
-                        tracing::warn!(
-                            %backend, name, kept, problem,
-                            "name not resolved; keeping its last addresses"
-                        );
-                    } else {
-                        tracing::warn!(
-                            %backend, name, problem,
-                            "name not resolved; it has no address, so streams cannot reach it"
-                        );
-                        self.unresolved.push((name.clone(), problem));
-                    }
-                }
+    /// All names have to be looked up.
+    fn begin(&mut self) {
+        for target in &mut self.targets {
+            if target.name().is_some() {
+                target.phase = Phase::Begins;
             }
         }
-        well
+    }
+
+    /// Waits until another name has its answer, or until it is too late for all others. Returns
+    /// whether none is left.
+    async fn answered<L>(&mut self, lookup: &L, until: Instant) -> bool
+    where
+        L: Fn(String, u16) -> F,
+    {
+        let (backend, targets) = (&self.backend, &mut self.targets);
+        let answered = poll_fn(|cx| {
+            let (mut some, mut all) = (false, true);
+            for target in targets.iter_mut().filter(|t| t.phase != Phase::Done) {
+                match target.poll(cx, lookup) {
+                    Some(answer) => {
+                        target.take(answer, backend);
+                        some = true;
+                    }
+                    None => all = false,
+                }
+            }
+            match some || all {
+                true => Poll::Ready(all),
+                false => Poll::Pending,
+            }
+        });
+        if let Ok(all) = timeout_at(until, answered).await {
+            return all;
+        }
+        for target in self.targets.iter_mut().filter(|t| t.phase != Phase::Done) {
+            target.fail(
+                format!("no answer of the resolver within {LOOKUP:?}"),
+                backend,
+            );
+        }
+        true
+    }
+
+    fn are_well(&self) -> bool {
+        self.targets.iter().all(|target| target.problem.is_none())
+    }
+
+    /// The names without an address, with the resolver's reason.
+    fn unresolved(&self) -> Vec<(String, String)> {
+        let unresolved = self.targets.iter().filter_map(|target| {
+            let problem = target.problem.as_ref().filter(|_| target.last.is_empty())?;
+            Some((target.name()?.0.to_owned(), problem.clone()))
+        });
+        unresolved.collect()
     }
 
     fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.targets
             .iter()
-            .flat_map(|(_, last)| last.iter().copied())
+            .flat_map(|target| target.last.iter().copied())
     }
 }
 

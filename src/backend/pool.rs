@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::backend::cluster::LookingUp;
@@ -30,6 +31,28 @@ mod queue;
 
 /// How many endpoints are tried for one stream.
 const ATTEMPTS: usize = 3;
+
+/// A request to open a stream with.
+struct Request<'a> {
+    head: &'a mut RequestHead,
+    /// When its stream must be over.
+    until: Option<Instant>,
+}
+
+impl Request<'_> {
+    /// The head, to be sent now. Its timeout is what is left: the stream may have waited for its
+    /// connection or for a place on it.
+    fn now(&mut self) -> &RequestHead {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        self.head.timeout = self.until.map(left);
+        self.head
+    }
+
+    fn hint(&self, turn: usize) -> PickHint<'_> {
+        let head = &*self.head;
+        PickHint { turn, head }
+    }
+}
 
 /// A stream that was opened, and the guard of its endpoint.
 pub(crate) type OpenedStream = (OutboundStream, EndpointGuard);
@@ -64,54 +87,77 @@ impl Pool {
         }
     }
 
-    /// Opens a stream on one of the cluster's endpoints.
+    /// Opens a stream on one of the cluster's endpoints. It must be over at `until`: the timeout of
+    /// the head becomes what is left when the head is sent.
     ///
     /// # Errors
     /// The end that the caller receives: nothing reached a backend.
     pub(crate) async fn open(
         &self,
         cluster: &Arc<Cluster>,
-        head: &RequestHead,
+        head: &mut RequestHead,
+        until: Option<Instant>,
+    ) -> Result<OpenedStream, End> {
+        self.open_request(cluster, &mut Request { head, until })
+            .await
+    }
+
+    async fn open_request(
+        &self,
+        cluster: &Arc<Cluster>,
+        request: &mut Request<'_>,
     ) -> Result<OpenedStream, End> {
         if cluster.config.dials_original_destination() {
-            return self.open_original(cluster, head).await;
+            return self.open_original(cluster, request).await;
         }
         let mut asked = None;
-        let mut opened = self.try_endpoints(cluster, head, &mut asked).await;
-        if let (Err(OpenError::Connection(_)), Some(asked)) = (&opened, asked)
+        let mut opened = self.try_endpoints(cluster, request, &mut asked).await;
+        let lost = matches!(opened, Err(OpenError::Connection(_) | OpenError::Silent(_)));
+        if lost
+            && let Some(asked) = asked
             // A name that has moved costs no stream, if its new addresses are known by now.
             && Box::pin(cluster.looked_up(asked)).await
         {
-            opened = self.try_endpoints(cluster, head, &mut None).await;
+            opened = self.try_endpoints(cluster, request, &mut None).await;
         }
         opened.map_err(|failed| match failed {
             OpenError::Head(error) => unwritable(&error),
             OpenError::TooLarge(text) => too_large(text),
-            OpenError::Connection(why) => unreachable(cluster, &why),
+            OpenError::Connection(why) | OpenError::Silent(why) => unreachable(cluster, &why),
         })
     }
 
-    /// Tries some endpoints in turn. One that fails asks for a look-up of the cluster's names:
-    /// `asked`.
+    /// Tries some endpoints in turn. After one that did not answer in time, only a good one beside
+    /// it is tried. One that fails asks for a look-up of the cluster's names: `asked`.
     async fn try_endpoints<'a>(
         &self,
         cluster: &'a Arc<Cluster>,
-        head: &RequestHead,
+        request: &mut Request<'_>,
         asked: &mut Option<LookingUp<'a>>,
     ) -> Result<OpenedStream, OpenError> {
         let mut last = None;
+        let mut silent = None;
         for _ in 0..ATTEMPTS {
-            let Some(endpoint) = self.pick(cluster, head).await else {
+            let picked = match silent {
+                Some(silent) => cluster.pick_beside(&request.hint(self.next_turn()), silent),
+                None => self.pick(cluster, request.head).await,
+            };
+            let Some(endpoint) = picked else {
                 break;
             };
-            match self.open_at(cluster, endpoint.address(), head).await {
+            match self.open_at(cluster, endpoint.address(), request).await {
                 Ok(stream) => {
                     endpoint.opened();
                     return Ok((stream, endpoint));
                 }
                 Err(error @ (OpenError::Head(_) | OpenError::TooLarge(_))) => return Err(error),
-                Err(OpenError::Connection(error)) => {
+                Err(
+                    ref failed @ (OpenError::Connection(ref error) | OpenError::Silent(ref error)),
+                ) => {
                     let address = endpoint.address();
+                    if matches!(failed, OpenError::Silent(_)) {
+                        silent = Some(address);
+                    }
                     debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
                     last = Some(at(address, error));
                     endpoint.failed();
@@ -133,23 +179,25 @@ impl Pool {
     pub(crate) async fn open_again(
         &self,
         cluster: &Arc<Cluster>,
-        head: &RequestHead,
+        head: &mut RequestHead,
+        until: Option<Instant>,
         from: SocketAddr,
         refusing: usize,
     ) -> Result<OpenedStream, End> {
+        let request = &mut Request { head, until };
         for _ in 1..ATTEMPTS {
             let turn = self.next_turn();
-            let Some(endpoint) = cluster.pick_beside(&PickHint { turn, head }, from) else {
+            let Some(endpoint) = cluster.pick_beside(&request.hint(turn), from) else {
                 break;
             };
-            match self.open_at(cluster, endpoint.address(), head).await {
+            match self.open_at(cluster, endpoint.address(), request).await {
                 Ok(stream) => {
                     endpoint.opened();
                     return Ok((stream, endpoint));
                 }
                 Err(OpenError::Head(error)) => return Err(unwritable(&error)),
                 Err(OpenError::TooLarge(text)) => return Err(too_large(text)),
-                Err(OpenError::Connection(_)) => {
+                Err(OpenError::Connection(_) | OpenError::Silent(_)) => {
                     endpoint.failed();
                     let _ = cluster.look_up();
                 }
@@ -158,7 +206,7 @@ impl Pool {
         if let Some(slot) = self.slots.borrow().get(&(cluster.id, from)) {
             slot.leave(refusing);
         }
-        self.open(cluster, head).await
+        self.open_request(cluster, request).await
     }
 
     fn next_turn(&self) -> usize {
@@ -172,15 +220,17 @@ impl Pool {
     async fn open_original(
         &self,
         cluster: &Arc<Cluster>,
-        head: &RequestHead,
+        request: &mut Request<'_>,
     ) -> Result<OpenedStream, End> {
-        let Some(address) = head.destination else {
+        let Some(address) = request.head.destination else {
             return Err(End::hop(LocalEndKind::NoRoute, not_redirected(cluster)));
         };
-        match self.open_at(cluster, address, head).await {
+        match self.open_at(cluster, address, request).await {
             Ok(stream) => Ok((stream, EndpointGuard::unlisted(address))),
             Err(OpenError::Head(error)) => Err(unwritable(&error)),
-            Err(OpenError::Connection(error)) => Err(unreachable(cluster, &at(address, error))),
+            Err(OpenError::Connection(error) | OpenError::Silent(error)) => {
+                Err(unreachable(cluster, &at(address, &error)))
+            }
             Err(OpenError::TooLarge(text)) => Err(too_large(text)),
         }
     }
@@ -218,7 +268,10 @@ impl Pool {
             Err(error) => {
                 endpoint.failed();
                 let _ = cluster.look_up();
-                Err(cannot_reach(cluster, &format!("{address}: {error}")))
+                Err(cannot_reach(
+                    cluster,
+                    &format!("{address}: {}", error.text()),
+                ))
             }
         }
     }
@@ -252,14 +305,14 @@ impl Pool {
         &self,
         cluster: &Arc<Cluster>,
         address: SocketAddr,
-        head: &RequestHead,
+        request: &mut Request<'_>,
     ) -> Result<OutboundStream, OpenError> {
         if cluster.config.connections == Connections::PerStream {
             let calm = cluster.calm(address);
             let connecting = self.connector.connect(cluster, address, &calm);
             let connection = Box::pin(connecting).await;
-            let connection = connection.map_err(OpenError::Connection)?;
-            let opened = connection.open(head).await;
+            let connection = connection?;
+            let opened = connection.open(request.now()).await;
             connection.retire();
             return opened;
         }
@@ -269,7 +322,7 @@ impl Pool {
         let mut error = String::new();
         for _ in 0..slot.count() + 2 {
             let connection = slot.connection(cluster).await;
-            match connection.map_err(OpenError::Connection)?.open(head).await {
+            match connection?.open(request.now()).await {
                 Err(OpenError::Connection(e)) => error = e,
                 done => return done,
             }
@@ -348,9 +401,9 @@ fn unreachable(cluster: &Cluster, why: &str) -> End {
 
 /// What went wrong at an endpoint. What the answer of one that speaks another protocol means names
 /// backend and endpoint already.
-fn at(address: SocketAddr, error: String) -> String {
+fn at(address: SocketAddr, error: &str) -> String {
     match error.starts_with(answer::SUBJECT) {
-        true => error,
+        true => error.to_owned(),
         false => format!("{address}: {error}"),
     }
 }

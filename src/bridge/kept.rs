@@ -5,9 +5,6 @@
 //! receives the same bytes. The caller receives its room back as if nothing were kept.
 
 use std::rc::Rc;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::stream::{MessageBatch, RequestHead};
 
@@ -113,14 +110,9 @@ impl Kept {
         matches!(self.phase, Phase::Replaying(left) if left > 0)
     }
 
-    pub(super) fn head(&mut self, deadline: Option<Instant>) -> &mut RequestHead {
-        self.keep.head.timeout = deadline.map(left);
-        &mut self.keep.head
+    pub(super) fn take_head(&mut self) -> RequestHead {
+        std::mem::take(&mut self.keep.head)
     }
-}
-
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
 }
 
 impl Drop for Kept {

@@ -1,5 +1,7 @@
 //! A stream that its callee did not look at, between its first callee and its second.
 
+use std::task::{Context, Poll};
+
 use super::{Deadline, Duplex, Early, HalfClose, Outcome, PreparedStream, settle, tell_caller};
 use crate::stream::{End, Inbound, RequestHead};
 
@@ -22,10 +24,17 @@ impl Refused {
         self.duplex.clock.deadline()
     }
 
-    /// The head to open it with. Its timeout is what is left.
-    pub fn head(&mut self) -> Option<&mut RequestHead> {
-        let deadline = self.deadline().map(|deadline| deadline.at);
-        Some(self.duplex.request.kept()?.head(deadline))
+    /// Takes the head to open it with. Its timeout is what was left at the first opening.
+    pub fn take_head(&mut self) -> Option<RequestHead> {
+        Some(self.duplex.request.kept()?.take_head())
+    }
+
+    /// Ready with the end of a limit that passes while it is opened again. `early` is what the
+    /// caller has sent meanwhile.
+    pub fn poll_limits(&mut self, cx: &mut Context<'_>, early: &Early) -> Poll<End> {
+        let early = u64::try_from(early.messages.len()).unwrap_or(u64::MAX);
+        let activity = self.duplex.activity().saturating_add(early);
+        self.duplex.clock.poll(cx, false, activity, None)
     }
 
     /// The stream on its second callee. `early` is what the caller sent meanwhile. Its clocks have

@@ -39,6 +39,7 @@ pub(super) fn give(
         if backend.is_some_and(|b| b.protocol == Protocol::TTHEADER) {
             silent(walk, named.name, to);
             mixed(walk, named);
+            unlimited(walk, named);
         }
     }
 }
@@ -96,6 +97,15 @@ fn mixed(walk: &mut Walk, backend: &Named<'_>) {
         let message = "missing on a TTHeader backend: Kitex reads whatever comes as thrift, also \
                        protobuf; write payload: thrift, protobuf, or any to pass everything on";
         let path = format!("{}.payload", backend.value.path);
+        walk.warn(backend.place, &path, message);
+    }
+}
+
+/// Warns of a budget that no connection of a TTHeader backend has.
+fn unlimited(walk: &mut Walk, backend: &Named<'_>) {
+    if backend.value.has("reset_budget") {
+        let message = "has no effect on a TTHeader backend: its callees count no resets";
+        let path = format!("{}.reset_budget", backend.value.path);
         walk.warn(backend.place, &path, message);
     }
 }

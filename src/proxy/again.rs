@@ -2,6 +2,7 @@
 //! the second opening.
 
 use std::rc::Rc;
+use std::task;
 
 use super::{Stream, before, listen_while};
 use crate::bridge::{Early, Keep, Outcome, PreparedStream, Refused, Room};
@@ -38,9 +39,11 @@ impl<I: Inbound> Stream<I> {
     ) -> Result<(OutboundStream, PreparedStream), Box<Outcome>> {
         let context = Rc::clone(&self.entry.context);
         let deadline = refused.deadline().cloned();
-        let (Some(route), Some(endpoint), Some(head)) =
-            (self.route.clone(), self.endpoint.take(), refused.head())
-        else {
+        let (Some(route), Some(endpoint), Some(mut head)) = (
+            self.route.clone(),
+            self.endpoint.take(),
+            refused.take_head(),
+        ) else {
             let end = refused.end().clone();
             let outcome = refused.finish(&mut *self.inbound, end, &context.process.node);
             return Err(Box::new(outcome));
@@ -51,14 +54,16 @@ impl<I: Inbound> Stream<I> {
         let refusing = outbound.connection();
         // It gives its place back: the next attempt may need that one.
         drop(outbound);
-        let opening = context
-            .pool
-            .open_again(&route.backend, head, from, refusing);
+        let until = deadline.as_ref().map(|deadline| deadline.at);
+        let pool = &context.pool;
+        let opening = pool.open_again(&route.backend, &mut head, until, from, refusing);
         let waits_for = || context.pool.waits_for(&route.backend);
         let opening = before(deadline.as_ref(), waits_for, opening);
         let mut early = Early::default();
         let (inbound, switch) = (&mut *self.inbound, &self.switch.0);
-        match listen_while(inbound, &mut early, switch, opening).await {
+        // Its clocks go on, and the caller's messages count as they do otherwise.
+        let limits = |cx: &mut task::Context<'_>, early: &Early| refused.poll_limits(cx, early);
+        match listen_while(inbound, &mut early, switch, limits, opening).await {
             Ok((outbound, endpoint)) => {
                 self.record.connected(endpoint.address());
                 self.endpoint = Some(endpoint);

@@ -23,8 +23,22 @@ pub trait Acceptor: Unpin + 'static {
 pub enum OpenError {
     /// This connection cannot take the stream. Another one may.
     Connection(String),
+    /// The endpoint did not answer in time, and another attempt there would take as long.
+    Silent(String),
     /// This wire cannot write the request's head. No other connection will help.
     Head(String),
     /// The request's head is longer than the callee takes, by its own word.
     TooLarge(String),
+}
+
+impl OpenError {
+    /// Why.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Connection(why) | Self::Silent(why) | Self::Head(why) | Self::TooLarge(why) => {
+                why
+            }
+        }
+    }
 }

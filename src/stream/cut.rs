@@ -81,7 +81,7 @@ const MAX_NAMES: usize = 256;
 const MORE: &str = "...";
 
 /// The parts that this hop, or one before it, has cut, and the names of the headers and trailers
-/// among them.
+/// among them. Of a head, also the names of entries that lost their exact forms.
 ///
 /// Written as the parts with commas between, in the order of cutting, and then the names:
 /// `exact,trailers,names=x-a;x-b`. A peer that does not know names skips them.
@@ -116,8 +116,9 @@ impl Cut {
         self.parts |= part.bit();
     }
 
-    /// Adds the name of a header or trailer that was cut. Characters that the written form does not
-    /// allow become `?`. What the list has no room for is shown as `...` at its end.
+    /// Adds the name of a header, a trailer or an exact entry that was cut. Characters that the
+    /// written form does not allow become `?`. What the list has no room for is shown as `...` at
+    /// its end.
     pub fn insert_name(&mut self, name: &[u8]) {
         let allowed = |b: &u8| b.is_ascii_graphic() && !matches!(b, b',' | b';' | b'=');
         let shown = |b: &u8| char::from(if allowed(b) { *b } else { b'?' });
@@ -136,6 +137,15 @@ impl Cut {
             all.push_str(&name);
         }
         self.names = (!all.is_empty()).then(|| all.into());
+    }
+
+    /// The parts without the names.
+    #[must_use]
+    pub const fn unnamed(&self) -> Self {
+        Self {
+            parts: self.parts,
+            names: None,
+        }
     }
 
     /// Removes a part.

@@ -109,7 +109,9 @@ impl Hops {
         &self.names
     }
 
-    fn count(&self) -> usize {
+    /// How many names there are. A list that was cut has fewer than the stream passed.
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.names.split(',').count()
     }
 

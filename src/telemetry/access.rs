@@ -26,6 +26,7 @@ use crate::telemetry::trace::StreamTrace;
 pub(crate) use line::rfc3339;
 
 use output::Output;
+pub(super) use output::why;
 
 /// Bytes that may wait to be written.
 const BUFFER: usize = 4 * 1024 * 1024;

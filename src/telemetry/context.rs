@@ -276,16 +276,7 @@ pub(crate) fn inject(
     context: &Outgoing<'_>,
 ) {
     metadata.retain(|entry| classify(entry).is_none());
-    let mut write = |lower: &'static str, upper: &'static str, value: Bytes| {
-        let key = |name: &'static str| Bytes::from_static(name.as_bytes());
-        match propagation {
-            Propagation::Transit => metadata.push(Scope::Transit, key(lower), value),
-            Propagation::Plain => {
-                metadata.push(Scope::Plain, key(lower), value.clone());
-                metadata.push(Scope::Transit, key(upper), value);
-            }
-        }
-    };
+    let mut write = writer(metadata, propagation);
     let (trace, span) = (context.trace_id, context.span_id);
     let sampled = context
         .sampled
@@ -318,11 +309,52 @@ pub(crate) fn inject(
     }
 }
 
+/// Writes a field as the next peer reads it, under its name in lower case, and in upper case where
+/// that peer expects so.
+fn writer(
+    metadata: &mut Metadata,
+    propagation: Propagation,
+) -> impl FnMut(&'static str, &'static str, Bytes) {
+    move |lower, upper, value| {
+        let key = |name: &'static str| Bytes::from_static(name.as_bytes());
+        match propagation {
+            Propagation::Transit => metadata.push(Scope::Transit, key(lower), value),
+            Propagation::Plain => {
+                metadata.push(Scope::Plain, key(lower), value.clone());
+                metadata.push(Scope::Transit, key(upper), value);
+            }
+        }
+    }
+}
+
+/// Writes a decision without ids in these forms of B3. W3C has none for it.
+fn decide(metadata: &mut Metadata, propagation: Propagation, formats: TraceFormats, sampled: bool) {
+    metadata.retain(|entry| {
+        let key = classify(entry).map(|(_, key)| key);
+        !matches!(key, Some(Key::B3 | Key::B3Sampled | Key::B3Flags))
+    });
+    let mut write = writer(metadata, propagation);
+    let sampled = Bytes::from_static(if sampled { b"1" } else { b"0" });
+    if formats.b3 {
+        write("b3", "B3", sampled.clone());
+    }
+    if formats.b3multi {
+        write("x-b3-sampled", "X_B3_SAMPLED", sampled);
+    }
+}
+
 /// Gives the callee the caller's own context in these forms. For a hop that makes no spans.
 pub(crate) fn convert(metadata: &mut Metadata, propagation: Propagation, formats: TraceFormats) {
     let Extracted {
-        remote, baggage, ..
+        remote,
+        sampled,
+        baggage,
     } = extract(metadata);
+    if remote.is_none()
+        && let Some(sampled) = sampled
+    {
+        decide(metadata, propagation, formats, sampled);
+    }
     if let Some(remote) = remote {
         let outgoing = Outgoing {
             trace_id: remote.trace_id,

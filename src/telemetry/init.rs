@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::stream::Wire;
-use crate::telemetry::access::AccessGuard;
+use crate::telemetry::access::{self, AccessGuard};
 use crate::telemetry::export::{ExportError, ExportGuard, ExportStats};
 use crate::telemetry::{AccessLog, Telemetry, TraceSettings, Tracer};
 
@@ -84,12 +84,12 @@ pub enum InitError {
     #[error("logs: {0}")]
     Logs(#[from] tracing_subscriber::util::TryInitError),
     /// The access log's file could not be opened, or its thread not started.
-    #[error("access log {target} cannot be opened")]
+    #[error("access log {target} cannot be opened: {why}")]
     Access {
         /// `stdout`, `stderr` or the path.
         target: String,
-        /// The system's error.
-        source: std::io::Error,
+        /// The system's reason.
+        why: String,
     },
     /// The export of spans could not be set up.
     #[error(transparent)]
@@ -197,9 +197,9 @@ impl Telemetry {
         };
         let mut access = AccessLog::off();
         if let Some(opened) = opened {
-            let (made, access_guard) = opened.map_err(|source| InitError::Access {
+            let (made, access_guard) = opened.map_err(|error| InitError::Access {
                 target: settings.access.to_string(),
-                source,
+                why: access::why(&error),
             })?;
             access = made;
             guard.access = Some(access_guard);
@@ -326,7 +326,7 @@ mod tests {
         };
         let error = Telemetry::start(&settings).unwrap_err();
         let shown = format!("{:#}", anyhow::Error::from(error));
-        let wanted = "access log /nonexistent/dir/x cannot be opened: No such file or directory (os error 2)";
+        let wanted = "access log /nonexistent/dir/x cannot be opened: No such file or directory";
         assert_eq!(shown, wanted);
         settings.access = AccessTarget::Off;
         settings.trace = Some(TraceSettings {

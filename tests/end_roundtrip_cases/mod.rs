@@ -100,7 +100,7 @@ fn what_does_not_fit_is_cut_by_entries_and_named() {
     head.metadata.push(Scope::Persist, "userId", "7");
     head.metadata.push(Scope::Plain, "line", "a\nb");
     let request = grpc::metadata::request(&head).into_parts().0;
-    assert_eq!(request.headers["ripcord-cut"], "exact");
+    assert_eq!(request.headers["ripcord-cut"], "exact,names=long");
     let crossed = grpc::metadata::request_head(&request).unwrap();
     let of = |head: &RequestHead, scope, key| head.metadata.get(scope, key).cloned();
     assert_eq!(of(&crossed, Scope::Persist, "userId").unwrap(), "7");
@@ -108,18 +108,18 @@ fn what_does_not_fit_is_cut_by_entries_and_named() {
     assert_eq!(of(&crossed, Scope::Plain, "long"), None);
     // Every hop behind says so too.
     let (info, protocol) = ttheader::metadata::request_info(&crossed);
-    assert_eq!(info.string("ripcord-cut").unwrap(), "exact");
+    assert_eq!(info.string("ripcord-cut").unwrap(), "exact,names=long");
     let again = ttheader::metadata::request_head(&info, protocol).unwrap();
     assert_eq!(
         grpc::metadata::request(&again).headers()["ripcord-cut"],
-        "exact"
+        "exact,names=long"
     );
 
     let mut head = ResponseHead::default();
     head.metadata.push(Scope::Plain, "long", "a\n".repeat(2000));
     head.metadata.push(Scope::Plain, "Upper", "7");
     let response = grpc::metadata::response(&head, &ripcord::stream::Payload::Thrift);
-    assert_eq!(response.headers()["ripcord-cut"], "exact");
+    assert_eq!(response.headers()["ripcord-cut"], "exact,names=long");
     let crossed = grpc::metadata::response_head(response.headers());
     assert_eq!(
         crossed
@@ -132,7 +132,7 @@ fn what_does_not_fit_is_cut_by_entries_and_named() {
     let info = ttheader::metadata::response_info(&crossed, "Talk");
     assert_eq!(
         ttheader::metadata::response_head(&info).cut.to_string(),
-        "exact"
+        "exact,names=long"
     );
 
     let mut trailers = Metadata::new();

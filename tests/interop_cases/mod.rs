@@ -1,6 +1,7 @@
 //! The cases, by what must hold.
 
 mod assumed;
+mod b3;
 mod cancels;
 mod chain;
 mod control;
@@ -38,6 +39,7 @@ use crate::kit::trial::Case;
 pub(crate) fn cases() -> Vec<Case> {
     let cases = [
         assumed::cases(),
+        b3::cases(),
         cancels::cases(),
         chain::cases(),
         chain::cancels::cases(),

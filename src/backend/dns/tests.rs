@@ -157,6 +157,59 @@ async fn a_resolver_that_hangs_counts_as_failed() {
     assert_eq!((*asked.borrow(), ports(&cluster)), (2, vec![9]));
 }
 
+/// The system's resolver takes a thread for each look-up.
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_never_answers_is_not_asked_again_and_again() {
+    let cluster = cluster("name:7");
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let open = Rc::clone(&asked);
+    let lookup = move |_, _| {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        open.borrow_mut().push(answer);
+        async move { answered.await.map_err(io::Error::other) }
+    };
+    let script = async {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let told = "name does not resolve (no answer of the resolver within 5s)";
+        assert_eq!(cluster.no_endpoint(), told);
+        assert_eq!(asked.borrow().len(), 2);
+        // A late answer counts, and then there is room for another look-up.
+        let late = asked.borrow_mut().remove(0);
+        late.send(vec![SocketAddr::from(([127, 0, 0, 1], 9))])
+            .unwrap();
+        cluster.changed().await;
+        assert_eq!((ports(&cluster), asked.borrow().len()), (vec![9], 1));
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!((ports(&cluster), asked.borrow().len()), (vec![9], 2));
+    };
+    tokio::select! {
+        biased;
+        () = script => {}
+        () = run(Arc::downgrade(&cluster), lookup) => panic!("ended"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_hangs_delays_no_other_one() {
+    let cluster = cluster("hangs:1, name:7");
+    let lookup = async |name: String, _| {
+        if name == "hangs" {
+            std::future::pending::<()>().await;
+        }
+        Ok(vec![SocketAddr::from(([127, 0, 0, 1], 9))])
+    };
+    let since = Instant::now();
+    tokio::select! {
+        biased;
+        () = cluster.changed() => {}
+        () = run(Arc::downgrade(&cluster), lookup) => panic!("ended"),
+    }
+    assert_eq!(
+        (ports(&cluster), since.elapsed()),
+        (vec![9], Duration::ZERO)
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_ends_with_its_cluster() {
     let cluster = cluster("name:7");

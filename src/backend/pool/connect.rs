@@ -1,5 +1,6 @@
 //! Opens connections to endpoints, and runs them. Knows no stream.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak as RcWeak};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::net::redirect::{LoopGuard, LoopGuardEntry};
 use crate::net::socket::Socket;
 use crate::net::tcp;
 use crate::net::words;
+use crate::stream::OpenError;
 use crate::telemetry::{ConnectionGuard, Metrics, Side, log_limit};
 use crate::wire::{Client, Dialers};
 
@@ -66,7 +68,7 @@ impl Connector {
         cluster: &Arc<Cluster>,
         address: SocketAddr,
         calm: &Arc<AtomicBool>,
-    ) -> Result<Client, String> {
+    ) -> Result<Client, OpenError> {
         let limit = cluster.config.connect_timeout;
         let until = Instant::now() + limit;
         let (socket, own) = self.socket(cluster, address).await?;
@@ -83,12 +85,13 @@ impl Connector {
         };
         let dial = cluster.dial(address);
         let connecting = self.dialers.connect(cluster.wire, socket, &dial, driver);
-        timeout_at(until, connecting).await.unwrap_or_else(|_| {
-            Err(format!(
+        match timeout_at(until, connecting).await {
+            Ok(connected) => connected.map_err(OpenError::Connection),
+            Err(_) => Err(OpenError::Silent(format!(
                 "no answer of a {} callee within {limit:?} (connect_timeout)",
                 cluster.wire.spoken
-            ))
-        })
+            ))),
+        }
     }
 
     /// Opens a socket within the connect timeout.
@@ -96,11 +99,15 @@ impl Connector {
         &self,
         cluster: &Cluster,
         address: SocketAddr,
-    ) -> Result<(TcpStream, LoopGuardEntry), String> {
+    ) -> Result<(TcpStream, LoopGuardEntry), OpenError> {
         let socket = tcp::connect(address, cluster.config.connect_timeout, &cluster.tcp);
-        let socket = socket
-            .await
-            .map_err(|e| words::failed(&e, "the endpoint"))?;
+        let socket = socket.await.map_err(|e| {
+            let why = words::failed(&e, "the endpoint");
+            match e.kind() {
+                ErrorKind::TimedOut => OpenError::Silent(why),
+                _ => OpenError::Connection(why),
+            }
+        })?;
         let own = self.loop_guard.enter(&socket);
         Ok((socket, own))
     }

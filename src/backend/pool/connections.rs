@@ -29,6 +29,7 @@ use super::connect::Connector;
 use super::queue::Queue;
 use crate::backend::Cluster;
 use crate::net::connection::Room;
+use crate::stream::OpenError;
 use crate::telemetry::log_limit;
 use crate::wire::Client;
 
@@ -81,7 +82,7 @@ pub(super) struct EndpointConnections {
 struct Failure {
     count: u64,
     /// The last one: why, and when.
-    last: Option<(String, Instant)>,
+    last: Option<(OpenError, Instant)>,
 }
 
 /// Why another connection is needed.
@@ -177,7 +178,7 @@ impl EndpointConnections {
     pub(super) async fn connection(
         self: &Rc<Self>,
         cluster: &Arc<Cluster>,
-    ) -> Result<Client, String> {
+    ) -> Result<Client, OpenError> {
         if self.queue.is_empty() {
             match self.choose(cluster) {
                 Choice::Take(connection) => return Ok(connection),
@@ -188,7 +189,7 @@ impl EndpointConnections {
         Box::pin(self.wait(cluster)).await
     }
 
-    async fn wait(self: &Rc<Self>, cluster: &Arc<Cluster>) -> Result<Client, String> {
+    async fn wait(self: &Rc<Self>, cluster: &Arc<Cluster>) -> Result<Client, OpenError> {
         let _counted = self.connector.counters.waiting();
         let ticket = self.queue.join();
         let failures = self.failed.borrow().count;
@@ -203,7 +204,7 @@ impl EndpointConnections {
                 opened = self.opened.get();
             } else if self.opened.get() - opened >= CLOSED {
                 let error = "it closes connections before a stream can be opened".to_owned();
-                return Poll::Ready(Err(error));
+                return Poll::Ready(Err(OpenError::Connection(error)));
             }
             match self.choose(cluster) {
                 Choice::Take(connection) if first => return Poll::Ready(Ok(connection)),
@@ -302,7 +303,7 @@ impl EndpointConnections {
 
     /// Why the stream that saw so many failures before cannot be opened: there was another one, and
     /// there is no connection to wait for.
-    fn failed_since(&self, failures: u64) -> Option<String> {
+    fn failed_since(&self, failures: u64) -> Option<OpenError> {
         let failed = self.failed.borrow();
         let (error, _) = failed.last.as_ref()?;
         let lost = failed.count != failures && self.connections.borrow().is_empty();
@@ -369,9 +370,9 @@ impl EndpointConnections {
         self.queue.wake_first();
     }
 
-    fn fail(&self, cluster: &Cluster, error: String) {
+    fn fail(&self, cluster: &Cluster, error: OpenError) {
         let (backend, endpoint) = (&cluster.name, self.address);
-        debug!(%backend, %endpoint, %error, "cannot open a connection");
+        debug!(%backend, %endpoint, error = error.text(), "cannot open a connection");
         let mut failed = self.failed.borrow_mut();
         failed.count += 1;
         failed.last = Some((error, Instant::now()));

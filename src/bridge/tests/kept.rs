@@ -111,9 +111,8 @@ impl Kept {
         let (ran, mut inbound) = self.task.await.unwrap();
         let mut refused = ran.expect_err("it is opened again");
         tokio::time::advance(Duration::from_secs(2)).await;
-        let head = refused.head().unwrap();
+        let head = refused.take_head().unwrap();
         assert_eq!(head.method, "M");
-        assert_eq!(head.timeout, Some(Duration::from_secs(7)));
         let (mut outbound, second) = memory_half(usize::MAX);
         second.is_refusable(Refusable::UntilAnswered);
         let start = refused.again(early);

@@ -45,11 +45,18 @@ impl Output {
             }
             Err(error) => error!(
                 path = %path.display(),
-                %error,
+                error = why(&error),
                 "access log cannot be reopened; lines still go to the old file"
             ),
         }
     }
+}
+
+/// The system's words for an error, without its number.
+pub(in crate::telemetry) fn why(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split_once(" (os error ").map(|(words, _)| words);
+    words.unwrap_or(&text).to_owned()
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -327,6 +327,18 @@ fn a_callee_receives_the_forms_that_it_reads() {
     convert(&mut out, Propagation::Transit, formats(false, true, true));
     assert_eq!(out.get(Transit, "b3").unwrap(), undecided.as_bytes());
     assert!(out.get(Transit, "x-b3-sampled").is_none());
+    // "Do not sample", without ids.
+    for from in [(Plain, "b3", "0"), (Transit, "X_B3_SAMPLED", "0")] {
+        let mut out = metadata(&[from]);
+        convert(&mut out, Propagation::Transit, formats(false, true, true));
+        assert_eq!(out.len(), 2, "{out:?}");
+        assert_eq!(out.get(Transit, "b3").unwrap(), "0");
+        assert_eq!(out.get(Transit, "x-b3-sampled").unwrap(), "0");
+        let mut out = metadata(&[from]);
+        convert(&mut out, Propagation::Plain, formats(false, true, false));
+        assert_eq!(out.get(Plain, "b3").unwrap(), "0");
+        assert_eq!(out.get(Transit, "B3").unwrap(), "0");
+    }
     // Without a context nothing is written.
     let mut out = metadata(&[(Plain, "x", "1")]);
     convert(&mut out, Propagation::Plain, formats(true, true, true));

@@ -197,7 +197,7 @@ impl Client {
         if self.hop.is_some() {
             hop::name(&mut request, 0);
         }
-        limit::shorten_request(&mut request, limit);
+        limit::shorten_request(&mut request, head, limit);
         let size = limit::request_size(&request);
         (size > limit).then(|| {
             format!(
@@ -228,7 +228,7 @@ impl Client {
             hop::name(&mut request, *stream);
         }
         if let Some(limit) = self.limit_below(head) {
-            limit::shorten_request(&mut request, limit);
+            limit::shorten_request(&mut request, head, limit);
         }
         let sent = requests.send_request(request, false);
         let (response, send) = sent.inspect_err(|e| {

@@ -23,9 +23,14 @@ const TIMERS: Duration = Duration::from_millis(2);
 
 impl Deadline {
     /// The deadline of a stream whose head was read now: the caller's clock started before, and
-    /// `timeout` may have been rounded up. Short deadlines leave less room for doubt: a tenth.
-    pub(super) fn of_caller(timeout: Duration) -> Self {
-        Self::after(timeout, rounding(timeout) + HEAD_LATE.min(timeout / 10))
+    /// `timeout` may have been rounded up. `heads`: how many were read on the way, this one
+    /// included. A hop before this one that knows its caller's reset for the deadline has no other
+    /// sign for it, and its clock runs behind the caller's too. Short deadlines leave less room for
+    /// doubt: a tenth.
+    pub(super) fn of_caller(timeout: Duration, heads: usize) -> Self {
+        let heads = u32::try_from(heads).unwrap_or(u32::MAX);
+        let late = HEAD_LATE.saturating_mul(heads).min(timeout / 10);
+        Self::after(timeout, rounding(timeout) + late)
     }
 
     /// The deadline of a stream whose head was sent now.
@@ -74,7 +79,7 @@ mod tests {
             .build()
             .unwrap()
             .block_on(async {
-                let caller = Deadline::of_caller(timeout);
+                let caller = Deadline::of_caller(timeout, 1);
                 let callee = Deadline::of_callee(timeout);
                 advance(after).await;
                 (caller.is_near(), callee.is_near())
@@ -98,6 +103,24 @@ mod tests {
                 (false, false),
                 "{after:?} of {timeout:?}"
             );
+        }
+    }
+
+    /// Each hop's clock runs behind the one before, and the caller's reset comes through at once.
+    #[tokio::test(start_paused = true)]
+    async fn the_heads_of_all_hops_may_have_been_late() {
+        let late = ms(45);
+        let timeout = ms(4000);
+        let mut hops = Vec::new();
+        let start = Instant::now();
+        for heads in 1..=6 {
+            advance(late).await;
+            // A hop that reads the head hands all of the time on.
+            hops.push((start.elapsed(), Deadline::of_caller(timeout, heads)));
+        }
+        advance(ms(4000) - start.elapsed()).await;
+        for (late, hop) in &hops {
+            assert!(hop.is_near(), "read after {late:?}");
         }
     }
 

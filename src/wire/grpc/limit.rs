@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use crate::stream::{Cut, Entry, Metadata, Part, Payload, RequestHead, ResponseHead};
 use crate::wire::grpc::keys;
-use crate::wire::grpc::metadata::{self, HeadersOf};
+use crate::wire::grpc::metadata::{self, HeadersOf, Room};
 
 /// Bytes that every field has beside its name and value.
 pub(super) const PER_FIELD: usize = 32;
@@ -135,6 +135,14 @@ impl BlockLimit {
         self.fields
     }
 
+    /// Room for exact entries in a head of which so much is left.
+    fn room(self) -> Room {
+        match self.fields >= EXACT_FIELDS {
+            true => Room::of_head_within(self.bytes, PER_FIELD),
+            false => Room::NONE,
+        }
+    }
+
     /// What is left of it beside that.
     pub(super) const fn without(self, size: Size) -> Self {
         Self {
@@ -224,7 +232,14 @@ pub fn response(
     }
     let mut cut = lost;
     if without_exact(response.headers_mut()) {
-        cut.insert(Part::Exact);
+        // As many of them as there is room for.
+        response.headers_mut().remove(keys::CUT);
+        let mark = Size::field(keys::CUT, Cut::MAX_LEN);
+        let left = limit.beside(response.headers()).without(mark);
+        let room = left.room();
+        let (of, headers) = (HeadersOf::Response, response.headers_mut());
+        let lost = metadata::write_exact_within(&head.metadata, of, room, headers);
+        cut = head.cut.clone().and(&lost);
         finish(&mut response, carried, &cut);
         if fits(&response) {
             return response;
@@ -268,9 +283,12 @@ fn finish(response: &mut Response<()>, carried: bool, cut: &Cut) {
     }
 }
 
+/// The fields in which exact entries stand.
+const EXACT_FIELDS: usize = 2;
+
 /// What a request can have beside its metadata, names and all: the fields of gRPC and HTTP/2, the
-/// pack, the hops.
-const BESIDE_METADATA: usize = 6 * 1024;
+/// pack, the hops, the mark of what was cut.
+const BESIDE_METADATA: usize = 7 * 1024;
 
 /// A quick bound of a request's bytes: it has no more, and may have far less.
 #[must_use]
@@ -281,12 +299,22 @@ pub fn at_most(head: &RequestHead) -> usize {
     BESIDE_METADATA + names * 4 + metadata
 }
 
-/// Removes the exact entries of a request that has more bytes than its callee takes: nothing but them
-/// is ripcord's to cut.
-pub fn shorten_request(request: &mut http::Request<()>, limit: usize) {
-    if request_size(request) > limit && without_exact(request.headers_mut()) {
-        let mut cut = metadata::cut(request.headers());
-        cut.insert(Part::Exact);
+/// Removes exact entries of a request with this head that has more bytes than its callee takes:
+/// nothing but them is ripcord's to cut. As many stay as there is room for.
+pub fn shorten_request(request: &mut http::Request<()>, head: &RequestHead, limit: usize) {
+    if request_size(request) <= limit || !without_exact(request.headers_mut()) {
+        return;
+    }
+    request.headers_mut().remove(keys::CUT);
+    let mark = Size::field(keys::CUT, Cut::MAX_LEN).bytes();
+    let left = limit.saturating_sub(request_size(request) + mark);
+    let room = Room::of_head_within(left, PER_FIELD);
+    let (of, headers) = (HeadersOf::Request, request.headers_mut());
+    let lost = metadata::write_exact_within(&head.metadata, of, room, headers);
+    let mut cut = head.cut.clone().and(&lost);
+    metadata::put_cut(request.headers_mut(), &cut);
+    if request_size(request) > limit {
+        cut = cut.unnamed();
         metadata::put_cut(request.headers_mut(), &cut);
     }
 }

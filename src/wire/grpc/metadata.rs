@@ -21,7 +21,7 @@ pub use refusal::Refusal;
 
 mod entries;
 use entries::write_exact;
-pub(crate) use entries::{HeadersOf, exact, write};
+pub(crate) use entries::{HeadersOf, exact, write, write_exact_within};
 
 mod packed;
 pub(crate) use packed::{Room, carry};

@@ -131,6 +131,8 @@ impl Connection {
         // The copy stays: it has no spare room.
         let hops = passed.clone();
         head.hops = Some(passed);
+        let until = |timeout| Deadline::of_caller(timeout, hops.count());
+        let deadline = head.timeout.map(until);
         let detail_of = hop::named(&parts.headers);
         self.details.enter(detail_of);
         self.control.stream_opened();
@@ -149,7 +151,7 @@ impl Connection {
             hops,
             detail_of,
             details: Rc::clone(&self.details),
-            deadline: head.timeout.map(Deadline::of_caller),
+            deadline,
             request_over: false,
             begun: false,
             over: false,

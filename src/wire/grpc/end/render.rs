@@ -215,7 +215,8 @@ fn render(
         let exact = !cut.contains(Part::Exact);
         carried::write(&end.reason, end.processed, node, exact, &mut out);
         let lost = metadata::carry(&trailers, &changed, room, &mut out);
-        metadata::put_cut(&mut out, &cut.clone().and(&end.cut).and(&lost));
+        let cut = cut.clone().and(&end.cut).and(&lost.unnamed());
+        metadata::put_cut(&mut out, &cut);
     }
     out
 }

@@ -85,12 +85,16 @@ fn a_block_has_at_most_a_hundred_fields() {
 #[test]
 fn the_pack_is_cut_before_any_header() {
     let exact = head(&[("Case", 1000), ("plain", 1000)]);
-    let cut = written(&exact, BlockLimit::of_caller(MAX_HEAD, Some(3000), false));
+    let within = |bytes| written(&exact, BlockLimit::of_caller(MAX_HEAD, Some(bytes), false));
+    // There is room for the key alone, and nothing is lost.
+    let kept = ["content-type", "case", "plain", "ripcord-names-bin"];
+    assert_eq!(names(&within(3000)), kept);
+    let cut = within(2400);
     assert_eq!(
         names(&cut),
         ["content-type", "case", "plain", "ripcord-cut"]
     );
-    assert_eq!(mark(&cut), "exact");
+    assert_eq!(mark(&cut), "exact,names=Case");
 }
 
 #[test]
@@ -111,7 +115,7 @@ fn what_a_hop_before_cut_is_still_named() {
 fn exact_entries_that_had_no_room_are_named_when_headers_are_cut_too() {
     let cut = written(&head(&[("Case", 6000), ("big", 6000)]), BlockLimit::CALLER);
     assert_eq!(names(&cut), ["content-type", "case", "ripcord-cut"]);
-    assert_eq!(mark(&cut), "exact,headers,names=big");
+    assert_eq!(mark(&cut), "exact,headers,names=Case;big");
 }
 
 #[test]
@@ -169,7 +173,11 @@ fn a_request_is_measured_as_its_callee_measures_it() {
 
 #[test]
 fn a_request_over_what_its_callee_takes_loses_its_exact_entries_alone() {
-    let mut head = RequestHead::default();
+    let mut head = RequestHead {
+        service: "S".into(),
+        method: "M".into(),
+        ..RequestHead::default()
+    };
     for i in 0..40 {
         let key = format!("userId{i}");
         head.metadata.push(Scope::Persist, key, "x".repeat(60));
@@ -177,26 +185,22 @@ fn a_request_over_what_its_callee_takes_loses_its_exact_entries_alone() {
     let whole = metadata::request(&head);
     assert!(request_size(&whole) > 7000);
     assert!(at_most(&head) > request_size(&whole));
-    for (limit, fits) in [(64 << 10, true), (7000, false)] {
+    for (limit, fits) in [(64 << 10, true), (7000, true), (6000, false)] {
         let mut request = metadata::request(&head);
-        shorten_request(&mut request, limit);
+        shorten_request(&mut request, &head, limit);
         assert!(
             request_size(&request) <= limit,
             "{}",
             request_size(&request)
         );
-        assert_eq!(request.headers().contains_key(keys::META), fits);
-        assert_eq!(
-            mark(request.headers()) == "exact",
-            !fits || !mark(whole.headers()).is_empty()
-        );
-        let fields = |request: &http::Request<()>| {
-            request
-                .headers()
-                .keys()
-                .filter(|k| k.as_str().starts_with("rpc-"))
-                .count()
-        };
-        assert_eq!(fields(&request), 40);
+        // As many as there is room for, and the others by their names.
+        assert!(request.headers().contains_key(keys::META), "{limit}");
+        let read = metadata::request_head(&request.into_parts().0).unwrap();
+        let is_exact = |entry: &&crate::stream::Entry| entry.key.starts_with(b"userId");
+        let kept = read.metadata.iter().filter(is_exact).count();
+        assert!(kept > 10 && fits == (kept == 40), "{kept}");
+        let said = read.cut.to_string();
+        assert_eq!(said.starts_with("exact,names=userId"), !fits, "{said}");
+        assert_eq!(read.metadata.len(), 40);
     }
 }

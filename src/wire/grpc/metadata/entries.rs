@@ -58,6 +58,18 @@ pub(super) fn write_exact(metadata: &Metadata, place: HeadersOf, headers: &mut H
     packed::carry(metadata, &changed, Room::HEAD, headers)
 }
 
+/// Writes what the headers change beside headers that have the entries already, as far as `room`
+/// allows. Returns what had to be cut.
+pub(crate) fn write_exact_within(
+    metadata: &Metadata,
+    place: HeadersOf,
+    room: Room,
+    headers: &mut HeaderMap,
+) -> Cut {
+    let changed = write(metadata, place, &mut HeaderMap::new());
+    packed::carry(metadata, &changed, room, headers)
+}
+
 /// How a header changes its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {

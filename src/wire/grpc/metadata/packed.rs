@@ -53,6 +53,15 @@ impl Room {
         let entries = (size - size / 2).saturating_sub(each(keys::META));
         Self { entries, names }
     }
+
+    /// The same for the fields of a head.
+    pub(crate) fn of_head_within(size: usize, field: usize) -> Self {
+        let Self { entries, names } = Self::within(size, field);
+        Self {
+            entries: entries.min(MAX_ENTRIES),
+            names: names.min(MAX_NAMES),
+        }
+    }
 }
 
 /// The number of bytes whose base64 has at most `chars` characters.
@@ -60,7 +69,8 @@ const fn decoded(chars: usize) -> usize {
     chars / 4 * 3
 }
 
-/// Writes what the headers beside it changed of `metadata`, within `room`. Returns what did not fit.
+/// Writes what the headers beside it changed of `metadata`, within `room`. Returns what did not
+/// fit, with its keys.
 pub(crate) fn carry(
     metadata: &Metadata,
     changed: &Changed,
@@ -87,7 +97,13 @@ pub(crate) fn carry(
                 free = rest;
                 names.push(entry.scope, entry.key.clone(), Bytes::new());
             }
-            None => cut.insert(Part::Exact),
+            None => {
+                cut.insert(Part::Exact);
+                let lost = |at: &usize| metadata.iter().nth(*at);
+                for entry in group.iter().filter_map(lost) {
+                    cut.insert_name(&entry.key);
+                }
+            }
         }
     }
     say(headers, keys::NAMES, &names.pack());
