@@ -71,8 +71,8 @@ pub(crate) fn carry<I: Inbound>(
     let opening = Box::pin(open(entry, wire, peer, head, inbound, parting));
     async move {
         let (mut stream, opened) = opening.await;
-        // What a `match` takes apart keeps its room in the future up to the end of its statement.
-        // So there are three of them, and each has its own.
+        // What a `match` takes apart keeps its room in the future until the statement is over. So
+        // there are three of them, each in a statement of its own.
         let (mut outbound, mut start) = match identity(opened) {
             Ok(opened) => opened,
             Err(end) => return Box::pin(stream.refuse(*end)).await,
