@@ -23,6 +23,7 @@
 //! Steps 2 to 6 are `Duplex::poll`. `pump` is one direction. [`settle`] then decides what each side
 //! receives.
 
+mod carried;
 mod check;
 mod clock;
 mod deadline;
@@ -51,14 +52,12 @@ pub use settle::{FirstEnd, Settlement, settle};
 use crate::stream::{
     End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received, Refusable,
 };
+use carried::{Carried, Stop};
 use check::Checker;
 use clock::Clock;
 use head::WaitingHead;
 use kept::Kept;
 use pump::Pump;
-
-/// How long a caller may take for the rest of a message that is half written when its stream ends.
-const COMPLETE: Duration = Duration::from_millis(100);
 
 /// How long a refusal waits for the caller's first frame behind its head.
 const BEGIN: Duration = Duration::from_millis(5);
@@ -167,49 +166,42 @@ pub struct Stages {
 /// The error is a stream that the callee did not look at. Nobody has received an end then.
 ///
 /// Not an `async fn`: that would reserve room for each argument twice, in the task of each stream.
-pub fn run<I: Inbound, O: Outbound>(
-    inbound: &mut I,
-    outbound: &mut O,
+pub fn run<'a, I: Inbound, O: Outbound>(
+    inbound: &'a mut I,
+    outbound: &'a mut O,
     start: PreparedStream,
-    node: &str,
-    switch: &Switch,
+    node: &'a str,
+    switch: &'a Switch,
     seen: impl Fn(Transferred, Transferred),
 ) -> impl Future<Output = Result<Outcome, Box<Refused>>> {
-    let mut duplex = start.0;
+    let mut carried = Carried {
+        duplex: start.0,
+        inbound,
+        outbound,
+        switch,
+        seen,
+        said: 0,
+    };
     async move {
-        let mut said = 0;
-        let turns = poll_fn(|cx| {
-            if let Some(end) = duplex.refused.take() {
-                return Poll::Ready(Stop::End(*end));
-            }
-            if let Poll::Ready(stop) = duplex.poll(cx, inbound, outbound) {
-                return Poll::Ready(stop);
-            }
-            if let Poll::Ready(end) = switch.poll_end(cx) {
-                return Poll::Ready(Stop::End(end));
-            }
-            let activity = duplex.activity();
-            if activity != said {
-                said = activity;
-                seen(duplex.request.moved, duplex.response.moved);
-            }
-            duplex.poll_clock(cx).map(Stop::End)
-        });
-        // No name for what comes out of it: the future would have room for that to its end.
-        let end = match turns.await {
+        // No name for the stop: the future would have room for it to its end.
+        let end = match poll_fn(|cx| carried.poll(cx)).await {
             Stop::End(end) => end,
-            Stop::Refused(end) => return Err(Box::new(Refused { duplex, end })),
+            Stop::Refused(end) => {
+                let duplex = carried.duplex;
+                return Err(Box::new(Refused { duplex, end }));
+            }
         };
-        let end = duplex.clock.recognize(end, node);
+        let end = carried.duplex.clock.recognize(end, node);
         // In a box: the task of each stream has room for what it holds while it waits.
-        let mut settlement = Box::new(settle(end, node, duplex.callee.is_open()));
+        let mut settlement = Box::new(settle(end, node, carried.duplex.callee.is_open()));
         if let Some(cancel) = &settlement.to_callee {
-            outbound.cancel(cancel);
+            carried.outbound.cancel(cancel);
         }
-        if settlement.tell_caller && duplex.response.keep_begun(inbound) {
-            settlement.tell_caller = Box::pin(duplex.complete(inbound, outbound)).await;
+        if settlement.tell_caller && carried.duplex.response.keep_begun(carried.inbound) {
+            settlement.tell_caller = Box::pin(carried.complete()).await;
         }
-        Ok(tell_caller(inbound, *settlement, node, duplex.moved()))
+        let moved = carried.duplex.moved();
+        Ok(tell_caller(carried.inbound, *settlement, node, moved))
     }
 }
 
@@ -250,6 +242,10 @@ fn tell_caller(
 pub struct PreparedStream(Box<Duplex>);
 
 impl PreparedStream {
+    /// The size of its box.
+    #[cfg(test)]
+    pub(crate) const SIZE: usize = size_of::<Duplex>();
+
     /// Takes over the early messages. Each is checked now; a refusal shows once the stream runs.
     /// With `keep`, the stream can be opened again until its callee answers.
     #[must_use]
@@ -310,14 +306,6 @@ struct Duplex {
     refused: Option<Box<End>>,
 }
 
-/// Why a turn was the last one.
-enum Stop {
-    /// The stream is over.
-    End(End),
-    /// The callee ended it without having looked at it, and the request was kept.
-    Refused(End),
-}
-
 impl Duplex {
     fn moved(&self) -> (Transferred, Transferred) {
         (self.request.moved, self.response.moved)
@@ -325,33 +313,6 @@ impl Duplex {
 
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
-    }
-
-    /// Writes the rest of a message that is half written, for as long as [`COMPLETE`]. What the
-    /// caller sends meanwhile is dropped. Returns false if the caller has gone.
-    async fn complete<I: Inbound, O: Outbound>(
-        &mut self,
-        inbound: &mut I,
-        outbound: &mut O,
-    ) -> bool {
-        let written = poll_fn(|cx| {
-            loop {
-                match inbound.poll_recv(cx) {
-                    Poll::Ready(Received::Messages(run)) => inbound.release(run.len()),
-                    Poll::Ready(Received::HalfClose) => {}
-                    Poll::Ready(Received::End(_)) => return Poll::Ready(false),
-                    Poll::Ready(Received::Head(_)) => {
-                        debug_assert!(false, "a caller has no response head")
-                    }
-                    Poll::Pending => break,
-                }
-            }
-            let flushed = self.response.poll_flush(cx, outbound, inbound);
-            flushed.map(|_| true)
-        });
-        // Otherwise the half writes what its wire has for it.
-        let waited = tokio::time::timeout(COMPLETE, written).await;
-        waited.unwrap_or(true)
     }
 
     /// The end of a stream whose callee sent metadata that its caller's wire cannot write.

@@ -159,7 +159,8 @@ where
         .reset_stream_duration(REMEMBER)
         .max_local_error_reset_streams(Some(config.remembered()))
         .data_frame_budget(SMALL_FRAMES);
-    let handshake = async {
+    // In a box that goes when it is over: it is as large as the connection.
+    let handshake = Box::pin(async {
         let mut handshake = std::pin::pin!(builder.handshake::<_, Bytes>(io));
         poll_fn(|cx| {
             let polled = handshake.as_mut().poll(cx).map_err(|e| over.failed(&e));
@@ -170,7 +171,7 @@ where
             polled
         })
         .await
-    };
+    });
     let mut connection = match tokio::time::timeout(config.handshake_timeout, handshake).await {
         Err(_) => return ConnectionEnd::Handshake,
         Ok(Err(end)) => return end,
@@ -265,7 +266,8 @@ where
     });
     let pings = ping.zip(connection.ping_pong());
     let mut driver = Driver::new(handle, config, control.clone(), pings);
-    let drive = async move {
+    // In a box: each future around it would have room for it twice.
+    let drive = Box::pin(async move {
         let end = poll_fn(|cx| {
             driver.begin(cx);
             let polled = Pin::new(&mut connection).poll(cx);
@@ -293,7 +295,7 @@ where
             driver.linger().await;
         }
         end
-    };
+    });
     Ok((SendRequest(requests), drive))
 }
 
