@@ -24,6 +24,7 @@ mod field;
 mod keepalive;
 mod over;
 mod parting;
+mod probe;
 mod settings;
 mod stream;
 mod watch;
@@ -52,6 +53,7 @@ pub use crate::net::connection::ConnectionEnd;
 pub use control::Control;
 pub use error::{Error, ResetCode};
 pub use parting::GoAwayWatcher;
+pub use probe::bears_small_frames;
 pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
 pub use watch::GoAway;
 
@@ -235,9 +237,7 @@ where
             .0
             .interval
             .set(config.ping.map_or(Duration::ZERO, |ping| ping.interval));
-        if pace.spreads() {
-            control.outbox().spread();
-        }
+        control.outbox().follow(Arc::clone(pace));
     }
     let mut builder = h2::client::Builder::new();
     builder
