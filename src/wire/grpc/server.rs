@@ -136,6 +136,7 @@ impl Connection {
         let detail_of = hop::named(&parts.headers);
         self.details.enter(detail_of);
         self.control.stream_opened();
+        let (from_ripcord, plain) = metadata::caller_reads(&parts.headers);
         let mut stream = ServerStream {
             receiver: Receiver::new(
                 body,
@@ -155,8 +156,8 @@ impl Connection {
             request_over: false,
             begun: false,
             over: false,
-            from_ripcord: metadata::is_from_ripcord(&parts.headers),
-            plain: metadata::wording_of_caller(&parts.headers),
+            from_ripcord,
+            plain,
             own: Wording::Kitex,
             refusal: None,
             config: Rc::clone(config),
@@ -379,7 +380,7 @@ impl Inbound for ServerStream {
         };
         let trailers = end::to_caller_within(end, node, self.config.carried, self.own, limit);
         let told = trailers
-            .get(keys::STATUS)
+            .get(keys::names::STATUS)
             .and_then(|raw| raw.to_str().ok()?.parse().ok())
             .map(NativeCode);
         if let Some(mut response) = only {
