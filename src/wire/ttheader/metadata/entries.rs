@@ -240,6 +240,9 @@ fn rendered(metadata: &Metadata, place: HeadersOf, joined: Joined) -> Metadata {
 /// Also what has no room in it.
 pub(crate) fn pack(metadata: &Metadata, changed: Changed) -> (Option<String>, Cut) {
     let mut cut = Cut::default();
+    if changed.0.is_empty() {
+        return (None, cut);
+    }
     let (pack, left) = metadata.pack_groups(changed.0, MAX_VALUE / 4 * 3);
     if !left.is_empty() {
         cut.insert(Part::Exact);
