@@ -82,6 +82,9 @@ pub(crate) fn write(
     out: &mut Vec<(Bytes, Bytes)>,
 ) -> Changed {
     let mut changed = Changed::default();
+    if metadata.is_empty() {
+        return changed;
+    }
     let mut rows: Vec<Row> = Vec::with_capacity(metadata.len());
     // Peers choose the keys, so the hash must not be one that they can attack. Most heads need
     // none.
