@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -62,7 +63,7 @@ pub(crate) fn carry<I: Inbound>(
     entry: Rc<Entry>,
     wire: &'static Wire,
     peer: SocketAddr,
-    head: RequestHead,
+    head: Box<RequestHead>,
     inbound: Box<I>,
     parting: Option<Rc<Parting>>,
 ) -> impl Future<Output = ()> {
@@ -75,7 +76,7 @@ pub(crate) fn carry<I: Inbound>(
             let node = &*stream.entry.context.process.node;
             let (mut outbound, start) = match opened {
                 Ok(opened) => opened,
-                Err(end) => break Box::pin(bridge::refuse(&mut *stream.inbound, *end, node)).await,
+                Err(end) => break Box::pin(bridge::refuse(&mut *stream.inbound, end, node)).await,
             };
             if let Some(parting) = &mut stream.parting {
                 parting.opened(&outbound);
@@ -84,17 +85,16 @@ pub(crate) fn carry<I: Inbound>(
             let live = stream.record.live();
             let seen = |request, response| live.set_traffic(traffic(request, response));
             let run = bridge::run(inbound, &mut outbound, start, node, switch, seen);
-            // Two matches: in one, the outcome would have its room during the second opening too.
             let refused = match run.await {
                 Ok(outcome) => break outcome,
                 Err(refused) => refused,
             };
             match Box::pin(stream.open_again(refused, outbound)).await {
                 Ok(again) => opened = Ok(again),
-                Err(outcome) => break *outcome,
+                Err(outcome) => break outcome,
             }
         };
-        stream.finish(outcome);
+        stream.finish(*outcome);
     }
 }
 
@@ -144,13 +144,12 @@ async fn open<I: Inbound>(
     entry: Rc<Entry>,
     wire: &'static Wire,
     peer: SocketAddr,
-    mut head: RequestHead,
+    head: Box<RequestHead>,
     inbound: Box<I>,
 ) -> (
     Stream<I>,
     Result<(OutboundStream, PreparedStream), Box<End>>,
 ) {
-    let received = Instant::now();
     let context = Rc::clone(&entry.context);
     let process = &context.process;
     let route = process.routes.load().table.find(&head);
@@ -179,26 +178,25 @@ async fn open<I: Inbound>(
         parting: None,
     };
     let opened = match (stream.inbound.refusal(), route) {
-        (Some(end), _) => Err(end),
+        (Some(end), _) => Err(Box::new(end)),
         (None, Some(route)) => {
             stream.inbound.set_callee_wire(route.backend.wire);
             let opening = Opening {
                 context: &context,
                 route: &route,
                 wire,
-                received,
             };
-            opening.run(&mut head, &mut stream).await
+            opening.run(head, &mut stream).await
         }
         (None, None) => {
             let text = format!(
                 "no route for service {:?}, method {:?}",
                 head.service, head.method
             );
-            Err(End::hop(LocalEndKind::NoRoute, text))
+            Err(Box::new(End::hop(LocalEndKind::NoRoute, text)))
         }
     };
-    (stream, opened.map_err(Box::new))
+    (stream, opened)
 }
 
 fn traffic(request: Transferred, response: Transferred) -> Traffic {
@@ -221,38 +219,39 @@ struct Opening<'a> {
     route: &'a Route,
     /// The caller's wire.
     wire: &'static Wire,
-    received: Instant,
 }
 
 impl Opening<'_> {
     async fn run<I: Inbound>(
         &self,
-        head: &mut RequestHead,
+        mut head: Box<RequestHead>,
         stream: &mut Stream<I>,
-    ) -> Result<(OutboundStream, PreparedStream), End> {
-        let limits = self.limits(head);
-        self.prepare(head)?;
+    ) -> Result<(OutboundStream, PreparedStream), Box<End>> {
+        let limits = self.limits(&head);
+        self.prepare(&mut head)?;
         if limits.is_own
             && let Some(hops) = &mut head.hops
         {
             hops.limit_here();
         }
         let limits = limits.timeouts;
-        self.check_metadata(head)?;
-        let stages = self.stages(head)?;
+        self.check_metadata(&head)?;
+        let stages = self.stages(&mut head)?;
         let mut early = Early::default();
-        let opening = self.open(head, limits.deadline.as_ref(), &mut stream.record);
-        let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
-        // The deadline is the only limit until the backend is open.
-        let others = |_: &mut task::Context<'_>, _: &Early| Poll::Pending;
-        let opened = listen_while(inbound, &mut early, switch, others, opening).await;
+        let opened = {
+            let opening = self.open(&mut head, limits.deadline.as_ref(), &mut stream.record);
+            let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
+            // The deadline is the only limit until the backend is open.
+            let others = |_: &mut task::Context<'_>, _: &Early| Poll::Pending;
+            listen_while(inbound, &mut early, switch, others, pin!(opening)).await
+        };
         let (outbound, endpoint) = opened.map_err(|end| match &limits.deadline {
-            Some(deadline) => deadline.recognize(end, &self.context.process.node),
+            Some(deadline) => Box::new(deadline.recognize(*end, &self.context.process.node)),
             None => end,
         })?;
         stream.endpoint = Some(endpoint);
-        let keep = again::keep(self.context, &outbound, head);
-        let start = PreparedStream::new(early, stages, &limits, keep);
+        let kept = again::keep(self.context, &outbound, head);
+        let start = PreparedStream::new(early, stages, &limits, kept);
         Ok((outbound, start))
     }
 
@@ -269,7 +268,7 @@ impl Opening<'_> {
         };
         let set_by = || head.hops.as_ref().filter(|_| !is_own)?.limit_path();
         let deadline = stream.map(|timeout| Deadline {
-            at: self.received + timeout,
+            at: Instant::now() + timeout,
             set_by: set_by().map(Box::new),
         });
         Limits {
@@ -283,7 +282,7 @@ impl Opening<'_> {
     }
 
     /// Rewrites the head to what the backend has to receive.
-    fn prepare(&self, head: &mut RequestHead) -> Result<(), End> {
+    fn prepare(&self, head: &mut RequestHead) -> Result<(), Box<End>> {
         let backend = &self.route.backend;
         let mut kind = PayloadCheck {
             head,
@@ -306,12 +305,12 @@ impl Opening<'_> {
     }
 
     /// Checks that the backend's wire can write the caller's metadata.
-    fn check_metadata(&self, head: &RequestHead) -> Result<(), End> {
+    fn check_metadata(&self, head: &RequestHead) -> Result<(), Box<End>> {
         let verbatim = self.route.backend.wire.verbatim;
         match head.metadata.fault().filter(|_| !verbatim) {
             Some(fault) => {
                 let text = format!("the request's metadata are malformed: {fault}");
-                Err(End::hop(LocalEndKind::BadRequest, text))
+                Err(Box::new(End::hop(LocalEndKind::BadRequest, text)))
             }
             None => Ok(()),
         }
@@ -322,7 +321,7 @@ impl Opening<'_> {
         head: &mut RequestHead,
         deadline: Option<&Deadline>,
         record: &mut StreamRecord,
-    ) -> Result<(OutboundStream, EndpointGuard), End> {
+    ) -> Result<(OutboundStream, EndpointGuard), Box<End>> {
         let backend = &self.route.backend;
         let written = backend.config.trace_context;
         let formats = TraceFormats {
@@ -332,7 +331,7 @@ impl Opening<'_> {
         };
         record.outbound(&mut head.metadata, backend.wire.propagation, formats);
         let until = deadline.map(|limit| limit.at);
-        let opening = self.context.pool.open(backend, head, until);
+        let opening = pin!(self.context.pool.open(backend, head, until));
         let waits_for = || self.context.pool.waits_for(backend);
         let (outbound, endpoint) = before(deadline, waits_for, opening).await?;
         record.connected(endpoint.address());
@@ -351,7 +350,7 @@ impl Opening<'_> {
     }
 
     /// The stages that messages between these two wires need.
-    fn stages(&self, head: &mut RequestHead) -> Result<Stages, End> {
+    fn stages(&self, head: &mut RequestHead) -> Result<Stages, Box<End>> {
         let max = self.context.process.limits.max_message;
         let inflate = |encoding: Option<&str>| {
             Decompress::new(encoding, max)
@@ -363,7 +362,7 @@ impl Opening<'_> {
                     if let Some(key) = self.wire.accept_encoding {
                         end.trailers.push(Scope::Plain, key, bridge::ACCEPTED);
                     }
-                    end
+                    Box::new(end)
                 })
         };
         let outbound_takes_compressed = self.route.backend.wire.takes_compressed;
@@ -402,12 +401,16 @@ impl Opening<'_> {
 async fn before<T>(
     deadline: Option<&Deadline>,
     waits_for: impl FnOnce() -> &'static str,
-    opening: impl Future<Output = Result<T, End>>,
-) -> Result<T, End> {
+    opening: impl Future<Output = Result<T, Box<End>>>,
+) -> Result<T, Box<End>> {
     let Some(deadline) = deadline else {
         return opening.await;
     };
-    let late = |_| Err(deadline.end(&format!("stream timeout {}", waits_for())));
+    let late = |_| {
+        Err(Box::new(
+            deadline.end(&format!("stream timeout {}", waits_for())),
+        ))
+    };
     tokio::time::timeout_at(deadline.at, opening)
         .await
         .unwrap_or_else(late)
@@ -420,9 +423,8 @@ async fn listen_while<I: Inbound, T>(
     early: &mut Early,
     switch: &Switch,
     mut limits: impl FnMut(&mut task::Context<'_>, &Early) -> Poll<End>,
-    opening: impl Future<Output = Result<T, End>>,
-) -> Result<T, End> {
-    let mut opening = std::pin::pin!(opening);
+    mut opening: Pin<&mut impl Future<Output = Result<T, Box<End>>>>,
+) -> Result<T, Box<End>> {
     poll_fn(|cx| {
         if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
             return Poll::Ready(opened);
@@ -431,7 +433,7 @@ async fn listen_while<I: Inbound, T>(
             match inbound.poll_recv(cx) {
                 Poll::Ready(Received::Messages(mut run)) => early.messages.append(&mut run),
                 Poll::Ready(Received::HalfClose) => early.half_closed = true,
-                Poll::Ready(Received::End(end)) => return Poll::Ready(Err(end)),
+                Poll::Ready(Received::End(end)) => return Poll::Ready(Err(Box::new(end))),
                 Poll::Ready(Received::Head(_)) => {
                     debug_assert!(false, "a caller has no response head")
                 }
@@ -439,9 +441,9 @@ async fn listen_while<I: Inbound, T>(
             }
         }
         if let Poll::Ready(end) = switch.poll_end(cx) {
-            return Poll::Ready(Err(end));
+            return Poll::Ready(Err(Box::new(end)));
         }
-        limits(cx, early).map(Err)
+        limits(cx, early).map(Box::new).map(Err)
     })
     .await
 }

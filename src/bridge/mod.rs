@@ -32,10 +32,12 @@ mod kept;
 mod pump;
 mod refused;
 mod settle;
+mod settled;
 pub mod thrift;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -43,25 +45,23 @@ pub use check::Check;
 pub use clock::StreamTimeouts;
 pub use deadline::Deadline;
 pub use decompress::{ACCEPTED, Decompress};
-pub use kept::{Keep, Room};
+pub use kept::{Kept, Room};
 pub use pump::{Stage, StageError};
 pub use refused::Refused;
 pub use settle::{FirstEnd, Settlement, settle};
+pub use settled::refuse;
 
 use crate::stream::{
-    End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received, Refusable,
+    End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received,
 };
 use check::Checker;
 use clock::Clock;
 use head::WaitingHead;
-use kept::Kept;
 use pump::Pump;
+use settled::Settled;
 
 /// How long a caller may take for the rest of a message that is half written when its stream ends.
 const COMPLETE: Duration = Duration::from_millis(100);
-
-/// How long a refusal waits for the caller's first frame behind its head.
-const BEGIN: Duration = Duration::from_millis(5);
 
 /// What the caller sent while the backend was being opened.
 #[derive(Debug, Default)]
@@ -174,72 +174,40 @@ pub fn run<I: Inbound, O: Outbound>(
     node: &str,
     switch: &Switch,
     seen: impl Fn(Transferred, Transferred),
-) -> impl Future<Output = Result<Outcome, Box<Refused>>> {
+) -> impl Future<Output = Result<Box<Outcome>, Box<Refused>>> {
     let mut duplex = start.0;
+    if let Some(kept) = duplex.request.kept() {
+        let kept: Weak<Kept> = Rc::downgrade(kept);
+        outbound.forget_written(kept);
+    }
     async move {
         let mut said = 0;
-        let turns = poll_fn(|cx| {
-            if let Some(end) = duplex.refused.take() {
-                return Poll::Ready(Stop::End(*end));
-            }
-            if let Poll::Ready(stop) = duplex.poll(cx, inbound, outbound) {
-                return Poll::Ready(stop);
-            }
-            if let Poll::Ready(end) = switch.poll_end(cx) {
-                return Poll::Ready(Stop::End(end));
-            }
-            let activity = duplex.activity();
-            if activity != said {
-                said = activity;
-                seen(duplex.request.moved, duplex.response.moved);
-            }
-            duplex.poll_clock(cx).map(Stop::End)
-        });
-        // No name for what comes out of it: the future would have room for that to its end.
-        let end = match turns.await {
-            Stop::End(end) => end,
-            Stop::Refused(end) => return Err(Box::new(Refused { duplex, end })),
+        let stopped = poll_fn(|cx| {
+            let stop = match duplex.turn(cx, inbound, outbound, switch) {
+                Poll::Ready(stop) => stop,
+                Poll::Pending => {
+                    let activity = duplex.activity();
+                    if activity != said {
+                        said = activity;
+                        seen(duplex.request.moved, duplex.response.moved);
+                    }
+                    std::task::ready!(duplex.poll_clock(cx).map(Stop::End))
+                }
+            };
+            Poll::Ready(match stop {
+                Stop::End(end) => Ok(duplex.settle(end, outbound, node)),
+                Stop::Refused(end) => Err(Box::new(end)),
+            })
+        })
+        .await;
+        let mut settled = match stopped {
+            Ok(settled) => settled,
+            Err(end) => return Err(Box::new(Refused { duplex, end })),
         };
-        let end = duplex.clock.recognize(end, node);
-        // In a box: the task of each stream has room for what it holds while it waits.
-        let mut settlement = Box::new(settle(end, node, duplex.callee.is_open()));
-        if let Some(cancel) = &settlement.to_callee {
-            outbound.cancel(cancel);
+        if settled.tell_caller && duplex.response.keep_begun(inbound) {
+            settled.tell_caller = Box::pin(duplex.complete(inbound, outbound)).await;
         }
-        if settlement.tell_caller && duplex.response.keep_begun(inbound) {
-            settlement.tell_caller = Box::pin(duplex.complete(inbound, outbound)).await;
-        }
-        Ok(tell_caller(inbound, *settlement, node, duplex.moved()))
-    }
-}
-
-/// Ends a stream for which no callee was opened: only the caller receives the end. It waits for
-/// `BEGIN` at most until the caller can take it.
-pub async fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
-    let settlement = Box::new(settle(end, node, false));
-    if settlement.tell_caller {
-        let begun = poll_fn(|cx| inbound.poll_begun(cx));
-        // A caller that sends nothing behind its head receives the end all the same.
-        let _ = Box::pin(tokio::time::timeout(BEGIN, begun)).await;
-    }
-    tell_caller(inbound, *settlement, node, Default::default())
-}
-
-fn tell_caller(
-    inbound: &mut impl Inbound,
-    settlement: Settlement,
-    node: &str,
-    (request, response): (Transferred, Transferred),
-) -> Outcome {
-    let native_code = settlement
-        .tell_caller
-        .then(|| inbound.finish(&settlement.end, node))
-        .flatten();
-    Outcome {
-        end: settlement.end,
-        native_code,
-        request,
-        response,
+        Ok(settled.tell(inbound, node, duplex.moved()))
     }
 }
 
@@ -251,16 +219,21 @@ pub struct PreparedStream(Box<Duplex>);
 
 impl PreparedStream {
     /// Takes over the early messages. Each is checked now; a refusal shows once the stream runs.
-    /// With `keep`, the stream can be opened again until its callee answers.
+    /// With `kept`, the stream can be opened again until its callee answers.
     #[must_use]
-    pub fn new(early: Early, stages: Stages, limits: &StreamTimeouts, keep: Option<Keep>) -> Self {
+    pub fn new(
+        early: Early,
+        stages: Stages,
+        limits: &StreamTimeouts,
+        kept: Option<Rc<Kept>>,
+    ) -> Self {
         let checker = |kind, whose| stages.check.map(|check| Checker::new(check, kind, whose));
         let mut request = Pump::new(
             stages.request,
             checker(LocalEndKind::InvalidRequest, "the caller's"),
         );
-        if let Some(keep) = keep {
-            request.keep(Kept::new(keep));
+        if let Some(kept) = kept {
+            request.keep(kept);
         }
         let refused = request.push(early.messages).err().map(Box::new);
         Self(Box::new(Duplex {
@@ -323,6 +296,33 @@ impl Duplex {
         (self.request.moved, self.response.moved)
     }
 
+    /// One turn, without the clock.
+    fn turn<I: Inbound, O: Outbound>(
+        &mut self,
+        cx: &mut Context<'_>,
+        inbound: &mut I,
+        outbound: &mut O,
+        switch: &Switch,
+    ) -> Poll<Stop> {
+        if let Some(end) = self.refused.take() {
+            return Poll::Ready(Stop::End(*end));
+        }
+        if let Poll::Ready(stop) = self.poll(cx, inbound, outbound) {
+            return Poll::Ready(stop);
+        }
+        switch.poll_end(cx).map(Stop::End)
+    }
+
+    /// Decides what each side receives of the end, and cancels the callee if that is part of it.
+    fn settle(&self, end: End, outbound: &mut impl Outbound, node: &str) -> Settled {
+        let end = self.clock.recognize(end, node);
+        let settlement = settle(end, node, self.callee.is_open());
+        if let Some(cancel) = &settlement.to_callee {
+            outbound.cancel(cancel);
+        }
+        Settled::of(settlement)
+    }
+
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
     }
@@ -365,23 +365,6 @@ impl Duplex {
         let leaving = (!self.callee.is_open()).then(|| self.response.waiting());
         let activity = self.activity();
         self.clock.poll(cx, self.answered, activity, leaving)
-    }
-
-    /// Drops the copy of the request as soon as nothing can prove any more that the callee did not
-    /// look at it.
-    fn poll_kept(&mut self, cx: &Context<'_>, outbound: &impl Outbound) {
-        let Some(kept) = self.request.kept() else {
-            return;
-        };
-        match outbound.refusable() {
-            Refusable::UntilAnswered => {}
-            Refusable::UntilWritten => {
-                if kept.ask() {
-                    cx.waker().wake_by_ref();
-                }
-            }
-            Refusable::No => self.request.forget(),
-        }
     }
 
     /// One pass over both directions (steps 2 to 6 of the module's comment); ready with the first
@@ -474,7 +457,6 @@ impl Duplex {
         {
             inbound.send_head(waiting.head);
         }
-        self.poll_kept(cx, outbound);
         if !self.callee.is_open() {
             // What the caller still sends must not block its connection. Nor may it end the stream
             // in another way than the callee did.

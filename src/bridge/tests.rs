@@ -93,8 +93,8 @@ fn start_with(
 }
 
 /// The outcome of a stream that keeps no copy of its request.
-fn kept_nothing(ran: Result<Outcome, Box<Refused>>) -> Outcome {
-    ran.unwrap_or_else(|refused| panic!("{:?}", refused.end()))
+fn kept_nothing(ran: Result<Box<Outcome>, Box<Refused>>) -> Outcome {
+    *ran.unwrap_or_else(|refused| panic!("{:?}", refused.end()))
 }
 
 async fn settled() {

@@ -70,7 +70,7 @@ pub async fn serve<IO>(
     io: IO,
     config: Rc<ConnConfig>,
     handle: ServerHandle,
-    on_stream: impl FnMut(RequestHead, ServerStream) + Unpin + 'static,
+    on_stream: impl FnMut(Box<RequestHead>, ServerStream) + Unpin + 'static,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -90,7 +90,7 @@ pub(crate) async fn serve_peer<IO>(
     config: Rc<ConnConfig>,
     peer: PeerForm,
     handle: ServerHandle,
-    on_stream: impl FnMut(RequestHead, ServerStream) + Unpin + 'static,
+    on_stream: impl FnMut(Box<RequestHead>, ServerStream) + Unpin + 'static,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -108,7 +108,7 @@ struct Callee<F> {
     on_stream: F,
 }
 
-impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
+impl<F: FnMut(Box<RequestHead>, ServerStream)> Dispatch for Callee<F> {
     fn frame(&mut self, shared: &Rc<SharedConnection>, mut frame: Frame) {
         if !shared.config.carried {
             metadata::strip(&mut frame.info);
@@ -152,7 +152,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
     }
 }
 
-impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
+impl<F: FnMut(Box<RequestHead>, ServerStream)> Callee<F> {
     fn open(&mut self, shared: &Rc<SharedConnection>, frame: &Frame) {
         let config = &shared.config;
         let refusal = |kind, text: &str| refuse(shared, frame, &End::hop(kind, text));
@@ -173,7 +173,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
                 let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or_default());
                 let said = head.hops.take().filter(|_| config.carried);
                 head.hops = Some(said.unwrap_or_else(origin));
-                head
+                Box::new(head)
             }
             Ok(_) => {
                 count(&config.counters.bad_frames);
