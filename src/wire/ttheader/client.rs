@@ -85,8 +85,7 @@ impl Client {
         }
         let id = self.next_id().ok_or(OpenError::NoId)?;
         let (info, protocol) = metadata::request_info(head);
-        let method = Bytes::copy_from_slice(head.method.as_bytes());
-        let template = Frame::data_template(id, protocol, method)?;
+        let template = shared.templates.get(id, protocol, &head.method)?;
         let frame = Frame {
             kind: Kind::Header,
             stream_id: id,

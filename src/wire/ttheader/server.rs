@@ -184,7 +184,7 @@ impl<F: FnMut(Box<RequestHead>, ServerStream)> Callee<F> {
                 return refusal(LocalEndKind::BadRequest, &error.to_string());
             }
         };
-        let Some(slot) = slot(frame, &head.method) else {
+        let Some(slot) = slot(shared, frame, &head.method) else {
             return;
         };
         let stream = ServerStream {
@@ -196,8 +196,11 @@ impl<F: FnMut(Box<RequestHead>, ServerStream)> Callee<F> {
     }
 }
 
-fn slot(frame: &Frame, method: &str) -> Option<Rc<StreamSlot>> {
-    let template = Frame::data_template(frame.stream_id, frame.protocol, frame.method()).ok()?;
+fn slot(shared: &SharedConnection, frame: &Frame, method: &str) -> Option<Rc<StreamSlot>> {
+    let templates = &shared.templates;
+    let template = templates
+        .get(frame.stream_id, frame.protocol, method)
+        .ok()?;
     Some(Rc::new(StreamSlot::new(
         frame.stream_id,
         frame.protocol,
@@ -214,13 +217,7 @@ fn refuse(shared: &Rc<SharedConnection>, frame: &Frame, end: &End) {
         .ok()
         .filter(|m| m.len() <= MAX_METHOD)
         .unwrap_or_default();
-    let like = Frame::new(
-        Kind::Data,
-        frame.stream_id,
-        frame.protocol,
-        method.to_owned().into(),
-    );
-    if let Some(slot) = slot(&like, method) {
+    if let Some(slot) = slot(shared, frame, method) {
         let mut end = end.clone();
         end.sign(&shared.config.node);
         shared.finish(&slot, &end, &shared.config.node);
