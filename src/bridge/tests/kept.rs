@@ -44,7 +44,7 @@ struct Kept {
     caller: Remote,
     callee: Remote,
     account: Rc<Account>,
-    task: tokio::task::JoinHandle<(Result<Box<Outcome>, Box<Refused>>, MemoryHalf)>,
+    task: tokio::task::JoinHandle<(Ran, MemoryHalf)>,
 }
 
 struct Options {
