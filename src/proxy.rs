@@ -1,5 +1,6 @@
 //! One stream's life: head, route, backend, bridge, record.
 
+use std::convert::identity;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -68,16 +69,17 @@ pub(crate) fn carry<I: Inbound>(
     parting: Option<Rc<Parting>>,
 ) -> impl Future<Output = ()> {
     let parting = parting.map(|connection| Box::new(PartingStream::new(connection)));
-    let opening = Box::pin(open(entry, wire, peer, head, inbound));
+    let opening = Box::pin(open(entry, wire, peer, head, inbound, parting));
     async move {
-        let (mut stream, mut opened) = opening.await;
-        stream.parting = parting;
+        let (mut stream, opened) = opening.await;
+        // What a `match` takes apart keeps its room in the future until the statement is over. So
+        // there are three of them, each in a statement of its own.
+        let (mut outbound, mut start) = match identity(opened) {
+            Ok(opened) => opened,
+            Err(end) => return Box::pin(stream.refuse(end)).await,
+        };
         let outcome = loop {
             let node = &*stream.entry.context.process.node;
-            let (mut outbound, start) = match opened {
-                Ok(opened) => opened,
-                Err(end) => break Box::pin(bridge::refuse(&mut *stream.inbound, end, node)).await,
-            };
             if let Some(parting) = &mut stream.parting {
                 parting.opened(&outbound);
             }
@@ -86,11 +88,14 @@ pub(crate) fn carry<I: Inbound>(
             let seen = |request, response| live.set_traffic(traffic(request, response));
             let run = bridge::run(inbound, &mut outbound, start, node, switch, seen);
             let refused = match run.await {
-                Ok(outcome) => break outcome,
+                Ok(outcome) => {
+                    drop(outbound);
+                    break outcome;
+                }
                 Err(refused) => refused,
             };
             match Box::pin(stream.open_again(refused, outbound)).await {
-                Ok(again) => opened = Ok(again),
+                Ok(again) => (outbound, start) = again,
                 Err(outcome) => break outcome,
             }
         };
@@ -113,7 +118,14 @@ struct Stream<I> {
     parting: Option<Box<PartingStream>>,
 }
 
-impl<I> Stream<I> {
+impl<I: Inbound> Stream<I> {
+    /// No callee was opened for it.
+    async fn refuse(mut self, end: Box<End>) {
+        let node = &self.entry.context.process.node;
+        let outcome = bridge::refuse(&mut *self.inbound, end, node).await;
+        self.finish(*outcome);
+    }
+
     fn finish(self, outcome: Outcome) {
         let process = &self.entry.context.process;
         let at = process.tap.as_ref().map(|_| std::time::Instant::now());
@@ -146,6 +158,7 @@ async fn open<I: Inbound>(
     peer: SocketAddr,
     head: Box<RequestHead>,
     inbound: Box<I>,
+    parting: Option<Box<PartingStream>>,
 ) -> (
     Stream<I>,
     Result<(OutboundStream, PreparedStream), Box<End>>,
@@ -175,7 +188,7 @@ async fn open<I: Inbound>(
         endpoint: None,
         record,
         inbound,
-        parting: None,
+        parting,
     };
     let opened = match (stream.inbound.refusal(), route) {
         (Some(end), _) => Err(Box::new(end)),
@@ -449,25 +462,4 @@ async fn listen_while<I: Inbound, T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::drain::Drain;
-    use crate::stream::Reason;
-
-    #[tokio::test]
-    async fn a_stream_that_comes_while_the_worker_closes_is_ended_too() {
-        let drain = Rc::<Drain>::default();
-        let before = Rc::<DrainSwitch>::default();
-        let watching = drain.watch(before.clone());
-        drain.end();
-        let late = Rc::<DrainSwitch>::default();
-        let late_watching = drain.watch(late.clone());
-        for switch in [before, late] {
-            let end = poll_fn(|cx| switch.0.poll_end(cx)).await;
-            assert!(matches!(end.reason, Reason::Hop(hop) if hop.kind == LocalEndKind::DrainOver));
-        }
-        drop((watching, late_watching));
-        drain.empty().await;
-        assert_eq!(drain.take_done(), 2);
-    }
-}
+mod tests;

@@ -253,9 +253,9 @@ fn an_access_log_that_cannot_be_opened_is_named_once() {
         "WARN ripcord::setup: configuration: FILE:{warned}\n"
     )));
     let error = "ripcord: access log /nonexistent/access.log cannot be opened: \
-        No such file or directory (os error 2)\n";
+        No such file or directory\n";
     assert!(said.ends_with(error), "{said}");
-    assert_eq!(said.matches("os error 2").count(), 1, "{said}");
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
 }
 
 /// The configuration's warnings that it has logged, from the place on.

@@ -1,7 +1,7 @@
-//! What the endpoints of one backend bear, by what they complained of, for all workers and each new
-//! connection. One that complains of too many pings (GOAWAY `too_many_pings`, gRFC A8) is asked half
-//! as often from then on. To one that complains of small DATA frames (`too_many_data_frames`) they
-//! are spread over time.
+//! What the endpoints of one backend bear, by what they complained of and by what they answered,
+//! for all workers and each new connection. One that complains of too many pings (GOAWAY
+//! `too_many_pings`, gRFC A8) is asked half as often from then on. One that bears few small DATA
+//! frames (it was asked, or it sent GOAWAY `too_many_data_frames`) is sent fewer of them.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,12 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use tracing::warn;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
 use crate::net::connection;
 
 /// The most that the time between pings grows to, unless the configuration says more.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// How long an answer counts. The next connection asks again after that.
+const KEPT: Duration = Duration::from_secs(600);
 
 /// How many endpoints are remembered before those without a complaint are forgotten. Callers may
 /// dial any number of original destinations.
@@ -36,7 +40,8 @@ impl Paces {
                 backend: Arc::clone(backend),
                 address,
                 complaints: AtomicU32::new(0),
-                spreads: AtomicBool::new(false),
+                bears_few: AtomicBool::new(false),
+                asked: Mutex::default(),
             })
         });
         Arc::clone(pace)
@@ -50,13 +55,15 @@ pub(super) struct Pace {
     address: SocketAddr,
     /// Complaints of pings.
     complaints: AtomicU32,
-    /// Whether it complained of small frames.
-    spreads: AtomicBool,
+    /// Whether it bears only few small frames.
+    bears_few: AtomicBool,
+    /// When it was asked last, or said so by itself.
+    asked: Mutex<Option<Instant>>,
 }
 
 impl Pace {
     fn complained(&self) -> bool {
-        self.complaints.load(Ordering::Relaxed) > 0 || self.spreads.load(Ordering::Relaxed)
+        self.complaints.load(Ordering::Relaxed) > 0 || self.bears_few.load(Ordering::Relaxed)
     }
 }
 
@@ -78,16 +85,39 @@ impl connection::Pace for Pace {
         );
     }
 
-    fn spreads(&self) -> bool {
-        self.spreads.load(Ordering::Relaxed)
+    fn bears_few(&self) -> bool {
+        self.bears_few.load(Ordering::Relaxed)
     }
 
-    fn spread(&self) {
-        if !self.spreads.swap(true, Ordering::Relaxed) {
+    fn is_to_ask(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = asked.is_none_or(|at| at.elapsed() >= KEPT);
+        if ask {
+            *asked = Some(Instant::now());
+        }
+        ask
+    }
+
+    fn answered(&self, bears: bool) {
+        let bore = !self.bears_few.swap(!bears, Ordering::Relaxed);
+        if bears != bore {
+            info!(
+                backend = %self.backend,
+                endpoint = %self.address,
+                bears_few = !bears,
+                "found out whether a callee ends connections for small DATA frames that are not read"
+            );
+        }
+    }
+
+    fn too_many_small(&self) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        *asked = Some(Instant::now());
+        if !self.bears_few.swap(true, Ordering::Relaxed) {
             warn!(
                 backend = %self.backend,
                 endpoint = %self.address,
-                "too many small DATA frames, says the callee; they are spread over time on new connections to it"
+                "too many small DATA frames that are not read, says the callee; fewer are sent to it from now on"
             );
         }
     }
@@ -128,5 +158,22 @@ mod tests {
         }
         assert!(paces.0.lock().unwrap().len() <= REMEMBERED);
         assert_eq!(paces.of(&name, address(0)).interval(five), five * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_is_asked_by_one_connection_in_ten_minutes() {
+        let paces = Paces::default();
+        let name: Arc<str> = "b".into();
+        let pace = paces.of(&name, "127.0.0.1:1".parse().unwrap());
+        assert!(pace.is_to_ask() && !pace.is_to_ask());
+        assert!(!pace.bears_few());
+        pace.answered(false);
+        assert!(pace.bears_few());
+        tokio::time::advance(KEPT).await;
+        assert!(pace.bears_few() && pace.is_to_ask());
+        pace.answered(true);
+        assert!(!pace.bears_few());
+        pace.too_many_small();
+        assert!(pace.bears_few() && !pace.is_to_ask());
     }
 }

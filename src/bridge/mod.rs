@@ -23,6 +23,7 @@
 //! Steps 2 to 6 are `Duplex::poll`. `pump` is one direction. [`settle`] then decides what each side
 //! receives.
 
+mod carried;
 mod check;
 mod clock;
 mod deadline;
@@ -39,7 +40,6 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 pub use check::Check;
 pub use clock::StreamTimeouts;
@@ -54,14 +54,12 @@ pub use settled::refuse;
 use crate::stream::{
     End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received,
 };
+use carried::{Carried, Stop};
 use check::Checker;
 use clock::Clock;
 use head::WaitingHead;
 use pump::Pump;
 use settled::Settled;
-
-/// How long a caller may take for the rest of a message that is half written when its stream ends.
-const COMPLETE: Duration = Duration::from_millis(100);
 
 /// What the caller sent while the backend was being opened.
 #[derive(Debug, Default)]
@@ -167,47 +165,39 @@ pub struct Stages {
 /// The error is a stream that the callee did not look at. Nobody has received an end then.
 ///
 /// Not an `async fn`: that would reserve room for each argument twice, in the task of each stream.
-pub fn run<I: Inbound, O: Outbound>(
-    inbound: &mut I,
-    outbound: &mut O,
+pub fn run<'a, I: Inbound, O: Outbound>(
+    inbound: &'a mut I,
+    outbound: &'a mut O,
     start: PreparedStream,
-    node: &str,
-    switch: &Switch,
+    node: &'a str,
+    switch: &'a Switch,
     seen: impl Fn(Transferred, Transferred),
 ) -> impl Future<Output = Result<Box<Outcome>, Box<Refused>>> {
-    let mut duplex = start.0;
+    let duplex = start.0;
     if let Some(kept) = duplex.request.kept() {
         let kept: Weak<Kept> = Rc::downgrade(kept);
         outbound.forget_written(kept);
     }
+    let mut carried = Carried {
+        duplex,
+        inbound,
+        outbound,
+        switch,
+        seen,
+        said: 0,
+    };
     async move {
-        let mut said = 0;
-        let stopped = poll_fn(|cx| {
-            let stop = match duplex.turn(cx, inbound, outbound, switch) {
-                Poll::Ready(stop) => stop,
-                Poll::Pending => {
-                    let activity = duplex.activity();
-                    if activity != said {
-                        said = activity;
-                        seen(duplex.request.moved, duplex.response.moved);
-                    }
-                    std::task::ready!(duplex.poll_clock(cx).map(Stop::End))
-                }
-            };
-            Poll::Ready(match stop {
-                Stop::End(end) => Ok(duplex.settle(end, outbound, node)),
-                Stop::Refused(end) => Err(Box::new(end)),
-            })
-        })
-        .await;
-        let mut settled = match stopped {
+        let mut settled = match poll_fn(|cx| carried.poll(cx, node)).await {
             Ok(settled) => settled,
-            Err(end) => return Err(Box::new(Refused { duplex, end })),
+            Err(end) => {
+                let duplex = carried.duplex;
+                return Err(Box::new(Refused { duplex, end }));
+            }
         };
-        if settled.tell_caller && duplex.response.keep_begun(inbound) {
-            settled.tell_caller = Box::pin(duplex.complete(inbound, outbound)).await;
+        if settled.tell_caller && carried.duplex.response.keep_begun(carried.inbound) {
+            settled.tell_caller = Box::pin(carried.complete()).await;
         }
-        Ok(settled.tell(inbound, node, duplex.moved()))
+        Ok(settled.tell(carried.inbound, node, carried.duplex.moved()))
     }
 }
 
@@ -218,6 +208,10 @@ pub fn run<I: Inbound, O: Outbound>(
 pub struct PreparedStream(Box<Duplex>);
 
 impl PreparedStream {
+    /// The size of its box.
+    #[cfg(test)]
+    pub(crate) const SIZE: usize = size_of::<Duplex>();
+
     /// Takes over the early messages. Each is checked now; a refusal shows once the stream runs.
     /// With `kept`, the stream can be opened again until its callee answers.
     #[must_use]
@@ -283,34 +277,9 @@ struct Duplex {
     refused: Option<Box<End>>,
 }
 
-/// Why a turn was the last one.
-enum Stop {
-    /// The stream is over.
-    End(End),
-    /// The callee ended it without having looked at it, and the request was kept.
-    Refused(End),
-}
-
 impl Duplex {
     fn moved(&self) -> (Transferred, Transferred) {
         (self.request.moved, self.response.moved)
-    }
-
-    /// One turn, without the clock.
-    fn turn<I: Inbound, O: Outbound>(
-        &mut self,
-        cx: &mut Context<'_>,
-        inbound: &mut I,
-        outbound: &mut O,
-        switch: &Switch,
-    ) -> Poll<Stop> {
-        if let Some(end) = self.refused.take() {
-            return Poll::Ready(Stop::End(*end));
-        }
-        if let Poll::Ready(stop) = self.poll(cx, inbound, outbound) {
-            return Poll::Ready(stop);
-        }
-        switch.poll_end(cx).map(Stop::End)
     }
 
     /// Decides what each side receives of the end, and cancels the callee if that is part of it.
@@ -325,33 +294,6 @@ impl Duplex {
 
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
-    }
-
-    /// Writes the rest of a message that is half written, for as long as [`COMPLETE`]. What the
-    /// caller sends meanwhile is dropped. Returns false if the caller has gone.
-    async fn complete<I: Inbound, O: Outbound>(
-        &mut self,
-        inbound: &mut I,
-        outbound: &mut O,
-    ) -> bool {
-        let written = poll_fn(|cx| {
-            loop {
-                match inbound.poll_recv(cx) {
-                    Poll::Ready(Received::Messages(run)) => inbound.release(run.len()),
-                    Poll::Ready(Received::HalfClose) => {}
-                    Poll::Ready(Received::End(_)) => return Poll::Ready(false),
-                    Poll::Ready(Received::Head(_)) => {
-                        debug_assert!(false, "a caller has no response head")
-                    }
-                    Poll::Pending => break,
-                }
-            }
-            let flushed = self.response.poll_flush(cx, outbound, inbound);
-            flushed.map(|_| true)
-        });
-        // Otherwise the half writes what its wire has for it.
-        let waited = tokio::time::timeout(COMPLETE, written).await;
-        waited.unwrap_or(true)
     }
 
     /// The end of a stream whose callee sent metadata that its caller's wire cannot write.

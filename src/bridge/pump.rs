@@ -5,6 +5,7 @@
 //! other half took the last: its output is bounded by one message. A check sees whole batches after
 //! the stage, as they are about to be passed on.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -14,6 +15,15 @@ use crate::bridge::Transferred;
 use crate::bridge::check::Checker;
 use crate::bridge::kept::Kept;
 use crate::stream::{End, Half, Inbound, LocalEndKind, Message, MessageBatch, ResponseHead};
+
+/// The most pieces of a message for which the thread's buffer keeps room.
+const MAX_PIECES: usize = 1024;
+
+thread_local! {
+    /// The pieces of one message on its way through a stage. All streams of the thread use the one
+    /// buffer, since most streams are idle.
+    static PIECES: Cell<Vec<Bytes>> = const { Cell::new(Vec::new()) };
+}
 
 /// Looks at, or changes, every message of one direction, and may refuse one. A direction without a
 /// stage passes whole batches on unread.
@@ -58,8 +68,6 @@ pub(super) struct Pump {
 
 struct Staged {
     stage: Box<dyn Stage>,
-    /// The pieces of one message. The buffer is used again for the next.
-    pieces: Vec<Bytes>,
     /// Messages received that have not been through the stage.
     raw: MessageBatch,
     /// Received bytes behind what is ready. They are released once the other half took all of it.
@@ -71,7 +79,6 @@ impl Pump {
         let staged = |stage| {
             Box::new(Staged {
                 stage,
-                pieces: Vec::new(),
                 raw: MessageBatch::new(),
                 owed: 0,
             })
@@ -261,11 +268,15 @@ impl Pump {
             return Ok(());
         };
         let before = staged.raw.len();
-        let pieces = &mut staged.pieces;
+        let mut pieces = PIECES.take();
         if let Some(message) = staged.raw.pop_message(|piece| pieces.push(piece)) {
             staged.owed = before - staged.raw.len();
-            staged.stage.apply(message, pieces, &mut self.ready)?;
+            let applied = staged.stage.apply(message, &mut pieces, &mut self.ready);
             pieces.clear();
+            if pieces.capacity() <= MAX_PIECES {
+                PIECES.set(pieces);
+            }
+            applied?;
             if let Some(check) = &mut self.check {
                 check.look(&self.ready)?;
             }

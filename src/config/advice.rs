@@ -11,7 +11,7 @@ use super::backend::PING_TAKEN;
 use super::fault::quote;
 use super::route::Draft;
 use super::walk::{Named, Walk};
-use super::{Backend, Hop, Match, Pattern, Protocol};
+use super::{Backend, Hop, Match, Pattern, Protocol, ResetBudget};
 
 /// Adds every warning. `listed` are the backends as they are written.
 pub(super) fn give(
@@ -36,10 +36,10 @@ pub(super) fn give(
         if let Some(backend) = backend.filter(|b| b.hop == Hop::None) {
             pings(walk, named, backend);
         }
-        if backend.is_some_and(|b| b.protocol == Protocol::TTHEADER) {
+        if let Some(backend) = backend.filter(|b| b.protocol == Protocol::TTHEADER) {
             silent(walk, named.name, to);
             mixed(walk, named);
-            unlimited(walk, named);
+            unlimited(walk, named, backend);
         }
     }
 }
@@ -101,12 +101,12 @@ fn mixed(walk: &mut Walk, backend: &Named<'_>) {
     }
 }
 
-/// Warns of a budget that no connection of a TTHeader backend has.
-fn unlimited(walk: &mut Walk, backend: &Named<'_>) {
-    if backend.value.has("reset_budget") {
+/// Warns of a budget that no connection of a TTHeader backend has. The default is no mistake.
+fn unlimited(walk: &mut Walk, named: &Named<'_>, backend: &Backend) {
+    if named.value.has("reset_budget") && backend.reset_budget != ResetBudget::default() {
         let message = "has no effect on a TTHeader backend: its callees count no resets";
-        let path = format!("{}.reset_budget", backend.value.path);
-        walk.warn(backend.place, &path, message);
+        let path = format!("{}.reset_budget", named.value.path);
+        walk.warn(named.place, &path, message);
     }
 }
 

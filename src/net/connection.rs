@@ -35,11 +35,17 @@ pub trait Pace: fmt::Debug + Send + Sync {
     /// (gRFC A8).
     fn slower(&self, configured: Duration);
 
-    /// Whether small frames are spread over time.
-    fn spreads(&self) -> bool;
+    /// Whether it bears only few small DATA frames that are not read ([`crate::net::unread`]).
+    fn bears_few(&self) -> bool;
 
-    /// The peer complained of too many small frames. From now on they are spread over time.
-    fn spread(&self);
+    /// Whether it should be asked that now. Who is told so asks, and says what was found.
+    fn is_to_ask(&self) -> bool;
+
+    /// What the peer answered: whether it bears any number of them.
+    fn answered(&self, bears: bool);
+
+    /// The peer complained of too many small frames.
+    fn too_many_small(&self);
 }
 
 /// In which form a peer takes a cancel, where a wire has a newer one that old peers do not know.

@@ -16,6 +16,7 @@ mod refusals;
 pub mod resets;
 pub mod socket;
 pub mod tcp;
+pub mod unread;
 pub mod violation;
 pub mod wake_flag;
 pub mod words;

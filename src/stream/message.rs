@@ -306,7 +306,7 @@ pub struct Boundary {
     prefix: [u8; PREFIX],
     have: u8,
     /// Bytes of the current payload that are still to come.
-    left: usize,
+    left: u32,
 }
 
 /// What one step of [`Boundary::advance`] found.
@@ -334,7 +334,7 @@ impl Boundary {
     /// Bytes of the current payload that are still to come.
     #[must_use]
     pub const fn left(&self) -> usize {
-        self.left
+        self.left as usize
     }
 
     /// How many bytes the message lacks in which the bytes so far end, 0 at a boundary. `rest` are
@@ -342,7 +342,7 @@ impl Boundary {
     #[must_use]
     pub fn lacking<'a>(&self, rest: impl Iterator<Item = &'a [u8]>) -> usize {
         if self.have == 0 {
-            return self.left;
+            return self.left();
         }
         let mut prefix = self.prefix;
         let missing = prefix.iter_mut().skip(usize::from(self.have));
@@ -383,12 +383,13 @@ impl Boundary {
                     return found;
                 }
                 found.compressed |= flag == 1;
-                self.left = u32::from_be_bytes(length) as usize;
-                found.longest = found.longest.max(self.left);
+                self.left = u32::from_be_bytes(length);
+                found.longest = found.longest.max(self.left());
             }
-            let step = self.left.min(piece.len() - at);
+            let here = u32::try_from(piece.len() - at).unwrap_or(u32::MAX);
+            let step = self.left.min(here);
             self.left -= step;
-            at += step;
+            at += step as usize;
             if self.left == 0 {
                 found.whole = Some(at);
                 found.messages += 1;

@@ -113,8 +113,9 @@ pub struct StreamTrace(Known);
 enum Known {
     #[default]
     Nothing,
-    /// Tracing is off. This is the caller's trace, whose context goes to the callee as it came.
-    Passed(TraceId),
+    /// Tracing is off. This is the caller's trace, whose context goes to the callee as it came. In
+    /// bytes, since a [`TraceId`] has the alignment of an `u128`, and each stream keeps this.
+    Passed([u8; 16]),
     Own(Box<Ids>),
 }
 
@@ -209,7 +210,7 @@ impl Tracer {
     pub fn start(&self, head: &RequestHead) -> StreamTrace {
         let extracted = context::extract(&head.metadata);
         let Some(inner) = &self.inner else {
-            let passed = extracted.remote.map(|remote| remote.trace_id);
+            let passed = extracted.remote.map(|remote| remote.trace_id.to_bytes());
             return StreamTrace(passed.map_or(Known::Nothing, Known::Passed));
         };
         let (trace_id, parent, random, tracestate) = match extracted.remote {
@@ -297,7 +298,7 @@ impl StreamTrace {
     pub fn trace_id(&self) -> Option<TraceId> {
         match &self.0 {
             Known::Nothing => None,
-            Known::Passed(id) => Some(*id),
+            Known::Passed(id) => Some(TraceId::from_bytes(*id)),
             Known::Own(ids) => (ids.parent.is_some() || ids.is_seen()).then_some(ids.trace_id),
         }
     }

@@ -1,6 +1,7 @@
 //! A message that is half written when its stream ends.
 
 use super::*;
+use crate::bridge::carried::COMPLETE;
 
 /// A caller that has taken this many bytes of a message of 15 when the stream ends, and what it has
 /// received once it took more.

@@ -42,6 +42,8 @@ pub(super) struct ControlState {
     pub(super) over: Cell<bool>,
     /// What the peer announced in its SETTINGS.
     pub(super) header_list: Cell<Option<u32>>,
+    /// Whether the peer is a server on `hyper`, by its SETTINGS.
+    pub(super) hyper: Cell<bool>,
     /// Bytes that the socket took, at the end of the driver's last poll.
     pub(super) written: Cell<u64>,
     pub(super) account: RefCell<Option<Rc<Held>>>,
@@ -80,7 +82,7 @@ impl ControlState {
             if goaway.too_many_pings() {
                 pace.slower(self.interval.get());
             } else if goaway.too_many_small_frames() {
-                pace.spread();
+                pace.too_many_small();
             }
         }
         let known = self.goaway.borrow().as_ref().map(|known| known.code);
@@ -133,6 +135,19 @@ impl Control {
     #[must_use]
     pub fn desk(&self) -> Desk {
         self.outbox().desk()
+    }
+
+    /// Whether the peer's SETTINGS are those of a server that may bear only few small DATA frames
+    /// ([`bears_small_frames`](super::bears_small_frames)).
+    #[must_use]
+    pub fn may_bear_few_frames(&self) -> bool {
+        self.0.hyper.get()
+    }
+
+    /// Whether the peer is known to bear only few small DATA frames that are unread.
+    #[must_use]
+    pub fn bears_few_frames(&self) -> bool {
+        self.outbox().unread().counts()
     }
 
     pub(super) fn outbox(&self) -> &Rc<Outbox> {

@@ -22,10 +22,6 @@ use crate::net::words;
 /// unread bytes resets the connection, and the ends of its last streams could be lost.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long small frames pause toward a peer that bears only so many unread. Its application has a
-/// turn then: tasks of a busy runtime run within it.
-const PAUSE: Duration = Duration::from_millis(5);
-
 /// What both roles do after the connection itself was polled: pings, the flush, the grace.
 pub(super) struct Driver<IO> {
     handle: GatherHandle<IO>,
@@ -33,8 +29,6 @@ pub(super) struct Driver<IO> {
     keepalive: Option<Keepalive>,
     cancel_grace: Duration,
     grace: Option<(Pin<Box<Sleep>>, u64)>,
-    /// Runs while small frames pause.
-    pause: Option<Pin<Box<Sleep>>>,
     account: Option<Rc<Held>>,
 }
 
@@ -56,7 +50,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             keepalive,
             cancel_grace: config.cancel_grace,
             grace: None,
-            pause: None,
             account,
         }
     }
@@ -96,7 +89,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         {
             return Poll::Ready(ConnectionEnd::Keepalive);
         }
-        self.poll_pause(cx);
         let refused = self.handle.take_refused();
         self.control.0.blocked.set(refused);
         if self.control.0.hold.get() {
@@ -128,22 +120,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     pub(super) async fn linger(&self) {
         let gone = poll_fn(|cx| self.handle.poll_discard(cx));
         let _ = tokio::time::timeout(LINGER, gone).await;
-    }
-
-    /// Lets streams send small frames again when they have paused long enough.
-    fn poll_pause(&mut self, cx: &mut Context<'_>) {
-        let Some(outbox) = self.control.0.outbox.get().filter(|outbox| outbox.pauses()) else {
-            return;
-        };
-        let pause = self
-            .pause
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(PAUSE)));
-        if pause.as_mut().poll(cx).is_ready() {
-            self.pause = None;
-            if outbox.paused() {
-                cx.waker().wake_by_ref();
-            }
-        }
     }
 
     fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {

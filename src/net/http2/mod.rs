@@ -24,6 +24,7 @@ mod field;
 mod keepalive;
 mod over;
 mod parting;
+mod probe;
 mod settings;
 mod stream;
 mod watch;
@@ -52,6 +53,7 @@ pub use crate::net::connection::ConnectionEnd;
 pub use control::Control;
 pub use error::{Error, ResetCode};
 pub use parting::GoAwayWatcher;
+pub use probe::bears_small_frames;
 pub use stream::{RecvBody, Respond, ResponseFuture, SendBody, SendRequest};
 pub use watch::GoAway;
 
@@ -159,7 +161,8 @@ where
         .reset_stream_duration(REMEMBER)
         .max_local_error_reset_streams(Some(config.remembered()))
         .data_frame_budget(SMALL_FRAMES);
-    let handshake = async {
+    // In a box that goes when it is over: it is as large as the connection.
+    let handshake = Box::pin(async {
         let mut handshake = std::pin::pin!(builder.handshake::<_, Bytes>(io));
         poll_fn(|cx| {
             let polled = handshake.as_mut().poll(cx).map_err(|e| over.failed(&e));
@@ -170,7 +173,7 @@ where
             polled
         })
         .await
-    };
+    });
     let mut connection = match tokio::time::timeout(config.handshake_timeout, handshake).await {
         Err(_) => return ConnectionEnd::Handshake,
         Ok(Err(end)) => return end,
@@ -234,9 +237,7 @@ where
             .0
             .interval
             .set(config.ping.map_or(Duration::ZERO, |ping| ping.interval));
-        if pace.spreads() {
-            control.outbox().spread();
-        }
+        control.outbox().follow(Arc::clone(pace));
     }
     let mut builder = h2::client::Builder::new();
     builder
@@ -265,7 +266,8 @@ where
     });
     let pings = ping.zip(connection.ping_pong());
     let mut driver = Driver::new(handle, config, control.clone(), pings);
-    let drive = async move {
+    // In a box: each future around it would have room for it twice.
+    let drive = Box::pin(async move {
         let end = poll_fn(|cx| {
             driver.begin(cx);
             let polled = Pin::new(&mut connection).poll(cx);
@@ -293,7 +295,7 @@ where
             driver.linger().await;
         }
         end
-    };
+    });
     Ok((SendRequest(requests), drive))
 }
 

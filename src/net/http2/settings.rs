@@ -1,4 +1,5 @@
-//! What a peer's SETTINGS say that `h2` does not report: how large a header list it accepts.
+//! What a peer's SETTINGS say that `h2` does not report: how large a header list it accepts, and
+//! whether it may be on `h2` itself.
 
 /// The longest SETTINGS that are read, in bytes: as many as any peer has settings, several times.
 pub(super) const LONGEST: usize = 600;
@@ -21,6 +22,18 @@ pub(super) fn max_header_list(settings: &[u8]) -> Option<u32> {
     found
 }
 
+/// Whether SETTINGS are those of a server on `hyper`, and so on the `h2` crate. It always says its
+/// window, its frame size and its header list, in this order; grpc-go, grpc-java, gRPC Core, Node and
+/// Envoy say less, or more, or in another order.
+pub(super) fn are_of_hyper(settings: &[u8]) -> bool {
+    let ids = settings.chunks_exact(6).map(|setting| match setting {
+        [i, d, ..] => u16::from_be_bytes([*i, *d]),
+        _ => 0,
+    });
+    // A limit of streams and extended CONNECT are up to the application.
+    ids.filter(|id| ![3, 8].contains(id)).eq([4, 5, 6])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +50,26 @@ mod tests {
         for none in [payload(&[]), payload(&[(4, 65_535)]), vec![0, 6, 1]] {
             assert_eq!(max_header_list(&none), None, "{none:?}");
         }
+    }
+
+    #[test]
+    fn a_server_on_hyper_is_known_by_its_settings() {
+        let [window, frame, list] = [(4, 1 << 20), (5, 16_384), (6, 16_384)];
+        let hyper = [
+            vec![window, frame, list],
+            vec![(3, 200), window, frame, list],
+            vec![(3, 200), window, frame, list, (8, 1)],
+        ];
+        assert!(hyper.iter().all(|is| are_of_hyper(&payload(is))));
+        let others = [
+            vec![],
+            // ripcord, grpc-java, Kestrel.
+            vec![(3, 200), window, list],
+            // grpc-go.
+            vec![frame, (3, 200), window, list],
+            // gRPC Core.
+            vec![window, frame, list, (0xfe03, 1)],
+        ];
+        assert!(!others.iter().any(|is| are_of_hyper(&payload(is))));
     }
 }

@@ -44,7 +44,7 @@ pub struct GoAway {
 
 impl GoAway {
     /// Reads the payload of a frame (RFC 9113, 6.8).
-    fn parse(payload: &[u8]) -> Option<Self> {
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let (fixed, text) = payload.split_first_chunk::<FIXED>()?;
         let [_, _, _, _, a, b, c, d] = *fixed;
         let printable = |b: &u8| (b' '..=b'~').contains(b);
@@ -176,10 +176,14 @@ impl Frames {
     }
 
     fn settings(&mut self, payload: &[u8]) {
-        if let Some(whole) = self.whole(payload, settings::LONGEST)
-            && let Some(size) = settings::max_header_list(&whole)
-        {
+        let Some(whole) = self.whole(payload, settings::LONGEST) else {
+            return;
+        };
+        if let Some(size) = settings::max_header_list(&whole) {
             self.state.header_list.set(Some(size));
+        }
+        if settings::are_of_hyper(&whole) {
+            self.state.hyper.set(true);
         }
     }
 

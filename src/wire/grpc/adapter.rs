@@ -14,7 +14,7 @@ use crate::net::socket::Socket;
 use crate::net::violation::Violation;
 use crate::stream::{Acceptor, Codes, OpenError, Propagation, RequestHead, Wire};
 use crate::wire::grpc::limit::RIPCORD_READS;
-use crate::wire::grpc::{StreamConfig, client, metadata, server};
+use crate::wire::grpc::{StreamConfig, client, metadata, server, small};
 
 pub use crate::wire::grpc::client::ClientStream;
 
@@ -191,6 +191,7 @@ impl Dialer {
         options: &DialOptions,
         drive: impl Drive,
     ) -> Result<Client, String> {
+        let peer = socket.tcp().peer_addr();
         let mut http2 = self.http2.clone();
         http2.ping = options.ping.or(http2.ping);
         http2.pace = options.pace.clone();
@@ -206,6 +207,11 @@ impl Dialer {
             resets().map_or(end, ConnectionEnd::Resets)
         });
         client.settled().await?;
+        if let Ok(peer) = peer
+            && client.may_bear_few_frames()
+        {
+            small::ask(peer, options).await;
+        }
         Ok(Client(Rc::new(client)))
     }
 }

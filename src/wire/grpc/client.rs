@@ -14,6 +14,7 @@ use crate::net::http2::{
     self, ConnectionEnd, Control, GoAway, Http2Config, ResetCode, SendRequest,
 };
 use crate::net::resets::{ResetLimits, Resets};
+use crate::net::unread;
 use crate::stream::RequestHead;
 use crate::wire::grpc::hop::outbound::Hop;
 use crate::wire::grpc::send::Sender;
@@ -110,6 +111,12 @@ impl Client {
         ))
     }
 
+    /// Whether the callee may be one that bears only few small DATA frames: one has to ask it.
+    #[must_use]
+    pub fn may_bear_few_frames(&self) -> bool {
+        self.control.may_bear_few_frames()
+    }
+
     /// Whether new streams can be opened on it, now or when others end. It must be neither over nor
     /// closing. And its control stream must not have the only place that the callee allows.
     #[must_use]
@@ -156,6 +163,10 @@ impl Client {
         let active = self.active();
         if active + self.control.leaving() >= self.capacity() {
             return Room::Full;
+        }
+        if active >= unread::STREAMS && self.control.bears_few_frames() {
+            let over = active + 1 - unread::STREAMS;
+            return Room::Spent(u64::try_from(over).unwrap_or(u64::MAX));
         }
         let Some(limits) = limits else {
             return Room::Free;

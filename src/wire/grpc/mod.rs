@@ -20,6 +20,7 @@ pub mod metadata;
 mod receive;
 mod send;
 pub mod server;
+mod small;
 pub mod status;
 
 pub use adapter::{NOT_GRPC, WIRE};

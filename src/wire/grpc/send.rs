@@ -3,15 +3,19 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use crate::net::http2::{self, ResetCode, SendBody};
 use crate::net::outbox::Desk;
+use crate::net::unread::SMALL;
 use crate::stream::{Boundary, MessageBatch};
 
 /// The most capacity that is asked for at once, in bytes.
 const RESERVE: usize = 64 * 1024;
+
+/// The most that small pieces are joined to, in bytes.
+const JOINED: usize = 1024;
 
 /// The sending side of one stream.
 #[derive(Debug)]
@@ -36,7 +40,7 @@ impl Sender {
     /// See [`crate::stream::Half::poll_send`].
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, run: &mut MessageBatch) -> Poll<()> {
         while !run.is_empty() {
-            if self.desk.poll_room(cx).is_pending() {
+            if self.desk.poll_room(cx, run.len()).is_pending() {
                 return Poll::Pending;
             }
             self.stream.reserve_capacity(run.len().min(RESERVE));
@@ -51,9 +55,12 @@ impl Sender {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            let Some(piece) = run.take_piece(room) else {
+            let Some(mut piece) = run.take_piece(room) else {
                 break;
             };
+            if piece.len() < SMALL && !run.is_empty() && self.desk.joins() {
+                piece = join(piece, run, room);
+            }
             self.has_sent |= self.boundary.advance(&piece).messages > 0;
             self.desk.queue(piece.len());
             if self.stream.send_data(piece, false).is_err() {
@@ -61,6 +68,12 @@ impl Sender {
             }
         }
         Poll::Ready(())
+    }
+
+    /// The peer sent a message, or has finished the stream: it has read what was sent.
+    #[inline]
+    pub(super) fn heard(&mut self) {
+        self.desk.heard();
     }
 
     /// Ends the stream without trailers.
@@ -103,4 +116,15 @@ impl Sender {
     ) -> Poll<Result<ResetCode, http2::Error>> {
         self.stream.poll_reset(cx)
     }
+}
+
+/// The piece, and what follows it in `run`, as one.
+fn join(piece: Bytes, run: &mut MessageBatch, room: usize) -> Bytes {
+    let most = room.min(JOINED);
+    let mut joined = BytesMut::with_capacity(most.min(piece.len() + run.len()));
+    joined.extend_from_slice(&piece);
+    while let Some(next) = run.take_piece(most.saturating_sub(joined.len())) {
+        joined.extend_from_slice(&next);
+    }
+    joined.freeze()
 }

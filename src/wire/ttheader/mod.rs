@@ -18,3 +18,7 @@ mod state;
 
 pub use adapter::WIRE;
 pub use conn::config::{ConnConfig, Counters};
+
+/// The size of a stream's place on its connection.
+#[cfg(test)]
+pub(crate) const SLOT: usize = size_of::<conn::StreamSlot>();

@@ -148,11 +148,17 @@ impl connection::Pace for Pace {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn spreads(&self) -> bool {
+    fn bears_few(&self) -> bool {
         false
     }
 
-    fn spread(&self) {}
+    fn is_to_ask(&self) -> bool {
+        false
+    }
+
+    fn answered(&self, _: bool) {}
+
+    fn too_many_small(&self) {}
 }
 
 /// The time counts from what was read last, so the gap is the interval and the way there and back.

@@ -225,7 +225,12 @@ impl Half for ClientStream {
                     return Poll::Ready(Received::Head(head));
                 }
                 Phase::Body(receiver) => match ready!(receiver.poll(cx)) {
-                    Got::Messages(run) => return Poll::Ready(Received::Messages(run)),
+                    Got::Messages(run) => {
+                        if let Some(sender) = &mut self.sender {
+                            sender.heard();
+                        }
+                        return Poll::Ready(Received::Messages(run));
+                    }
                     Got::Eof => {
                         let Phase::Body(receiver) =
                             std::mem::replace(&mut self.phase, Phase::Over(None))
