@@ -343,7 +343,7 @@ struct Streams {
 impl Acceptor for Streams {
     type DrainGuard = Watcher;
 
-    fn open<I: Inbound + 'static>(&self, mut head: RequestHead, inbound: Box<I>) {
+    fn open<I: Inbound + 'static>(&self, mut head: Box<RequestHead>, inbound: Box<I>) {
         head.destination = self.info.original_destination;
         spawn_local(proxy::carry(
             Rc::clone(&self.entry),

@@ -3,6 +3,7 @@
 use std::convert::identity;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -63,7 +64,7 @@ pub(crate) fn carry<I: Inbound>(
     entry: Rc<Entry>,
     wire: &'static Wire,
     peer: SocketAddr,
-    head: RequestHead,
+    head: Box<RequestHead>,
     inbound: Box<I>,
     parting: Option<Rc<Parting>>,
 ) -> impl Future<Output = ()> {
@@ -75,7 +76,7 @@ pub(crate) fn carry<I: Inbound>(
         // there are three of them, each in a statement of its own.
         let (mut outbound, mut start) = match identity(opened) {
             Ok(opened) => opened,
-            Err(end) => return Box::pin(stream.refuse(*end)).await,
+            Err(end) => return Box::pin(stream.refuse(end)).await,
         };
         let outcome = loop {
             let node = &*stream.entry.context.process.node;
@@ -95,10 +96,10 @@ pub(crate) fn carry<I: Inbound>(
             };
             match Box::pin(stream.open_again(refused, outbound)).await {
                 Ok(again) => (outbound, start) = again,
-                Err(outcome) => break *outcome,
+                Err(outcome) => break outcome,
             }
         };
-        stream.finish(outcome);
+        stream.finish(*outcome);
     }
 }
 
@@ -119,10 +120,10 @@ struct Stream<I> {
 
 impl<I: Inbound> Stream<I> {
     /// No callee was opened for it.
-    async fn refuse(mut self, end: End) {
+    async fn refuse(mut self, end: Box<End>) {
         let node = &self.entry.context.process.node;
         let outcome = bridge::refuse(&mut *self.inbound, end, node).await;
-        self.finish(outcome);
+        self.finish(*outcome);
     }
 
     fn finish(self, outcome: Outcome) {
@@ -155,14 +156,13 @@ async fn open<I: Inbound>(
     entry: Rc<Entry>,
     wire: &'static Wire,
     peer: SocketAddr,
-    mut head: RequestHead,
+    head: Box<RequestHead>,
     inbound: Box<I>,
     parting: Option<Box<PartingStream>>,
 ) -> (
     Stream<I>,
     Result<(OutboundStream, PreparedStream), Box<End>>,
 ) {
-    let received = Instant::now();
     let context = Rc::clone(&entry.context);
     let process = &context.process;
     let route = process.routes.load().table.find(&head);
@@ -191,26 +191,25 @@ async fn open<I: Inbound>(
         parting,
     };
     let opened = match (stream.inbound.refusal(), route) {
-        (Some(end), _) => Err(end),
+        (Some(end), _) => Err(Box::new(end)),
         (None, Some(route)) => {
             stream.inbound.set_callee_wire(route.backend.wire);
             let opening = Opening {
                 context: &context,
                 route: &route,
                 wire,
-                received,
             };
-            opening.run(&mut head, &mut stream).await
+            opening.run(head, &mut stream).await
         }
         (None, None) => {
             let text = format!(
                 "no route for service {:?}, method {:?}",
                 head.service, head.method
             );
-            Err(End::hop(LocalEndKind::NoRoute, text))
+            Err(Box::new(End::hop(LocalEndKind::NoRoute, text)))
         }
     };
-    (stream, opened.map_err(Box::new))
+    (stream, opened)
 }
 
 fn traffic(request: Transferred, response: Transferred) -> Traffic {
@@ -233,38 +232,39 @@ struct Opening<'a> {
     route: &'a Route,
     /// The caller's wire.
     wire: &'static Wire,
-    received: Instant,
 }
 
 impl Opening<'_> {
     async fn run<I: Inbound>(
         &self,
-        head: &mut RequestHead,
+        mut head: Box<RequestHead>,
         stream: &mut Stream<I>,
-    ) -> Result<(OutboundStream, PreparedStream), End> {
-        let limits = self.limits(head);
-        self.prepare(head)?;
+    ) -> Result<(OutboundStream, PreparedStream), Box<End>> {
+        let limits = self.limits(&head);
+        self.prepare(&mut head)?;
         if limits.is_own
             && let Some(hops) = &mut head.hops
         {
             hops.limit_here();
         }
         let limits = limits.timeouts;
-        self.check_metadata(head)?;
-        let stages = self.stages(head)?;
+        self.check_metadata(&head)?;
+        let stages = self.stages(&mut head)?;
         let mut early = Early::default();
-        let opening = self.open(head, limits.deadline.as_ref(), &mut stream.record);
-        let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
-        // The deadline is the only limit until the backend is open.
-        let others = |_: &mut task::Context<'_>, _: &Early| Poll::Pending;
-        let opened = listen_while(inbound, &mut early, switch, others, opening).await;
+        let opened = {
+            let opening = self.open(&mut head, limits.deadline.as_ref(), &mut stream.record);
+            let (inbound, switch) = (&mut *stream.inbound, &stream.switch.0);
+            // The deadline is the only limit until the backend is open.
+            let others = |_: &mut task::Context<'_>, _: &Early| Poll::Pending;
+            listen_while(inbound, &mut early, switch, others, pin!(opening)).await
+        };
         let (outbound, endpoint) = opened.map_err(|end| match &limits.deadline {
-            Some(deadline) => deadline.recognize(end, &self.context.process.node),
+            Some(deadline) => Box::new(deadline.recognize(*end, &self.context.process.node)),
             None => end,
         })?;
         stream.endpoint = Some(endpoint);
-        let keep = again::keep(self.context, &outbound, head);
-        let start = PreparedStream::new(early, stages, &limits, keep);
+        let kept = again::keep(self.context, &outbound, head);
+        let start = PreparedStream::new(early, stages, &limits, kept);
         Ok((outbound, start))
     }
 
@@ -281,7 +281,7 @@ impl Opening<'_> {
         };
         let set_by = || head.hops.as_ref().filter(|_| !is_own)?.limit_path();
         let deadline = stream.map(|timeout| Deadline {
-            at: self.received + timeout,
+            at: Instant::now() + timeout,
             set_by: set_by().map(Box::new),
         });
         Limits {
@@ -295,7 +295,7 @@ impl Opening<'_> {
     }
 
     /// Rewrites the head to what the backend has to receive.
-    fn prepare(&self, head: &mut RequestHead) -> Result<(), End> {
+    fn prepare(&self, head: &mut RequestHead) -> Result<(), Box<End>> {
         let backend = &self.route.backend;
         let mut kind = PayloadCheck {
             head,
@@ -318,12 +318,12 @@ impl Opening<'_> {
     }
 
     /// Checks that the backend's wire can write the caller's metadata.
-    fn check_metadata(&self, head: &RequestHead) -> Result<(), End> {
+    fn check_metadata(&self, head: &RequestHead) -> Result<(), Box<End>> {
         let verbatim = self.route.backend.wire.verbatim;
         match head.metadata.fault().filter(|_| !verbatim) {
             Some(fault) => {
                 let text = format!("the request's metadata are malformed: {fault}");
-                Err(End::hop(LocalEndKind::BadRequest, text))
+                Err(Box::new(End::hop(LocalEndKind::BadRequest, text)))
             }
             None => Ok(()),
         }
@@ -334,7 +334,7 @@ impl Opening<'_> {
         head: &mut RequestHead,
         deadline: Option<&Deadline>,
         record: &mut StreamRecord,
-    ) -> Result<(OutboundStream, EndpointGuard), End> {
+    ) -> Result<(OutboundStream, EndpointGuard), Box<End>> {
         let backend = &self.route.backend;
         let written = backend.config.trace_context;
         let formats = TraceFormats {
@@ -344,7 +344,7 @@ impl Opening<'_> {
         };
         record.outbound(&mut head.metadata, backend.wire.propagation, formats);
         let until = deadline.map(|limit| limit.at);
-        let opening = self.context.pool.open(backend, head, until);
+        let opening = pin!(self.context.pool.open(backend, head, until));
         let waits_for = || self.context.pool.waits_for(backend);
         let (outbound, endpoint) = before(deadline, waits_for, opening).await?;
         record.connected(endpoint.address());
@@ -363,7 +363,7 @@ impl Opening<'_> {
     }
 
     /// The stages that messages between these two wires need.
-    fn stages(&self, head: &mut RequestHead) -> Result<Stages, End> {
+    fn stages(&self, head: &mut RequestHead) -> Result<Stages, Box<End>> {
         let max = self.context.process.limits.max_message;
         let inflate = |encoding: Option<&str>| {
             Decompress::new(encoding, max)
@@ -375,7 +375,7 @@ impl Opening<'_> {
                     if let Some(key) = self.wire.accept_encoding {
                         end.trailers.push(Scope::Plain, key, bridge::ACCEPTED);
                     }
-                    end
+                    Box::new(end)
                 })
         };
         let outbound_takes_compressed = self.route.backend.wire.takes_compressed;
@@ -414,12 +414,16 @@ impl Opening<'_> {
 async fn before<T>(
     deadline: Option<&Deadline>,
     waits_for: impl FnOnce() -> &'static str,
-    opening: impl Future<Output = Result<T, End>>,
-) -> Result<T, End> {
+    opening: impl Future<Output = Result<T, Box<End>>>,
+) -> Result<T, Box<End>> {
     let Some(deadline) = deadline else {
         return opening.await;
     };
-    let late = |_| Err(deadline.end(&format!("stream timeout {}", waits_for())));
+    let late = |_| {
+        Err(Box::new(
+            deadline.end(&format!("stream timeout {}", waits_for())),
+        ))
+    };
     tokio::time::timeout_at(deadline.at, opening)
         .await
         .unwrap_or_else(late)
@@ -432,9 +436,8 @@ async fn listen_while<I: Inbound, T>(
     early: &mut Early,
     switch: &Switch,
     mut limits: impl FnMut(&mut task::Context<'_>, &Early) -> Poll<End>,
-    opening: impl Future<Output = Result<T, End>>,
-) -> Result<T, End> {
-    let mut opening = std::pin::pin!(opening);
+    mut opening: Pin<&mut impl Future<Output = Result<T, Box<End>>>>,
+) -> Result<T, Box<End>> {
     poll_fn(|cx| {
         if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
             return Poll::Ready(opened);
@@ -443,7 +446,7 @@ async fn listen_while<I: Inbound, T>(
             match inbound.poll_recv(cx) {
                 Poll::Ready(Received::Messages(mut run)) => early.messages.append(&mut run),
                 Poll::Ready(Received::HalfClose) => early.half_closed = true,
-                Poll::Ready(Received::End(end)) => return Poll::Ready(Err(end)),
+                Poll::Ready(Received::End(end)) => return Poll::Ready(Err(Box::new(end))),
                 Poll::Ready(Received::Head(_)) => {
                     debug_assert!(false, "a caller has no response head")
                 }
@@ -451,9 +454,9 @@ async fn listen_while<I: Inbound, T>(
             }
         }
         if let Poll::Ready(end) = switch.poll_end(cx) {
-            return Poll::Ready(Err(end));
+            return Poll::Ready(Err(Box::new(end)));
         }
-        limits(cx, early).map(Err)
+        limits(cx, early).map(Box::new).map(Err)
     })
     .await
 }

@@ -56,7 +56,8 @@ impl Endpoint {
     /// How much longer it is avoided; `None` when it is not.
     #[must_use]
     pub fn backoff_left(&self) -> Option<Duration> {
-        let until = self.retry_at.load(Ordering::Relaxed);
+        // Most have never failed: no look at the clock.
+        let until = Some(self.retry_at.load(Ordering::Relaxed)).filter(|until| *until > 0)?;
         let left = until.checked_sub(self.now())?;
         (left > 0).then(|| Duration::from_micros(left))
     }

@@ -97,7 +97,7 @@ impl Pool {
         cluster: &Arc<Cluster>,
         head: &mut RequestHead,
         until: Option<Instant>,
-    ) -> Result<OpenedStream, End> {
+    ) -> Result<OpenedStream, Box<End>> {
         self.open_request(cluster, &mut Request { head, until })
             .await
     }
@@ -106,7 +106,7 @@ impl Pool {
         &self,
         cluster: &Arc<Cluster>,
         request: &mut Request<'_>,
-    ) -> Result<OpenedStream, End> {
+    ) -> Result<OpenedStream, Box<End>> {
         if cluster.config.dials_original_destination() {
             return self.open_original(cluster, request).await;
         }
@@ -183,7 +183,7 @@ impl Pool {
         until: Option<Instant>,
         from: SocketAddr,
         refusing: usize,
-    ) -> Result<OpenedStream, End> {
+    ) -> Result<OpenedStream, Box<End>> {
         let request = &mut Request { head, until };
         for _ in 1..ATTEMPTS {
             let turn = self.next_turn();
@@ -221,9 +221,10 @@ impl Pool {
         &self,
         cluster: &Arc<Cluster>,
         request: &mut Request<'_>,
-    ) -> Result<OpenedStream, End> {
+    ) -> Result<OpenedStream, Box<End>> {
         let Some(address) = request.head.destination else {
-            return Err(End::hop(LocalEndKind::NoRoute, not_redirected(cluster)));
+            let text = not_redirected(cluster);
+            return Err(Box::new(End::hop(LocalEndKind::NoRoute, text)));
         };
         match self.open_at(cluster, address, request).await {
             Ok(stream) => Ok((stream, EndpointGuard::unlisted(address))),
@@ -386,17 +387,18 @@ fn not_redirected(cluster: &Cluster) -> String {
     )
 }
 
-fn unwritable(error: &str) -> End {
+fn unwritable(error: &str) -> Box<End> {
     let text = format!("the request cannot be written: {error}");
-    End::hop(LocalEndKind::OverLimit, text)
+    Box::new(End::hop(LocalEndKind::OverLimit, text))
 }
 
-fn too_large(text: String) -> End {
-    End::hop(LocalEndKind::OverLimit, text)
+fn too_large(text: String) -> Box<End> {
+    Box::new(End::hop(LocalEndKind::OverLimit, text))
 }
 
-fn unreachable(cluster: &Cluster, why: &str) -> End {
-    End::hop(LocalEndKind::Unreachable, cannot_reach(cluster, why))
+fn unreachable(cluster: &Cluster, why: &str) -> Box<End> {
+    let text = cannot_reach(cluster, why);
+    Box::new(End::hop(LocalEndKind::Unreachable, text))
 }
 
 /// What went wrong at an endpoint. What the answer of one that speaks another protocol means names

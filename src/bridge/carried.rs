@@ -1,9 +1,10 @@
 //! A stream on its way, as its task polls it.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::settled::Settled;
 use super::{Duplex, Switch, Transferred};
 use crate::stream::{End, Inbound, Outbound, Received};
 
@@ -31,8 +32,22 @@ pub(super) enum Stop {
 }
 
 impl<I: Inbound, O: Outbound, S: Fn(Transferred, Transferred)> Carried<'_, I, O, S> {
-    /// One turn of the task.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
+    /// One turn of the task. Ready when the stream is over: what each side receives is decided, and
+    /// the callee was canceled if that is part of it. The error is the end of a stream that the
+    /// callee did not look at.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        node: &str,
+    ) -> Poll<Result<Settled, Box<End>>> {
+        // The end does not leave this frame but in a box: the task has room for what it is given.
+        Poll::Ready(match ready!(self.turn(cx)) {
+            Stop::End(end) => Ok(self.duplex.settle(end, self.outbound, node)),
+            Stop::Refused(end) => Err(Box::new(end)),
+        })
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
         let duplex = &mut *self.duplex;
         if let Some(end) = duplex.refused.take() {
             return Poll::Ready(Stop::End(*end));

@@ -46,10 +46,10 @@ struct Idle {
 
 impl Clock {
     pub(super) fn new(limits: &StreamTimeouts) -> Self {
-        let now = Instant::now();
         let mut clock = Self {
             deadline: limits.deadline.clone().map(Box::new),
             idle: limits.idle.map(|limit| {
+                let now = Instant::now();
                 Box::new(Idle {
                     limit,
                     check: now + limit / 4,
@@ -59,7 +59,7 @@ impl Clock {
             }),
             first_response: limits
                 .first_response
-                .map(|limit| Box::new((now + limit, limit))),
+                .map(|limit| Box::new((Instant::now() + limit, limit))),
             leaving: None,
             timer: None,
             registered: false,

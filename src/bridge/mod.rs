@@ -33,34 +33,33 @@ mod kept;
 mod pump;
 mod refused;
 mod settle;
+mod settled;
 pub mod thrift;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 pub use check::Check;
 pub use clock::StreamTimeouts;
 pub use deadline::Deadline;
 pub use decompress::{ACCEPTED, Decompress};
-pub use kept::{Keep, Room};
+pub use kept::{Kept, Room};
 pub use pump::{Stage, StageError};
 pub use refused::Refused;
 pub use settle::{FirstEnd, Settlement, settle};
+pub use settled::refuse;
 
 use crate::stream::{
-    End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received, Refusable,
+    End, Inbound, LocalEndKind, MessageBatch, Metadata, NativeCode, Outbound, Received,
 };
 use carried::{Carried, Stop};
 use check::Checker;
 use clock::Clock;
 use head::WaitingHead;
-use kept::Kept;
 use pump::Pump;
-
-/// How long a refusal waits for the caller's first frame behind its head.
-const BEGIN: Duration = Duration::from_millis(5);
+use settled::Settled;
 
 /// What the caller sent while the backend was being opened.
 #[derive(Debug, Default)]
@@ -173,9 +172,14 @@ pub fn run<'a, I: Inbound, O: Outbound>(
     node: &'a str,
     switch: &'a Switch,
     seen: impl Fn(Transferred, Transferred),
-) -> impl Future<Output = Result<Outcome, Box<Refused>>> {
+) -> impl Future<Output = Result<Box<Outcome>, Box<Refused>>> {
+    let duplex = start.0;
+    if let Some(kept) = duplex.request.kept() {
+        let kept: Weak<Kept> = Rc::downgrade(kept);
+        outbound.forget_written(kept);
+    }
     let mut carried = Carried {
-        duplex: start.0,
+        duplex,
         inbound,
         outbound,
         switch,
@@ -183,55 +187,17 @@ pub fn run<'a, I: Inbound, O: Outbound>(
         said: 0,
     };
     async move {
-        // No name for the stop: the future would have room for it to its end.
-        let end = match poll_fn(|cx| carried.poll(cx)).await {
-            Stop::End(end) => end,
-            Stop::Refused(end) => {
+        let mut settled = match poll_fn(|cx| carried.poll(cx, node)).await {
+            Ok(settled) => settled,
+            Err(end) => {
                 let duplex = carried.duplex;
                 return Err(Box::new(Refused { duplex, end }));
             }
         };
-        let end = carried.duplex.clock.recognize(end, node);
-        // In a box: the task of each stream has room for what it holds while it waits.
-        let mut settlement = Box::new(settle(end, node, carried.duplex.callee.is_open()));
-        if let Some(cancel) = &settlement.to_callee {
-            carried.outbound.cancel(cancel);
+        if settled.tell_caller && carried.duplex.response.keep_begun(carried.inbound) {
+            settled.tell_caller = Box::pin(carried.complete()).await;
         }
-        if settlement.tell_caller && carried.duplex.response.keep_begun(carried.inbound) {
-            settlement.tell_caller = Box::pin(carried.complete()).await;
-        }
-        let moved = carried.duplex.moved();
-        Ok(tell_caller(carried.inbound, *settlement, node, moved))
-    }
-}
-
-/// Ends a stream for which no callee was opened: only the caller receives the end. It waits for
-/// `BEGIN` at most until the caller can take it.
-pub async fn refuse(inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
-    let settlement = Box::new(settle(end, node, false));
-    if settlement.tell_caller {
-        let begun = poll_fn(|cx| inbound.poll_begun(cx));
-        // A caller that sends nothing behind its head receives the end all the same.
-        let _ = Box::pin(tokio::time::timeout(BEGIN, begun)).await;
-    }
-    tell_caller(inbound, *settlement, node, Default::default())
-}
-
-fn tell_caller(
-    inbound: &mut impl Inbound,
-    settlement: Settlement,
-    node: &str,
-    (request, response): (Transferred, Transferred),
-) -> Outcome {
-    let native_code = settlement
-        .tell_caller
-        .then(|| inbound.finish(&settlement.end, node))
-        .flatten();
-    Outcome {
-        end: settlement.end,
-        native_code,
-        request,
-        response,
+        Ok(settled.tell(carried.inbound, node, carried.duplex.moved()))
     }
 }
 
@@ -247,16 +213,21 @@ impl PreparedStream {
     pub(crate) const SIZE: usize = size_of::<Duplex>();
 
     /// Takes over the early messages. Each is checked now; a refusal shows once the stream runs.
-    /// With `keep`, the stream can be opened again until its callee answers.
+    /// With `kept`, the stream can be opened again until its callee answers.
     #[must_use]
-    pub fn new(early: Early, stages: Stages, limits: &StreamTimeouts, keep: Option<Keep>) -> Self {
+    pub fn new(
+        early: Early,
+        stages: Stages,
+        limits: &StreamTimeouts,
+        kept: Option<Rc<Kept>>,
+    ) -> Self {
         let checker = |kind, whose| stages.check.map(|check| Checker::new(check, kind, whose));
         let mut request = Pump::new(
             stages.request,
             checker(LocalEndKind::InvalidRequest, "the caller's"),
         );
-        if let Some(keep) = keep {
-            request.keep(Kept::new(keep));
+        if let Some(kept) = kept {
+            request.keep(kept);
         }
         let refused = request.push(early.messages).err().map(Box::new);
         Self(Box::new(Duplex {
@@ -311,6 +282,16 @@ impl Duplex {
         (self.request.moved, self.response.moved)
     }
 
+    /// Decides what each side receives of the end, and cancels the callee if that is part of it.
+    fn settle(&self, end: End, outbound: &mut impl Outbound, node: &str) -> Settled {
+        let end = self.clock.recognize(end, node);
+        let settlement = settle(end, node, self.callee.is_open());
+        if let Some(cancel) = &settlement.to_callee {
+            outbound.cancel(cancel);
+        }
+        Settled::of(settlement)
+    }
+
     fn activity(&self) -> u64 {
         self.request.moved.bytes + self.response.moved.bytes
     }
@@ -326,23 +307,6 @@ impl Duplex {
         let leaving = (!self.callee.is_open()).then(|| self.response.waiting());
         let activity = self.activity();
         self.clock.poll(cx, self.answered, activity, leaving)
-    }
-
-    /// Drops the copy of the request as soon as nothing can prove any more that the callee did not
-    /// look at it.
-    fn poll_kept(&mut self, cx: &Context<'_>, outbound: &impl Outbound) {
-        let Some(kept) = self.request.kept() else {
-            return;
-        };
-        match outbound.refusable() {
-            Refusable::UntilAnswered => {}
-            Refusable::UntilWritten => {
-                if kept.ask() {
-                    cx.waker().wake_by_ref();
-                }
-            }
-            Refusable::No => self.request.forget(),
-        }
     }
 
     /// One pass over both directions (steps 2 to 6 of the module's comment); ready with the first
@@ -435,7 +399,6 @@ impl Duplex {
         {
             inbound.send_head(waiting.head);
         }
-        self.poll_kept(cx, outbound);
         if !self.callee.is_open() {
             // What the caller still sends must not block its connection. Nor may it end the stream
             // in another way than the callee did.

@@ -6,6 +6,7 @@
 //! the stage, as they are about to be passed on.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -58,8 +59,8 @@ pub(super) struct Pump {
     /// In a box: most streams have no stage, and live long.
     staged: Option<Box<Staged>>,
     check: Option<Box<Checker>>,
-    /// The copy of the request, until the callee answers. In a box that goes then.
-    kept: Option<Box<Kept>>,
+    /// The copy of the request, until the callee answers.
+    kept: Option<Rc<Kept>>,
     /// Messages that the other half can take now.
     ready: MessageBatch,
     pub(super) moved: Transferred,
@@ -92,13 +93,13 @@ impl Pump {
     }
 
     /// Keeps a copy of what is sent from now on.
-    pub(super) fn keep(&mut self, kept: Kept) {
-        self.kept = Some(Box::new(kept));
+    pub(super) fn keep(&mut self, kept: Rc<Kept>) {
+        self.kept = Some(kept);
     }
 
     /// The copy, while the stream can be opened again.
-    pub(super) fn kept(&mut self) -> Option<&mut Kept> {
-        self.kept.as_deref_mut().filter(|kept| kept.is_keeping())
+    pub(super) fn kept(&self) -> Option<&Rc<Kept>> {
+        self.kept.as_ref().filter(|kept| kept.is_keeping())
     }
 
     /// The stream will not be opened again.
@@ -110,7 +111,7 @@ impl Pump {
 
     /// Sends all that was kept once more.
     pub(super) fn replay(&mut self) {
-        if let Some(kept) = &mut self.kept {
+        if let Some(kept) = &self.kept {
             let unsent = self.ready.clear();
             // Behind a stage, the sender has its room back by whole messages.
             let unsent = if self.staged.is_some() {
@@ -148,13 +149,29 @@ impl Pump {
 
     /// Keeps what is about to be sent. What is too large to keep ends the keeping.
     fn copy(&mut self, run: &MessageBatch) {
-        if self.kept.as_mut().is_some_and(|kept| !kept.keep(run)) {
+        if self.kept.as_ref().is_some_and(|kept| !kept.keep(run)) {
             self.kept = None;
         }
     }
 
     /// Hands over what the other half takes. Ready when nothing is left.
+    #[inline]
     pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl Half,
+        to: &mut impl Half,
+    ) -> Poll<Result<(), End>> {
+        // As on most polls.
+        if self.ready.is_empty() && self.staged.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        self.flush(cx, from, to)
+    }
+
+    /// Part of each message's way; it would be called otherwise, since a stream's end uses it too.
+    #[inline(always)]
+    fn flush(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut impl Half,
@@ -206,12 +223,16 @@ impl Pump {
 
     /// Gives the sender the room of `taken` bytes back. It has that of replayed bytes already.
     fn release(&mut self, from: &mut impl Half, taken: usize) {
-        let again = self.kept.as_mut().map_or(0, |kept| kept.again(taken));
-        if again > 0 && self.kept.as_ref().is_some_and(|kept| !kept.is_replaying()) {
-            self.kept = None;
+        let mut taken = taken;
+        if let Some(kept) = &self.kept {
+            let again = kept.again(taken);
+            taken -= again;
+            if again > 0 && !kept.is_replaying() {
+                self.kept = None;
+            }
         }
-        if taken > again {
-            from.release(taken - again);
+        if taken > 0 {
+            from.release(taken);
         }
     }
 
@@ -259,7 +280,7 @@ impl Pump {
             if let Some(check) = &mut self.check {
                 check.look(&self.ready)?;
             }
-            if let Some(kept) = &mut self.kept
+            if let Some(kept) = &self.kept
                 && !kept.keep(&self.ready)
             {
                 self.kept = None;

@@ -2,19 +2,19 @@
 
 use std::task::{Context, Poll};
 
-use super::{Deadline, Duplex, Early, HalfClose, Outcome, PreparedStream, settle, tell_caller};
+use super::{Deadline, Duplex, Early, HalfClose, Outcome, PreparedStream, Settled, settle};
 use crate::stream::{End, Inbound, RequestHead};
 
 /// A stream that its callee ended without having looked at it. It can be opened again, once.
 pub struct Refused {
     pub(super) duplex: Box<Duplex>,
-    pub(super) end: End,
+    pub(super) end: Box<End>,
 }
 
 impl Refused {
     /// How the callee ended it.
     #[must_use]
-    pub const fn end(&self) -> &End {
+    pub fn end(&self) -> &End {
         &self.end
     }
 
@@ -25,8 +25,9 @@ impl Refused {
     }
 
     /// Takes the head to open it with. Its timeout is what was left at the first opening.
-    pub fn take_head(&mut self) -> Option<RequestHead> {
-        Some(self.duplex.request.kept()?.take_head())
+    #[must_use]
+    pub fn take_head(&self) -> Option<Box<RequestHead>> {
+        self.duplex.request.kept()?.take_head()
     }
 
     /// Ready with the end of a limit that passes while it is opened again. `early` is what the
@@ -54,7 +55,8 @@ impl Refused {
     }
 
     /// Ends it: only the caller receives the end.
-    pub fn finish(self, inbound: &mut impl Inbound, end: End, node: &str) -> Outcome {
-        tell_caller(inbound, settle(end, node, false), node, self.duplex.moved())
+    #[must_use]
+    pub fn finish(self, inbound: &mut impl Inbound, end: End, node: &str) -> Box<Outcome> {
+        Settled::of(settle(end, node, false)).tell(inbound, node, self.duplex.moved())
     }
 }

@@ -93,8 +93,11 @@ fn start_with(
 }
 
 /// The outcome of a stream that keeps no copy of its request.
-fn kept_nothing(ran: Result<Outcome, Box<Refused>>) -> Outcome {
-    ran.unwrap_or_else(|refused| panic!("{:?}", refused.end()))
+/// What `run` came to.
+type Ran = Result<Box<Outcome>, Box<Refused>>;
+
+fn kept_nothing(ran: Ran) -> Outcome {
+    *ran.unwrap_or_else(|refused| panic!("{:?}", refused.end()))
 }
 
 async fn settled() {

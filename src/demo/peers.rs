@@ -67,7 +67,7 @@ impl Callee {
             let control = connection.control();
             let on_request = move |request, respond| {
                 if let Some((head, stream)) = connection.accept(request, respond) {
-                    spawn_local(handle(head, stream, heard.clone()));
+                    spawn_local(handle(head, *stream, heard.clone()));
                 }
             };
             http2::serve(socket, &Http2Config::default(), control, on_request).await;
@@ -112,7 +112,11 @@ impl Callee {
     }
 }
 
-async fn handle<I: Inbound>(head: RequestHead, mut stream: I, heard: mpsc::UnboundedSender<Seen>) {
+async fn handle<I: Inbound>(
+    head: Box<RequestHead>,
+    mut stream: I,
+    heard: mpsc::UnboundedSender<Seen>,
+) {
     stream.send_head(ResponseHead {
         explicit: true,
         ..ResponseHead::default()

@@ -32,6 +32,15 @@ impl Refusals {
                 bytes = bytes.get(step..).unwrap_or_default();
                 continue;
             }
+            // Nearly all frames, in one step.
+            if self.have == 0
+                && let Some((&[l0, l1, l2, kind, ..], rest)) = bytes.split_first_chunk::<HEAD>()
+                && kind != RST_STREAM
+            {
+                self.skip = u32::from_be_bytes([0, l0, l1, l2]) as usize;
+                bytes = rest;
+                continue;
+            }
             let wanted = if self.have < HEAD { HEAD } else { RESET };
             let step = (wanted - self.have).min(bytes.len());
             let (part, rest) = bytes.split_at(step);

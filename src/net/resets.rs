@@ -103,18 +103,31 @@ impl Resets {
         burst.min(self.early_room(limits, age))
     }
 
+    /// Whether there is room for one more stream for certain, whatever the time is. False says
+    /// nothing: [`Resets::room`] does.
+    #[must_use]
+    pub fn is_free(&self, limits: &ResetLimits, active: usize) -> bool {
+        self.per_second.set(limits.per_second);
+        let burst = usize::try_from(limits.burst).unwrap_or(usize::MAX);
+        // As time goes on, streams that are young now are no longer.
+        self.spent.get() == 0 && active < burst && self.early_left(limits) > 0
+    }
+
+    fn early_left(&self, limits: &ResetLimits) -> i64 {
+        let allowed = u64::from(limits.early).max(self.closed.get().saturating_mul(9) / 20);
+        let [current, before] = self.young.get();
+        let taken = self.early.get() + u64::from(current) + u64::from(before);
+        i64::try_from(allowed)
+            .unwrap_or(i64::MAX)
+            .saturating_sub_unsigned(taken)
+    }
+
     fn early_room(&self, limits: &ResetLimits, age: Duration) -> i64 {
         if limits.early == u32::MAX {
             return i64::MAX;
         }
         self.turn(period(age));
-        let allowed = u64::from(limits.early).max(self.closed.get().saturating_mul(9) / 20);
-        let [current, before] = self.young.get();
-        let young = u64::from(current) + u64::from(before);
-        let taken = self.early.get() + young;
-        i64::try_from(allowed)
-            .unwrap_or(i64::MAX)
-            .saturating_sub_unsigned(taken)
+        self.early_left(limits)
     }
 
     fn refill(&self, age: Duration, blocked: bool) {

@@ -1,31 +1,25 @@
 //! Streams that are opened again: which requests are kept for it, where that memory is counted, and
 //! the second opening.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::task;
 
 use super::{Stream, before, listen_while};
-use crate::bridge::{Early, Keep, Outcome, PreparedStream, Refused, Room};
+use crate::bridge::{Early, Kept, Outcome, PreparedStream, Refused, Room};
 use crate::context::Context;
-use crate::stream::{Inbound, Initiator, Outbound as _, Refusable, RequestHead};
+use crate::stream::{Inbound, Initiator, Outbound as _, RequestHead};
 use crate::wire::OutboundStream;
 
-/// What is kept of a request that was just opened. `None` when it can never be opened again. Takes
-/// the head out of `head` otherwise.
+/// Keeps a request that was just opened. `None` when it can never be opened again.
 pub(super) fn keep(
     context: &Context,
     outbound: &OutboundStream,
-    head: &mut RequestHead,
-) -> Option<Keep> {
+    head: Box<RequestHead>,
+) -> Option<Rc<Kept>> {
     let limit = context.process.limits.retry_buffer;
-    if limit == 0 || outbound.refusable() == Refusable::No {
-        return None;
-    }
-    Some(Keep {
-        head: std::mem::take(head),
-        limit,
-        room: Rc::clone(&context.kept) as Rc<dyn Room>,
-    })
+    let room = || Rc::clone(&context.kept) as Rc<dyn Room>;
+    (limit > 0 && outbound.refusable()).then(|| Kept::new(head, limit, room()))
 }
 
 impl<I: Inbound> Stream<I> {
@@ -46,7 +40,7 @@ impl<I: Inbound> Stream<I> {
         ) else {
             let end = refused.end().clone();
             let outcome = refused.finish(&mut *self.inbound, end, &context.process.node);
-            return Err(Box::new(outcome));
+            return Err(outcome);
         };
         self.record.retried();
         let from = endpoint.address();
@@ -63,7 +57,7 @@ impl<I: Inbound> Stream<I> {
         let (inbound, switch) = (&mut *self.inbound, &self.switch.0);
         // Its clocks go on, and the caller's messages count as they do otherwise.
         let limits = |cx: &mut task::Context<'_>, early: &Early| refused.poll_limits(cx, early);
-        match listen_while(inbound, &mut early, switch, limits, opening).await {
+        match listen_while(inbound, &mut early, switch, limits, pin!(opening)).await {
             Ok((outbound, endpoint)) => {
                 self.record.connected(endpoint.address());
                 self.endpoint = Some(endpoint);
@@ -72,10 +66,10 @@ impl<I: Inbound> Stream<I> {
             Err(end) => {
                 let node = &context.process.node;
                 let end = match &deadline {
-                    Some(deadline) => deadline.recognize(end, node),
-                    None => end,
+                    Some(deadline) => deadline.recognize(*end, node),
+                    None => *end,
                 };
-                Err(Box::new(refused.finish(inbound, end, node)))
+                Err(refused.finish(inbound, end, node))
             }
         }
     }

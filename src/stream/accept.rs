@@ -8,7 +8,7 @@ pub trait Acceptor: Unpin + 'static {
     type DrainGuard;
 
     /// A caller opened a stream. The stream's task begins here.
-    fn open<I: Inbound + 'static>(&self, head: RequestHead, inbound: Box<I>);
+    fn open<I: Inbound + 'static>(&self, head: Box<RequestHead>, inbound: Box<I>);
 
     /// The peer did what its wire forbids. `kind` is one of
     /// [`Wire::caller_violations`](crate::stream::Wire); `what` describes it for the log.

@@ -163,8 +163,10 @@ impl Cut {
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         self.parts |= other.parts;
-        for name in other.names.iter().flat_map(|names| names.split(';')) {
-            self.insert_name(name.as_bytes());
+        if let Some(names) = &other.names {
+            for name in names.split(';') {
+                self.insert_name(name.as_bytes());
+            }
         }
         self
     }

@@ -5,7 +5,7 @@
 //! place where a first end can win.
 
 use std::any::Any;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use crate::stream::{Cancel, End, MessageBatch, ResponseHead, Wire};
@@ -80,24 +80,24 @@ pub trait Inbound: Half {
     fn finish(&mut self, end: &End, node: &str) -> Option<NativeCode>;
 }
 
-/// Until when a stream can turn out to be one that its callee did not look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusable {
-    /// No longer, or never: nothing would prove it.
-    No,
-    /// Until the first byte of the request is written: after that, a lost connection proves
-    /// nothing.
-    UntilWritten,
-    /// Until the callee's first frame: it can refuse the stream in words of its wire.
-    UntilAnswered,
+/// What is kept only for the case that a stream's callee did not look at it.
+pub trait Forget {
+    /// It is not needed any more.
+    fn forget(&self);
 }
 
 /// The half that faces the callee: ripcord is the client there.
 pub trait Outbound: Half {
-    /// Until when the callee can turn out not to have looked at the stream.
-    fn refusable(&self) -> Refusable {
-        Refusable::No
+    /// Whether the callee can still turn out not to have looked at the stream. It can no longer once
+    /// it has answered.
+    fn refusable(&self) -> bool {
+        false
     }
+
+    /// Forgets `kept` once the request is written, where a lost connection proves nothing after
+    /// that. Not on a wire on which a callee can refuse a stream in words. To be called right after
+    /// the stream was opened.
+    fn forget_written(&self, _kept: Weak<dyn Forget>) {}
 
     /// After the callee's end: whether it proves that the callee did not look at the stream, which
     /// may then be opened again.

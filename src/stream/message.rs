@@ -167,6 +167,9 @@ impl MessageBatch {
 
     /// Copies `piece`, with no room for more than it.
     fn append_small(&mut self, piece: &[u8]) {
+        if piece.is_empty() {
+            return;
+        }
         self.bytes += piece.len();
         self.tail.extend_from_slice(piece);
         if self.tail.len() >= GATHERED {

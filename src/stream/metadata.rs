@@ -118,14 +118,15 @@ impl Metadata {
     }
 
     /// The malformed fields, names and values, in order.
-    pub fn malformed(&self) -> impl Iterator<Item = &(Bytes, Bytes)> {
-        self.malformed.iter().flat_map(|fields| fields.iter())
+    #[must_use]
+    pub fn malformed(&self) -> &[(Bytes, Bytes)] {
+        self.malformed.as_ref().map_or(&[], |fields| fields)
     }
 
     /// What is wrong with it, for people: the name of its first malformed field.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        let (name, _) = self.malformed().next()?;
+        let (name, _) = self.malformed().first()?;
         let name = String::from_utf8_lossy(name);
         Some(format!("the value of {name} is not base64"))
     }
@@ -139,7 +140,7 @@ impl Metadata {
     /// The number of entries and malformed fields.
     #[must_use]
     pub fn fields(&self) -> usize {
-        self.entries.len() + self.malformed().count()
+        self.entries.len() + self.malformed().len()
     }
 
     /// Whether there are no entries and no malformed fields.
@@ -154,6 +155,7 @@ impl Metadata {
         let entries = self.entries.iter().map(|e| e.key.len() + e.value.len());
         let malformed = self
             .malformed()
+            .iter()
             .map(|(name, value)| name.len() + value.len());
         entries.chain(malformed).sum()
     }

@@ -26,7 +26,7 @@ pub use end::{
     Business, End, Exception, Failure, Initiator, LimitOwner, LocalEnd, LocalEndKind, Processed,
     Reason, Status,
 };
-pub use half::{Half, Inbound, NativeCode, Outbound, Received, Refusable};
+pub use half::{Forget, Half, Inbound, NativeCode, Outbound, Received};
 pub use head::{Payload, PayloadNaming, RequestHead, ResponseHead};
 pub use hops::Hops;
 pub use message::{Advance, Boundary, GATHER_BELOW, Message, MessageBatch, PREFIX};

@@ -208,7 +208,7 @@ mod tests {
         native.push_malformed("bad-bin", "!");
         let exact = Metadata::reconcile(native, sample(), &[rendered.clone()]);
         assert_eq!(exact.len(), 4);
-        assert_eq!(exact.malformed().count(), 1);
+        assert_eq!(exact.malformed().len(), 1);
         let mut changed = Metadata::new();
         changed.push(Scope::Plain, "foo", "2");
         assert_eq!(

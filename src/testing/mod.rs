@@ -4,13 +4,13 @@ pub mod wire;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
 use crate::stream::{
-    Boundary, Cancel, End, Half, Inbound, MessageBatch, NativeCode, Outbound, Received, Refusable,
+    Boundary, Cancel, End, Forget, Half, Inbound, MessageBatch, NativeCode, Outbound, Received,
     ResponseHead,
 };
 
@@ -41,8 +41,9 @@ struct Shared {
     room: usize,
     heard: Heard,
     slow: bool,
-    refusable: Option<Refusable>,
     refused: bool,
+    /// What is to be forgotten once the request is written.
+    kept: Option<Weak<dyn Forget>>,
 }
 
 /// Everything that a half did toward its peer.
@@ -107,9 +108,12 @@ impl Remote {
         self.0.borrow_mut().slow = true;
     }
 
-    /// Until when the peer, a callee, can turn out not to have looked at the stream.
-    pub fn is_refusable(&self, until: Refusable) {
-        self.0.borrow_mut().refusable = Some(until);
+    /// The request is written to the peer, a callee, which may have looked at it from now on.
+    pub fn is_written(&self) {
+        let kept = self.0.borrow_mut().kept.take();
+        if let Some(kept) = kept.and_then(|kept| kept.upgrade()) {
+            kept.forget();
+        }
     }
 
     /// The peer, a callee, ends a stream that it did not look at.
@@ -193,8 +197,8 @@ impl Inbound for MemoryHalf {
 }
 
 impl Outbound for MemoryHalf {
-    fn refusable(&self) -> Refusable {
-        self.0.borrow().refusable.unwrap_or(Refusable::No)
+    fn forget_written(&self, kept: Weak<dyn Forget>) {
+        self.0.borrow_mut().kept = Some(kept);
     }
 
     fn refused(&self) -> bool {

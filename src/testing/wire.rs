@@ -138,7 +138,7 @@ impl Server {
         let connection = Connection::new(sender, &self.0, Initiator::Caller);
         let remote = Rc::clone(&connection);
         let _drain = acceptor.on_drain(move || remote.retire());
-        let accept = |head, stream| acceptor.open(head, Box::new(stream));
+        let accept = |head, stream| acceptor.open(Box::new(head), Box::new(stream));
         connection.run(receiver, accept).await
     }
 }

@@ -19,7 +19,7 @@ pub mod grpc;
 pub mod ttheader;
 
 use std::any::Any;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -29,8 +29,7 @@ use crate::net::resets::ResetLimits;
 use crate::net::socket::Socket;
 use crate::net::violation::Violation;
 use crate::stream::{
-    Acceptor, Cancel, Half, MessageBatch, OpenError, Outbound, Received, Refusable, RequestHead,
-    Wire,
+    Acceptor, Cancel, Forget, Half, MessageBatch, OpenError, Outbound, Received, RequestHead, Wire,
 };
 
 /// Calls that are no streams (Kitex ping-pong). They pass unchanged.
@@ -244,8 +243,12 @@ macro_rules! wires {
         }
 
         impl Outbound for OutboundStream {
-            fn refusable(&self) -> Refusable {
+            fn refusable(&self) -> bool {
                 match self { $($(#[$only])* Self::$name(stream) => stream.refusable(),)+ }
+            }
+
+            fn forget_written(&self, kept: Weak<dyn Forget>) {
+                match self { $($(#[$only])* Self::$name(stream) => stream.forget_written(kept),)+ }
             }
 
             fn refused(&self) -> bool {

@@ -167,7 +167,7 @@ struct Handlers {
 impl Acceptor for Handlers {
     type DrainGuard = ();
 
-    fn open<I: Inbound + 'static>(&self, head: RequestHead, inbound: Box<I>) {
+    fn open<I: Inbound + 'static>(&self, head: Box<RequestHead>, inbound: Box<I>) {
         let (wire, heard) = (self.wire, self.heard.clone());
         let handled = async move {
             if let Some(end) = handle(wire, &head.method, *inbound).await {

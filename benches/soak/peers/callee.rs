@@ -99,7 +99,7 @@ async fn serve(wire: Wire, socket: Tapped, ledger: Rc<Ledger>, mut killed: watch
                 let control = connection.control();
                 let on_request = move |request, respond| {
                     if let Some((head, stream)) = connection.accept(request, respond) {
-                        spawn_local(handle(wire, head, Box::new(stream), Rc::clone(&ledger)));
+                        spawn_local(handle(wire, head, stream, Rc::clone(&ledger)));
                     }
                 };
                 http2::serve(socket, &http2_config(), control, on_request).await;
@@ -121,7 +121,7 @@ async fn serve(wire: Wire, socket: Tapped, ledger: Rc<Ledger>, mut killed: watch
     }
 }
 
-async fn handle(wire: Wire, head: RequestHead, stream: Box<dyn Inbound>, ledger: Rc<Ledger>) {
+async fn handle(wire: Wire, head: Box<RequestHead>, stream: Box<dyn Inbound>, ledger: Rc<Ledger>) {
     let Some(order) = Order::read(&head.metadata) else {
         let what = format!("a stream without an order came to the {wire:?} callee: {head:?}");
         ledger.unexpected("callee", 0, what);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bridge::head::WAIT;
+use crate::bridge::settled::BEGIN;
 use crate::stream::{Half, Scope};
 
 fn awaiting() -> Rig {
@@ -119,7 +120,7 @@ fn a_refusal_waits_for_the_callers_first_frame() {
                 caller.sends(b"one");
             }
             let end = End::hop(LocalEndKind::NoRoute, "no route");
-            refuse(&mut inbound, end, NODE).await;
+            refuse(&mut inbound, Box::new(end), NODE).await;
             assert_eq!(caller.heard().ends.len(), 1);
             assert_eq!(inbound.1, usize::from(begins));
             let waited = if begins { Duration::ZERO } else { BEGIN };

@@ -44,14 +44,13 @@ struct Kept {
     caller: Remote,
     callee: Remote,
     account: Rc<Account>,
-    task: tokio::task::JoinHandle<(Result<Outcome, Box<Refused>>, MemoryHalf)>,
+    task: tokio::task::JoinHandle<(Ran, MemoryHalf)>,
 }
 
 struct Options {
     early: Early,
     stages: Stages,
     room: usize,
-    until: Refusable,
     /// Of the copy.
     limit: usize,
     account: usize,
@@ -63,7 +62,6 @@ impl Default for Options {
             early: Early::default(),
             stages: Stages::default(),
             room: usize::MAX,
-            until: Refusable::UntilAnswered,
             limit: 64 << 10,
             account: usize::MAX,
         }
@@ -73,16 +71,13 @@ impl Default for Options {
 fn open(options: Options) -> Kept {
     let (mut inbound, caller) = memory_half(usize::MAX);
     let (mut outbound, callee) = memory_half(options.room);
-    callee.is_refusable(options.until);
     let account = account(options.account);
-    let keep = Keep {
-        head: RequestHead {
-            method: "M".to_owned(),
-            ..RequestHead::default()
-        },
-        limit: options.limit,
-        room: Rc::clone(&account) as Rc<dyn Room>,
+    let head = RequestHead {
+        method: "M".to_owned(),
+        ..RequestHead::default()
     };
+    let room = Rc::clone(&account) as Rc<dyn Room>;
+    let kept = super::Kept::new(Box::new(head), options.limit, room);
     let limits = StreamTimeouts {
         deadline: Some(Deadline {
             at: Instant::now() + Duration::from_secs(9),
@@ -90,7 +85,7 @@ fn open(options: Options) -> Kept {
         }),
         ..StreamTimeouts::default()
     };
-    let start = PreparedStream::new(options.early, options.stages, &limits, Some(keep));
+    let start = PreparedStream::new(options.early, options.stages, &limits, Some(kept));
     let task = tokio::task::spawn_local(async move {
         let switch = Switch::default();
         let ran = run(&mut inbound, &mut outbound, start, NODE, &switch, |_, _| ()).await;
@@ -109,12 +104,11 @@ impl Kept {
     async fn refused(self, early: Early) -> (Remote, Remote, tokio::task::JoinHandle<Outcome>) {
         self.callee.refuses(refusal());
         let (ran, mut inbound) = self.task.await.unwrap();
-        let mut refused = ran.expect_err("it is opened again");
+        let refused = ran.expect_err("it is opened again");
         tokio::time::advance(Duration::from_secs(2)).await;
         let head = refused.take_head().unwrap();
         assert_eq!(head.method, "M");
         let (mut outbound, second) = memory_half(usize::MAX);
-        second.is_refusable(Refusable::UntilAnswered);
         let start = refused.again(early);
         let task = tokio::task::spawn_local(async move {
             let switch = Switch::default();
@@ -289,20 +283,16 @@ fn too_much_is_not_kept() {
 #[test]
 fn nothing_is_kept_once_the_callee_has_answered_or_nothing_could_prove_a_refusal() {
     let answers = |stream: &Kept| stream.callee.does(Received::Head(ResponseHead::default()));
-    let is_sure = |stream: &Kept| stream.callee.is_refusable(Refusable::No);
+    let is_written = |stream: &Kept| stream.callee.is_written();
     type Makes = fn(&Kept);
-    let cases: [(Refusable, Makes); 2] = [
-        (Refusable::UntilAnswered, answers),
-        // The task runs once more by itself, and finds the request written.
-        (Refusable::UntilWritten, is_sure),
-    ];
-    for (until, makes) in cases {
+    let cases: [Makes; 2] = [answers, is_written];
+    for makes in cases {
         local(async move || {
             let stream = open(Options {
                 early: early(&[b"one"], false),
-                until,
                 ..Options::default()
             });
+            settled().await;
             assert!(stream.account.used.get() > 0);
             makes(&stream);
             settled().await;

@@ -43,6 +43,12 @@ impl Blocks {
     fn is_long(&self) -> bool {
         self.bytes.len() >= KEPT / 2 || self.found.len() >= LOOKED_AT
     }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let room = KEPT.saturating_sub(self.bytes.len());
+        let kept = bytes.get(..room.min(bytes.len())).unwrap_or_default();
+        self.bytes.extend_from_slice(kept);
+    }
 }
 
 /// Where one block is.
@@ -57,8 +63,8 @@ pub(super) fn next_id() -> u64 {
     NEXT.replace(NEXT.get() + 1)
 }
 
-/// A block begins on `stream` of connection `id`.
-pub(super) fn begin(id: u64, stream: u32, flags: u8) {
+/// The beginning of a block on `stream` of connection `id`.
+pub(super) fn begin(id: u64, stream: u32, flags: u8, bytes: &[u8]) {
     BLOCKS.with_borrow_mut(|blocks| {
         if blocks.owner != id || blocks.is_long() {
             blocks.owner = id;
@@ -70,6 +76,7 @@ pub(super) fn begin(id: u64, stream: u32, flags: u8) {
             flags,
             begin: blocks.bytes.len(),
         });
+        blocks.add(bytes);
     });
 }
 
@@ -77,9 +84,7 @@ pub(super) fn begin(id: u64, stream: u32, flags: u8) {
 pub(super) fn add(id: u64, bytes: &[u8]) {
     BLOCKS.with_borrow_mut(|blocks| {
         if blocks.owner == id {
-            let room = KEPT.saturating_sub(blocks.bytes.len());
-            let kept = bytes.get(..room.min(bytes.len())).unwrap_or_default();
-            blocks.bytes.extend_from_slice(kept);
+            blocks.add(bytes);
         }
     });
 }
@@ -143,13 +148,12 @@ mod tests {
     #[test]
     fn another_connection_takes_the_buffer() {
         let [one, other] = [next_id(), next_id()];
-        begin(one, 3, 0);
-        add(one, &[0x88; 10]);
-        begin(one, 5, 0);
+        begin(one, 3, 0, &[0x88; 10]);
+        begin(one, 5, 0, &[]);
         add(one, BAD);
         assert_eq!(find_malformed(one).unwrap().0, 5);
         assert_eq!(find_malformed(other), None);
-        begin(other, 1, 0);
+        begin(other, 1, 0, &[]);
         add(one, BAD);
         add(other, &[0x88]);
         assert_eq!((find_malformed(one), find_malformed(other)), (None, None));
@@ -158,15 +162,13 @@ mod tests {
     #[test]
     fn the_buffer_is_bounded_and_forgets_the_oldest_blocks() {
         let id = next_id();
-        begin(id, 1, 0);
+        begin(id, 1, 0, &[]);
         (0..10).for_each(|_| add(id, &[0x88; KEPT / 4]));
         BLOCKS.with_borrow(|blocks| assert_eq!(blocks.bytes.len(), KEPT));
-        begin(id, 3, 0);
-        add(id, BAD);
+        begin(id, 3, 0, BAD);
         assert_eq!(find_malformed(id).unwrap().0, 3);
         for stream in 0..10_000 {
-            begin(id, stream, 0);
-            add(id, &[]);
+            begin(id, stream, 0, &[]);
         }
         BLOCKS.with_borrow(|blocks| assert!(blocks.found.len() < 1_000));
     }

@@ -94,6 +94,7 @@ impl<IO> Watched<IO> {
                 have: 0,
                 left: if preface { PREFACE } else { 0 },
                 kind: 0,
+                begun: None,
                 kept: Vec::new(),
                 state: Rc::clone(&control.0),
             },
@@ -103,12 +104,14 @@ impl<IO> Watched<IO> {
 
 /// Where in the frames the reading is.
 struct Frames {
-    /// The frame's first 9 bytes, as far as they are there.
+    /// The frame's first 9 bytes, as far as they came in an earlier piece.
     head: [u8; 9],
     have: usize,
     /// Bytes until the next frame.
     left: usize,
     kind: u8,
+    /// The stream and the flags of a header block of which nothing came yet.
+    begun: Option<(u32, u8)>,
     /// The payload of a GOAWAY or of SETTINGS, as far as it is there.
     kept: Vec<u8>,
     state: Rc<ControlState>,
@@ -122,36 +125,53 @@ impl Frames {
                 bytes = rest;
                 self.left -= payload.len();
                 match self.kind {
-                    HEADERS | CONTINUATION => blocks::add(self.state.id.get(), payload),
+                    HEADERS | CONTINUATION => self.block(payload),
                     SETTINGS => self.settings(payload),
                     GO_AWAY => self.go_away(payload),
                     _ => {}
                 }
                 continue;
             }
-            let missing = self.head.get_mut(self.have..).unwrap_or_default();
-            let (now, rest) = bytes.split_at(missing.len().min(bytes.len()));
-            missing
-                .iter_mut()
-                .zip(now)
-                .for_each(|(to, from)| *to = *from);
-            self.have += now.len();
-            bytes = rest;
-            if self.have == self.head.len() {
-                self.begin();
-            }
+            let head = if self.have == 0
+                && let Some((head, rest)) = bytes.split_first_chunk()
+            {
+                bytes = rest;
+                *head
+            } else {
+                let missing = self.head.get_mut(self.have..).unwrap_or_default();
+                let (now, rest) = bytes.split_at(missing.len().min(bytes.len()));
+                missing
+                    .iter_mut()
+                    .zip(now)
+                    .for_each(|(to, from)| *to = *from);
+                self.have += now.len();
+                bytes = rest;
+                if self.have < self.head.len() {
+                    return;
+                }
+                self.have = 0;
+                self.head
+            };
+            self.begin(head);
         }
     }
 
     /// The first 9 bytes of a frame are there.
-    fn begin(&mut self) {
-        let [a, b, c, kind, flags, w, x, y, z] = self.head;
-        self.have = 0;
+    fn begin(&mut self, head: [u8; 9]) {
+        let [a, b, c, kind, flags, w, x, y, z] = head;
         self.left = u32::from_be_bytes([0, a, b, c]) as usize;
         self.kind = kind;
         if kind == HEADERS {
             let stream = u32::from_be_bytes([w, x, y, z]) & (u32::MAX >> 1);
-            blocks::begin(self.state.id.get(), stream, flags);
+            self.begun = Some((stream, flags));
+        }
+    }
+
+    fn block(&mut self, payload: &[u8]) {
+        let id = self.state.id.get();
+        match self.begun.take() {
+            Some((stream, flags)) => blocks::begin(id, stream, flags, payload),
+            None => blocks::add(id, payload),
         }
     }
 

@@ -86,7 +86,10 @@ fn play(limits: &ResetLimits, steps: &[Step], check: impl Fn(&Servers)) {
             Step::Pass(millis) => now += millis,
             Step::Open(count) => {
                 for _ in 0..count {
-                    if resets.room(limits, open.len(), age, false) <= 0 {
+                    let active = open.len();
+                    let has_room = resets.is_free(limits, active)
+                        || resets.room(limits, active, age, false) > 0;
+                    if !has_room {
                         break;
                     }
                     open.push((now, Some(resets.opened(age))));
@@ -208,7 +211,12 @@ fn streams_with_a_response_or_of_some_age_are_no_early_resets() {
     assert_eq!(room(0), 0);
     assert_eq!(room(3_999), 0);
     // The youngest are four seconds old.
+    assert!(
+        !resets.is_free(&limits, 0),
+        "without the time it is not known"
+    );
     assert_eq!(room(4_000), 225);
+    assert!(resets.is_free(&limits, 0));
     for opened in many {
         resets.reset(Some(opened), at(4_000), false);
     }

@@ -143,7 +143,7 @@ impl Server {
         let _drain = acceptor.on_drain(move || remote.drain());
         let on_request = |request, respond| {
             if let Some((head, stream)) = connection.accept(request, respond) {
-                acceptor.open(head, Box::new(stream));
+                acceptor.open(head, stream);
             }
             if let Some(what) = connection.take_not_grpc() {
                 acceptor.violation(NOT_GRPC, &what);

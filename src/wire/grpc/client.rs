@@ -171,6 +171,9 @@ impl Client {
         let Some(limits) = limits else {
             return Room::Free;
         };
+        if self.shared.resets.is_free(limits, active) {
+            return Room::Free;
+        }
         let (age, blocked) = (self.shared.born.elapsed(), self.control.is_blocked());
         match self.shared.resets.room(limits, active, age, blocked) {
             1.. => Room::Free,

@@ -114,7 +114,7 @@ pub(super) fn name(request: &mut Request<()>, stream: u64) {
 
 /// The stream's name, if another ripcord sent one.
 pub(super) fn named(headers: &HeaderMap) -> Option<u64> {
-    u64::from_str_radix(headers.get(keys::STREAM)?.to_str().ok()?, 16).ok()
+    u64::from_str_radix(headers.get(keys::names::STREAM)?.to_str().ok()?, 16).ok()
 }
 
 /// The only answer on a control stream: it is over, or not served at all.

@@ -159,4 +159,5 @@ pub(crate) mod names {
     pub(crate) const HOPS: HeaderName = HeaderName::from_static(super::HOPS);
     pub(crate) const LIMIT: HeaderName = HeaderName::from_static(super::LIMIT);
     pub(crate) const READS: HeaderName = HeaderName::from_static(super::READS);
+    pub(crate) const STREAM: HeaderName = HeaderName::from_static(super::STREAM);
 }

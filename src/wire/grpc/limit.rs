@@ -220,9 +220,8 @@ pub fn response(
     carried: bool,
     limit: BlockLimit,
 ) -> Response<()> {
-    let mut response = metadata::response(head, payload);
     // What had no room among the exact entries is named already.
-    let lost = metadata::cut(response.headers());
+    let (mut response, lost) = metadata::response_and_cut(head, payload);
     if !carried {
         metadata::strip(response.headers_mut());
     }

@@ -45,7 +45,7 @@ const PATH: &AsciiSet = &CONTROLS
 /// The same for a method, which is what follows the last `/`.
 const METHOD: &AsciiSet = &PATH.add(b'/');
 
-/// The headers of a request that are about the call, the first of each name, found in one pass. A
+/// The headers of a request or response that are about the call, the first of each name, found in one pass. A
 /// lookup by name would parse and hash it, and most requests have few of these headers.
 #[derive(Default)]
 struct Fields<'a> {
@@ -172,22 +172,20 @@ fn put_reads(headers: &mut HeaderMap, len: usize) {
     }
 }
 
-/// The wording of local ends that this caller reads. Any caller that is no ripcord reads the plain
-/// one, and so does a ripcord that announces it.
-pub(crate) fn wording_of_caller(headers: &HeaderMap) -> Wording {
-    match headers.contains_key(keys::names::HOPS) && !is_from_ripcord(headers) {
-        true => Wording::Kitex,
-        false => Wording::Plain,
-    }
-}
-
 /// Whether another ripcord sent this request, and says what it reads. A proxy may stand between.
-pub(crate) fn is_from_ripcord(headers: &HeaderMap) -> bool {
-    let hops = headers.get(keys::names::HOPS).map(HeaderValue::len);
+/// Beside it, the wording of local ends that the caller reads: any caller that is no ripcord reads
+/// the plain one, and so does a ripcord that announces it.
+pub(crate) fn caller_reads(headers: &HeaderMap) -> (bool, Wording) {
+    let Some(hops) = headers.get(keys::names::HOPS) else {
+        return (false, Wording::Plain);
+    };
     let said = headers
         .get(keys::names::READS)
         .and_then(|said| said.to_str().ok()?.strip_prefix(READS)?.parse().ok());
-    said.is_some() && said == hops
+    match said == Some(hops.len()) {
+        true => (true, Wording::Plain),
+        false => (false, Wording::Kitex),
+    }
 }
 
 /// Writes a request over plain HTTP/2, addressed to `head.to`. What is not a valid authority is
@@ -266,10 +264,11 @@ pub fn request(head: &RequestHead) -> Request<()> {
 /// block.
 #[must_use]
 pub fn response_head(headers: &HeaderMap) -> ResponseHead {
+    let fields = Fields::of(headers);
     ResponseHead {
-        encoding: encoding(headers),
+        encoding: fields.encoding.and_then(encoding_of),
         metadata: exact(headers, HeadersOf::Response),
-        cut: cut(headers),
+        cut: fields.cut.map(cut_of).unwrap_or_default(),
         explicit: true,
     }
 }
@@ -282,6 +281,11 @@ pub(crate) fn cut(headers: &HeaderMap) -> Cut {
 /// Writes a callee's headers.
 #[must_use]
 pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
+    response_and_cut(head, payload).0
+}
+
+/// The same, with what is cut of them, here or by a hop before.
+pub(crate) fn response_and_cut(head: &ResponseHead, payload: &Payload) -> (Response<()>, Cut) {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::OK;
     *response.version_mut() = http::Version::HTTP_2;
@@ -291,8 +295,9 @@ pub fn response(head: &ResponseHead, payload: &Payload) -> Response<()> {
         put(headers, keys::names::ENCODING, encoding);
     }
     let cut = write_exact(&head.metadata, HeadersOf::Response, headers);
-    put_cut(headers, &head.cut.clone().and(&cut));
-    response
+    let cut = head.cut.clone().and(&cut);
+    put_cut(headers, &cut);
+    (response, cut)
 }
 
 /// Whether the content type is gRPC's.
@@ -407,7 +412,8 @@ fn caller_of(fields: &Fields<'_>) -> Option<String> {
 
 fn authority(to: Option<&str>) -> Authority {
     // User information is no part of `:authority` (RFC 9113, 8.3.1).
-    let host = to.filter(|to| !to.contains('@')).unwrap_or_default();
+    let is_host = |to: &&str| !to.bytes().any(|b| b == b'@');
+    let host = to.filter(is_host).unwrap_or_default();
     Authority::try_from(host).unwrap_or_else(|_| Authority::from_static("localhost"))
 }
 
@@ -423,10 +429,6 @@ fn uri(authority: Authority, path: String) -> Uri {
     parts.path_and_query =
         Some(PathAndQuery::try_from(path).unwrap_or_else(|_| PathAndQuery::from_static("/")));
     Uri::from_parts(parts).unwrap_or_default()
-}
-
-fn encoding(headers: &HeaderMap) -> Option<Box<str>> {
-    headers.get(keys::ENCODING).and_then(encoding_of)
 }
 
 fn encoding_of(raw: &HeaderValue) -> Option<Box<str>> {

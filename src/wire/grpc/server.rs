@@ -101,7 +101,7 @@ impl Connection {
         &self,
         request: Request<RecvBody>,
         mut respond: Respond,
-    ) -> Option<(RequestHead, ServerStream)> {
+    ) -> Option<(Box<RequestHead>, Box<ServerStream>)> {
         let config = &self.config;
         let (mut parts, body) = request.into_parts();
         if parts.uri.path() == hop::CONTROL {
@@ -118,7 +118,7 @@ impl Connection {
             metadata::strip(&mut parts.headers);
         }
         let mut head = match metadata::request_head(&parts) {
-            Ok(head) => head,
+            Ok(head) => Box::new(head),
             Err(refusal) => {
                 *self.not_grpc.borrow_mut() = Some(described(&parts, &refusal));
                 refuse(respond, &refusal, &parts.method);
@@ -136,7 +136,8 @@ impl Connection {
         let detail_of = hop::named(&parts.headers);
         self.details.enter(detail_of);
         self.control.stream_opened();
-        let mut stream = ServerStream {
+        let (from_ripcord, plain) = metadata::caller_reads(&parts.headers);
+        let mut stream = Box::new(ServerStream {
             receiver: Receiver::new(
                 body,
                 self.held.share(),
@@ -155,13 +156,13 @@ impl Connection {
             request_over: false,
             begun: false,
             over: false,
-            from_ripcord: metadata::is_from_ripcord(&parts.headers),
-            plain: metadata::wording_of_caller(&parts.headers),
+            from_ripcord,
+            plain,
             own: Wording::Kitex,
             refusal: None,
             config: Rc::clone(config),
             control: self.control.clone(),
-        };
+        });
         let (size, limit) = (size(&parts.headers), config.max_metadata);
         if size > limit {
             let text = format!("request metadata of {size} bytes is over the limit of {limit}");
@@ -214,7 +215,8 @@ impl ServerStream {
         match error.reset_code() {
             Some(code) => self.reset_by_caller(code),
             None => {
-                let text = match self.control.malformed().filter(|_| error.is_broken()) {
+                let broken = error.is_broken();
+                let text = match broken.then(|| self.control.malformed()).flatten() {
                     Some((_, what)) => format!("the caller sent a malformed field: {what}"),
                     None => error.text("the caller"),
                 };
@@ -379,7 +381,7 @@ impl Inbound for ServerStream {
         };
         let trailers = end::to_caller_within(end, node, self.config.carried, self.own, limit);
         let told = trailers
-            .get(keys::STATUS)
+            .get(keys::names::STATUS)
             .and_then(|raw| raw.to_str().ok()?.parse().ok())
             .map(NativeCode);
         if let Some(mut response) = only {

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,8 +14,8 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::{
-    Cancel, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Received, Refusable,
-    RequestHead, ResponseHead,
+    Cancel, Forget, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Received, RequestHead,
+    ResponseHead,
 };
 use crate::wire::ttheader::conn::config::{ConnConfig, count};
 use crate::wire::ttheader::conn::form::PeerForm;
@@ -85,8 +85,7 @@ impl Client {
         }
         let id = self.next_id().ok_or(OpenError::NoId)?;
         let (info, protocol) = metadata::request_info(head);
-        let method = Bytes::copy_from_slice(head.method.as_bytes());
-        let template = Frame::data_template(id, protocol, method)?;
+        let template = shared.templates.get(id, protocol, &head.method)?;
         let frame = Frame {
             kind: Kind::Header,
             stream_id: id,
@@ -263,11 +262,12 @@ impl Half for ClientStream {
 impl Outbound for ClientStream {
     /// The wire has no refusal. A callee did not look at a stream of which nothing was written; once
     /// something was, it may have.
-    fn refusable(&self) -> Refusable {
-        match self.shared.out.borrow().holds_heads() {
-            true => Refusable::UntilWritten,
-            false => Refusable::No,
-        }
+    fn refusable(&self) -> bool {
+        self.shared.out.borrow().holds_heads()
+    }
+
+    fn forget_written(&self, kept: Weak<dyn Forget>) {
+        self.shared.out.borrow_mut().forget_written(kept);
     }
 
     fn refused(&self) -> bool {

@@ -25,6 +25,7 @@ mod pause;
 mod phase;
 pub(crate) mod shared;
 mod slot;
+mod template;
 
 use std::future::Future;
 use std::pin::{Pin, pin};

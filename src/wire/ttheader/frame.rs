@@ -147,6 +147,15 @@ impl Frame {
         Ok(Box::from(&out[..]))
     }
 
+    /// The same template for another stream.
+    pub(crate) fn with_id(template: &[u8], stream_id: i32) -> Box<[u8]> {
+        let mut out = Box::from(template);
+        if let Some(id) = header::stream_id_of(&mut out) {
+            *id = stream_id.to_be_bytes();
+        }
+        out
+    }
+
     fn prelude(&self) -> Prelude {
         Prelude {
             flags: FLAG_STREAMING,

@@ -365,6 +365,11 @@ fn encode_inner(
     Ok(())
 }
 
+/// Where the stream's id is in an encoded header: behind LENGTH, MAGIC and the flags.
+pub(crate) fn stream_id_of(header: &mut [u8]) -> Option<&mut [u8; 4]> {
+    header.get_mut(8..)?.first_chunk_mut()
+}
+
 /// The block's length with its padding.
 fn block_len(info: &Info) -> usize {
     let mut len = 2;

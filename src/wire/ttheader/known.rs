@@ -36,8 +36,9 @@ const MAX: usize = 4096;
 pub(crate) struct Known {
     epoch: OnceLock<Instant>,
     callees: Mutex<FxHashMap<SocketAddr, Arc<Callee>>>,
-    /// Callers that do not know the Rst frame, each with the time when that showed.
-    callers: ArcSwap<FxHashMap<IpAddr, u64>>,
+    /// Callers that do not know the Rst frame, each with the time when that showed. Nothing before
+    /// the first one.
+    callers: OnceLock<ArcSwap<FxHashMap<IpAddr, u64>>>,
     /// Callers that were gone right after a Rst, which may be chance.
     suspects: Mutex<FxHashMap<IpAddr, u64>>,
 }
@@ -67,11 +68,10 @@ impl Known {
 
     /// In which form a caller from that address takes a cancel.
     pub(crate) fn caller_form(&self, address: IpAddr) -> CancelForm {
-        let callers = self.callers.load();
-        if callers.is_empty() {
+        let Some(callers) = self.callers.get() else {
             return CancelForm::Rst;
-        }
-        match callers.get(&address) {
+        };
+        match callers.load().get(&address) {
             Some(at) if self.now().saturating_sub(*at) < millis(KEPT) => CancelForm::Trailer,
             Some(_) | None => CancelForm::Rst,
         }
@@ -82,7 +82,7 @@ impl Known {
         let new = self.caller_form(address) == CancelForm::Rst;
         let now = self.now();
         let is_fresh = |at: u64| now.saturating_sub(at) < millis(KEPT);
-        self.callers.rcu(|callers| {
+        self.callers.get_or_init(ArcSwap::default).rcu(|callers| {
             let mut callers = FxHashMap::clone(callers);
             callers.retain(|_, at| is_fresh(*at));
             if callers.len() < MAX {
@@ -123,8 +123,9 @@ impl Known {
             cancel_as: word(form),
             age: age(at),
         };
-        let callers = self.callers.load();
-        let mut callers: Vec<_> = callers.iter().map(|(ip, at)| (*ip, age(*at))).collect();
+        let callers = self.callers.get().map(ArcSwap::load);
+        let callers = callers.iter().flat_map(|callers| callers.iter());
+        let mut callers: Vec<_> = callers.map(|(ip, at)| (*ip, age(*at))).collect();
         callers.retain(|(_, age)| *age < KEPT);
         callers.sort_unstable();
         let caller = |(address, age): (IpAddr, Duration)| Found {

@@ -128,7 +128,9 @@ pub fn request_info(head: &RequestHead) -> (Info, u8) {
     }
     if let Some(hops) = &head.hops {
         push(&mut info.strings, keys::CARRIED_HOPS, hops.as_wire());
-        if let Some(limit) = hops.limit_wire().filter(|_| head.timeout.is_some()) {
+        if head.timeout.is_some()
+            && let Some(limit) = hops.limit_wire()
+        {
             push(&mut info.strings, keys::CARRIED_LIMIT, &limit);
         }
     }

@@ -70,7 +70,7 @@ pub async fn serve<IO>(
     io: IO,
     config: Rc<ConnConfig>,
     handle: ServerHandle,
-    on_stream: impl FnMut(RequestHead, ServerStream) + Unpin + 'static,
+    on_stream: impl FnMut(Box<RequestHead>, ServerStream) + Unpin + 'static,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -90,7 +90,7 @@ pub(crate) async fn serve_peer<IO>(
     config: Rc<ConnConfig>,
     peer: PeerForm,
     handle: ServerHandle,
-    on_stream: impl FnMut(RequestHead, ServerStream) + Unpin + 'static,
+    on_stream: impl FnMut(Box<RequestHead>, ServerStream) + Unpin + 'static,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -108,7 +108,7 @@ struct Callee<F> {
     on_stream: F,
 }
 
-impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
+impl<F: FnMut(Box<RequestHead>, ServerStream)> Dispatch for Callee<F> {
     fn frame(&mut self, shared: &Rc<SharedConnection>, mut frame: Frame) {
         if !shared.config.carried {
             metadata::strip(&mut frame.info);
@@ -152,7 +152,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Dispatch for Callee<F> {
     }
 }
 
-impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
+impl<F: FnMut(Box<RequestHead>, ServerStream)> Callee<F> {
     fn open(&mut self, shared: &Rc<SharedConnection>, frame: &Frame) {
         let config = &shared.config;
         let refusal = |kind, text: &str| refuse(shared, frame, &End::hop(kind, text));
@@ -173,7 +173,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
                 let origin = || Hops::from_origin(head.caller.as_deref().unwrap_or_default());
                 let said = head.hops.take().filter(|_| config.carried);
                 head.hops = Some(said.unwrap_or_else(origin));
-                head
+                Box::new(head)
             }
             Ok(_) => {
                 count(&config.counters.bad_frames);
@@ -184,7 +184,7 @@ impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
                 return refusal(LocalEndKind::BadRequest, &error.to_string());
             }
         };
-        let Some(slot) = slot(frame, &head.method) else {
+        let Some(slot) = slot(shared, frame, &head.method) else {
             return;
         };
         let stream = ServerStream {
@@ -196,8 +196,11 @@ impl<F: FnMut(RequestHead, ServerStream)> Callee<F> {
     }
 }
 
-fn slot(frame: &Frame, method: &str) -> Option<Rc<StreamSlot>> {
-    let template = Frame::data_template(frame.stream_id, frame.protocol, frame.method()).ok()?;
+fn slot(shared: &SharedConnection, frame: &Frame, method: &str) -> Option<Rc<StreamSlot>> {
+    let templates = &shared.templates;
+    let template = templates
+        .get(frame.stream_id, frame.protocol, method)
+        .ok()?;
     Some(Rc::new(StreamSlot::new(
         frame.stream_id,
         frame.protocol,
@@ -214,13 +217,7 @@ fn refuse(shared: &Rc<SharedConnection>, frame: &Frame, end: &End) {
         .ok()
         .filter(|m| m.len() <= MAX_METHOD)
         .unwrap_or_default();
-    let like = Frame::new(
-        Kind::Data,
-        frame.stream_id,
-        frame.protocol,
-        method.to_owned().into(),
-    );
-    if let Some(slot) = slot(&like, method) {
+    if let Some(slot) = slot(shared, frame, method) {
         let mut end = end.clone();
         end.sign(&shared.config.node);
         shared.finish(&slot, &end, &shared.config.node);

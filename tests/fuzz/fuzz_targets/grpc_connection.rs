@@ -91,7 +91,7 @@ fuzz_target!(|input: &[u8]| {
             let control = connection.control();
             let on_request = move |request, respond| {
                 if let Some((head, stream)) = connection.accept(request, respond) {
-                    world.serve(head, stream);
+                    world.serve(head, *stream);
                 }
             };
             http2::serve(io, &http2_config(), control, on_request).await;

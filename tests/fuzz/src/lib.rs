@@ -187,7 +187,7 @@ fn message(len: usize) -> MessageBatch {
 
 impl World {
     /// Plays a stream that the fuzzer opened.
-    pub fn serve(self: &Rc<Self>, head: RequestHead, stream: impl Inbound + 'static) {
+    pub fn serve(self: &Rc<Self>, head: Box<RequestHead>, stream: impl Inbound + 'static) {
         let mode = self.begin();
         let world = Rc::clone(self);
         tokio::task::spawn_local(async move {

@@ -93,14 +93,14 @@ where
             let control = connection.control();
             let on_request = move |request, respond| {
                 if let Some((head, stream)) = connection.accept(request, respond) {
-                    spawn_local(serve.clone().stream(head, stream));
+                    spawn_local(serve.clone().stream(*head, *stream));
                 }
             };
             http2::serve(socket, &settings.http2(), control, on_request).await;
         }
         TtHeader => {
-            let on_stream = move |head, stream| {
-                spawn_local(serve.clone().stream(head, stream));
+            let on_stream = move |head: Box<RequestHead>, stream| {
+                spawn_local(serve.clone().stream(*head, stream));
             };
             let handle = ttheader::server::ServerHandle::new();
             ttheader::server::serve(socket, settings.ttheader(), handle, on_stream).await;

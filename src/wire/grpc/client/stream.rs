@@ -13,7 +13,6 @@ use crate::net::http2::{self, Control, ResetCode, ResponseFuture};
 use crate::net::resets::Opened;
 use crate::stream::{
     Cancel, End, Half, Initiator, LocalEndKind, MessageBatch, Outbound, Path, Processed, Received,
-    Refusable,
 };
 use crate::wire::grpc::hop::outbound::Hop;
 use crate::wire::grpc::receive::{Got, Receiver};
@@ -287,11 +286,8 @@ impl Half for ClientStream {
 }
 
 impl Outbound for ClientStream {
-    fn refusable(&self) -> Refusable {
-        match &self.phase {
-            Phase::Head(_) => Refusable::UntilAnswered,
-            Phase::Body(_) | Phase::Trailers(_) | Phase::Over(_) => Refusable::No,
-        }
+    fn refusable(&self) -> bool {
+        matches!(self.phase, Phase::Head(_))
     }
 
     fn refused(&self) -> bool {

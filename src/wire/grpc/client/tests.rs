@@ -9,8 +9,7 @@ use bytes::Bytes;
 use super::*;
 use crate::net::budget::Budget;
 use crate::stream::{
-    End, Failure, Half as _, LocalEndKind, Outbound as _, Processed, Reason, Received, Refusable,
-    Scope,
+    End, Failure, Half as _, LocalEndKind, Outbound as _, Processed, Reason, Received, Scope,
 };
 use crate::testing::local;
 
@@ -174,7 +173,7 @@ fn a_stream_of_which_nothing_was_written_is_unprocessed_when_the_callee_is_lost(
         tokio::task::spawn_local(driver);
         let mut callee: h2::server::Connection<_, Bytes> = callee.await.unwrap();
         let mut written = client.open(&head()).await.unwrap();
-        assert_eq!(written.refusable(), Refusable::UntilAnswered);
+        assert!(written.refusable());
         let accepted = callee.accept().await.unwrap().unwrap();
         // The callee is gone before the connection's task has its next turn.
         drop((accepted, callee));

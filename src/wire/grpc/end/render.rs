@@ -17,7 +17,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::carried;
 use super::rendered::{RenderedStatus, Wording};
 use crate::stream::{
-    Cancel, CancelSignal, Cut, End, Failure, MARK, Metadata, Part, Reason, Scope, Status, shorten,
+    Cancel, CancelSignal, Cut, End, Failure, MARK, Metadata, Part, Processed, Reason, Scope,
+    Status, shorten,
 };
 use crate::wire::grpc::keys;
 use crate::wire::grpc::limit::{BlockLimit, PER_FIELD, Size};
@@ -44,6 +45,11 @@ pub(super) fn trailers(
     wording: Wording,
     limit: BlockLimit,
 ) -> HeaderMap {
+    if is_plain_success(end) && limit.takes(Size::field(keys::STATUS, 1)) {
+        let mut out = HeaderMap::new();
+        let _ = out.try_insert(keys::names::STATUS, HeaderValue::from_static("0"));
+        return out;
+    }
     let mut end = Cow::Borrowed(end);
     let mut cut = Cut::default();
     if drop_false_details(&mut end) {
@@ -102,6 +108,14 @@ pub(super) fn trailers(
         metadata::strip(&mut out);
     }
     out
+}
+
+/// Whether it is the usual end of a stream: OK, and nothing to say beside it.
+fn is_plain_success(end: &End) -> bool {
+    matches!(end.reason, Reason::Complete)
+        && end.processed == Processed::Yes
+        && end.trailers.is_empty()
+        && end.cut.is_empty()
 }
 
 /// The order of cutting. The details that ripcord itself writes beside an end go last: they have

@@ -66,9 +66,9 @@ impl Pair {
                 ..Http2Config::default()
             };
             let on_request = |request, respond| {
-                opened
-                    .borrow_mut()
-                    .extend(connection.accept(request, respond));
+                let accepted = connection.accept(request, respond);
+                let accepted = accepted.map(|(head, stream)| (*head, *stream));
+                opened.borrow_mut().extend(accepted);
             };
             http2::serve(theirs, &http2, remote, on_request).await
         });

@@ -41,15 +41,36 @@ impl HeadersOf {
 
 /// Reads headers as entries. The carried fields replace them if they count.
 pub(crate) fn exact(headers: &HeaderMap, place: HeadersOf) -> Metadata {
-    let native = read(headers, place);
-    packed::exact(headers, native, place, |packed| rendered(packed, place))
+    let (native, carried) = read(headers, place);
+    packed::exact(native, carried, place, |packed| rendered(packed, place))
+}
+
+/// The carried fields among headers, the first of each name, not checked yet.
+#[derive(Default)]
+pub(super) struct Carried<'a> {
+    pub(super) entries: Option<&'a HeaderValue>,
+    pub(super) names: Option<&'a HeaderValue>,
+}
+
+impl<'a> Carried<'a> {
+    fn see(&mut self, name: &str, value: &'a HeaderValue) {
+        match name {
+            keys::META => {
+                self.entries.get_or_insert(value);
+            }
+            keys::NAMES => {
+                self.names.get_or_insert(value);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What a peer reads of `metadata` from the headers alone.
 pub(crate) fn rendered(metadata: &Metadata, place: HeadersOf) -> Metadata {
     let mut headers = HeaderMap::with_capacity(metadata.len());
     write(metadata, place, &mut headers);
-    read(&headers, place)
+    read(&headers, place).0
 }
 
 /// Writes the entries, and beside them what the headers change. Returns what had to be cut.
@@ -114,14 +135,16 @@ fn binary(value: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 /// Metainfo under a name that ends in `-bin` is base64, as every such header (Kitex
 /// `nphttp2/grpc/http_util.go`, `encodeMetadataHeader`).
-fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
+fn read(headers: &HeaderMap, place: HeadersOf) -> (Metadata, Carried<'_>) {
     let mut out = Metadata::with_capacity(headers.len());
+    let mut carried = Carried::default();
     for (name, value) in headers {
         let name = name.as_str();
-        let value = value.as_bytes();
         if place.is_reserved(name) {
+            carried.see(name, value);
             continue;
         }
+        let value = value.as_bytes();
         let metainfo = match place {
             HeadersOf::Request => metainfo(name),
             HeadersOf::Response => None,
@@ -148,7 +171,7 @@ fn read(headers: &HeaderMap, place: HeadersOf) -> Metadata {
             out.push(Scope::Plain, name.to_owned(), value.to_vec());
         }
     }
-    out
+    (out, carried)
 }
 
 /// Writes entries as headers, and drops what HTTP/2 has no form for.

@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::entries::{Changed, HeadersOf, read_key, shared_name};
+use super::entries::{Carried, Changed, HeadersOf, read_key, shared_name};
 use super::put;
 use crate::stream::{Cut, Metadata, PACKED_ENTRY, Part};
 use crate::wire::grpc::{keys, status};
@@ -143,18 +143,18 @@ fn groups(metadata: &Metadata, changed: &Changed) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The exact entries, if the carried fields agree with what `native` was read from.
-pub(crate) fn exact(
-    headers: &HeaderMap,
+/// The exact entries, if the carried fields agree with `native`, which was read beside them.
+pub(super) fn exact(
     native: Metadata,
+    carried: Carried<'_>,
     place: HeadersOf,
     rendered: impl FnOnce(&Metadata) -> Metadata,
 ) -> Metadata {
-    let unpacked = |name| {
-        let raw = status::decode_bin(HeaderMap::get(headers, name)?.as_bytes())?;
+    let unpacked = |field: Option<&HeaderValue>| {
+        let raw = status::decode_bin(field?.as_bytes())?;
         Metadata::unpack(raw.into())
     };
-    let mut out = match unpacked(keys::META) {
+    let mut out = match unpacked(carried.entries) {
         Some(mut packed) => {
             // These stand in the headers or not at all (`end.rs`, `keep_no_business`).
             packed.retain(|entry| {
@@ -167,7 +167,7 @@ pub(crate) fn exact(
         }
         None => native,
     };
-    let names = unpacked(keys::NAMES).unwrap_or_default();
+    let names = unpacked(carried.names).unwrap_or_default();
     for entry in names.into_iter().take(MAX_NAMES / PACKED_ENTRY) {
         if let Some(name) = shared_name(&entry)
             && let Some((scope, key)) = read_key(name.as_str(), place)

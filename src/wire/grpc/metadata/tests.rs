@@ -215,16 +215,16 @@ fn a_ripcord_says_what_it_reads_and_an_old_one_behind_it_does_not_vouch_for_that
         head.hops = Some(hops);
         request(&head).into_parts().0.headers
     };
-    assert_eq!(wording_of_caller(&parts(|r| r).headers), Wording::Plain);
+    assert_eq!(caller_reads(&parts(|r| r).headers).1, Wording::Plain);
     let mut headers = sent(Hops::from_origin("web"));
-    assert_eq!(wording_of_caller(&headers), Wording::Plain);
+    assert_eq!(caller_reads(&headers).1, Wording::Plain);
     // An old ripcord adds its name and hands the rest on.
     put(&mut headers, keys::names::HOPS, "web,old");
-    assert_eq!(wording_of_caller(&headers), Wording::Kitex);
+    assert_eq!(caller_reads(&headers).1, Wording::Kitex);
     headers.remove(keys::names::READS);
-    assert_eq!(wording_of_caller(&headers), Wording::Kitex);
+    assert_eq!(caller_reads(&headers).1, Wording::Kitex);
     // A list that is nearly full may be cut, and so keep its length.
     let full = sent(Hops::from_origin(&"x".repeat(127)));
     assert!(!full.contains_key(keys::names::READS));
-    assert_eq!(wording_of_caller(&full), Wording::Kitex);
+    assert_eq!(caller_reads(&full).1, Wording::Kitex);
 }

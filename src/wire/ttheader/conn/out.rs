@@ -5,12 +5,13 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Weak;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-use crate::stream::{GATHER_BELOW, MessageBatch};
+use crate::stream::{Forget, GATHER_BELOW, MessageBatch};
 use crate::wire::ttheader::frame::Frame;
 use crate::wire::ttheader::header::EncodeError;
 
@@ -40,6 +41,8 @@ pub(crate) struct Out {
     marks: VecDeque<Mark>,
     /// How many of the marks are Headers.
     heads: usize,
+    /// What is kept of requests until they are written.
+    kept: Vec<Weak<dyn Forget>>,
     pieces: VecDeque<Bytes>,
     tail: BytesMut,
     /// Bytes that wait.
@@ -95,6 +98,20 @@ impl Out {
     /// Whether the Header of a request waits, or a part of one.
     pub(crate) const fn holds_heads(&self) -> bool {
         self.heads > 0
+    }
+
+    /// Forgets `kept` when no Header waits any more.
+    pub(crate) fn forget_written(&mut self, kept: Weak<dyn Forget>) {
+        self.kept.push(kept);
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        if self.heads == 0 {
+            let kept = self.kept.drain(..);
+            kept.filter_map(|kept| kept.upgrade())
+                .for_each(|kept| kept.forget());
+        }
     }
 
     /// The streams of whose requests nothing was written.
@@ -262,6 +279,7 @@ impl Out {
             self.heads -= usize::from(mark.is_head);
             self.marks.pop_front();
         }
+        self.forget();
         if !self.holds_terminal() {
             self.refusals = 0;
         }
@@ -292,6 +310,9 @@ impl Out {
             }
             if self.marks.capacity() > SLICES {
                 self.marks = VecDeque::new();
+            }
+            if self.kept.capacity() > SLICES {
+                self.kept = Vec::new();
             }
         }
     }

@@ -24,6 +24,7 @@ use crate::wire::ttheader::conn::config::{ConnConfig, count};
 use crate::wire::ttheader::conn::form::{PeerForm, Waiting};
 use crate::wire::ttheader::conn::out::Out;
 use crate::wire::ttheader::conn::slot::StreamSlot;
+use crate::wire::ttheader::conn::template::Templates;
 use crate::wire::ttheader::end::{self, EndContext, Terminal, TerminalKind};
 use crate::wire::ttheader::frame::{Decoder, Frame, Kind};
 use crate::wire::ttheader::metadata;
@@ -44,6 +45,7 @@ pub(crate) struct SharedConnection {
     /// When a Rst was last sent.
     pub(crate) rst_sent: Cell<Option<Instant>>,
     pub(crate) out: RefCell<Out>,
+    pub(crate) templates: Templates,
     pub(crate) slots: RefCell<FxHashMap<i32, Rc<StreamSlot>>>,
     waiters: RefCell<VecDeque<Rc<StreamSlot>>>,
     task: RefCell<Option<Waker>>,
@@ -75,6 +77,7 @@ impl SharedConnection {
             waiting: RefCell::default(),
             rst_sent: Cell::new(None),
             out: RefCell::default(),
+            templates: Templates::default(),
             slots: RefCell::default(),
             waiters: RefCell::default(),
             task: RefCell::default(),

@@ -216,6 +216,9 @@ pub(in crate::wire::ttheader) fn bound_request(strings: &mut Vec<(Bytes, Bytes)>
 fn bound_as(entries: Part, strings: &mut Vec<(Bytes, Bytes)>, cut: &mut Cut) {
     let size = |(key, value): &(Bytes, Bytes)| key.len() + value.len() + 4;
     let mut total: usize = strings.iter().map(size).sum();
+    if total <= MAX_STRINGS {
+        return;
+    }
     let mut drop_last = |part: Part, is_it: &dyn Fn(&[u8]) -> bool| {
         while total > MAX_STRINGS
             && let Some(at) = strings.iter().rposition(|(key, _)| is_it(key))

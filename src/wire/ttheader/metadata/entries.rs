@@ -82,6 +82,9 @@ pub(crate) fn write(
     out: &mut Vec<(Bytes, Bytes)>,
 ) -> Changed {
     let mut changed = Changed::default();
+    if metadata.is_empty() {
+        return changed;
+    }
     let mut rows: Vec<Row> = Vec::with_capacity(metadata.len());
     // Peers choose the keys, so the hash must not be one that they can attack. Most heads need
     // none.
@@ -240,6 +243,9 @@ fn rendered(metadata: &Metadata, place: HeadersOf, joined: Joined) -> Metadata {
 /// Also what has no room in it.
 pub(crate) fn pack(metadata: &Metadata, changed: Changed) -> (Option<String>, Cut) {
     let mut cut = Cut::default();
+    if changed.0.is_empty() {
+        return (None, cut);
+    }
     let (pack, left) = metadata.pack_groups(changed.0, MAX_VALUE / 4 * 3);
     if !left.is_empty() {
         cut.insert(Part::Exact);

@@ -212,8 +212,8 @@ impl Server {
             Rc::new(config),
             form,
             handle.clone(),
-            move |head, stream| {
-                let _ = sender.send((head, stream));
+            move |head: Box<RequestHead>, stream| {
+                let _ = sender.send((*head, stream));
             },
         ));
         Self {
