@@ -27,9 +27,11 @@ const COUNTERS: usize = 2 * size_of::<usize>();
 /// What the runtime adds to the future of a task. The sum is a multiple of 128.
 const TASK: usize = 112;
 
+type Head = Box<RequestHead>;
+
 /// The size of what [`carry`] returns.
 fn future<I, F>(
-    _: impl Fn(Rc<Entry>, &'static Wire, SocketAddr, RequestHead, Box<I>, Option<Rc<Parting>>) -> F,
+    _: impl Fn(Rc<Entry>, &'static Wire, SocketAddr, Head, Box<I>, Option<Rc<Parting>>) -> F,
 ) -> usize {
     size_of::<F>()
 }
