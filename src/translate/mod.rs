@@ -13,7 +13,9 @@
 
 pub mod pairing;
 pub mod place;
+pub mod sources;
 pub mod thrift;
 
 pub use pairing::Pairing;
 pub use place::{Finding, Place, Severity};
+pub use sources::Sources;
