@@ -44,6 +44,8 @@ pub struct MethodPair {
     pub response: Option<usize>,
     /// For a ping-pong method: where `request` is in the struct of arguments.
     pub arguments: Arguments,
+    /// For a ping-pong method: where `response` is in the struct of results.
+    pub returns: Returns,
     /// Whether no response is sent at all (thrift's `oneway`).
     pub oneway: bool,
     /// The exceptions that the thrift method declares.
@@ -71,6 +73,17 @@ pub enum Arguments {
     One(i16),
     /// The struct of arguments is the request: each argument is one of its fields.
     All,
+}
+
+/// How the struct of results of a ping-pong method holds the response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Returns {
+    /// Its field 0 is a struct: that is the response.
+    #[default]
+    Message,
+    /// Its field 0 is something else. The struct of results itself pairs with the response, whose
+    /// one field pairs with field 0. The exceptions' fields are not part of that pair.
+    Value,
 }
 
 /// A declared exception and the message that stands for it in the status' details.

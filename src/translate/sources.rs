@@ -48,6 +48,14 @@ impl Sources {
     }
 }
 
+/// Files whose content is known already: nothing is read at their paths.
+impl<P: Into<PathBuf>, T: AsRef<[u8]>> FromIterator<(P, T)> for Sources {
+    fn from_iter<I: IntoIterator<Item = (P, T)>>(files: I) -> Self {
+        let known = |(path, text): (P, T)| (path.into(), Ok(Arc::from(text.as_ref())));
+        Self(Arc::new(Mutex::new(files.into_iter().map(known).collect())))
+    }
+}
+
 /// What is at `path` now.
 ///
 /// # Errors
