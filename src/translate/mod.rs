@@ -13,6 +13,7 @@
 
 pub mod pairing;
 pub mod place;
+pub mod protobuf;
 pub mod sources;
 pub mod thrift;
 
