@@ -11,6 +11,7 @@
 //! What happens for each message: [`pass`] reads the bytes once by these tables, and writes the
 //! bytes of the other form. It builds no message in memory.
 
+pub mod pair;
 pub mod pairing;
 pub mod place;
 pub mod protobuf;
