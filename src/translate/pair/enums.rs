@@ -162,10 +162,25 @@ fn thrift_name(e: &Enum, name: &str) -> String {
     without(&e.name, name)
 }
 
+/// `COLOR_RED` of the enum `Color` is `red`. The name of the enum ends at a `_`: `APPLE` of the enum
+/// `A` is `apple`.
 fn without(of: &str, name: &str) -> String {
-    let (of, name) = (names::plain(of), names::plain(name));
-    match name.strip_prefix(&of) {
-        Some(rest) if !rest.is_empty() => rest.to_owned(),
-        _ => name,
+    let mut rest = name.chars();
+    let mut prefix = names::plain(of);
+    while !prefix.is_empty() {
+        let lower = match rest.next() {
+            Some('_') => continue,
+            Some(c) => c.to_lowercase().collect::<String>(),
+            None => return names::plain(name),
+        };
+        match prefix.strip_prefix(&lower) {
+            Some(left) => prefix = left.to_owned(),
+            None => return names::plain(name),
+        }
+    }
+    let rest = rest.as_str();
+    match rest.strip_prefix('_').map(names::plain) {
+        Some(plain) if !plain.is_empty() => plain,
+        _ => names::plain(name),
     }
 }

@@ -222,12 +222,15 @@ struct A { 2: string user_name, 1: i16 count, 9: i32 another, 4: E e }";
 
 #[test]
 fn enums_by_number() {
-    let proto = "message A { Same a = 1; Other b = 2; Moved c = 3; int32 d = 4; Same e = 5; }
+    let proto =
+        "message A { Same a = 1; Other b = 2; Moved c = 3; int32 d = 4; Same e = 5; X f = 6; }
+enum X { X_UNSPECIFIED = 0; X_XRAY = 1; X_TAXI = 2; }
 enum Same { SAME_UNSPECIFIED = 0; SAME_ONE = 1; }
 enum Other { OTHER_UNSPECIFIED = 0; HERE = 1; }
 enum Moved { MOVED_RED = 0; MOVED_BLUE = 1; }";
     let idl = "enum Same { ONE = 1 } enum Other { THERE = 2 } enum Moved { RED = 1, BLUE = 0 }
-struct A { 1: Same a, 2: Other b, 3: Moved c, 4: Same d, 5: i64 e }";
+enum X { XRAY = 1, TAXI = 2 }
+struct A { 1: Same a, 2: Other b, 3: Moved c, 4: Same d, 5: i64 e, 6: X f }";
     golden("enums", &said_of(proto, idl, &PairOptions::default()));
 }
 
