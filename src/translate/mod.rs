@@ -17,6 +17,7 @@ pub mod place;
 pub mod protobuf;
 pub mod sources;
 pub mod thrift;
+pub mod to_proto;
 
 pub use pairing::Pairing;
 pub use place::{Finding, Place, Severity};

@@ -129,7 +129,7 @@ pub struct Field {
 }
 
 /// A type, with typedefs resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Type {
     Bool,
