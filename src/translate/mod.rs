@@ -17,6 +17,7 @@ pub mod place;
 pub mod protobuf;
 pub mod sources;
 pub mod thrift;
+pub mod to_proto;
 pub mod to_thrift;
 
 pub use pairing::Pairing;

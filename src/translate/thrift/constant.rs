@@ -113,13 +113,15 @@ fn named(
         },
     };
     let found = index.and_then(|i| Some((i, enum_at(names, i)?)));
-    let number = found.and_then(|(index, e)| {
-        let number = e
-            .values
-            .iter()
-            .find(|v| *v.name.text == *value_name)?
-            .number;
-        Some((index, number))
+    let number_in = |found: Option<(usize, &Enum)>| {
+        let (index, e) = found?;
+        let value = e.values.iter().find(|v| *v.name.text == *value_name)?;
+        Some((index, value.number))
+    };
+    // Apache's compiler does not look at what stands before the value's name.
+    let number = number_in(found).or_else(|| match ty {
+        Type::Enum(index) => number_in(Some((*index, enum_at(names, *index)?))),
+        _ => None,
     });
     let Some((index, number)) = number else {
         let text = match found {

@@ -105,10 +105,7 @@ impl<'a> Lexer<'a> {
     /// Reads the bytes that `takes` takes.
     fn take_while(&mut self, takes: impl Fn(u8) -> bool) -> &'a str {
         let rest = self.rest();
-        let count = rest
-            .bytes()
-            .position(|b| !takes(b))
-            .unwrap_or_else(|| rest.len());
+        let count = rest.bytes().position(|b| !takes(b)).unwrap_or(rest.len());
         self.take(count)
     }
 

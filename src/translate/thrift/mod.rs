@@ -5,8 +5,8 @@
 //! TTHeader.
 //!
 //! Why not the crate `pilota-thrift-parser`: its tree has no places, so that no fault could say
-//! where it is; it refuses fields without an id, and ends at the first fault; and it leaves includes,
-//! typedefs and constants to its user.
+//! where it is, but for syntax; it refuses fields without an id; and it leaves includes, typedefs
+//! and constants to its user.
 //!
 //! [`read`] gets the files and their includes (`load`), each through the lexer and parser (`lexer`,
 //! `parse`, `tree`). Then it looks up every name (`resolve`, `names`) and works out the defaults
@@ -129,7 +129,7 @@ pub struct Field {
 }
 
 /// A type, with typedefs resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Type {
     Bool,
@@ -219,7 +219,8 @@ pub struct Function {
     pub result: Option<Type>,
     /// Its arguments. None is optional: compilers pass over the word there.
     pub arguments: Vec<Field>,
-    /// The exceptions that it declares: their types are exceptions.
+    /// The exceptions that it declares. Their types are exceptions, or, as some compilers take
+    /// too, structs.
     pub throws: Vec<Field>,
     /// `oneway`: no answer is sent.
     pub oneway: bool,

@@ -30,6 +30,7 @@ pub(super) fn resolve(units: &[Unit]) -> Result<Document, Vec<Finding>> {
         // A constant's fault is found at each use.
         let mut seen = std::collections::HashSet::new();
         findings.retain(|f| seen.insert((f.places.clone(), f.text.clone())));
+        findings.sort_by(|a, b| a.places.cmp(&b.places));
         findings.truncate(MAX_FINDINGS);
         return Err(findings);
     }
@@ -146,8 +147,11 @@ impl<'a> Resolver<'a> {
             }
             let first = *ids.entry(field.id).or_insert(field.name.at);
             if first != field.name.at {
-                let text = format!("two fields have the id {}", field.id);
-                let places = [first, field.name.at].map(|at| self.names.place(unit, at));
+                let mut text = format!("two fields have the id {}", field.id);
+                if implicit.is_some() || field.implicit {
+                    text.push_str(": one without an id has that after the field before it, or 1");
+                }
+                let places = [field.name.at, first].map(|at| self.names.place(unit, at));
                 let finding = super::load::error(text, places.to_vec());
                 self.names.findings.push(finding);
             }
@@ -324,13 +328,8 @@ impl<'a> Resolver<'a> {
         let throws = self.fields(unit, &declared.throws, "the list of exceptions of", name);
         let are_known = self.names.findings.len() == known;
         for (field, written) in throws.iter().zip(&declared.throws) {
-            let is_exception = match &field.ty {
-                Type::Struct(index) => structs
-                    .get(*index)
-                    .is_some_and(|s| s.kind == StructKind::Exception),
-                _ => false,
-            };
-            if are_known && !is_exception {
+            // Some compilers take a struct too. On the wire it is the same.
+            if are_known && !matches!(field.ty, Type::Struct(_)) {
                 let text = "only exceptions can be thrown: declare the type as `exception`";
                 self.names.tell(unit, written.ty.at, text);
             }

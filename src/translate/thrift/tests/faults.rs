@@ -63,7 +63,11 @@ fn texts_are_refused_for_this() {
           enum C { A = 'a', B, 3 }\nservice S {\n  void f(1 i32 a)\n  void (g)\n  void h()\n}",
             "3:3 the name of a field is expected here, not `2`\n\
           4:4 the name of a field is expected here, not `:`\n\
-          7:6 x",
+          7:1 `}` is expected here, not `enum`\n\
+          7:14 the number of the value is expected here, not a literal\n\
+          7:22 a value of the enum is expected here, not `3`\n\
+          9:12 `:` is expected here, not `i32`\n\
+          10:8 the name of a function is expected here, not `(`\n",
         ),
         // Numbers.
         (
@@ -94,7 +98,7 @@ fn texts_are_refused_for_this() {
         ("struct A {}\nenum A {}", "2:6 1:8 `A` is declared twice\n"),
         (
             "struct A { 1: i32 a, 2: i32 a, 1: i32 b }",
-            "1:29 1:19 `a` is declared twice\n1:19 1:39 two fields have the id 1\n",
+            "1:29 1:19 `a` is declared twice\n1:39 1:19 two fields have the id 1\n",
         ),
         ("enum A { B, C, B }", "1:16 1:10 `B` is declared twice\n"),
         (
@@ -111,8 +115,8 @@ fn texts_are_refused_for_this() {
         ),
         (
             "typedef A B\ntypedef B A\nstruct C { 1: A a }",
-            "2:9 this type refers to itself, or nests deeper than 63\n\
-          1:9 this type refers to itself, or nests deeper than 63\n",
+            "1:9 this type refers to itself, or nests deeper than 63\n\
+          2:9 this type refers to itself, or nests deeper than 63\n",
         ),
         // Values.
         ("const i8 A = 128", "1:14 128 does not fit into an i8\n"),
@@ -152,6 +156,11 @@ fn texts_are_refused_for_this() {
           1:60 the name of a field is expected here, in quotes\n\
           1:79 the fields of a struct, `{ \"name\": value }`, is expected here, not an integer\n",
         ),
+        (
+            "struct A { i32 a, 1: i32 b }",
+            "1:26 1:16 two fields have the id 1: one without an id has that after the field \
+             before it, or 1\n",
+        ),
         // A constant's fault is told once, however often it is used.
         (
             "const i32 A = 'a'\nstruct S { 1: i32 a = A, 2: i32 b = A }",
@@ -167,8 +176,8 @@ fn texts_are_refused_for_this() {
             "1:40 a oneway function cannot throw: nothing is sent back\n",
         ),
         (
-            "struct E {} service S { void f() throws (1: E e) }",
-            "1:45 only exceptions can be thrown: declare the type as `exception`\n",
+            "service S { void f() throws (1: i32 e) }",
+            "1:33 only exceptions can be thrown: declare the type as `exception`\n",
         ),
         (
             "service S { void f(1: i32 a) (streaming.mode = 'both') }",

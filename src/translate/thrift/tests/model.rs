@@ -129,6 +129,7 @@ fn defaults_amount_to_this() {
         ("Color", "GREEN", "Int(5)"),
         ("Paint", "BEST", "Int(5)"),
         ("Color", "5", "Int(5)"),
+        ("Color", "no.such.GREEN", "Int(5)"),
         ("double", "1", "Double(1.0)"),
         ("double", "-1.5e-3", "Double(-0.0015)"),
         ("double", ".5", "Double(0.5)"),
