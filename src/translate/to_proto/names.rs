@@ -157,9 +157,8 @@ impl Wanted {
     fn ty(&mut self, ty: &Type) {
         match ty {
             Type::Struct(index) => {
-                if self.structs.insert(*index) {
-                    self.open.push(*index);
-                }
+                let is_new = self.structs.insert(*index);
+                self.open.extend(is_new.then_some(*index));
             }
             Type::Enum(index) => {
                 self.enums.insert(*index);
