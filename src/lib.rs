@@ -37,6 +37,7 @@ pub mod stream;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod translate;
 mod trim;
 pub mod wire;
 mod worker;

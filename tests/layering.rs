@@ -37,6 +37,7 @@ wire::grpc: stream net
 wire::ttheader: stream net
 bridge: stream
 telemetry: stream net
+translate: bridge stream
 route: config stream
 backend: config stream net telemetry wire
 context: route backend bridge telemetry config net drain trim wire
