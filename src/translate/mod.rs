@@ -12,8 +12,12 @@
 //! bytes of the other form. It builds no message in memory.
 
 pub mod pairing;
+pub mod pass;
 pub mod place;
+pub mod plan;
 pub mod thrift;
 
 pub use pairing::Pairing;
+pub use pass::{Direction, Fault, FaultClass, FaultKind, Translator};
 pub use place::{Finding, Place, Severity};
+pub use plan::Plan;
