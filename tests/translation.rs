@@ -131,10 +131,17 @@ fn arbitrary_bytes_end_in_a_fault_or_in_a_bounded_message() {
             if let Ok(out) = translate(plan, index, Direction::ToProtobuf, true, &input) {
                 DynamicMessage::decode(schema.descriptor(index), &*out).unwrap();
             }
-            if DynamicMessage::decode(schema.descriptor(index), &*input).is_ok()
+            // Of a map, prost-reflect takes any wire type for a length.
+            if !schema.text.contains("map<")
+                && DynamicMessage::decode(schema.descriptor(index), &*input).is_ok()
                 && let Err(fault) = translate(plan, index, Direction::ToThrift, false, &input)
             {
-                assert_ne!(fault.kind.class(), FaultClass::Malformed, "{fault}");
+                assert_ne!(
+                    fault.kind.class(),
+                    FaultClass::Malformed,
+                    "{fault}, M{index}, {input:?}\n{}",
+                    schema.text
+                );
             }
             let limit = random.below(64);
             let mut out = Vec::new();

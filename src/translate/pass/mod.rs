@@ -122,10 +122,9 @@ impl Translator {
     }
 
     fn run(&mut self, input: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) -> Result<(), Fault> {
-        let plan = Arc::clone(&self.plan);
         let start = out.len();
         let mut pass = Pass {
-            plan: &plan,
+            plan: &self.plan,
             end: start.saturating_add(self.limit).min(MAX_LEN),
             out,
             scratch,

@@ -147,7 +147,10 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 #[inline(always)]
 pub(super) fn open(out: &mut Vec<u8>, least: usize) -> usize {
     let at = out.len();
-    out.extend_from_slice([0; 10].get(..varint_len(least as u64)).unwrap_or_default());
+    match least {
+        0..0x80 => out.push(0),
+        _ => out.resize(at + varint_len(least as u64), 0),
+    }
     at
 }
 

@@ -5,7 +5,7 @@ use super::protobuf::{self, put_varint};
 use super::thrift;
 use super::{FaultKind, Pass};
 use crate::translate::pairing::{Overflow, ProtobufScalar, ThriftScalar, Utf8};
-use crate::translate::plan::ScalarPlan;
+use crate::translate::plan::{ScalarPlan, Tag};
 
 /// A number that was read.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ impl Pass<'_, '_> {
     pub(super) fn scalar_to_thrift(
         &mut self,
         plan: &ScalarPlan,
-        header: &[u8],
+        header: Option<[u8; 3]>,
         omit_zero: bool,
         rest: &mut &[u8],
     ) -> Outcome<()> {
@@ -38,14 +38,18 @@ impl Pass<'_, '_> {
                 return Ok(());
             }
             self.room(text.len(), begin)?;
-            self.out.extend_from_slice(header);
+            if let Some(header) = header {
+                self.out.extend_from_slice(&header);
+            }
             return self.text_to_thrift(plan, text);
         }
         let number = read_protobuf(plan.protobuf, rest).map_err(|flaw| self.stop(flaw, begin))?;
         if omit_zero && is_zero(number) {
             return Ok(());
         }
-        self.out.extend_from_slice(header);
+        if let Some(header) = header {
+            self.out.extend_from_slice(&header);
+        }
         write_thrift(plan, number, self.out).map_err(|flaw| self.stop(flaw, begin))
     }
 
@@ -68,7 +72,7 @@ impl Pass<'_, '_> {
             ThriftScalar::Binary => plan.protobuf == ProtobufScalar::String,
             _ => return Err(self.stop(FaultKind::Types, text)),
         };
-        if checked && plan.utf8 != Utf8::Bytes && std::str::from_utf8(text).is_err() {
+        if checked && plan.utf8 != Utf8::Bytes && !is_utf8(text) {
             if plan.utf8 == Utf8::Error {
                 return Err(self.stop(FaultKind::Utf8, text));
             }
@@ -103,7 +107,7 @@ impl Pass<'_, '_> {
     pub(super) fn scalar_to_protobuf(
         &mut self,
         plan: &ScalarPlan,
-        tag: &[u8],
+        tag: Option<&Tag>,
         omit_zero: bool,
         rest: &mut &[u8],
     ) -> Outcome<()> {
@@ -115,7 +119,7 @@ impl Pass<'_, '_> {
                     return Ok(());
                 }
                 self.room(text.len(), begin)?;
-                self.out.extend_from_slice(tag);
+                put_tag(self.out, tag);
                 self.text_to_protobuf(plan, text)
             }
             _ => {
@@ -133,7 +137,7 @@ impl Pass<'_, '_> {
             ProtobufScalar::Bytes => false,
             _ => return Err(self.stop(FaultKind::Types, text)),
         };
-        if checked && std::str::from_utf8(text).is_err() {
+        if checked && !is_utf8(text) {
             if plan.utf8 == Utf8::Error {
                 return Err(self.stop(FaultKind::Utf8, text));
             }
@@ -148,6 +152,25 @@ impl Pass<'_, '_> {
     }
 }
 
+#[inline(always)]
+fn put_tag(out: &mut Vec<u8>, tag: Option<&Tag>) {
+    if let Some(tag) = tag {
+        tag.put(out);
+    }
+}
+
+/// Most texts are short, and ASCII.
+#[inline(always)]
+fn is_utf8(text: &[u8]) -> bool {
+    let (words, bytes) = text.as_chunks::<8>();
+    let words = words
+        .iter()
+        .fold(0, |all, word| all | u64::from_ne_bytes(*word));
+    let bytes = bytes.iter().fold(0, |all, byte| all | byte);
+    (words & 0x8080_8080_8080_8080 == 0 && bytes < 0x80) || std::str::from_utf8(text).is_ok()
+}
+
+#[inline(always)]
 fn is_zero(number: Number) -> bool {
     match number {
         Number::Int(int) => int == 0,
@@ -283,7 +306,7 @@ fn read_thrift(scalar: ThriftScalar, rest: &mut &[u8]) -> Result<Number, Flaw> {
 fn write_protobuf(
     plan: &ScalarPlan,
     number: Number,
-    tag: &[u8],
+    tag: Option<&Tag>,
     omit_zero: bool,
     out: &mut Vec<u8>,
 ) -> Result<(), Flaw> {
@@ -310,7 +333,7 @@ fn write_protobuf(
     if omit_zero && value == 0 {
         return Ok(());
     }
-    out.extend_from_slice(tag);
+    put_tag(out, tag);
     match plan.protobuf {
         P::Sint32 => put_varint(
             out,
@@ -327,19 +350,19 @@ fn write_protobuf(
 fn write_real(
     scalar: ProtobufScalar,
     real: f64,
-    tag: &[u8],
+    tag: Option<&Tag>,
     omit_zero: bool,
     out: &mut Vec<u8>,
 ) -> Result<(), Flaw> {
     match scalar {
         ProtobufScalar::Double if omit_zero && real.to_bits() == 0 => {}
         ProtobufScalar::Double => {
-            out.extend_from_slice(tag);
+            put_tag(out, tag);
             out.extend_from_slice(&real.to_bits().to_le_bytes());
         }
         ProtobufScalar::Float if omit_zero && (real as f32).to_bits() == 0 => {}
         ProtobufScalar::Float => {
-            out.extend_from_slice(tag);
+            put_tag(out, tag);
             out.extend_from_slice(&(real as f32).to_bits().to_le_bytes());
         }
         _ => return Err(Flaw::Types),

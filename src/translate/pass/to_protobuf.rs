@@ -76,7 +76,7 @@ impl<'p> Pass<'p, '_> {
             let start = self.out.len();
             let written = match &field.shape {
                 Shape::Item(Item::Scalar(scalar)) => self
-                    .scalar_to_protobuf(scalar, field.tag.bytes(), field.implicit, rest)
+                    .scalar_to_protobuf(scalar, Some(&field.tag), field.implicit, rest)
                     .map(|()| true),
                 Shape::Item(item) => self.item_field_to_protobuf(field, item, rest, depth),
                 Shape::Container(container) => self
@@ -149,10 +149,10 @@ impl<'p> Pass<'p, '_> {
     ) -> Outcome<bool> {
         if let Item::Scalar(scalar) = item {
             return self
-                .scalar_to_protobuf(scalar, tag.bytes(), false, rest)
+                .scalar_to_protobuf(scalar, Some(tag), false, rest)
                 .map(|()| true);
         }
-        self.out.extend_from_slice(tag.bytes());
+        tag.put(self.out);
         let at = open(self.out, 0);
         let present = match item {
             Item::Message(index) => {
@@ -201,11 +201,11 @@ impl<'p> Pass<'p, '_> {
         self.same_type(list.element_type, ty, begin)?;
         match (&list.element, list.run) {
             (Item::Scalar(scalar), Some(run)) if list.packed => {
-                self.out.extend_from_slice(run.bytes());
+                run.put(self.out);
                 // Each element has one byte at least.
                 let at = open(self.out, count as usize);
                 for index in 0..count {
-                    self.scalar_to_protobuf(scalar, &[], false, rest)
+                    self.scalar_to_protobuf(scalar, None, false, rest)
                         .and_then(|()| self.room(0, begin))
                         .map_err(|stop| stop.element(index))?;
                 }
@@ -245,7 +245,7 @@ impl<'p> Pass<'p, '_> {
 
     fn entry_to_protobuf(&mut self, map: &'p MapPlan, rest: &mut &[u8], depth: u32) -> Outcome<()> {
         let start = self.out.len();
-        self.out.extend_from_slice(map.entry.bytes());
+        map.entry.put(self.out);
         let at = open(self.out, 0);
         let key = self.out.len();
         self.item_to_protobuf(&map.key, &map.key_tag, rest, depth)?;

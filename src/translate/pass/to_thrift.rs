@@ -60,7 +60,7 @@ impl<'p> Pass<'p, '_> {
             }
             let written = match &field.shape {
                 Shape::Item(Item::Scalar(scalar)) => {
-                    self.scalar_to_thrift(scalar, &field.header, field.omits_zero(), &mut rest)
+                    self.scalar_to_thrift(scalar, Some(field.header), field.omits_zero(), &mut rest)
                 }
                 Shape::Item(item) => self.item_field(field, item, &mut rest, depth),
                 Shape::Container(container) => {

@@ -137,8 +137,20 @@ pub(super) struct Tag {
 }
 
 impl Tag {
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    /// Writes it.
+    #[inline(always)]
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        // Copies of a fixed length need no call.
+        let [first, second, rest @ ..] = &self.bytes;
+        match self.len {
+            1 => out.push(*first),
+            2 => out.extend_from_slice(&[*first, *second]),
+            _ => {
+                out.extend_from_slice(&[*first, *second]);
+                let more = usize::from(self.len).saturating_sub(2);
+                out.extend_from_slice(rest.get(..more).unwrap_or_default());
+            }
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use super::super::fault::Outcome;
 use super::super::repeats::{Entry, Keep};
 use super::super::{FaultKind, MAX_DEPTH, Pass, protobuf};
 use crate::translate::pairing::Duplicates;
-use crate::translate::plan::{Container, FieldPlan, Item, ListPlan, MapPlan, WrapperPlan};
+use crate::translate::plan::WrapperPlan;
+use crate::translate::plan::{Container, FieldPlan, Item, ListPlan, MapPlan, ScalarPlan};
 
 /// A container that is being written.
 pub(super) struct Open {
@@ -207,6 +208,18 @@ impl<'p> Pass<'p, '_> {
 
     /// An entry of a map: each half may be missing, come again, or come in pieces.
     fn entry(&mut self, map: &'p MapPlan, depth: u32, entry: &[u8]) -> Outcome<()> {
+        if let (Item::Scalar(key), Item::Scalar(value)) = (&map.key, &map.value) {
+            let start = self.out.len();
+            if let Some(end_of_key) = self.usual_entry(map, key, value, entry) {
+                self.scratch.repeats.push(Entry {
+                    start: start as u32,
+                    key: (start as u32, end_of_key as u32),
+                    end: self.out.len() as u32,
+                });
+                return Ok(());
+            }
+            self.out.truncate(start);
+        }
         let (mut key, mut value) = (Half::default(), Half::default());
         let mut rest = entry;
         while !rest.is_empty() {
@@ -236,6 +249,29 @@ impl<'p> Pass<'p, '_> {
         Ok(())
     }
 
+    /// An entry as most writers write it: the key, then the value. Where the key ends. `None`: it
+    /// is another one, or there is a fault in it.
+    #[inline]
+    fn usual_entry(
+        &mut self,
+        map: &MapPlan,
+        key: &ScalarPlan,
+        value: &ScalarPlan,
+        entry: &[u8],
+    ) -> Option<usize> {
+        let mut rest = entry;
+        if protobuf::tag(&mut rest) != Ok(map.key_tag.value) {
+            return None;
+        }
+        self.scalar_to_thrift(key, None, false, &mut rest).ok()?;
+        let end_of_key = self.out.len();
+        if protobuf::tag(&mut rest) != Ok(map.value_tag.value) {
+            return None;
+        }
+        self.scalar_to_thrift(value, None, false, &mut rest).ok()?;
+        rest.is_empty().then_some(end_of_key)
+    }
+
     fn half(
         &mut self,
         item: &'p Item,
@@ -261,7 +297,7 @@ impl<'p> Pass<'p, '_> {
     /// One value of a container. `rest` begins with what stands behind the tag.
     fn item_to_thrift(&mut self, item: &'p Item, rest: &mut &[u8], depth: u32) -> Outcome<()> {
         if let Item::Scalar(scalar) = item {
-            return self.scalar_to_thrift(scalar, &[], false, rest);
+            return self.scalar_to_thrift(scalar, None, false, rest);
         }
         let begin = *rest;
         let body = protobuf::bytes(rest).map_err(|flaw| self.stop(flaw, begin))?;

@@ -134,7 +134,7 @@ impl<'p> Pass<'p, '_> {
         let mut value = input.get(found.value as usize..).unwrap_or_default();
         match &field.shape {
             Shape::Item(Item::Scalar(scalar)) => {
-                self.scalar_to_thrift(scalar, &field.header, field.omits_zero(), &mut value)
+                self.scalar_to_thrift(scalar, Some(field.header), field.omits_zero(), &mut value)
             }
             Shape::Item(item) if found.count == 1 => {
                 self.item_field(field, item, &mut value, depth)
