@@ -185,10 +185,10 @@ impl<'p> Pass<'p, '_> {
             return Err(self.stop(FaultKind::TooLarge, input));
         }
         let wrote = match toward {
-            Direction::ToThrift => self.to_struct(message, input, 1)?,
+            Direction::ToThrift => self.write_struct(message, input, 1)?,
             Direction::ToProtobuf => {
                 let mut rest = input;
-                self.to_message(message, &mut rest, 1)?;
+                self.write_message(message, &mut rest, 1)?;
                 if !rest.is_empty() {
                     return Err(self.stop(FaultKind::Trailing, rest));
                 }

@@ -11,7 +11,7 @@ use crate::translate::plan::{NO_ONEOF, Shape, Tag};
 impl<'p> Pass<'p, '_> {
     /// A struct of the level `depth` becomes a message, without a length. Whether it has one of the
     /// fields that the plan knows.
-    pub(super) fn to_message(
+    pub(super) fn write_message(
         &mut self,
         message: &'p MessagePlan,
         rest: &mut &[u8],
@@ -157,7 +157,7 @@ impl<'p> Pass<'p, '_> {
         let present = match item {
             Item::Message(index) => {
                 let message = self.message(*index, rest)?;
-                self.to_message(message, rest, depth)? || !message.is_union
+                self.write_message(message, rest, depth)? || !message.is_union
             }
             Item::Wrapper(wrapper) => {
                 self.container_to_protobuf(&wrapper.container, rest, depth)?;

@@ -12,7 +12,7 @@ pub(super) use self::thorough::{Run, Slot};
 
 impl<'p> Pass<'p, '_> {
     /// A message becomes a struct of the level `depth`. Whether one of its fields was written.
-    pub(super) fn to_struct(
+    pub(super) fn write_struct(
         &mut self,
         message: &'p MessagePlan,
         input: &[u8],
@@ -145,7 +145,7 @@ impl<'p> Pass<'p, '_> {
         match item {
             Item::Message(index) => {
                 let message = self.message(*index, body)?;
-                let wrote = self.to_struct(message, body, depth)?;
+                let wrote = self.write_struct(message, body, depth)?;
                 Ok(wrote || !message.is_union)
             }
             Item::Wrapper(wrapper) => self.unwrap_to_thrift(wrapper, body, depth).map(|()| true),
