@@ -13,7 +13,9 @@
 
 pub mod pair;
 pub mod pairing;
+pub mod pass;
 pub mod place;
+pub mod plan;
 pub mod protobuf;
 pub mod sources;
 pub mod thrift;
@@ -21,5 +23,7 @@ pub mod to_proto;
 pub mod to_thrift;
 
 pub use pairing::Pairing;
+pub use pass::{Direction, Fault, FaultClass, FaultKind, Translator};
 pub use place::{Finding, Place, Severity};
+pub use plan::Plan;
 pub use sources::Sources;
