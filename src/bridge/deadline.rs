@@ -1,11 +1,19 @@
 //! The deadline of a stream, and whose limit it is. It ends the stream in the same way whichever
 //! clock is first: the caller's, another hop's, the callee's, or the one of this hop.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::stream::{
-    Cancel, End, Initiator, LimitOwner, LocalEnd, LocalEndKind, Path, Reason, code,
+    Cancel, Code, End, Failure, Initiator, LimitOwner, LocalEnd, LocalEndKind, Path, Reason, code,
 };
+
+/// The resolution of timers: by so much a callee's clock can be ahead, although it starts later.
+const TIMERS: Duration = Duration::from_millis(2);
+
+/// The text of the end.
+const AT_DEADLINE: &str = "stream timeout";
 
 /// When a stream must be over, and who said so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +45,9 @@ impl Deadline {
     /// the deadline, or a cancel with this cause whose path begins with the one who set it.
     #[must_use]
     pub fn recognize(&self, mut end: End, node: &str) -> End {
+        if self.is_callees_own(&end) {
+            return self.end(AT_DEADLINE);
+        }
         let caller_was_first = end.by == Initiator::Caller;
         match &mut end.reason {
             Reason::Hop(hop) if hop.kind == LocalEndKind::Deadline && end.by == Initiator::Hop => {}
@@ -49,6 +60,17 @@ impl Deadline {
             }
         }
         self.owned(end, caller_was_first)
+    }
+
+    /// Whether it is the status of a callee whose own clock of this deadline was first, by the
+    /// resolution of timers.
+    fn is_callees_own(&self, end: &End) -> bool {
+        let Reason::Failed(Failure::Status(status)) = &end.reason else {
+            return false;
+        };
+        end.by == Initiator::Callee
+            && Code::from_number(status.code) == Code::DeadlineExceeded
+            && Instant::now() + TIMERS >= self.at
     }
 
     fn is_seen_in(&self, cancel: &Cancel, by: Initiator, node: &str) -> bool {
@@ -159,6 +181,29 @@ mod tests {
                 "{set_by:?}: the callee's reset"
             );
         }
+    }
+
+    /// A callee that knows the deadline may say so a moment before this hop's timer.
+    #[tokio::test(start_paused = true)]
+    async fn a_callees_status_is_the_deadline_only_at_the_deadline() {
+        let deadline = Deadline {
+            at: Instant::now() + Duration::from_secs(1),
+            ..deadline(Some("app,a"))
+        };
+        let status = |code| {
+            let status = crate::stream::Status {
+                code,
+                message: "context deadline exceeded".to_owned(),
+                details: None,
+            };
+            End::failed(Failure::Status(status), Default::default())
+        };
+        let said = |code| deadline.recognize(status(code), "b");
+        tokio::time::advance(Duration::from_millis(990)).await;
+        assert_eq!(said(4), status(4), "the callee's own limit");
+        tokio::time::advance(Duration::from_millis(9)).await;
+        assert_eq!(said(4), deadline.end("stream timeout"));
+        assert_eq!(said(14), status(14));
     }
 
     #[test]
