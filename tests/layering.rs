@@ -38,10 +38,10 @@ wire::ttheader: stream net
 bridge: stream
 telemetry: stream net
 translate: bridge stream
-route: config stream
+route: config stream translate
 backend: config stream net telemetry wire
 context: route backend bridge telemetry config net drain trim wire
-proxy: context route backend bridge telemetry stream config drain wire
+proxy: context route backend bridge telemetry stream translate config drain wire
 relay: context route backend telemetry stream net wire
 listen: context proxy relay telemetry stream config net drain wire worker
 admin: telemetry

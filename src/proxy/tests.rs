@@ -29,7 +29,7 @@ const TASK: usize = 112;
 
 /// The size of what [`carry`] returns.
 fn future<I, F>(
-    _: impl Fn(Rc<Entry>, &'static Wire, SocketAddr, RequestHead, Box<I>, Option<Rc<Parting>>) -> F,
+    _: impl Fn(Rc<Entry>, &'static Wire, SocketAddr, Box<RequestHead>, Box<I>, Option<Rc<Parting>>) -> F,
 ) -> usize {
     size_of::<F>()
 }

@@ -42,6 +42,12 @@ impl Sources {
         self.files().clone()
     }
 
+    /// Takes over what another one has seen.
+    pub fn add(&self, other: &Self) {
+        let more = other.seen();
+        self.files().extend(more);
+    }
+
     fn files(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Content>> {
         // Nothing panics while it is held, and each entry is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
