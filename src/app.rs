@@ -12,7 +12,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, watch};
+use crate::config::watch::{self, Attached as _};
+use crate::config::{Config, Faults};
 use crate::context::Process;
 use crate::listen::{self, Local};
 use crate::net::tcp;
@@ -42,16 +43,23 @@ impl App {
     /// `file` is watched for changes. `tap` receives every stream's end.
     ///
     /// # Errors
-    /// An address that cannot be bound, or telemetry that cannot be set up.
+    /// Schemas that cannot be read or paired, an address that cannot be bound, or telemetry that
+    /// cannot be set up. Paths of schemas are relative to `file`, or to the working directory.
     pub async fn start(
         config: Config,
         file: Option<PathBuf>,
         tap: Option<Tap>,
     ) -> anyhow::Result<Self> {
         let config = Arc::new(config);
+        let files = setup::schemas::SchemaFiles::beside(file.as_deref());
+        let (schemas, in_force) = files.read(&config);
+        let name = file.as_deref().map(|file| file.display().to_string());
+        let found = |faults| Faults::new(name.as_deref().unwrap_or("configuration"), faults);
+        let (schemas, warnings) = schemas.map_err(|faults| anyhow::anyhow!("{}", found(faults)))?;
+        setup::log_warnings(&found(warnings));
         let (telemetry, guard) = Telemetry::start(&setup::telemetry_settings(&config))?;
         let (mut tasks, mut pages) = (JoinSet::new(), JoinSet::new());
-        let routes = Arc::new(setup::routes(Arc::clone(&config)));
+        let routes = Arc::new(setup::routes(Arc::clone(&config), schemas));
         let process = setup::process(&config, routes, telemetry, tap);
         let served = setup::listeners(&config, &process);
         setup::register_metrics(&process, &served);
@@ -108,7 +116,8 @@ impl App {
             let (hup, started) = (Arc::clone(&hup), Arc::clone(&config));
             let process = Arc::clone(&process);
             tasks.spawn(async move {
-                watch::run(&file, Arc::clone(&started), &hup, |reload| {
+                let current = (Arc::clone(&started), in_force);
+                watch::run(&file, files, current, &hup, |reload| {
                     setup::apply(&process, &started, reload)
                 })
                 .await;

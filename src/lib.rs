@@ -37,12 +37,13 @@ pub mod stream;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod translate;
 mod trim;
 pub mod wire;
 mod worker;
 
 pub use app::App;
-pub use setup::{init_logs, log_warnings};
+pub use setup::{check, init_logs, log_warnings, schema, write_idl};
 pub use telemetry::{Observed, Tap};
 
 /// A route to a cluster of endpoints.

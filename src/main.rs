@@ -5,7 +5,7 @@ mod signals;
 
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -54,6 +54,20 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Prints what pairs in a schema of a configuration file, protobuf beside thrift, and everything
+    /// that a reader of the two should know. `to-proto FILE` and `to-thrift FILE` print the missing
+    /// half for IDL files, and to standard error what the schema needs beside both.
+    Schema {
+        /// The configuration file; or to-proto, or to-thrift.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The schema's name in it; or the IDL files.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+        /// A folder for includes and imports, for to-proto and to-thrift; may be repeated.
+        #[arg(long, value_name = "FOLDER")]
+        include: Vec<PathBuf>,
+    },
     /// Shows a stream each way and a cancel over two hops, on embedded peers; ends by itself.
     Demo,
     /// Explains a code, a word of the metrics or the access log, or a printed error line.
@@ -79,10 +93,28 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Check { strict, files } => config::check(&files, strict),
+        Command::Check { strict, files } => ripcord::check(&files, strict),
+        Command::Schema {
+            file,
+            names,
+            include,
+        } => schema(&file, &names, &include),
         Command::Explain { asked } => explain(&asked),
         Command::Demo => exit(ripcord::demo::run()),
         Command::Run { config, file: None } => exit(run(config)),
+    }
+}
+
+fn schema(file: &Path, names: &[String], include: &[PathBuf]) -> ExitCode {
+    let files = || names.iter().map(PathBuf::from).collect::<Vec<_>>();
+    match (file.to_str(), names) {
+        (Some("to-proto"), _) => ripcord::write_idl(true, &files(), include),
+        (Some("to-thrift"), _) => ripcord::write_idl(false, &files(), include),
+        (_, [name]) => ripcord::schema(file, name),
+        (_, _) => {
+            eprintln!("ripcord schema: one name of a schema is needed");
+            ExitCode::from(2)
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::Route;
 use crate::backend::EndpointGuard;
 use crate::bridge::{
-    self, Check, Deadline, Decompress, Early, Heads, Outcome, PreparedStream, Stage, Stages,
+    self, Chain, Check, Deadline, Decompress, Early, Heads, Outcome, PreparedStream, Stage, Stages,
     StreamTimeouts, Switch, Transferred,
 };
 use crate::config::Validate;
@@ -21,8 +21,9 @@ use crate::context::Context;
 use crate::drain::{Watch, Watcher};
 use crate::stream::{End, Inbound, LocalEndKind, Received, RequestHead, Scope, Wire};
 use crate::telemetry::{
-    self, Observed, SeriesCache, StreamInfo, StreamRecord, TraceFormats, Traffic,
+    self, Observed, Series, SeriesCache, StreamInfo, StreamRecord, TraceFormats, Traffic,
 };
+use crate::translate::Translation;
 use crate::wire::{self, OutboundStream};
 use parting::{Parting, PartingStream};
 use payload::PayloadCheck;
@@ -30,6 +31,7 @@ use payload::PayloadCheck;
 mod again;
 pub(crate) mod parting;
 mod payload;
+mod translate;
 
 /// The text for streams that the drain ended.
 const OVER: &str = "the proxy is shutting down";
@@ -168,8 +170,9 @@ async fn open<I: Inbound>(
     let route = process.routes.load().table.find(&head);
     let metrics = &process.telemetry.metrics;
     let names = |route: &Route| (Arc::clone(&route.name), route.backend.wire);
+    let series = entry.series.series(metrics, wire, route.as_ref(), names);
     let info = StreamInfo {
-        series: entry.series.series(metrics, wire, route.as_ref(), names),
+        series: Arc::clone(&series),
         backend: route
             .as_ref()
             .map_or_else(|| Arc::from(""), |r| Arc::clone(&r.backend.name)),
@@ -198,6 +201,7 @@ async fn open<I: Inbound>(
                 context: &context,
                 route: &route,
                 wire,
+                series,
             };
             opening.run(head, &mut stream).await
         }
@@ -232,6 +236,8 @@ struct Opening<'a> {
     route: &'a Route,
     /// The caller's wire.
     wire: &'static Wire,
+    /// The stream's counters.
+    series: Arc<Series>,
 }
 
 impl Opening<'_> {
@@ -241,7 +247,7 @@ impl Opening<'_> {
         stream: &mut Stream<I>,
     ) -> Result<(OutboundStream, PreparedStream), Box<End>> {
         let limits = self.limits(&head);
-        self.prepare(&mut head)?;
+        let translations = self.prepare(&mut head)?;
         if limits.is_own
             && let Some(hops) = &mut head.hops
         {
@@ -249,7 +255,7 @@ impl Opening<'_> {
         }
         let limits = limits.timeouts;
         self.check_metadata(&head)?;
-        let stages = self.stages(&mut head)?;
+        let stages = self.stages(&mut head, translations)?;
         let mut early = Early::default();
         let opened = {
             let opening = self.open(&mut head, limits.deadline.as_ref(), &mut stream.record);
@@ -294,8 +300,9 @@ impl Opening<'_> {
         }
     }
 
-    /// Rewrites the head to what the backend has to receive.
-    fn prepare(&self, head: &mut RequestHead) -> Result<(), Box<End>> {
+    /// Rewrites the head to what the backend has to receive. Says how messages are translated, if
+    /// they are.
+    fn prepare(&self, head: &mut RequestHead) -> Result<Option<[Translation; 2]>, Box<End>> {
         let backend = &self.route.backend;
         let mut kind = PayloadCheck {
             head,
@@ -304,6 +311,14 @@ impl Opening<'_> {
             callee: backend.wire,
         };
         kind.assume(self.route.assume_payload);
+        let translations = match &self.route.translate {
+            Some(schema) => {
+                let config = &backend.config;
+                let form = translate::form_of(backend.wire, config.payload, config.assume_payload);
+                translate::pair(schema, form, kind.head)?
+            }
+            None => None,
+        };
         kind.check_backend(&backend.name, backend.config.payload)?;
         kind.check_route(self.route.validate)?;
         kind.name_for(backend.config.assume_payload);
@@ -314,7 +329,7 @@ impl Opening<'_> {
         if let Some(service) = &backend.config.service {
             head.to = Some(service.clone());
         }
-        Ok(())
+        Ok(translations)
     }
 
     /// Checks that the backend's wire can write the caller's metadata.
@@ -363,7 +378,11 @@ impl Opening<'_> {
     }
 
     /// The stages that messages between these two wires need.
-    fn stages(&self, head: &mut RequestHead) -> Result<Stages, Box<End>> {
+    fn stages(
+        &self,
+        head: &mut RequestHead,
+        translations: Option<[Translation; 2]>,
+    ) -> Result<Stages, Box<End>> {
         let max = self.context.process.limits.max_message;
         let inflate = |encoding: Option<&str>| {
             Decompress::new(encoding, max)
@@ -383,8 +402,8 @@ impl Opening<'_> {
             Validate::Off => None,
             Validate::Thrift => Some(Check::ThriftStruct),
         };
-        // Checked messages must pass decompressed, so nobody is asked to compress them.
-        let checked = check.is_some();
+        // Messages that are looked at must pass decompressed, so nobody is asked to compress them.
+        let checked = check.is_some() || translations.is_some();
         if checked {
             head.metadata
                 .retain(|entry| !wire::accept_encodings().any(|key| *entry.key == *key.as_bytes()));
@@ -400,9 +419,13 @@ impl Opening<'_> {
             true => inflate(None)?,
             false => None,
         };
+        let [to_callee, to_caller] = match translations {
+            Some(both) => translate::stages(both, max, &self.series).map(Some),
+            None => [None, None],
+        };
         Ok(Stages {
-            request,
-            response,
+            request: Chain::of(request, to_callee),
+            response: Chain::of(response, to_caller),
             check,
             heads: self.heads(),
             refuse_malformed: !self.wire.verbatim,

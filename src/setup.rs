@@ -1,8 +1,12 @@
 //! Turns configuration sections into the values that the parts take.
 
 mod config_page;
+pub(crate) mod schemas;
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -17,6 +21,7 @@ use crate::listen::Listener;
 use crate::net::bounds::Bounds;
 use crate::net::budget::Budget;
 use crate::net::connection::CancelAs;
+use crate::route::Schemas;
 use crate::telemetry::{
     self, AccessTarget, OtlpProtocol, Reload, Settings, Tap, Telemetry, TraceSettings,
 };
@@ -66,10 +71,10 @@ pub(crate) fn log_format(format: config::LogFormat) -> telemetry::LogFormat {
 }
 
 /// The first route table. A cluster with DNS names gets its resolver, on the current runtime.
-pub(crate) fn routes(config: Arc<Config>) -> Routes {
+pub(crate) fn routes(config: Arc<Config>, schemas: Schemas) -> Routes {
     let seed = RandomState::new().hash_one(&config.node);
     let runtime = tokio::runtime::Handle::current();
-    Routes::new(config, move |name, backend| {
+    Routes::new(config, schemas, move |name, backend| {
         let cluster = Cluster::new(name, backend, seed);
         if dns::needed(&cluster) {
             runtime.spawn(dns::run(Arc::downgrade(&cluster), dns::system));
@@ -78,26 +83,89 @@ pub(crate) fn routes(config: Arc<Config>) -> Routes {
     })
 }
 
-/// Logs the warnings of an accepted configuration, each as `ripcord check` prints it.
+/// Logs the warnings of an accepted configuration, each as `ripcord check` prints it. Notes are for
+/// `ripcord check` only.
 pub fn log_warnings(warnings: &Faults) {
-    for line in warnings.lines() {
-        tracing::warn!("configuration: {line}");
+    let faults = warnings.iter().zip(warnings.lines());
+    for (fault, line) in faults {
+        match fault.severity {
+            config::Severity::Error | config::Severity::Warning => {
+                tracing::warn!("configuration: {line}");
+            }
+            config::Severity::Note => tracing::debug!("configuration: {line}"),
+        }
+    }
+}
+
+/// Checks configuration files, with the IDL files that they name: [`config::check`].
+#[must_use]
+pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
+    config::check(files, strict, schemas::findings)
+}
+
+/// Prints what a schema of the configuration in `file` pairs, as a table, and what was found to
+/// standard error. The exit code is 1 when it cannot be used.
+#[must_use]
+pub fn schema(file: &Path, name: &str) -> ExitCode {
+    match schemas::table(file, name) {
+        Ok((table, faults)) => {
+            // The reader may have closed the pipe, as in `| head`. That is no failure.
+            let _ = write!(std::io::stdout(), "{table}");
+            if !faults.is_empty() {
+                eprintln!("{faults}");
+            }
+            match faults.fatal() {
+                true => ExitCode::FAILURE,
+                false => ExitCode::SUCCESS,
+            }
+        }
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints protobuf IDL for thrift files (`to_proto`), or thrift IDL for protobuf files. What the
+/// schema of both has to say beside them goes to standard error.
+#[must_use]
+pub fn write_idl(to_proto: bool, files: &[PathBuf], include: &[PathBuf]) -> ExitCode {
+    let half = match to_proto {
+        true => schemas::Half::Protobuf,
+        false => schemas::Half::Thrift,
+    };
+    match schemas::written(half, files, include) {
+        Ok((text, settings)) => {
+            let _ = write!(std::io::stdout(), "{text}");
+            if !settings.is_empty() {
+                eprint!("The schema of both needs:\n{settings}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
     }
 }
 
 /// Applies the result of a look at the file, and logs it. What only a restart changes stays as in
 /// `started`.
-pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) {
+pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload<Schemas>) {
     let metrics = &process.telemetry.metrics;
     match reload {
-        watch::Reload::Good { config, warnings } => {
+        watch::Reload::Good {
+            config,
+            attached,
+            warnings,
+        } => {
             let restart = config::restart_needed(started, &config);
             if !restart.is_empty() {
                 tracing::warn!(keys = ?restart, "these changes take effect only after a restart");
             }
             log_warnings(&warnings);
             let effective = Arc::new(config::effective(started, &config));
-            let changes = process.routes.replace(effective, restart);
+            let changes = process.routes.replace(effective, attached, restart);
             let version = process.routes.load().version;
             metrics.reload(match &changes {
                 Some(_) => Reload::Applied,
@@ -121,7 +189,7 @@ pub(crate) fn apply(process: &Process, started: &Config, reload: watch::Reload) 
 
 /// One line: what the new table has and the old one had not, and the other way round.
 fn log_reload(version: u64, changes: &Changes) {
-    let (routes, backends) = (&changes.routes, &changes.backends);
+    let (routes, backends, schemas) = (&changes.routes, &changes.backends, &changes.schemas);
     tracing::info!(
         version,
         routes_added = shown(&routes.added),
@@ -131,6 +199,9 @@ fn log_reload(version: u64, changes: &Changes) {
         backends_added = shown(&backends.added),
         backends_removed = shown(&backends.removed),
         backends_changed = shown(&backends.changed),
+        schemas_added = shown(&schemas.added),
+        schemas_removed = shown(&schemas.removed),
+        schemas_changed = shown(&schemas.changed),
         drain_changed = changes.drain.then_some(true),
         "configuration reloaded"
     );

@@ -37,10 +37,11 @@ wire::grpc: stream net
 wire::ttheader: stream net
 bridge: stream
 telemetry: stream net
-route: config stream
+translate: bridge stream
+route: config stream translate
 backend: config stream net telemetry wire
 context: route backend bridge telemetry config net drain trim wire
-proxy: context route backend bridge telemetry stream config drain wire
+proxy: context route backend bridge telemetry stream translate config drain wire
 relay: context route backend telemetry stream net wire
 listen: context proxy relay telemetry stream config net drain wire worker
 admin: telemetry

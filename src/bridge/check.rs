@@ -42,12 +42,10 @@ impl Checker {
         while let Some([flag, length @ ..]) = pieces.take::<PREFIX>() {
             self.messages += 1;
             let whose = self.whose;
-            let refuse = |why: &dyn std::fmt::Display| StageError {
-                kind: self.kind,
-                text: format!(
-                    "{whose} message {} is not a thrift struct: {why}",
-                    self.messages
-                ),
+            let refuse = |why: &dyn std::fmt::Display| {
+                let number = self.messages;
+                let text = format!("{whose} message {number} is not a thrift struct: {why}");
+                StageError::new(self.kind, text)
             };
             if flag != 0 {
                 return Err(refuse(&"it is compressed, and no encoding was announced"));

@@ -31,12 +31,12 @@ impl Encoding {
             None | Some("identity") => Ok(Self::Identity),
             Some("gzip") => Ok(Self::Gzip),
             Some("deflate") => Ok(Self::Deflate),
-            Some(other) => Err(StageError {
-                kind: LocalEndKind::PayloadMismatch,
-                text: format!(
+            Some(other) => Err(StageError::new(
+                LocalEndKind::PayloadMismatch,
+                format!(
                     "messages compressed with {other:?} cannot be passed on here; accepted: {ACCEPTED}"
                 ),
-            }),
+            )),
         }
     }
 }
@@ -72,10 +72,7 @@ impl Decompress {
             } else {
                 LocalEndKind::BadRequest
             };
-            StageError {
-                kind,
-                text: format!("a message could not be decompressed: {e}"),
-            }
+            StageError::new(kind, format!("a message could not be decompressed: {e}"))
         })
     }
 }

@@ -24,6 +24,7 @@
 //! receives.
 
 mod carried;
+mod chain;
 mod check;
 mod clock;
 mod deadline;
@@ -41,6 +42,7 @@ use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
+pub use chain::Chain;
 pub use check::Check;
 pub use clock::StreamTimeouts;
 pub use deadline::Deadline;

@@ -14,7 +14,9 @@ use bytes::Bytes;
 use crate::bridge::Transferred;
 use crate::bridge::check::Checker;
 use crate::bridge::kept::Kept;
-use crate::stream::{End, Half, Inbound, LocalEndKind, Message, MessageBatch, ResponseHead};
+use crate::stream::{
+    End, Half, Inbound, LocalEndKind, Message, MessageBatch, Reason, ResponseHead,
+};
 
 /// The most pieces of a message for which the thread's buffer keeps room.
 const MAX_PIECES: usize = 1024;
@@ -53,6 +55,17 @@ pub struct StageError {
     pub kind: LocalEndKind,
     /// The text of that end, for people.
     pub text: String,
+    /// The field of the message that it is about, if it is about one.
+    pub field: Option<Box<str>>,
+}
+
+impl StageError {
+    /// A refusal of the whole message.
+    #[must_use]
+    pub const fn new(kind: LocalEndKind, text: String) -> Self {
+        let field = None;
+        Self { kind, text, field }
+    }
 }
 
 pub(super) struct Pump {
@@ -290,6 +303,11 @@ impl Pump {
     }
 }
 
+/// The end that a refusal causes.
 fn end(error: StageError) -> End {
-    End::hop(error.kind, error.text)
+    let mut end = End::hop(error.kind, error.text);
+    if let Reason::Hop(hop) = &mut end.reason {
+        hop.field = error.field;
+    }
+    end
 }

@@ -420,10 +420,8 @@ fn a_stage_sees_one_message_at_a_time_and_its_refusal_ends_both_sides() {
             out: &mut MessageBatch,
         ) -> Result<(), StageError> {
             if pieces.iter().any(|p| p.contains(&b'!')) {
-                return Err(StageError {
-                    kind: LocalEndKind::Undecodable,
-                    text: "refused".to_owned(),
-                });
+                let text = "refused".to_owned();
+                return Err(StageError::new(LocalEndKind::Undecodable, text));
             }
             out.push_prefix(false, message.len as u32);
             pieces.drain(..).for_each(|p| out.push_bytes(p));

@@ -44,6 +44,17 @@ pub(super) fn give(
     }
 }
 
+/// Warns of schemas that no route uses.
+pub(super) fn unused_schemas(walk: &mut Walk, drafts: &[Draft], listed: &[Named<'_>]) {
+    for named in listed {
+        let uses = |draft: &Draft| draft.route.translate.as_deref() == Some(named.name);
+        if !drafts.iter().any(uses) {
+            let message = "no route uses this schema (translate)";
+            walk.warn(named.place, &named.value.path, message);
+        }
+    }
+}
+
 /// Warns of routes to a TTHeader backend on which nothing ends the wait for an answer. A Kitex
 /// server sends nothing at all for a method that it does not know. `idle` and `stream` end the wait
 /// too, but later. An explicit `first_response: off` is no mistake.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Backend, Config, Route};
+use super::{Config, Route};
 
 /// The difference between two effective configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Changes {
     pub routes_reordered: bool,
     /// How the backends differ, by name.
     pub backends: Names,
+    /// How the schemas differ, by name. A change of an IDL file alone is one too.
+    pub schemas: Names,
     /// Whether `drain` differs.
     pub drain: bool,
 }
@@ -45,26 +47,36 @@ impl Changes {
                 changed: changed(new.routes.iter().map(|r| (&*r.name, r)), &before),
             },
             routes_reordered: kept(&old.routes, &after) != kept(&new.routes, &before),
-            backends: {
-                let (before, after) = (backends(old), backends(new));
-                Names {
-                    added: missing(after.keys().copied(), &before),
-                    removed: missing(before.keys().copied(), &after),
-                    changed: changed(after.iter().map(|(name, b)| (*name, *b)), &before),
-                }
-            },
+            backends: Names::between(&old.backends, &new.backends),
+            schemas: Names::between(&old.schemas, &new.schemas),
             drain: old.drain != new.drain,
+        }
+    }
+}
+
+impl Names {
+    /// The difference between two maps.
+    #[must_use]
+    pub fn between<T: PartialEq>(old: &BTreeMap<String, T>, new: &BTreeMap<String, T>) -> Self {
+        let only = |names: &BTreeMap<String, T>, other: &BTreeMap<String, T>| {
+            let names = names.keys().filter(|name| !other.contains_key(*name));
+            names.cloned().collect()
+        };
+        let differs = |(name, item): &(&String, &T)| old.get(*name).is_some_and(|o| o != *item);
+        Self {
+            added: only(new, old),
+            removed: only(old, new),
+            changed: new
+                .iter()
+                .filter(differs)
+                .map(|(name, _)| name.clone())
+                .collect(),
         }
     }
 }
 
 fn by_name(routes: &[Route]) -> BTreeMap<&str, &Route> {
     routes.iter().map(|route| (&*route.name, route)).collect()
-}
-
-fn backends(config: &Config) -> BTreeMap<&str, &Backend> {
-    let backends = config.backends.iter();
-    backends.map(|(name, backend)| (&**name, backend)).collect()
 }
 
 fn missing<'a, T>(names: impl Iterator<Item = &'a str>, other: &BTreeMap<&str, T>) -> Vec<String> {
@@ -144,6 +156,7 @@ routes:
                     removed: names(&["b"]),
                     changed: names(&["a"]),
                 },
+                schemas: Names::default(),
                 drain: true,
             }
         );

@@ -4,16 +4,27 @@ use std::io::{Write as _, stdin};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{Config, Environment, Faults, inspect, inspect_bytes, read_bounded, unreadable};
+use super::{Config, Environment, Fault, Faults, inspect, inspect_bytes, read_bounded, unreadable};
 
 /// Checks files; `-` is standard input. Prints every fault to stderr, and a line for each good file
 /// to stdout. The exit code is 1 when a file cannot be used. With `strict` it is 1 for a warning
-/// too.
+/// too. `more` looks at what a good configuration names: files of its own.
 #[must_use]
-pub fn check(files: &[PathBuf], strict: bool) -> ExitCode {
+pub fn check(
+    files: &[PathBuf],
+    strict: bool,
+    more: impl Fn(&Path, &Config) -> Vec<Fault>,
+) -> ExitCode {
     let (mut good, mut only_warned) = (true, true);
     for file in files {
         let (name, found) = look(file);
+        let found = found.and_then(|(config, mut faults)| {
+            faults.add(more(file, &config));
+            if faults.fatal() {
+                return Err(faults);
+            }
+            Ok((config, faults))
+        });
         let (faults, line) = match &found {
             Ok((config, warnings)) => (warnings, summary(&name, config, warnings, strict)),
             Err(faults) => (faults, None),
@@ -53,11 +64,15 @@ fn look(file: &Path) -> (String, Result<(Config, Faults), Faults>) {
 
 /// The line for a file that can be used; `None` when its warnings count as errors.
 fn summary(name: &str, config: &Config, warnings: &Faults, strict: bool) -> Option<String> {
-    if strict && !warnings.is_empty() {
+    if strict && warnings.is_doubtful() {
         return None;
     }
+    let schemas = match config.schemas.len() {
+        0 => String::new(),
+        n => format!(", {n} schemas"),
+    };
     Some(format!(
-        "{name}: ok: {} listeners, {} backends, {} routes",
+        "{name}: ok: {} listeners, {} backends, {} routes{schemas}",
         config.listeners.len(),
         config.backends.len(),
         config.routes.len()

@@ -41,6 +41,7 @@ fn wide(bytes: &[u8]) -> Option<&'static str> {
 
 fn fault(place: Place, message: String) -> Fault {
     Fault {
+        file: None,
         place,
         path: String::new(),
         severity: Severity::Error,

@@ -21,11 +21,15 @@ pub enum Severity {
     Error,
     /// The file can be used, but probably does not say what was meant.
     Warning,
+    /// Nothing is wrong. It is good to know.
+    Note,
 }
 
 /// One mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// The file, if it is another one than the configuration: an IDL file.
+    pub file: Option<String>,
     /// Where in the file it is.
     pub place: Place,
     /// The key, from the root: `backends.chat.protocol`. Empty for the file as a whole.
@@ -34,6 +38,19 @@ pub struct Fault {
     pub severity: Severity,
     /// What is wrong, and what is allowed.
     pub message: String,
+}
+
+impl Fault {
+    /// An error that concerns the file as a whole.
+    pub(crate) fn whole(message: String) -> Self {
+        Self {
+            file: None,
+            place: Place::default(),
+            path: String::new(),
+            severity: Severity::Error,
+            message,
+        }
+    }
 }
 
 /// All faults of one file, sorted by place. Printed one per line.
@@ -45,7 +62,8 @@ pub struct Faults {
 
 impl Faults {
     pub(crate) fn new(file: &str, mut list: Vec<Fault>) -> Self {
-        list.sort_by(|a, b| (a.place, &a.path).cmp(&(b.place, &b.path)));
+        let key = |fault: &Fault| (fault.file.clone(), fault.place, fault.path.clone());
+        list.sort_by_cached_key(key);
         Self {
             file: file.to_owned(),
             list,
@@ -54,15 +72,7 @@ impl Faults {
 
     /// One error that concerns the file as a whole.
     pub(crate) fn whole_file(file: &str, message: String) -> Self {
-        Self::new(
-            file,
-            vec![Fault {
-                place: Place::default(),
-                path: String::new(),
-                severity: Severity::Error,
-                message,
-            }],
-        )
+        Self::new(file, vec![Fault::whole(message)])
     }
 
     /// The faults, in the order of the file.
@@ -74,7 +84,10 @@ impl Faults {
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.list.iter().map(|fault| {
             let colon = if fault.place.line > 0 { ":" } else { ": " };
-            format!("{}{colon}{fault}", self.file)
+            format!(
+                "{}{colon}{fault}",
+                fault.file.as_ref().unwrap_or(&self.file)
+            )
         })
     }
 
@@ -88,6 +101,19 @@ impl Faults {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// The faults of another look at the same file are added.
+    pub(crate) fn add(&mut self, more: Vec<Fault>) {
+        let mut list = std::mem::take(&mut self.list);
+        list.extend(more);
+        *self = Self::new(&self.file, list);
+    }
+
+    /// Whether there is a warning or an error.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.list.iter().any(|f| f.severity != Severity::Note)
     }
 
     /// Whether the file cannot be used.
@@ -113,8 +139,10 @@ impl fmt::Display for Fault {
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }
-        if self.severity == Severity::Warning {
-            f.write_str("warning: ")?;
+        match self.severity {
+            Severity::Error => {}
+            Severity::Warning => f.write_str("warning: ")?,
+            Severity::Note => f.write_str("note: ")?,
         }
         f.write_str(&self.message)
     }
@@ -210,6 +238,7 @@ mod tests {
     #[test]
     fn lines() {
         let fault = |line, path: &str, severity| Fault {
+            file: None,
             place: Place { line, column: 3 },
             path: path.to_owned(),
             severity,

@@ -113,6 +113,16 @@ const MATCH: &str = "write service and method: match: { service: chat.v1.Chat, m
 pub(super) const LISTENERS: &str = "listeners: [{ name: in, address: 127.0.0.1:15001 }]";
 pub(super) const BACKENDS: &str =
     "backends: { chat: { protocol: grpc, endpoints: [127.0.0.1:8888] } }";
+pub(super) const SCHEMAS: &str =
+    "schemas: { chat: { protobuf: { files: [chat.proto] }, thrift: { files: [chat.thrift] } } }";
+pub(super) const PROTOBUF: &str = "protobuf: { files: [proto/chat.proto], include: [proto] }";
+pub(super) const THRIFT: &str = "thrift: { files: [idl/chat.thrift] }";
+pub(super) const SERVICES: &str = "services: { chat.v1.Chat: Chat }";
+pub(super) const METHODS: &str = "methods: { chat.v1.Chat.Talk: talk }";
+pub(super) const FIELDS: &str = "fields: { by: by_id, chat.v1.Line.text: 7 }";
+pub(super) const ENUMS: &str = "enums: { by: by_number, chat.v1.Color: by_name }";
+pub(super) const EXCEPTIONS: &str =
+    "exceptions: { chat.v1.Gone: { thrift: Gone, code: NOT_FOUND } }";
 pub(super) const ROUTES: &str = "routes: [{ name: all, backend: chat }]";
 pub(super) const ENDPOINTS: &str = "endpoints: [127.0.0.1:8888, chat.svc:8888]";
 

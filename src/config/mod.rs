@@ -22,6 +22,7 @@ mod protocol;
 pub mod render;
 mod route;
 mod scalar;
+mod schema;
 mod telemetry;
 mod trace_context;
 mod tree;
@@ -49,6 +50,10 @@ pub use limits::{Drain, Limits};
 pub use listener::{Carried, DEFAULT_MAX_HEAD, Listener, ListenerProtocol, PassGoAway};
 pub use protocol::Protocol;
 pub use route::{Match, Pattern, Rewrite, Route, Timeouts, Validate};
+pub use schema::{
+    Duplicates, EnumBy, EnumRules, ExceptionRule, FieldRule, FieldRules, IdlFiles, Overflow,
+    PairBy, PairTarget, ProtobufFiles, Schema, Unknown, Utf8,
+};
 pub use telemetry::{AccessLog, Level, Log, LogFormat, Otlp, OtlpProtocol, Secret, Telemetry};
 pub use trace_context::TraceContext;
 
@@ -66,6 +71,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where streams go, by name; at least one.
     pub backends: BTreeMap<String, Backend>,
+    /// How protobuf and thrift pair, by name (default: none).
+    pub schemas: BTreeMap<String, Schema>,
     /// Which stream goes where; at least one. The first match wins.
     pub routes: Vec<Route>,
     /// Bounds for the process. Listeners start from them.
@@ -199,6 +206,7 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
 pub fn effective(started: &Config, read: &Config) -> Config {
     Config {
         backends: read.backends.clone(),
+        schemas: read.schemas.clone(),
         routes: read.routes.clone(),
         drain: read.drain.clone(),
         ..started.clone()

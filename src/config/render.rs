@@ -7,6 +7,8 @@
 //!
 //! Each struct is taken apart by name here, so a new key does not compile until it is rendered.
 
+mod schema;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -108,6 +110,7 @@ fn tree(config: &Config) -> Tree {
         admin,
         listeners,
         backends,
+        schemas,
         routes,
         limits,
         drain,
@@ -119,6 +122,7 @@ fn tree(config: &Config) -> Tree {
         .with_some("admin", admin.as_ref().map(admin_keys))
         .with("listeners", list(listeners, listener))
         .with("backends", map(backends, backend))
+        .with_some("schemas", map_unless_empty(schemas, schema::keys))
         .with("routes", list(routes, route))
         .with("limits", limit_keys(limits, true))
         .with("drain", drain_keys(drain))
@@ -345,6 +349,7 @@ fn route(route: &Route) -> Tree {
         metadata_to_transit,
         assume_payload,
         validate,
+        translate,
     } = route;
     Keys::default()
         .with("name", text(name))
@@ -364,6 +369,7 @@ fn route(route: &Route) -> Tree {
                 Validate::Thrift => text("thrift"),
             },
         )
+        .with_some("translate", translate.as_ref().map(text))
         .done()
 }
 

@@ -23,6 +23,7 @@ pub(super) const KEYS: &[&str] = &[
     "metadata_to_transit",
     "validate",
     "assume_payload",
+    "translate",
 ];
 pub(super) const MATCH_KEYS: &[&str] = &[
     "service",
@@ -55,6 +56,9 @@ pub struct Route {
     pub validate: Validate,
     /// What a caller's plain `application/grpc` is taken to be (default `protobuf`).
     pub assume_payload: AssumedPayload,
+    /// The schema by which messages are translated where caller and backend have different kinds of
+    /// payload (default: none).
+    pub translate: Option<String>,
 }
 
 /// What is checked in messages. A stream with another kind of payload is refused. A message that
@@ -162,12 +166,45 @@ pub(super) struct Draft {
     pub(super) path: String,
 }
 
-/// Reads one route. `backends` are the existing names in order, and `known` the same as a set.
+/// The names that exist, in order, and the same as a set.
+pub(super) struct Names<'a> {
+    list: &'a [&'a str],
+    set: FxHashSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new(list: &'a [&'a str]) -> Self {
+        let set = list.iter().copied().collect();
+        Self { list, set }
+    }
+}
+
+/// Reads a name that stands for a `what` of another section.
+fn one_of(walk: &mut Walk, at: &NodeRef<'_>, what: &str, names: &Names<'_>) -> Option<String> {
+    let name = walk.text(at, &format!("the name of a {what}"))?;
+    if !names.set.contains(&*name) {
+        let list: Vec<String> = names.list.iter().take(20).map(|b| shown(b)).collect();
+        let mut message = format!("no {what} {}; allowed: {}", at.quoted(), list.join(", "));
+        if list.is_empty() {
+            message = format!("no {what} {}; there is no {what} in the file", at.quoted());
+        }
+        if names.list.len() > 20 {
+            message.push_str(", ...");
+        }
+        if let Some(meant) = suggestion(&name, names.list) {
+            message.push_str(&format!(" (did you mean {}?)", quote(meant)));
+        }
+        walk.error(at.node.place, &at.path, message);
+    }
+    Some(name.into_owned())
+}
+
+/// Reads one route.
 pub(super) fn read(
     walk: &mut Walk,
     at: &NodeRef<'_>,
-    backends: &[&str],
-    known: &FxHashSet<&str>,
+    backends: &Names<'_>,
+    schemas: &Names<'_>,
 ) -> Option<Draft> {
     let s = walk.section(at, KEYS)?;
     let route = Route {
@@ -176,21 +213,11 @@ pub(super) fn read(
         }),
         matching: walk.optional(&s, "match", Match::default(), matching),
         backend: walk.required(&s, "backend", "the name of a backend", |w, at| {
-            let name = w.text(at, "the name of a backend")?;
             // Without any backend there is an error about that already.
-            if !known.is_empty() && !known.contains(&*name) {
-                let list: Vec<String> = backends.iter().take(20).map(|b| shown(b)).collect();
-                let mut message =
-                    format!("no backend {}; allowed: {}", at.quoted(), list.join(", "));
-                if backends.len() > 20 {
-                    message.push_str(", ...");
-                }
-                if let Some(meant) = suggestion(&name, backends) {
-                    message.push_str(&format!(" (did you mean {}?)", quote(meant)));
-                }
-                w.error(at.node.place, &at.path, message);
+            if backends.list.is_empty() {
+                return w.text(at, "the name of a backend").map(Into::into);
             }
-            Some(name.into_owned())
+            one_of(w, at, "backend", backends)
         }),
         rewrite: walk.optional(&s, "rewrite", Rewrite::default(), rewrite),
         timeouts: walk.optional(&s, "timeouts", Timeouts::default(), timeouts),
@@ -205,6 +232,9 @@ pub(super) fn read(
             AssumedPayload::default(),
             assume_payload,
         ),
+        translate: walk.optional(&s, "translate", None, |w, at| {
+            one_of(w, at, "schema", schemas).map(Some)
+        }),
     };
     Some(Draft {
         route,

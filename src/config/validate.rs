@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::thread::available_parallelism;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::environment::Environment;
 use super::fault::quote;
-use super::route::Draft;
-use super::walk::{NodeRef, Section, Walk};
+use super::route::{Draft, Names};
+use super::walk::{Named, NodeRef, Section, Walk};
 use super::yaml::Node;
 use super::{
-    Backend, Config, Drain, Limits, Listener, PayloadKind, Target, Telemetry, Validate, advice,
-    backend, hints, limits, listener, route, telemetry,
+    Backend, Config, Drain, Limits, Listener, PayloadKind, Schema, Target, Telemetry, Validate,
+    advice, backend, hints, limits, listener, route, schema, telemetry,
 };
 
 pub(super) const KEYS: &[&str] = &[
@@ -25,6 +25,7 @@ pub(super) const KEYS: &[&str] = &[
     "admin",
     "listeners",
     "backends",
+    "schemas",
     "routes",
     "limits",
     "drain",
@@ -59,6 +60,7 @@ pub(super) fn config(walk: &mut Walk, root: &Node) -> Option<Config> {
     let listeners = listeners(walk, &s, &limits, admin_address);
     let backends = backends(walk, &s, &listeners);
     let redirected = listeners.iter().any(|l| l.original_destination);
+    let schemas = schemas(walk, &s);
     let routes = routes(walk, &s, &backends, redirected);
     Some(Config {
         node,
@@ -66,6 +68,7 @@ pub(super) fn config(walk: &mut Walk, root: &Node) -> Option<Config> {
         admin,
         listeners,
         backends,
+        schemas,
         routes,
         limits,
         drain: walk.optional(&s, "drain", Drain::default(), limits::read_drain),
@@ -150,14 +153,7 @@ fn backends(
         }
         for named in named {
             let name = named.name;
-            let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-            if name.is_empty() || name.len() > 128 || !name.bytes().all(fits) {
-                let message = format!(
-                    "bad name {}; allowed: 1 to 128 letters, digits, dots, - and _",
-                    quote(name)
-                );
-                walk.error(named.place, &named.value.path, message);
-            }
+            named_well(walk, &named);
             let Some(backend) = backend::read(walk, &named.value) else {
                 continue;
             };
@@ -185,20 +181,51 @@ fn backends(
     })
 }
 
+/// Checks the name of a backend or a schema.
+fn named_well(walk: &mut Walk, named: &Named<'_>) {
+    let name = named.name;
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(fits) {
+        let message = format!(
+            "bad name {}; allowed: 1 to 128 letters, digits, dots, - and _",
+            quote(name)
+        );
+        walk.error(named.place, &named.value.path, message);
+    }
+}
+
+fn schemas(walk: &mut Walk, root: &Section<'_>) -> BTreeMap<String, Schema> {
+    walk.optional(root, "schemas", BTreeMap::new(), |walk, at| {
+        let mut schemas = BTreeMap::new();
+        for named in walk.names(at, hints::SCHEMAS)? {
+            named_well(walk, &named);
+            if let Some(schema) = schema::read(walk, &named.value) {
+                schemas.insert(named.name.to_owned(), schema);
+            }
+        }
+        Some(schemas)
+    })
+}
+
+/// The entries of a map at the root, as they are written. Those with faults count too: a route to
+/// them is right. A value that is no map was reported before.
+fn written<'n>(root: &Section<'n>, key: &str) -> Vec<Named<'n>> {
+    let at = root.get(key);
+    let listed = at.and_then(|at| Walk::new(Environment::default()).names(&at, ""));
+    listed.unwrap_or_default()
+}
+
 fn routes(
     walk: &mut Walk,
     root: &Section<'_>,
     read: &BTreeMap<String, Backend>,
     redirected: bool,
 ) -> Vec<super::Route> {
-    // Backends with faults count too: a route to them is right. One that is no map was reported
-    // before.
-    let backends = root.get("backends");
-    let listed =
-        backends.and_then(|at| Walk::new(Environment::default()).names(&at, hints::BACKENDS));
-    let listed = listed.unwrap_or_default();
+    let listed = written(root, "backends");
+    let schemas = written(root, "schemas");
     let names: Vec<&str> = listed.iter().map(|n| n.name).collect();
-    let known: FxHashSet<&str> = names.iter().copied().collect();
+    let schema_names: Vec<&str> = schemas.iter().map(|n| n.name).collect();
+    let (known, known_schemas) = (Names::new(&names), Names::new(&schema_names));
     let drafts: Vec<Draft> = walk.required(root, "routes", "a list of at least one", |walk, at| {
         let items = walk.list(at, hints::ROUTES)?;
         if items.len() > MAX_ROUTES {
@@ -208,7 +235,7 @@ fn routes(
         }
         let drafts = items
             .iter()
-            .filter_map(|i| route::read(walk, i, &names, &known));
+            .filter_map(|i| route::read(walk, i, &known, &known_schemas));
         Some(drafts.collect())
     });
     let mut seen: FxHashMap<&str, &Draft> = FxHashMap::default();
@@ -226,6 +253,13 @@ fn routes(
             let message = "never matches: no listener has original_destination: on";
             walk.warn(draft.place, &path, message);
         }
+        if draft.route.validate == Validate::Thrift && draft.route.translate.is_some() {
+            let path = format!("{}.validate", draft.path);
+            let message = "bad validate \"thrift\" beside translate, which checks every message by its \
+                           IDL; allowed: off";
+            walk.error(draft.validate_place, &path, message);
+            continue;
+        }
         let takes = read.get(&draft.route.backend).map(|b| b.payload);
         if draft.route.validate == Validate::Thrift && takes == Some(PayloadKind::Protobuf) {
             let path = format!("{}.validate", draft.path);
@@ -239,6 +273,7 @@ fn routes(
     // A route with a fault may look as if it matched everything.
     if walk.well() {
         advice::give(walk, &drafts, read, &listed);
+        advice::unused_schemas(walk, &drafts, &schemas);
     }
     drafts.into_iter().map(|d| d.route).collect()
 }

@@ -118,11 +118,12 @@ impl Walk {
 
     /// Whether no error was recorded so far.
     pub(crate) fn well(&self) -> bool {
-        self.faults.iter().all(|f| f.severity == Severity::Warning)
+        self.faults.iter().all(|f| f.severity != Severity::Error)
     }
 
     fn note(&mut self, place: Place, path: &str, severity: Severity, message: String) {
         self.faults.push(Fault {
+            file: None,
             place,
             path: path.to_owned(),
             severity,

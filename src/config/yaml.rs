@@ -181,6 +181,7 @@ struct Builder<'f> {
 impl Builder<'_> {
     fn fault(&mut self, place: Place, message: String) {
         self.faults.push(Fault {
+            file: None,
             place,
             path: String::new(),
             severity: Severity::Error,

@@ -185,6 +185,10 @@ const fn hop(kind: LocalEndKind) -> &'static str {
         LocalEndKind::PayloadMismatch => {
             "Send what the backend takes (`payload: thrift` wants `application/grpc+thrift`), or correct `payload`."
         }
+        LocalEndKind::UnpairedMethod => {
+            "Compare the method with the service in the route's schema: `ripcord schema FILE NAME` prints what pairs. A thrift \
+             function without `streaming.mode` is no stream."
+        }
         LocalEndKind::OverLimit => {
             "The text names the limit: `limits.max_streams_per_connection`, `limits.metadata_size`, or the callee's own \
              (SETTINGS_MAX_HEADER_LIST_SIZE). Raise it, or find who sends so much."
@@ -222,12 +226,16 @@ const fn hop(kind: LocalEndKind) -> &'static str {
             "Look at the caller (`peer` in the access log): what it sends is not its protocol."
         }
         LocalEndKind::InvalidRequest => {
-            "Look at the caller's serializer: `validate: thrift` of the route found a message that is no thrift struct. The \
+            "Look at the caller's serializer: `validate` or `translate` of the route found a message that cannot be read. The \
              text has the byte."
         }
         LocalEndKind::InvalidResponse => {
-            "Look at the callee's serializer: `validate: thrift` of the route found a message that is no thrift struct. The \
+            "Look at the callee's serializer: `validate` or `translate` of the route found a message that cannot be read. The \
              text has the byte."
+        }
+        LocalEndKind::UntranslatableRequest | LocalEndKind::UntranslatableResponse => {
+            "The text names the field and both of its types. Let the sender keep to what both IDLs can say, or choose another rule \
+             in the route's schema (`overflow`, `utf8`, `unknown`)."
         }
         LocalEndKind::Panic => {
             "A fault of ripcord. Please report it with the log's lines around it."

@@ -160,6 +160,7 @@ const fn hop(kind: LocalEndKind) -> (&'static str, &'static str) {
     let what = match kind {
         LocalEndKind::NoRoute => "no route matches the request",
         LocalEndKind::PayloadMismatch => "the backend takes another kind of payload",
+        LocalEndKind::UnpairedMethod => "the route's schema does not translate the method",
         LocalEndKind::OverLimit => "over a limit, before a backend was involved",
         LocalEndKind::Unreachable => "the backend cannot be reached",
         LocalEndKind::BackendLost => "the backend's connection was lost in mid stream",
@@ -173,6 +174,12 @@ const fn hop(kind: LocalEndKind) -> (&'static str, &'static str) {
         LocalEndKind::BadRequest => "the caller sent what cannot be decoded",
         LocalEndKind::InvalidRequest => "a message of the caller's fails the route's check",
         LocalEndKind::InvalidResponse => "a message of the callee's fails the route's check",
+        LocalEndKind::UntranslatableRequest => {
+            "a message of the caller's says what the callee's form cannot say"
+        }
+        LocalEndKind::UntranslatableResponse => {
+            "a message of the callee's says what the caller's form cannot say"
+        }
         LocalEndKind::Panic => "the stream's task failed",
     };
     (what, RIPCORD)

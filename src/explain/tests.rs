@@ -333,7 +333,7 @@ fn an_own_text_is_known_behind_every_print() {
         ),
         (
             "backend chat takes thrift; the request is protobuf (application/grpc): send \
-             application/grpc+thrift; ripcord does not translate protobuf",
+             application/grpc+thrift; ripcord translates protobuf only by a schema (translate on the route)",
             "payload_mismatch",
         ),
         (

@@ -25,7 +25,7 @@ routes: [{{ name: r, backend: b }}]
 fn local(test: impl AsyncFnOnce(Rc<Local>)) {
     testing::local(async || {
         let config = parse("One");
-        let routes = Routes::new(Arc::clone(&config), |name, backend| {
+        let routes = Routes::new(Arc::clone(&config), Default::default(), |name, backend| {
             Cluster::new(name, backend, 1)
         });
         let telemetry = Telemetry::quiet(1, wire::ALL);
@@ -49,7 +49,12 @@ fn the_counters_of_a_route_do_not_keep_its_backend() {
         assert_eq!((&*series.listener, &*series.route), ("in", "r"));
         let backend = Arc::downgrade(&route.backend);
         drop(route);
-        assert!(process.routes.replace(parse("Two"), Vec::new()).is_some());
+        assert!(
+            process
+                .routes
+                .replace(parse("Two"), Default::default(), Vec::new())
+                .is_some()
+        );
         assert!(
             backend.upgrade().is_none(),
             "its connections would never be closed"

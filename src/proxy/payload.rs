@@ -89,8 +89,8 @@ impl PayloadCheck<'_> {
             let assume = assume.trim_end_matches([',', ' ']);
             let or = if assume.is_empty() { "" } else { ", or " };
             format!(
-                "{who}; the request is {is} ({said}): send {send}{or}{assume}; ripcord does not \
-                 translate {is}"
+                "{who}; the request is {is} ({said}): send {send}{or}{assume}; ripcord \
+                 translates {is} only by a schema (translate on the route)"
             )
         };
         Err(End::hop(LocalEndKind::PayloadMismatch, text))
@@ -200,7 +200,8 @@ mod tests {
         assert_eq!(
             text(named),
             "backend chat takes thrift; the request is protobuf (application/grpc+proto): send \
-             application/grpc+thrift; ripcord does not translate protobuf"
+             application/grpc+thrift; ripcord translates protobuf only by a schema (translate \
+             on the route)"
         );
         let mut plain = head(Payload::Protobuf, Unnamed);
         let plain = toward("ttheader", &mut plain, "grpc").check_route(Validate::Thrift);
@@ -208,7 +209,7 @@ mod tests {
             text(plain),
             "route r takes thrift structs; the request is protobuf (application/grpc): send \
              application/grpc+thrift, or set assume_payload: thrift on route r if it is thrift; \
-             ripcord does not translate protobuf"
+             ripcord translates protobuf only by a schema (translate on the route)"
         );
         let mut frames = head(Payload::Thrift, Usual);
         let frames = toward("ttheader", &mut frames, "ttheader")
@@ -216,7 +217,8 @@ mod tests {
         assert_eq!(
             text(frames),
             "backend chat takes protobuf; the request is thrift (TTHeader's protocol id 0x10): send \
-             TTHeader's protocol id 0x11; ripcord does not translate thrift"
+             TTHeader's protocol id 0x11; ripcord translates thrift only by a schema (translate \
+             on the route)"
         );
     }
 }

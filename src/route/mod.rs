@@ -7,5 +7,5 @@
 mod store;
 mod table;
 
-pub use store::{LastError, Snapshot, Store};
+pub use store::{LastError, Schemas, Snapshot, Store};
 pub use table::{Route, Table};

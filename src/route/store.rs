@@ -11,8 +11,9 @@ use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::config::changes::Changes;
+use crate::config::changes::{Changes, Names};
 use crate::config::{Backend, Config, Faults};
+use crate::translate::Schema;
 
 use super::Table;
 
@@ -25,6 +26,8 @@ pub struct Snapshot<B> {
     pub table: Arc<Table<B>>,
     /// What was built for each backend, by its name.
     pub backends: BTreeMap<String, Arc<B>>,
+    /// What was read for each schema, by its name.
+    pub schemas: Schemas,
     /// 1 at the start, and one more for each configuration that becomes effective.
     pub version: u64,
     /// When this version became effective.
@@ -34,6 +37,9 @@ pub struct Snapshot<B> {
     /// Why the file as it is now is not effective; `None` when it is.
     pub last_error: Option<LastError>,
 }
+
+/// Schemas that are ready for streams, by their names.
+pub type Schemas = BTreeMap<String, Arc<Schema>>;
 
 /// A configuration that was refused.
 #[derive(Clone, Debug)]
@@ -54,14 +60,15 @@ pub struct Store<B> {
 type Make<B> = Box<dyn FnMut(&str, &Backend) -> Arc<B> + Send>;
 
 impl<B> Store<B> {
-    /// Builds everything for the first configuration. `make` is called once for each backend, now
+    /// Builds everything for the first configuration and its schemas. `make` is called once for each backend, now
     /// and whenever one is new or changed.
     pub fn new(
         config: Arc<Config>,
+        schemas: Schemas,
         make: impl FnMut(&str, &Backend) -> Arc<B> + Send + 'static,
     ) -> Self {
         let mut make: Make<B> = Box::new(make);
-        let first = build(config, None, &mut make);
+        let first = build(config, schemas, None, &mut make);
         Self {
             current: ArcSwap::from_pointee(first),
             make: Mutex::new(make),
@@ -79,20 +86,32 @@ impl<B> Store<B> {
         self.current.load_full()
     }
 
-    /// Makes a configuration effective and returns what it changed. `restart_needed` are the keys
-    /// that its file changes and this does not. Equal content makes no new version, and returns
-    /// `None`.
-    pub fn replace(&self, config: Arc<Config>, restart_needed: Vec<String>) -> Option<Changes> {
+    /// Makes a configuration and its schemas effective and returns what changed. `restart_needed`
+    /// are the keys that its file changes and this does not. Equal content makes no new version, and
+    /// returns `None`.
+    pub fn replace(
+        &self,
+        config: Arc<Config>,
+        mut schemas: Schemas,
+        restart_needed: Vec<String>,
+    ) -> Option<Changes> {
         let mut make = self.writer();
         let old = self.current.load_full();
-        if *old.config == *config {
+        // Streams and counters keep what did not change.
+        for (name, schema) in &mut schemas {
+            if let Some(same) = old.schemas.get(name).filter(|old| **old == *schema) {
+                *schema = Arc::clone(same);
+            }
+        }
+        if *old.config == *config && old.schemas == schemas {
             self.note(&old, restart_needed, None);
             return None;
         }
-        let changes = Changes::between(&old.config, &config);
+        let mut changes = Changes::between(&old.config, &config);
+        changes.schemas = Names::between(&old.schemas, &schemas);
         let new = Snapshot {
             restart_needed,
-            ..build(config, Some(&old), &mut make)
+            ..build(config, schemas, Some(&old), &mut make)
         };
         self.current.store(Arc::new(new));
         Some(changes)
@@ -126,6 +145,7 @@ impl<B> Store<B> {
             config: Arc::clone(&old.config),
             table: Arc::clone(&old.table),
             backends: old.backends.clone(),
+            schemas: old.schemas.clone(),
             version: old.version,
             loaded_at: old.loaded_at,
             restart_needed,
@@ -146,7 +166,12 @@ impl<B> std::fmt::Debug for Store<B> {
     }
 }
 
-fn build<B>(config: Arc<Config>, old: Option<&Snapshot<B>>, make: &mut Make<B>) -> Snapshot<B> {
+fn build<B>(
+    config: Arc<Config>,
+    schemas: Schemas,
+    old: Option<&Snapshot<B>>,
+    make: &mut Make<B>,
+) -> Snapshot<B> {
     let kept = |name: &str, backend: &Backend| {
         let old = old?;
         if old.config.backends.get(name) == Some(backend) {
@@ -164,10 +189,13 @@ fn build<B>(config: Arc<Config>, old: Option<&Snapshot<B>>, make: &mut Make<B>) 
         })
         .collect();
     Snapshot {
-        table: Arc::new(Table::compile(&config.routes, |name| {
-            backends.get(name).cloned()
-        })),
+        table: Arc::new(Table::compile(
+            &config.routes,
+            |name| backends.get(name).cloned(),
+            |name| schemas.get(name).cloned(),
+        )),
         backends,
+        schemas,
         version: old.map_or(1, |old| old.version + 1),
         loaded_at: SystemTime::now(),
         restart_needed: Vec::new(),

@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 
 use crate::config::{self, AssumedPayload, Destination, Pattern, Rewrite, Timeouts, Validate};
 use crate::stream::{Metadata, RequestHead, Scope};
+use crate::translate::Schema;
 
 /// A compiled route: its conditions, and what it does to a stream.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Route<B> {
     pub validate: Validate,
     /// What a caller's payload is assumed to be when its kind is not named.
     pub assume_payload: AssumedPayload,
+    /// How its messages are translated.
+    pub translate: Option<Arc<Schema>>,
     /// A prefix, if one is left to compare: exact names are found by hash.
     method: Option<Pattern>,
     to: Option<Pattern>,
@@ -41,7 +44,7 @@ pub struct Route<B> {
 }
 
 impl<B> Route<B> {
-    fn new(route: &config::Route, backend: Arc<B>) -> Self {
+    fn new(route: &config::Route, backend: Arc<B>, translate: Option<Arc<Schema>>) -> Self {
         let matching = &route.matching;
         let metadata = matching.metadata.iter().map(|(key, pattern)| {
             let (scope, key) = scope_of(key);
@@ -54,6 +57,7 @@ impl<B> Route<B> {
             timeouts: route.timeouts.clone(),
             validate: route.validate,
             assume_payload: route.assume_payload,
+            translate,
             method: match &matching.method {
                 prefix @ Some(Pattern::Prefix(_)) => prefix.clone(),
                 Some(Pattern::Any | Pattern::Exact(_)) | None => None,
@@ -180,11 +184,13 @@ pub struct Table<B> {
 }
 
 impl<B> Table<B> {
-    /// Compiles the routes. `backend` gives what was built for a backend's name. A route without
-    /// one is left out; a checked configuration has no such route.
+    /// Compiles the routes. `backend` gives what was built for a backend's name, `schema` what was
+    /// read for a schema's. A route without one that it names is left out; a checked configuration
+    /// has no such route.
     pub fn compile(
         routes: &[config::Route],
         mut backend: impl FnMut(&str) -> Option<Arc<B>>,
+        mut schema: impl FnMut(&str) -> Option<Arc<Schema>>,
     ) -> Self {
         let mut table = Self {
             routes: Box::default(),
@@ -196,6 +202,11 @@ impl<B> Table<B> {
             let Some(backend) = backend(&route.backend) else {
                 continue;
             };
+            let named = route.translate.as_deref();
+            let translate = named.and_then(&mut schema);
+            if named.is_some() && translate.is_none() {
+                continue;
+            }
             let Ok(position) = u32::try_from(compiled.len()) else {
                 break;
             };
@@ -204,7 +215,7 @@ impl<B> Table<B> {
                 None => &mut table.any_service,
             };
             methods.add(route.matching.method.as_ref(), position);
-            compiled.push(Arc::new(Route::new(route, backend)));
+            compiled.push(Arc::new(Route::new(route, backend, translate)));
         }
         table.routes = compiled.into();
         table

@@ -9,7 +9,7 @@
 //! | `loaded_at` | when this version became effective, RFC 3339 |
 //! | `restart_needed` | list: keys that the file changes and only a restart makes effective |
 //! | `last_error` | `null`, or of the refused file: `timestamp`, and `faults` |
-//! | `last_error.faults` | list of `line`, `column` (0: the file as a whole), `path`, `severity` (`error`, `warning`), `message` |
+//! | `last_error.faults` | list of `file` (`null`: the configuration, else an IDL file), `line`, `column` (0: the file as a whole), `path`, `severity` (`error`, `warning`, `note`), `message` |
 //! | `backends` | of each backend: `endpoints`, each with its `address` and `failures` in a row; `other_protocol` |
 //! | `other_protocol` | `null`, or the last endpoint that answered in another protocol: `timestamp`, `endpoint`, `text`, `count` (how often) |
 //! | `peers` | list of peers that were asked, or showed, in which form they take a cancel: `side` (`callee`, `caller`), `address`, `cancel_as`, `age_s` |
@@ -94,12 +94,14 @@ fn last_error(error: &LastError) -> Value {
 
 fn fault(fault: &Fault) -> Value {
     json!({
+        "file": fault.file,
         "line": fault.place.line,
         "column": fault.place.column,
         "path": fault.path,
         "severity": match fault.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         },
         "message": fault.message,
     })
@@ -120,7 +122,10 @@ telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret }
 ";
 
     fn routes() -> Routes {
-        setup::routes(Arc::new(config::parse("f", FILE).unwrap()))
+        setup::routes(
+            Arc::new(config::parse("f", FILE).unwrap()),
+            Default::default(),
+        )
     }
 
     #[tokio::test]
@@ -128,6 +133,7 @@ telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret }
         let routes = routes();
         routes.replace(
             Arc::clone(&routes.snapshot().config),
+            Default::default(),
             vec!["node".to_owned()],
         );
         let found = Found {
@@ -181,6 +187,7 @@ telemetry: { otlp: { endpoint: 'http://127.0.0.1:4317', headers: { key: s3cret }
         assert_eq!(
             error["faults"],
             json!([{
+                "file": null,
                 "line": 4,
                 "column": 30,
                 "path": "routes[0].backend",

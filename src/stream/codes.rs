@@ -213,15 +213,19 @@ impl LocalEndKind {
         match self {
             Self::NoRoute => TypeId::UnknownService.number(),
             Self::PayloadMismatch => TypeId::InvalidProtocol.number(),
+            Self::UnpairedMethod => TypeId::UnknownMethod.number(),
             Self::OverLimit => TypeId::InternalError.number(),
             Self::Unreachable => TtCode::TransportClosing.number(),
             Self::BackendLost | Self::DrainOver => TtCode::ConnectionClosed.number(),
             Self::Deadline => TtCode::StreamTimeout.number(),
             Self::Idle | Self::FirstResponse => TtCode::RecvTimeout.number(),
             Self::SlowReceiver | Self::MessageTooLarge | Self::Panic => TtCode::Foreign.number(),
-            Self::Undecodable | Self::BadRequest | Self::InvalidRequest | Self::InvalidResponse => {
-                TtCode::IllegalFrame.number()
-            }
+            Self::Undecodable
+            | Self::BadRequest
+            | Self::InvalidRequest
+            | Self::InvalidResponse
+            | Self::UntranslatableRequest
+            | Self::UntranslatableResponse => TtCode::IllegalFrame.number(),
         }
     }
 

@@ -111,6 +111,8 @@ pub struct LocalEnd {
     pub text: String,
     /// Who set the limit. `None` when this hop itself is the origin.
     pub owner: Option<Box<LimitOwner>>,
+    /// The field of the caller's message that it is about, as a path: `lines[2].text`.
+    pub field: Option<Box<str>>,
 }
 
 /// Who set the limit that a hop enforced: the caller, or a hop before this one.
@@ -129,6 +131,8 @@ pub enum LocalEndKind {
     NoRoute,
     /// The backend cannot take this kind of payload.
     PayloadMismatch,
+    /// The route's schema does not translate this method.
+    UnpairedMethod,
     /// A limit was reached before a backend was involved.
     OverLimit,
     /// No connection to the backend could be made.
@@ -151,19 +155,24 @@ pub enum LocalEndKind {
     Undecodable,
     /// The caller sent something that cannot be decoded.
     BadRequest,
-    /// A message of the caller is not what the route requires (`validate`).
+    /// A message of the caller is not what the route requires (`validate`, `translate`).
     InvalidRequest,
-    /// A message of the callee is not what the route requires (`validate`).
+    /// A message of the callee is not what the route requires (`validate`, `translate`).
     InvalidResponse,
+    /// A message of the caller says what the callee's form cannot say (`translate`).
+    UntranslatableRequest,
+    /// A message of the callee says what the caller's form cannot say (`translate`).
+    UntranslatableResponse,
     /// The stream's task panicked.
     Panic,
 }
 
 impl LocalEndKind {
     /// All kinds, for tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::NoRoute,
         Self::PayloadMismatch,
+        Self::UnpairedMethod,
         Self::OverLimit,
         Self::Unreachable,
         Self::BackendLost,
@@ -177,6 +186,8 @@ impl LocalEndKind {
         Self::BadRequest,
         Self::InvalidRequest,
         Self::InvalidResponse,
+        Self::UntranslatableRequest,
+        Self::UntranslatableResponse,
         Self::Panic,
     ];
 
@@ -186,6 +197,7 @@ impl LocalEndKind {
         match self {
             Self::NoRoute => "no_route",
             Self::PayloadMismatch => "payload_mismatch",
+            Self::UnpairedMethod => "unpaired_method",
             Self::OverLimit => "over_limit",
             Self::Unreachable => "unreachable",
             Self::BackendLost => "backend_lost",
@@ -199,6 +211,8 @@ impl LocalEndKind {
             Self::BadRequest => "bad_request",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidResponse => "invalid_response",
+            Self::UntranslatableRequest => "untranslatable_request",
+            Self::UntranslatableResponse => "untranslatable_response",
             Self::Panic => "panic",
         }
     }
@@ -207,7 +221,11 @@ impl LocalEndKind {
     #[must_use]
     pub const fn before_backend(self) -> bool {
         match self {
-            Self::NoRoute | Self::PayloadMismatch | Self::OverLimit | Self::Unreachable => true,
+            Self::NoRoute
+            | Self::PayloadMismatch
+            | Self::UnpairedMethod
+            | Self::OverLimit
+            | Self::Unreachable => true,
             Self::BackendLost
             | Self::DrainOver
             | Self::Deadline
@@ -219,6 +237,8 @@ impl LocalEndKind {
             | Self::BadRequest
             | Self::InvalidRequest
             | Self::InvalidResponse
+            | Self::UntranslatableRequest
+            | Self::UntranslatableResponse
             | Self::Panic => false,
         }
     }
@@ -232,6 +252,7 @@ impl LocalEnd {
             kind,
             text: text.into(),
             owner: None,
+            field: None,
         }
     }
 
@@ -261,6 +282,7 @@ impl LocalEnd {
         let heard = match self.kind {
             LocalEndKind::NoRoute
             | LocalEndKind::PayloadMismatch
+            | LocalEndKind::UnpairedMethod
             | LocalEndKind::OverLimit
             | LocalEndKind::Unreachable
             | LocalEndKind::BackendLost => false,
@@ -274,6 +296,8 @@ impl LocalEnd {
             | LocalEndKind::BadRequest
             | LocalEndKind::InvalidRequest
             | LocalEndKind::InvalidResponse
+            | LocalEndKind::UntranslatableRequest
+            | LocalEndKind::UntranslatableResponse
             | LocalEndKind::Panic => true,
         };
         heard.then(|| self.cancel(node, Class::ByCaller))

@@ -146,7 +146,7 @@ fn a_named_kind_stays_what_it_is() {
     assert_eq!(
         line["text"],
         "hop: backend callee takes thrift; the request is protobuf (application/grpc+proto): send \
-         application/grpc+thrift; ripcord does not translate protobuf"
+         application/grpc+thrift; ripcord translates protobuf only by a schema (translate on the route)"
     );
 }
 

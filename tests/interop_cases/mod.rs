@@ -31,6 +31,7 @@ mod reload;
 mod retries;
 mod sizes;
 mod storm;
+mod translate;
 mod validate;
 
 use crate::kit::trial::Case;
@@ -73,6 +74,7 @@ pub(crate) fn cases() -> Vec<Case> {
         sizes::cases(),
         storm::cases(),
         storm::small::cases(),
+        translate::cases(),
         validate::cases(),
     ];
     cases.into_iter().flatten().collect()

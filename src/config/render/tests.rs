@@ -78,6 +78,21 @@ backends:
     dns: { refresh: 100ms }
     trace_context: [b3, b3multi]
   b: { protocol: grpc, endpoints: original_destination, payload: protobuf, hop: ripcord }
+schemas:
+  plain: { protobuf: { descriptor_set: "a b.binpb" }, thrift: { files: x.thrift } }
+  odd:
+    protobuf: { files: [proto/a.proto, b.proto], include: [proto, "."] }
+    thrift: { files: [a.thrift], include: ["idl: x"] }
+    services: { a.B: C }
+    methods: { a.B.M: m, a.B.N: none }
+    fields: { by: by_name, a.X.f: -3, a.X.g: name, a.X.h: none, a.X.i: { thrift: "7", overflow: wrap, utf8: bytes, zeros: write } }
+    enums: { by: by_name, a.E: by_number }
+    exceptions: { a.Gone: { thrift: Gone, code: NOT_FOUND }, a.Bad: Worse }
+    zeros: write
+    overflow: saturate
+    utf8: replace
+    duplicates: error
+    unknown: error
 routes:
   - name: one
     match:
@@ -92,6 +107,7 @@ routes:
     timeouts: { stream: 8784h, idle: 60s, first_response: 90m }
     metadata_to_transit: { x-user: USER }
     validate: thrift
+  - { name: four, match: { service: four }, backend: a, translate: odd, timeouts: { idle: 1s } }
   - { name: two, match: { method: "*" }, backend: b, rewrite: { to: "%" } }
   - { name: three, backend: b }
 limits: { stream_buffer: 128KiB, slow_receiver_timeout: 1h }
@@ -134,7 +150,7 @@ fn json_has_the_keys_and_the_forms_of_the_file() {
     assert_eq!(json["limits"]["slow_receiver_timeout"], "1h");
     assert_eq!(json["routes"][0]["timeouts"]["stream"], "366d");
     assert_eq!(
-        json["routes"][2],
+        json["routes"][3],
         json!({
             "name": "three",
             "match": { "service": "*" },

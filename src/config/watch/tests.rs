@@ -1,7 +1,7 @@
 //! A scripted file under a paused clock, and once a real one.
 
 use super::*;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use tokio::time::Instant;
 
 const GOOD: &str = "\
@@ -22,6 +22,8 @@ fn config(text: &str) -> Arc<Config> {
 /// A file whose content is set by the test, and the events of following it, with their times.
 struct Scene {
     file: RefCell<Result<String, ()>>,
+    /// The content of the IDL files.
+    disk: Cell<u64>,
     hup: Notify,
     events: RefCell<Vec<(u64, String)>>,
     start: Instant,
@@ -31,6 +33,7 @@ impl Scene {
     fn new() -> Self {
         Self {
             file: RefCell::new(Ok(GOOD.to_owned())),
+            disk: Cell::new(1),
             hup: Notify::new(),
             events: RefCell::default(),
             start: Instant::now(),
@@ -43,17 +46,30 @@ impl Scene {
 
     /// Follows the file while the script runs; the clock moves by itself.
     async fn play(&self, script: impl AsyncFnOnce(&Self)) {
-        let read = || {
-            let look = self.file.borrow().clone();
-            std::future::ready(match look {
+        let look = || {
+            let file = match self.file.borrow().clone() {
                 Ok(text) => Ok(text.into_bytes()),
-                Err(()) => Err(io::Error::other("gone")),
+                Err(()) => Err("gone".to_owned()),
+            };
+            std::future::ready(Look {
+                file,
+                attached: self.disk.get(),
+            })
+        };
+        // An IDL file that is 0 is bad; any other number is what it says.
+        let read = |_: Arc<Config>| {
+            let number = self.disk.get();
+            std::future::ready(match number {
+                0 => (Err(vec![Fault::whole("bad IDL".to_owned())]), 0),
+                _ => (Ok((number, Vec::new())), number),
             })
         };
         let told = |reload| {
             let text = match reload {
-                Reload::Good { config, .. } => {
-                    format!("good {}", config.backends["b"].endpoints[0])
+                Reload::Good {
+                    config, attached, ..
+                } => {
+                    format!("good {} {attached}", config.backends["b"].endpoints[0])
                 }
                 Reload::Bad(faults) => format!("bad {faults}"),
                 Reload::Unchanged => "unchanged".to_owned(),
@@ -62,7 +78,7 @@ impl Scene {
             self.events.borrow_mut().push((at, text));
         };
         tokio::select! {
-            () = follow("f", read, config(GOOD), &self.hup, told) => panic!("ended"),
+            () = follow("f", look, read, (config(GOOD), 1), &self.hup, told) => panic!("ended"),
             () = script(self) => {}
         }
     }
@@ -95,7 +111,7 @@ async fn a_change_is_told_once_it_has_settled() {
     };
     scene.play(script).await;
     let [(at, event)] = <[_; 1]>::try_from(scene.events()).unwrap();
-    assert_eq!(event, "good 127.0.0.1:9999");
+    assert_eq!(event, "good 127.0.0.1:9999 1");
     assert!((3_100..=5_300).contains(&at), "{at}");
 }
 
@@ -114,7 +130,7 @@ async fn a_file_that_is_being_written_is_waited_for() {
     scene.play(script).await;
     let events = scene.events();
     assert_eq!(events.len(), 1, "{events:?}");
-    assert_eq!(events[0].1, "good 127.0.0.1:9999");
+    assert_eq!(events[0].1, "good 127.0.0.1:9999 1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,7 +165,7 @@ async fn a_signal_is_always_answered() {
         scene.write(&other());
         scene.hup.notify_one();
         tokio::time::sleep(SETTLE * 2).await;
-        assert_eq!(scene.events(), [(300, "good 127.0.0.1:9999".to_owned())]);
+        assert_eq!(scene.events(), [(300, "good 127.0.0.1:9999 1".to_owned())]);
         scene.write("");
         for _ in 0..2 {
             scene.hup.notify_one();
@@ -162,6 +178,27 @@ async fn a_signal_is_always_answered() {
     scene.play(script).await;
     let events: Vec<String> = scene.events().into_iter().map(|(_, e)| e).collect();
     assert_eq!(events, ["unchanged"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idl_file_belongs_to_the_content() {
+    let scene = Scene::new();
+    let script = async |scene: &Scene| {
+        seconds(3).await;
+        for (content, expected) in [
+            (2, "good 127.0.0.1:8888 2"),
+            (0, "bad f: bad IDL"),
+            // The good one is in force all the time.
+            (2, "unchanged"),
+            (3, "good 127.0.0.1:8888 3"),
+        ] {
+            scene.disk.set(content);
+            seconds(20).await;
+            let events: Vec<String> = scene.events().into_iter().map(|(_, e)| e).collect();
+            assert_eq!(events, [expected]);
+        }
+    };
+    scene.play(script).await;
 }
 
 /// As Kubernetes does it: `file` -> `..data/file`, and `..data` is swapped by a rename.
@@ -179,7 +216,7 @@ async fn a_config_map_update_is_seen() {
     symlink("..data/ripcord.yaml", root.join("ripcord.yaml")).unwrap();
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let (file, hup) = (root.join("ripcord.yaml"), Notify::new());
-    let following = run(&file, config(GOOD), &hup, move |event| {
+    let following = run(&file, (), (config(GOOD), 0), &hup, move |event| {
         let _ = tell.send(event);
     });
     let script = async {
@@ -195,6 +232,7 @@ async fn a_config_map_update_is_seen() {
     let Reload::Good {
         config: found,
         warnings,
+        ..
     } = event
     else {
         panic!("{event:?}")

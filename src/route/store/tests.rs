@@ -23,13 +23,15 @@ fn read(text: &str) -> Arc<Config> {
 /// A store whose backends are numbered as they are made.
 fn numbered() -> Store<String> {
     let made = AtomicUsize::new(0);
-    Store::new(read(FIRST), move |name, _| {
+    Store::new(read(FIRST), Schemas::new(), move |name, _| {
         Arc::new(format!("{name}{}", made.fetch_add(1, Ordering::Relaxed)))
     })
 }
 
 fn replaced(store: &Store<String>, text: &str) -> bool {
-    store.replace(read(text), Vec::new()).is_some()
+    store
+        .replace(read(text), Schemas::new(), Vec::new())
+        .is_some()
 }
 
 fn to(store: &Store<String>, service: &str) -> String {
@@ -104,7 +106,10 @@ fn what_waits_for_a_restart_is_known_until_the_file_takes_it_back() {
     let waiting = || store.load().restart_needed.clone();
     assert!(waiting().is_empty());
     let keys = vec!["node".to_owned()];
-    assert_eq!(store.replace(read(FIRST), keys.clone()), None);
+    assert_eq!(
+        store.replace(read(FIRST), Schemas::new(), keys.clone()),
+        None
+    );
     assert_eq!((waiting(), store.load().version), (keys.clone(), 1));
     store.refused(config::parse("f", "node: 1").unwrap_err());
     store.accepted();
@@ -121,7 +126,9 @@ fn what_waits_for_a_restart_is_known_until_the_file_takes_it_back() {
 fn a_change_says_which_names_it_is_about() {
     let store = numbered();
     let new = FIRST.replace("127.0.0.1:2", "127.0.0.1:3");
-    let changes = store.replace(read(&new), Vec::new()).unwrap();
+    let changes = store
+        .replace(read(&new), Schemas::new(), Vec::new())
+        .unwrap();
     assert_eq!(changes.backends.changed, ["b"]);
     assert!(changes.routes.changed.is_empty());
 }

@@ -27,6 +27,7 @@ fn route(name: &str, service: &str, method: &str) -> config::Route {
         metadata_to_transit: BTreeMap::new(),
         validate: config::Validate::Off,
         assume_payload: config::AssumedPayload::Protobuf,
+        translate: None,
     }
 }
 
@@ -39,7 +40,7 @@ fn head(service: &str, method: &str) -> RequestHead {
 }
 
 fn compile(routes: &[config::Route]) -> Table<String> {
-    Table::compile(routes, |name| Some(Arc::new(name.to_owned())))
+    Table::compile(routes, |name| Some(Arc::new(name.to_owned())), |_| None)
 }
 
 fn found(table: &Table<String>, head: &RequestHead) -> Option<String> {

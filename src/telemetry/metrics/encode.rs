@@ -195,6 +195,18 @@ fn encode_ends(state: &State, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
 
     let mut to = family(
         out,
+        "ripcord_translate_skipped_fields",
+        "Fields of translated messages that were skipped, since the IDL does not know them or their type",
+        MetricType::Counter,
+    )?;
+    for (route, all) in &routes {
+        if let Some(value) = touched(all, |series| Some(&series.skipped)) {
+            counter(&mut to, &[("route", *route)], value)?;
+        }
+    }
+
+    let mut to = family(
+        out,
         "ripcord_cancels",
         "Canceled streams by class (where this hop saw it come from) and cause (the originator's code)",
         MetricType::Counter,

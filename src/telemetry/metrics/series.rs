@@ -25,6 +25,7 @@ pub struct Series {
     pub(super) ends: [AtomicU64; names::ENDS.len()],
     pub(super) active: AtomicI64,
     pub(super) retries: AtomicU64,
+    pub(super) skipped: AtomicU64,
     pub(super) messages: [AtomicU64; 2],
     pub(super) bytes: [AtomicU64; 2],
     pub(super) duration: Durations,
@@ -58,6 +59,7 @@ impl Series {
             ends: Default::default(),
             active: AtomicI64::new(0),
             retries: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
             messages: Default::default(),
             bytes: Default::default(),
             duration: Durations::default(),
@@ -83,6 +85,11 @@ impl Series {
 
     pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// Counts fields that a translation skipped, since the IDL does not know them.
+    pub(crate) fn skipped_fields(&self, count: u64) {
+        self.skipped.fetch_add(count, Relaxed);
     }
 
     /// Counts a finished stream. Touches atomics only.

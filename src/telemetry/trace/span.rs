@@ -280,9 +280,11 @@ fn server_status(end: &End) -> Status {
             | LocalEndKind::SlowReceiver
             | LocalEndKind::MessageTooLarge
             | LocalEndKind::BadRequest
-            | LocalEndKind::InvalidRequest => Status::Unset,
+            | LocalEndKind::InvalidRequest
+            | LocalEndKind::UntranslatableRequest => Status::Unset,
             LocalEndKind::NoRoute
             | LocalEndKind::PayloadMismatch
+            | LocalEndKind::UnpairedMethod
             | LocalEndKind::Unreachable
             | LocalEndKind::BackendLost
             | LocalEndKind::DrainOver
@@ -291,6 +293,7 @@ fn server_status(end: &End) -> Status {
             | LocalEndKind::FirstResponse
             | LocalEndKind::Undecodable
             | LocalEndKind::InvalidResponse
+            | LocalEndKind::UntranslatableResponse
             | LocalEndKind::Panic => error(&hop.text),
         },
     }

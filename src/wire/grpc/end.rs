@@ -22,7 +22,7 @@ use crate::stream::{
 };
 use crate::wire::grpc::limit::BlockLimit;
 use crate::wire::grpc::metadata::{self, HeadersOf};
-use crate::wire::grpc::status::ResetCode;
+use crate::wire::grpc::status::{BadField, ResetCode};
 use crate::wire::grpc::{keys, status};
 use rendered::RenderedStatus;
 pub use rendered::Wording;
@@ -325,7 +325,10 @@ pub fn reset_to_callee(cancel: &Cancel, to_ripcord: bool) -> ResetCode {
 /// Table: from a local end to a gRPC status.
 const fn status_of_own(kind: LocalEndKind) -> Code {
     match kind {
-        LocalEndKind::NoRoute | LocalEndKind::PayloadMismatch => Code::Unimplemented,
+        LocalEndKind::NoRoute | LocalEndKind::PayloadMismatch | LocalEndKind::UnpairedMethod => {
+            Code::Unimplemented
+        }
+        LocalEndKind::UntranslatableRequest => Code::InvalidArgument,
         LocalEndKind::OverLimit | LocalEndKind::SlowReceiver | LocalEndKind::MessageTooLarge => {
             Code::ResourceExhausted
         }
@@ -339,6 +342,7 @@ const fn status_of_own(kind: LocalEndKind) -> Code {
         | LocalEndKind::BadRequest
         | LocalEndKind::InvalidRequest
         | LocalEndKind::InvalidResponse
+        | LocalEndKind::UntranslatableResponse
         | LocalEndKind::Panic => Code::Internal,
     }
 }
@@ -347,7 +351,11 @@ const fn status_of_own(kind: LocalEndKind) -> Code {
 /// cause where the cause alone would be read as another.
 fn own_cancel(hop: &LocalEnd, node: &str) -> Cancel {
     let mut cancel = hop.to_caller(node);
-    cancel.status = own_status_beside(hop.kind).map(Box::new);
+    cancel.status = own_status_beside(hop.kind).map(|mut status| {
+        let (field, text) = (hop.field.as_deref(), &hop.text);
+        status.details = field.map(|field| BadField::new(field, text).encode(status.code));
+        Box::new(status)
+    });
     cancel
 }
 

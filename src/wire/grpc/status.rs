@@ -15,7 +15,9 @@ pub use crate::net::http2::ResetCode;
 pub use crate::stream::Code;
 
 mod details;
-pub use details::{ErrorInfo, decode_details, details_agree, encode_details};
+pub use details::{
+    BadField, ErrorInfo, decode_details, details_agree, encode_details, encode_details_with,
+};
 
 /// Kitex's private error code for graceful shutdown.
 pub const KITEX_GRACEFUL: ResetCode = ResetCode(1000);

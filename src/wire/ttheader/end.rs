@@ -274,7 +274,10 @@ pub fn to_callee(cancel: &Cancel, ctx: &EndContext<'_>) -> Terminal {
 /// carried if its cause alone would be read as another status ([`own_status_beside`]).
 const fn status_of_own(kind: LocalEndKind) -> Code {
     match kind {
-        LocalEndKind::NoRoute | LocalEndKind::PayloadMismatch => Code::Unimplemented,
+        LocalEndKind::NoRoute | LocalEndKind::PayloadMismatch | LocalEndKind::UnpairedMethod => {
+            Code::Unimplemented
+        }
+        LocalEndKind::UntranslatableRequest => Code::InvalidArgument,
         LocalEndKind::OverLimit | LocalEndKind::SlowReceiver | LocalEndKind::MessageTooLarge => {
             Code::ResourceExhausted
         }
@@ -288,6 +291,7 @@ const fn status_of_own(kind: LocalEndKind) -> Code {
         | LocalEndKind::BadRequest
         | LocalEndKind::InvalidRequest
         | LocalEndKind::InvalidResponse
+        | LocalEndKind::UntranslatableResponse
         | LocalEndKind::Panic => Code::Internal,
     }
 }
@@ -302,9 +306,12 @@ const fn own_status_is_carried(kind: LocalEndKind) -> bool {
         | LocalEndKind::BadRequest
         | LocalEndKind::InvalidRequest
         | LocalEndKind::InvalidResponse
+        | LocalEndKind::UntranslatableRequest
+        | LocalEndKind::UntranslatableResponse
         | LocalEndKind::Panic => true,
         LocalEndKind::NoRoute
         | LocalEndKind::PayloadMismatch
+        | LocalEndKind::UnpairedMethod
         | LocalEndKind::OverLimit
         | LocalEndKind::Unreachable
         | LocalEndKind::BackendLost

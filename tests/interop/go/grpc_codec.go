@@ -31,8 +31,12 @@ func (rawCodec) Unmarshal(data []byte, v any) error {
 }
 
 // packMsg makes the bytes of one streaming message: a bare thrift Msg under
-// subtype thrift, so that a Kitex peer can read it, else the payload itself.
+// subtype thrift, so that a Kitex peer can read it, a protobuf Msg of
+// ../idl/interop.proto under "protobuf", else the payload itself.
 func packMsg(subtype string, b []byte, seq int64) []byte {
+	if subtype == "protobuf" {
+		return packProto(b, seq)
+	}
 	if subtype != "thrift" {
 		return b
 	}
@@ -42,6 +46,9 @@ func packMsg(subtype string, b []byte, seq int64) []byte {
 }
 
 func unpackMsg(subtype string, b []byte) ([]byte, int64, error) {
+	if subtype == "protobuf" {
+		return unpackProto(b)
+	}
 	if subtype != "thrift" {
 		return b, 0, nil
 	}

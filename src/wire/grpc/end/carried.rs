@@ -13,6 +13,7 @@ use crate::stream::{
     Processed, Reason, Status, code, default_text,
 };
 use crate::wire::grpc::metadata::put;
+use crate::wire::grpc::status::BadField;
 use crate::wire::grpc::{keys, status};
 
 /// The reason that the trailers carry, if it renders to the status beside it.
@@ -68,7 +69,10 @@ fn claimed(trailers: &HeaderMap, seen: &Status, wording: Wording) -> Option<(Rea
             let beside = if seen.code == status_of_cause(number).number() {
                 None
             } else {
-                Some(Box::new(own_status(number, seen.code)?))
+                let mut status = own_status(number, seen.code)?;
+                let bad = seen.details.as_ref().and_then(BadField::decode);
+                status.details = bad.map(|bad| bad.encode(status.code));
+                Some(Box::new(status))
             };
             let cancel = Cancel {
                 cause: Cause {

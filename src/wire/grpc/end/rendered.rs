@@ -12,7 +12,7 @@ use crate::stream::{
     code, default_text,
 };
 use crate::wire::grpc::metadata;
-use crate::wire::grpc::status::{ErrorInfo, encode_details};
+use crate::wire::grpc::status::{BadField, ErrorInfo, encode_details_with};
 
 /// What a gRPC peer receives of an end, without the trailers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,7 @@ impl RenderedStatus {
                 hop.text.clone(),
                 hop.kind.name().to_ascii_uppercase(),
                 vec![("code", hop.kind.cause().to_string())],
+                None,
             )),
             Reason::Hop(hop) => Self::of_cancel(&own_cancel(hop, node), wording),
         }
@@ -70,6 +71,7 @@ impl RenderedStatus {
                 found.text.clone(),
                 "BIZ_STATUS_ERROR".to_owned(),
                 vec![("code", found.code.to_string())],
+                None,
             ),
         };
         Self {
@@ -85,6 +87,7 @@ impl RenderedStatus {
             format!("{}{text}", prefix(code::APPLICATION, &Path::new())),
             "APPLICATION_EXCEPTION".to_owned(),
             vec![("code", exception.type_id.to_string())],
+            None,
         ))
     }
 
@@ -97,6 +100,11 @@ impl RenderedStatus {
             None => status_of_cause(cancel.cause.code),
         };
         let text = shown(cancel.cause.code, &cancel.cause.text);
+        let beside = cancel
+            .status
+            .as_ref()
+            .and_then(|status| status.details.as_ref());
+        let beside = beside.and_then(BadField::decode);
         let mut more = vec![
             ("code", cancel.cause.code.to_string()),
             ("class", cancel.class.code().to_string()),
@@ -113,6 +121,7 @@ impl RenderedStatus {
             },
             reason(cancel.cause.code).to_owned(),
             more,
+            beside.as_ref(),
         ))
     }
 
@@ -154,6 +163,7 @@ fn explained(
     message: String,
     reason: String,
     metadata: Vec<(&'static str, String)>,
+    bad: Option<&BadField>,
 ) -> Status {
     let info = ErrorInfo {
         reason,
@@ -163,7 +173,7 @@ fn explained(
             .map(|(key, value)| (key.to_owned(), value))
             .collect(),
     };
-    let details = encode_details(code.number(), &message, &info);
+    let details = encode_details_with(code.number(), &message, &info, bad);
     Status {
         code: code.number(),
         message,

@@ -216,9 +216,38 @@ fn a_hops_status_is_kept_beside_its_cause_only_where_the_table_differs() {
             LocalEndKind::BadRequest,
             LocalEndKind::InvalidRequest,
             LocalEndKind::InvalidResponse,
+            LocalEndKind::UntranslatableRequest,
+            LocalEndKind::UntranslatableResponse,
             LocalEndKind::Panic,
         ]
     );
+}
+
+/// A field of the caller's message is named in a `BadRequest`, which a hop in between passes on.
+#[test]
+fn a_field_of_the_callers_stands_in_the_details() {
+    let mut end = End::hop(LocalEndKind::UntranslatableRequest, "seq: too large");
+    if let Reason::Hop(hop) = &mut end.reason {
+        hop.field = Some("lines[2].seq".into());
+    }
+    for wording in [Wording::Kitex, Wording::Plain] {
+        let first = to_caller(&end, "hop", true, wording);
+        assert_eq!(get(&first, "grpc-status"), "3");
+        let read = from_trailers(200, &first);
+        assert!(matches!(read.reason, Reason::Canceled(_)), "{read:?}");
+        let second = to_caller(&read, "next", true, wording);
+        for trailers in [&first, &second] {
+            let raw = status::decode_bin(trailers[keys::DETAILS].as_bytes()).unwrap();
+            let raw = Bytes::from(raw);
+            let bad = BadField::decode(&raw).unwrap();
+            assert_eq!(bad, BadField::new("lines[2].seq", "seq: too large"));
+            let (said, info) = decode_details(&raw).unwrap();
+            assert_eq!(
+                (said.code, info.unwrap().reason.as_str()),
+                (3, "ILLEGAL_FRAME")
+            );
+        }
+    }
 }
 
 #[test]

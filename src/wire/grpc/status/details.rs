@@ -1,14 +1,17 @@
-//! `google.rpc.Status` with a `google.rpc.ErrorInfo`, as protobuf bytes.
+//! `google.rpc.Status` with a `google.rpc.ErrorInfo` and a `google.rpc.BadRequest`, as protobuf bytes.
 //!
-//! It is written by hand: three flat messages (`google/rpc/{status,error_details}.proto`,
+//! It is written by hand: a few flat messages (`google/rpc/{status,error_details}.proto`,
 //! `google/protobuf/any.proto`) are not worth a code generator.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::stream::Status;
 
-/// The type of the one detail that ripcord writes.
+/// The type of the detail that ripcord writes beside each end.
 const TYPE_URL: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+
+/// The type of the detail that names a field of the caller's message.
+const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
 
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
@@ -26,9 +29,116 @@ pub struct ErrorInfo {
     pub metadata: Vec<(String, String)>,
 }
 
+/// A field of the caller's message, and what is wrong with it: a `google.rpc.BadRequest` with one
+/// violation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadField {
+    /// The path of the field.
+    pub field: String,
+    /// What is wrong with it.
+    pub description: String,
+}
+
+impl BadField {
+    /// What is wrong with the field at this path.
+    #[must_use]
+    pub fn new(field: &str, description: &str) -> Self {
+        Self {
+            field: field.to_owned(),
+            description: description.to_owned(),
+        }
+    }
+
+    /// A status that has it as its only detail.
+    #[must_use]
+    pub fn encode(&self, code: u32) -> Bytes {
+        let mut out = BytesMut::new();
+        put_varint(&mut out, u64::from(1 << 3 | VARINT));
+        put_varint(&mut out, u64::from(code));
+        put_bytes(&mut out, 3, &self.any());
+        out.freeze()
+    }
+
+    /// The first one among the details of a status.
+    #[must_use]
+    pub fn decode(raw: &Bytes) -> Option<Self> {
+        let mut found = None;
+        fields(raw.clone(), |field| {
+            if let (3, Value::Bytes(any)) = field {
+                let (url, value) = typed(any)?;
+                if found.is_none() && url == BAD_REQUEST {
+                    found = Self::of(value);
+                }
+            }
+            Some(())
+        })?;
+        found
+    }
+
+    fn of(value: Bytes) -> Option<Self> {
+        let (mut violation, mut found) = (None, (String::new(), String::new()));
+        fields(value, |field| {
+            if let (1, Value::Bytes(first)) = field {
+                violation.get_or_insert(first);
+            }
+            Some(())
+        })?;
+        fields(violation?, |field| {
+            match field {
+                (1, Value::Bytes(text)) => found.0 = lossy(&text),
+                (2, Value::Bytes(text)) => found.1 = lossy(&text),
+                _ => {}
+            }
+            Some(())
+        })?;
+        let (field, description) = found;
+        Some(Self { field, description })
+    }
+
+    fn any(&self) -> BytesMut {
+        let (mut violation, mut value) = (BytesMut::new(), BytesMut::new());
+        put_bytes(&mut violation, 1, self.field.as_bytes());
+        put_bytes(&mut violation, 2, self.description.as_bytes());
+        put_bytes(&mut value, 1, &violation);
+        any(BAD_REQUEST, &value)
+    }
+}
+
+fn any(url: &str, value: &[u8]) -> BytesMut {
+    let mut any = BytesMut::new();
+    put_bytes(&mut any, 1, url.as_bytes());
+    put_bytes(&mut any, 2, value);
+    any
+}
+
+/// The type and the bytes of an `Any`.
+fn typed(any: Bytes) -> Option<(String, Bytes)> {
+    let (mut url, mut value) = (String::new(), Bytes::new());
+    fields(any, |field| {
+        match field {
+            (1, Value::Bytes(text)) => url = lossy(&text),
+            (2, Value::Bytes(inner)) => value = inner,
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some((url, value))
+}
+
 /// Writes a status with one detail.
 #[must_use]
 pub fn encode_details(code: u32, message: &str, info: &ErrorInfo) -> Bytes {
+    encode_details_with(code, message, info, None)
+}
+
+/// Writes a status with one detail, and with what is wrong with a field, if there is such.
+#[must_use]
+pub fn encode_details_with(
+    code: u32,
+    message: &str,
+    info: &ErrorInfo,
+    bad: Option<&BadField>,
+) -> Bytes {
     let mut value = BytesMut::new();
     put_bytes(&mut value, 1, info.reason.as_bytes());
     put_bytes(&mut value, 2, info.domain.as_bytes());
@@ -38,14 +148,14 @@ pub fn encode_details(code: u32, message: &str, info: &ErrorInfo) -> Bytes {
         put_bytes(&mut entry, 2, text.as_bytes());
         put_bytes(&mut value, 3, &entry);
     }
-    let mut any = BytesMut::new();
-    put_bytes(&mut any, 1, TYPE_URL.as_bytes());
-    put_bytes(&mut any, 2, &value);
     let mut out = BytesMut::new();
     put_varint(&mut out, u64::from(1 << 3 | VARINT));
     put_varint(&mut out, u64::from(code));
     put_bytes(&mut out, 2, message.as_bytes());
-    put_bytes(&mut out, 3, &any);
+    put_bytes(&mut out, 3, &any(TYPE_URL, &value));
+    if let Some(bad) = bad {
+        put_bytes(&mut out, 3, &bad.any());
+    }
     out.freeze()
 }
 
@@ -97,16 +207,7 @@ pub fn details_agree(raw: &Bytes, code: u32) -> bool {
 }
 
 fn decode_any(any: Bytes) -> Option<Option<ErrorInfo>> {
-    let mut url = String::new();
-    let mut value = Bytes::new();
-    fields(any, |field| {
-        match field {
-            (1, Value::Bytes(text)) => url = lossy(&text),
-            (2, Value::Bytes(inner)) => value = inner,
-            _ => {}
-        }
-        Some(())
-    })?;
+    let (url, value) = typed(any)?;
     if url != TYPE_URL {
         return Some(None);
     }
