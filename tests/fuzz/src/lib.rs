@@ -5,6 +5,8 @@
 //! gone, and so does every stream. Neither polls without end. All memory that was charged is given
 //! back.
 
+pub mod schema;
+
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
