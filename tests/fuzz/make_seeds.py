@@ -190,10 +190,9 @@ def messages():
     yield "inner", 0, False, inner
     yield "split", 0, False, split + p(66, maps)
     yield "all", 0, False, scalars + lists + maps + inner
-    for pair in range(1, 5):
-        for name, data in (("tree", tree), ("part", part), ("needs", needs)):
-            yield f"{name}-{pair}", pair, False, data
-        yield f"old-{pair}", pair, False, p(1, 1) + p(3, b"\1") + p(4, 1) + p(6, p(1, 2) + p(7, 1)) + p(7, 2)
+    old = p(1, 1) + p(3, b"\1") + p(4, 1) + p(6, p(1, 2) + p(7, 1)) + p(7, 2)
+    for pair, (name, data) in enumerate((("tree", tree), ("part", part), ("needs", needs), ("old", old)), 1):
+        yield name, pair, False, data
 
     tree = t(1, 11, "root") + t(2, 15, (12, [t(1, 11, "a")])) + t(3, 12, t(2, 15, (12, [])))
     tree += t(4, 13, (11, 12, [("k", b"")]))
@@ -215,10 +214,9 @@ def messages():
     yield "maps", 0, True, maps + must + b"\0"
     yield "inner", 0, True, inner + must + b"\0"
     yield "all", 0, True, scalars + lists + maps + inner + must + b"\0"
-    for pair in range(1, 5):
-        for name, data in (("tree", tree), ("part", part), ("needs", needs)):
-            yield f"{name}-{pair}", pair, True, data + b"\0"
-        yield f"old-{pair}", pair, True, t(1, 8, 1) + t(3, 15, (8, [1])) + t(6, 12, t(7, 8, 1)) + t(7, 8, 2) + b"\0"
+    old = t(1, 8, 1) + t(3, 15, (8, [1])) + t(6, 12, t(1, 8, 2) + t(7, 8, 1)) + t(7, 8, 2)
+    for pair, (name, data) in enumerate((("tree", tree), ("part", part), ("needs", needs), ("old", old)), 1):
+        yield name, pair, True, data + b"\0"
 
 
 IDLS = {

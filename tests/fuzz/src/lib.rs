@@ -6,6 +6,7 @@
 //! back.
 
 pub mod schema;
+pub mod thrift;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

@@ -23,8 +23,8 @@ const MESSAGES: [&str; 5] = ["p.All", "p.Tree", "p.Part", "p.Needs", "old.Messag
 pub struct Rich {
     /// Plans of the same pairing: one for all defaults, one that is strict.
     pub plans: [Arc<Plan>; 2],
-    /// Its pairs of messages, the most various first: the index in the plans, and the protobuf side as
-    /// a reader knows it.
+    /// Its pairs of messages, the most various first: the index in the plans, and the protobuf side
+    /// as a reader knows it.
     pub messages: Vec<(usize, MessageDescriptor)>,
 }
 
