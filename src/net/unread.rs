@@ -126,6 +126,8 @@ impl Unread {
             None => self.put_back(last - SMALL),
             Some(_) if last == 0 && len > 0 => {}
             Some(charge) => {
+                // What is old must not take what is sent now with it when it counts as read.
+                self.age();
                 if self.all() == 0 {
                     self.began.set(Some(Instant::now()));
                 }

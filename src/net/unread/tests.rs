@@ -144,3 +144,17 @@ async fn no_stream_waits_longer_than_two_seconds() {
         "{took:?}"
     );
 }
+
+/// One frame that nobody reads keeps a period open. What was sent since is young.
+#[tokio::test(start_paused = true)]
+async fn a_young_frame_does_not_count_as_read_with_an_old_one() {
+    let unread = account();
+    send(&unread, &mut Part::default(), 0, 1);
+    tokio::time::advance(READ_WITHIN * 10).await;
+    let mut parts: Vec<_> = (0..300).map(|_| Part::default()).collect();
+    let sent: usize = parts
+        .iter_mut()
+        .map(|part| send(&unread, part, 0, 100))
+        .sum();
+    assert!(sent * SMALL <= BUDGET, "{sent}");
+}
