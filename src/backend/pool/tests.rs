@@ -111,7 +111,7 @@ fn of_two_endpoints_that_do_not_answer_each_is_tried_once() {
     local(async || {
         let holes = [black_hole(), black_hole()];
         let [first, second] = [holes[0].1, holes[1].1];
-        let two = cluster(&format!("{first}\", \"{second}"), "");
+        let two = cluster(format!("{first}\", \"{second}"), "");
         let start = Instant::now();
         let opened = pool().open(&two, &mut RequestHead::default(), None).await;
         assert!(opened.is_err());
