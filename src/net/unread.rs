@@ -13,7 +13,7 @@
 //!
 //! - A message of the peer on a stream counts as the answer to one that it has read. So request and
 //!   response never wait, and a stream that is answered slowly is not sent more than is answered.
-//! - What was sent [`READ_WITHIN`] ago, or twice as long at most, counts as read. So no stream
+//! - What was sent `READ_WITHIN` ago, or twice as long at most, counts as read. So no stream
 //!   waits for ever.
 //! - Half the budget is for streams that have nothing unread: their first small frame leaves at
 //!   once.
