@@ -97,6 +97,7 @@ impl Cluster {
                 },
                 ping: config.keepalive.http2.as_ref().map(ping),
                 pace: None,
+                until: None,
                 cancel_as: cancel_as(config.cancel_as),
                 connect_timeout: config.connect_timeout,
                 tcp: tcp_options(&config.keepalive),
@@ -139,14 +140,14 @@ impl Cluster {
         Some(EndpointGuard::new(Arc::clone(picked)))
     }
 
-    /// A good endpoint beside the one at `from`, for a stream that this one did not take.
+    /// A good endpoint beside `those`, for a stream that they did not take.
     #[must_use]
-    pub fn pick_beside(&self, hint: &PickHint<'_>, from: SocketAddr) -> Option<EndpointGuard> {
+    pub fn pick_beside(&self, hint: &PickHint<'_>, those: &[SocketAddr]) -> Option<EndpointGuard> {
         let endpoints = self.endpoints.load();
         let first = hint.turn.checked_rem(endpoints.len())?;
         let (before, from_first) = endpoints.split_at_checked(first)?;
         let mut order = from_first.iter().chain(before);
-        let picked = order.find(|e| e.address != from && e.backoff_left().is_none())?;
+        let picked = order.find(|e| !those.contains(&e.address) && e.backoff_left().is_none())?;
         Some(EndpointGuard::new(Arc::clone(picked)))
     }
 

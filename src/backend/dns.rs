@@ -157,15 +157,19 @@ where
         }
     }
 
-    /// The answer of the newest look-up that has one.
+    /// The answer of the newest look-up that has one. The failure of an older one says nothing.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Option<F::Output> {
         let mut answer = None;
-        self.open.retain_mut(|open| match open.as_mut().poll(cx) {
-            Poll::Ready(found) => {
+        let mut newer = self.open.len();
+        self.open.retain_mut(|open| {
+            newer -= 1;
+            let Poll::Ready(found) = open.as_mut().poll(cx) else {
+                return true;
+            };
+            if newer == 0 || found.is_ok() {
                 answer = Some(found);
-                false
             }
-            Poll::Pending => true,
+            false
         });
         answer
     }

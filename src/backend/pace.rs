@@ -41,6 +41,7 @@ impl Paces {
                 address,
                 complaints: AtomicU32::new(0),
                 bears_few: AtomicBool::new(false),
+                complained_of_small: AtomicBool::new(false),
                 asked: Mutex::default(),
             })
         });
@@ -57,7 +58,9 @@ pub(super) struct Pace {
     complaints: AtomicU32,
     /// Whether it bears only few small frames.
     bears_few: AtomicBool,
-    /// When it was asked last, or said so by itself.
+    /// Whether it complained of them. It may still bear as many as it is asked for.
+    complained_of_small: AtomicBool,
+    /// When it was asked last.
     asked: Mutex<Option<Instant>>,
 }
 
@@ -90,6 +93,9 @@ impl connection::Pace for Pace {
     }
 
     fn is_to_ask(&self) -> bool {
+        if self.complained_of_small.load(Ordering::Relaxed) {
+            return false;
+        }
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let ask = asked.is_none_or(|at| at.elapsed() >= KEPT);
         if ask {
@@ -99,6 +105,9 @@ impl connection::Pace for Pace {
     }
 
     fn answered(&self, bears: bool) {
+        if self.complained_of_small.load(Ordering::Relaxed) {
+            return;
+        }
         let bore = !self.bears_few.swap(!bears, Ordering::Relaxed);
         if bears != bore {
             info!(
@@ -111,8 +120,7 @@ impl connection::Pace for Pace {
     }
 
     fn too_many_small(&self) {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        *asked = Some(Instant::now());
+        self.complained_of_small.store(true, Ordering::Relaxed);
         if !self.bears_few.swap(true, Ordering::Relaxed) {
             warn!(
                 backend = %self.backend,
@@ -173,7 +181,11 @@ mod tests {
         assert!(pace.bears_few() && pace.is_to_ask());
         pace.answered(true);
         assert!(!pace.bears_few());
+        // Later versions of h2 bear what is asked of them, and not much more. The complaint counts.
         pace.too_many_small();
+        tokio::time::advance(KEPT).await;
         assert!(pace.bears_few() && !pace.is_to_ask());
+        pace.answered(true);
+        assert!(pace.bears_few());
     }
 }

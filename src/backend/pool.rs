@@ -37,9 +37,22 @@ struct Request<'a> {
     head: &'a mut RequestHead,
     /// When its stream must be over.
     until: Option<Instant>,
+    /// The endpoints that are not tried (again): they did not answer in time.
+    silent: Vec<SocketAddr>,
+    /// Why the last attempt failed.
+    failed: Option<String>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    const fn new(head: &'a mut RequestHead, until: Option<Instant>) -> Self {
+        Self {
+            head,
+            until,
+            silent: Vec::new(),
+            failed: None,
+        }
+    }
+
     /// The head, to be sent now. Its timeout is what is left: the stream may have waited for its
     /// connection or for a place on it.
     fn now(&mut self) -> &RequestHead {
@@ -98,8 +111,8 @@ impl Pool {
         head: &mut RequestHead,
         until: Option<Instant>,
     ) -> Result<OpenedStream, Box<End>> {
-        self.open_request(cluster, &mut Request { head, until })
-            .await
+        let request = &mut Request::new(head, until);
+        self.open_request(cluster, request).await
     }
 
     async fn open_request(
@@ -135,12 +148,13 @@ impl Pool {
         request: &mut Request<'_>,
         asked: &mut Option<LookingUp<'a>>,
     ) -> Result<OpenedStream, OpenError> {
-        let mut last = None;
-        let mut silent = None;
         for _ in 0..ATTEMPTS {
-            let picked = match silent {
-                Some(silent) => cluster.pick_beside(&request.hint(self.next_turn()), silent),
-                None => self.pick(cluster, request.head).await,
+            let picked = match request.silent.is_empty() {
+                true => self.pick(cluster, request.head).await,
+                false => {
+                    let hint = request.hint(self.next_turn());
+                    cluster.pick_beside(&hint, &request.silent)
+                }
             };
             let Some(endpoint) = picked else {
                 break;
@@ -156,10 +170,10 @@ impl Pool {
                 ) => {
                     let address = endpoint.address();
                     if matches!(failed, OpenError::Silent(_)) {
-                        silent = Some(address);
+                        request.silent.push(address);
                     }
                     debug!(backend = %cluster.name, endpoint = %address, %error, "cannot open a stream");
-                    last = Some(at(address, error));
+                    request.failed = Some(at(address, error));
                     endpoint.failed();
                     if asked.is_none() {
                         *asked = cluster.look_up();
@@ -167,7 +181,8 @@ impl Pool {
                 }
             }
         }
-        let why = last.unwrap_or_else(|| cluster.no_endpoint());
+        let why = request.failed.take();
+        let why = why.unwrap_or_else(|| cluster.no_endpoint());
         Err(OpenError::Connection(why))
     }
 
@@ -184,10 +199,11 @@ impl Pool {
         from: SocketAddr,
         refusing: usize,
     ) -> Result<OpenedStream, Box<End>> {
-        let request = &mut Request { head, until };
+        let request = &mut Request::new(head, until);
+        let mut others = vec![from];
         for _ in 1..ATTEMPTS {
             let turn = self.next_turn();
-            let Some(endpoint) = cluster.pick_beside(&request.hint(turn), from) else {
+            let Some(endpoint) = cluster.pick_beside(&request.hint(turn), &others) else {
                 break;
             };
             match self.open_at(cluster, endpoint.address(), request).await {
@@ -197,7 +213,13 @@ impl Pool {
                 }
                 Err(OpenError::Head(error)) => return Err(unwritable(&error)),
                 Err(OpenError::TooLarge(text)) => return Err(too_large(text)),
-                Err(OpenError::Connection(_) | OpenError::Silent(_)) => {
+                Err(failed @ (OpenError::Connection(_) | OpenError::Silent(_))) => {
+                    let address = endpoint.address();
+                    if matches!(failed, OpenError::Silent(_)) {
+                        request.silent.push(address);
+                        others.push(address);
+                    }
+                    request.failed = Some(at(address, failed.text()));
                     endpoint.failed();
                     let _ = cluster.look_up();
                 }

@@ -277,7 +277,7 @@ impl Pump {
     }
 
     fn next_through_stage(&mut self) -> Result<(), StageError> {
-        let Some(staged) = &mut self.staged else {
+        let Some(staged) = self.staged.as_mut().filter(|s| !s.raw.is_empty()) else {
             return Ok(());
         };
         let before = staged.raw.len();
@@ -310,4 +310,47 @@ fn end(error: StageError) -> End {
         hop.field = error.field;
     }
     end
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::testing::memory_half;
+
+    struct Pass;
+
+    impl Stage for Pass {
+        fn head(&mut self, _: &mut ResponseHead) -> Result<(), StageError> {
+            Ok(())
+        }
+
+        fn apply(
+            &mut self,
+            message: Message,
+            pieces: &mut Vec<Bytes>,
+            out: &mut MessageBatch,
+        ) -> Result<(), StageError> {
+            out.push_prefix(false, message.len as u32);
+            pieces.drain(..).for_each(|piece| out.push_bytes(piece));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_message_through_a_stage_leaves_the_threads_buffer_for_the_next() {
+        PIECES.set(Vec::with_capacity(7));
+        let (mut from, _caller) = memory_half(usize::MAX);
+        let (mut to, _callee) = memory_half(usize::MAX);
+        let mut pump = Pump::new(Some(Box::new(Pass)), None);
+        let mut run = MessageBatch::new();
+        run.push_message(false, Bytes::from_static(b"one"));
+        pump.push(run).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let flushed = pump.poll_flush(&mut cx, &mut from, &mut to);
+        assert_eq!(flushed, Poll::Ready(Ok(())));
+        let pieces = PIECES.take();
+        assert_eq!((pieces.len(), pieces.capacity()), (0, 7));
+    }
 }

@@ -92,10 +92,10 @@ fn start_with(
     }
 }
 
-/// The outcome of a stream that keeps no copy of its request.
 /// What `run` came to.
 type Ran = Result<Box<Outcome>, Box<Refused>>;
 
+/// The outcome of a stream that keeps no copy of its request.
 fn kept_nothing(ran: Ran) -> Outcome {
     *ran.unwrap_or_else(|refused| panic!("{:?}", refused.end()))
 }

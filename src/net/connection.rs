@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::net::bounds::Ping;
 use crate::net::tcp::TcpOptions;
 use crate::net::violation::Violation;
@@ -20,6 +22,8 @@ pub struct DialOptions {
     pub pace: Option<Arc<dyn Pace>>,
     /// In which form the peer takes a cancel, on wires that have two.
     pub cancel_as: CancelAs,
+    /// When nobody waits for the connection any more.
+    pub until: Option<Instant>,
     /// How long another connection to the same peer may take to open.
     pub connect_timeout: Duration,
     /// The options of such a connection's socket.

@@ -125,20 +125,20 @@ impl Desk {
         self.outbox.unread.counts()
     }
 
-    /// A piece of `bytes` bytes was queued.
-    pub fn queue(&mut self, bytes: usize) {
+    /// A piece of `bytes` bytes was queued, in which so many messages end.
+    pub fn queue(&mut self, bytes: usize, messages: u64) {
         let outbox = &self.outbox;
         outbox.queued.set(outbox.queued.get() + bytes);
         if let Some((unread, part)) = self.part() {
-            unread.sent(part, bytes);
+            unread.sent(part, bytes, messages);
         }
     }
 
-    /// The peer sent a message on the stream, or the stream is over.
+    /// The peer sent so many messages on the stream.
     #[inline]
-    pub fn heard(&mut self) {
+    pub fn heard(&mut self, messages: u64) {
         if let Some(part) = &mut self.part {
-            self.outbox.unread.read(part);
+            self.outbox.unread.answered(part, messages);
         }
     }
 
@@ -186,9 +186,9 @@ mod tests {
         let outbox = Outbox::new(100);
         let mut desks: Vec<_> = (0..LET_IN + 3).map(|_| outbox.desk()).collect();
         assert!(desks[0].poll_room(&mut cx, 1).is_ready());
-        desks[0].queue(99);
+        desks[0].queue(99, 1);
         assert!(desks[0].poll_room(&mut cx, 1).is_ready());
-        desks[0].queue(1);
+        desks[0].queue(1, 1);
         for desk in &mut desks {
             assert!(desk.poll_room(&mut cx, 1).is_pending());
             assert!(desk.poll_room(&mut cx, 1).is_pending());

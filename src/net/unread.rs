@@ -11,17 +11,17 @@
 //! window, hundreds of kilobytes, and the layer itself answers PING. So an [`Unread`] counts, for a
 //! peer that is known to have the small budget:
 //!
-//! - A message of the peer on a stream counts as proof that it has read all of that stream. So
-//!   request and response never wait.
+//! - A message of the peer on a stream counts as the answer to one that it has read. So request and
+//!   response never wait, and a stream that is answered slowly is not sent more than is answered.
 //! - What was sent `READ_WITHIN` ago, or twice as long at most, counts as read. So no stream
 //!   waits for ever.
 //! - Half the budget is for streams that have nothing unread: their first small frame leaves at
 //!   once.
 //! - What a stream has to send while it waits comes together, and leaves when it is 256 bytes.
 //!
-//! No rule is exact. An application that reads nothing for longer, or that sends messages and reads
-//! none, still loses its connection. Frames that come after it has finished a stream early are
-//! never given back (`recv_data` on a stream without a reader), and are not counted here. A rule
+//! No rule is exact. An application that leaves frames unread for longer, or that sends more
+//! messages than it reads, still loses its connection. Frames that come after it has finished a
+//! stream early are never given back (`recv_data` on a stream without a reader), and are not counted here. A rule
 //! for all peers would make streams wait that are read, so who bears the frames has to be known:
 //! `net/http2/probe.rs` asks, and a complaint says so.
 
@@ -76,6 +76,8 @@ pub(super) struct Part {
     period: u32,
     old: usize,
     new: usize,
+    /// The messages that were not answered, of the period before and of this one.
+    messages: [u64; 2],
     waits: Option<(Place, Pin<Box<Sleep>>)>,
 }
 
@@ -117,8 +119,15 @@ impl Unread {
         }
     }
 
-    /// A stream has sent `len` bytes at once.
-    pub(super) fn sent(&self, part: &mut Part, len: usize) {
+    /// A stream has sent `len` bytes at once, in which so many messages end.
+    pub(super) fn sent(&self, part: &mut Part, len: usize, messages: u64) {
+        self.age();
+        self.settle(part);
+        let [old, new] = part.messages;
+        part.messages = match self.all() {
+            0 => [0, messages],
+            _ => [old, new + messages],
+        };
         let last = len % FRAME;
         let longest = len - last;
         self.put_back(longest - longest / FRAME * SMALL);
@@ -129,23 +138,45 @@ impl Unread {
                 if self.all() == 0 {
                     self.began.set(Some(Instant::now()));
                 }
-                self.settle(part);
                 part.new += charge;
                 self.new.set(self.new.get() + charge);
             }
         }
     }
 
-    /// The stream's peer has read all, or the stream is over.
+    /// The peer sent so many messages on the stream.
+    pub(super) fn answered(&self, part: &mut Part, messages: u64) {
+        self.settle(part);
+        let [old, new] = part.messages;
+        if messages >= old + new {
+            self.read(part);
+            return;
+        }
+        let of = |charge: usize| {
+            let answered = charge as u64 * messages / (old + new);
+            usize::try_from(answered).unwrap_or(charge)
+        };
+        let oldest = old.min(messages);
+        part.messages = [old - oldest, new - (messages - oldest)];
+        self.give_back(part, of(part.old + part.new));
+    }
+
+    /// The peer has read all, or the stream is over.
     pub(super) fn read(&self, part: &mut Part) {
         self.settle(part);
-        let (old, new) = (part.old, part.new);
-        if old + new > 0 {
-            (part.old, part.new) = (0, 0);
-            self.old.set(self.old.get().saturating_sub(old));
-            self.new.set(self.new.get().saturating_sub(new));
-            self.let_in((old + new).div_ceil(SMALL));
-        }
+        part.messages = [0; 2];
+        self.give_back(part, part.old + part.new);
+    }
+
+    /// So much of a stream is read, the oldest first.
+    fn give_back(&self, part: &mut Part, charge: usize) {
+        let old = part.old.min(charge);
+        let new = charge - old;
+        part.old -= old;
+        part.new -= new;
+        self.old.set(self.old.get().saturating_sub(old));
+        self.new.set(self.new.get().saturating_sub(new));
+        self.let_in(charge.div_ceil(SMALL));
     }
 
     /// The stream waits no longer.
@@ -211,8 +242,15 @@ impl Unread {
         let period = self.period.get();
         match period.wrapping_sub(std::mem::replace(&mut part.period, period)) {
             0 => {}
-            1 => part.old = std::mem::take(&mut part.new),
-            _ => (part.old, part.new) = (0, 0),
+            1 => {
+                let [_, messages] = part.messages;
+                part.messages = [messages, 0];
+                part.old = std::mem::take(&mut part.new);
+            }
+            _ => {
+                part.messages = [0; 2];
+                (part.old, part.new) = (0, 0);
+            }
         }
     }
 }

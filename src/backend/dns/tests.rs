@@ -190,6 +190,40 @@ async fn a_resolver_that_never_answers_is_not_asked_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_late_failure_of_a_look_up_is_not_that_of_the_next_one() {
+    let cluster = cluster("name:7");
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let open = Rc::clone(&asked);
+    let lookup = move |_, _| {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        open.borrow_mut().push(answer);
+        async move { answered.await.unwrap_or_else(|e| Err(io::Error::other(e))) }
+    };
+    let script = async {
+        while asked.borrow().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let late: tokio::sync::oneshot::Sender<io::Result<_>> = asked.borrow_mut().remove(0);
+        late.send(Err(io::Error::other("late"))).unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let since = Instant::now();
+        let next = asked.borrow_mut().remove(0);
+        next.send(Ok(vec![SocketAddr::from(([127, 0, 0, 1], 9))]))
+            .unwrap();
+        cluster.changed().await;
+        assert_eq!(
+            (ports(&cluster), since.elapsed()),
+            (vec![9], Duration::ZERO)
+        );
+    };
+    tokio::select! {
+        biased;
+        () = script => {}
+        () = run(Arc::downgrade(&cluster), lookup) => panic!("ended"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_that_hangs_delays_no_other_one() {
     let cluster = cluster("hangs:1, name:7");
     let lookup = async |name: String, _| {

@@ -83,7 +83,8 @@ impl Connector {
             told,
             calm: Arc::clone(calm),
         };
-        let dial = cluster.dial(address);
+        let mut dial = cluster.dial(address);
+        dial.until = Some(until);
         let connecting = self.dialers.connect(cluster.wire, socket, &dial, driver);
         match timeout_at(until, connecting).await {
             Ok(connected) => connected.map_err(OpenError::Connection),

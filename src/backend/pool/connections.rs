@@ -42,8 +42,7 @@ const IDLE_SWEEPS: u8 = 4;
 const BUDGETED: usize = 64;
 
 /// The log line for a stream beyond every budget.
-const EXCEEDED: &str =
-    "a stream was opened beyond the reset budget: so many connections are open already";
+const EXCEEDED: &str = "a stream was opened beyond the budget of resets or of small frames";
 
 /// How many connections may be over before the stream that waits for them is opened. Then it fails.
 const CLOSED: u64 = 2;

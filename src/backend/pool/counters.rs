@@ -26,7 +26,8 @@ impl PoolCounters {
             counts.waiting.load(Relaxed)
         });
         let counts = Arc::clone(&self.0);
-        let help = "Connections opened because the others had spent their budget of resets";
+        let help =
+            "Connections opened since the others had spent a budget: of resets, or of small frames";
         metrics.counter_fn(
             "ripcord_reset_budget_connections_total",
             help,
@@ -34,7 +35,8 @@ impl PoolCounters {
             move || counts.budget_connections.load(Relaxed),
         );
         let counts = Arc::clone(&self.0);
-        let help = "Streams opened on connections whose budget of resets was spent";
+        let help =
+            "Streams opened on connections that had spent a budget: of resets, or of small frames";
         metrics.counter_fn(
             "ripcord_reset_budget_exceeded_total",
             help,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
@@ -22,7 +23,7 @@ fn pool() -> Rc<Pool> {
     ))
 }
 
-fn cluster(endpoint: SocketAddr, more: &str) -> Arc<Cluster> {
+fn cluster(endpoint: impl std::fmt::Display, more: &str) -> Arc<Cluster> {
     let text = format!(
         "
 node: n
@@ -101,6 +102,22 @@ fn streams_wait_together_for_a_backend_that_does_not_answer() {
         // Once, and not one after the other.
         let most = Duration::from_millis(5500);
         assert!(start.elapsed() <= most, "{:?}", start.elapsed());
+    });
+}
+
+/// The first one's back-off is over long before the second one has had its time.
+#[test]
+fn of_two_endpoints_that_do_not_answer_each_is_tried_once() {
+    local(async || {
+        let holes = [black_hole(), black_hole()];
+        let [first, second] = [holes[0].1, holes[1].1];
+        let two = cluster(format!("{first}\", \"{second}"), "");
+        let start = Instant::now();
+        let opened = pool().open(&two, &mut RequestHead::default(), None).await;
+        assert!(opened.is_err());
+        let (least, most) = (Duration::from_secs(6), Duration::from_millis(8500));
+        let took = start.elapsed();
+        assert!(took >= least && took <= most, "{took:?}");
     });
 }
 
@@ -255,5 +272,42 @@ routes: [{{ name: r, backend: b }}]
                 .expect("an answer");
             assert!(opened.is_err() || protocol == "ttheader");
         }
+    });
+}
+
+/// Its SETTINGS are those of a server that is asked how many small DATA frames it bears.
+#[test]
+fn a_callee_that_says_nothing_of_small_frames_is_connected_within_the_connect_timeout() {
+    local(async || {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let text = format!(
+            "
+node: n
+listeners: [{{ name: in, address: 127.0.0.1:15001 }}]
+backends: {{ b: {{ protocol: grpc, endpoints: \"{address}\", connect_timeout: 100ms }} }}
+routes: [{{ name: r, backend: b }}]
+"
+        );
+        spawn_local(async move {
+            let mut open = Vec::new();
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                if open.is_empty() {
+                    let settings = [[4, 1], [5, 0], [6, 0]].map(|[id, a]| [0, id, 0, a, 64, 0]);
+                    let mut answer = vec![0, 0, 18, 4, 0, 0, 0, 0, 0];
+                    answer.extend(settings.concat());
+                    answer.extend([0, 0, 0, 4, 1, 0, 0, 0, 0]);
+                    socket.write_all(&answer).await.unwrap();
+                }
+                open.push(socket);
+            }
+        });
+        let config = config::parse("f", &text).unwrap();
+        let cluster = Cluster::new("b", &config.backends["b"], 7);
+        let opened = pool()
+            .open(&cluster, &mut RequestHead::default(), None)
+            .await;
+        assert!(opened.is_ok(), "{:?}", opened.err());
     });
 }

@@ -345,7 +345,7 @@ fn a_server_that_bears_few_small_frames_and_reads_late_keeps_its_connection() {
             streams.spawn_local(async move {
                 for _ in 0..4 {
                     poll_fn(|cx| desk.poll_room(cx, 20)).await;
-                    desk.queue(20);
+                    desk.queue(20, 1);
                     stream
                         .send_data(Bytes::from_static(&[0; 20]), false)
                         .unwrap();
@@ -359,5 +359,55 @@ fn a_server_that_bears_few_small_frames_and_reads_late_keeps_its_connection() {
         read.send(true).unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!driver.is_finished());
+    });
+}
+
+/// What it answers proves nothing of what was sent ahead.
+#[test]
+fn a_server_that_answers_slowly_what_is_sent_ahead_keeps_its_connection() {
+    local(async || {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        tokio::task::spawn_local(async move {
+            let mut builder = h2::server::Builder::new();
+            builder.data_frame_budget(25_600);
+            let mut connection = builder.handshake::<_, Bytes>(theirs).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                tokio::task::spawn_local(async move {
+                    let mut out = respond
+                        .send_response(http::Response::new(()), false)
+                        .unwrap();
+                    let mut body = request.into_body();
+                    while let Some(Ok(_)) = body.data().await {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        let _ = out.send_data(Bytes::from_static(&[0; 20]), false);
+                    }
+                });
+            }
+        });
+        let config = Http2Config {
+            pace: Some(Arc::new(Few)),
+            ..Http2Config::default()
+        };
+        let control = Control::default();
+        let (requests, driver) = connect(ours, &config, control.clone()).await.unwrap();
+        let driver = tokio::task::spawn_local(driver);
+        let mut requests = requests.clone().ready().await.unwrap();
+        let request = Request::post("http://a/b").body(()).unwrap();
+        let (response, mut stream) = requests.send_request(request, false).unwrap();
+        let desk = std::rc::Rc::new(std::cell::RefCell::new(control.desk()));
+        let mine = std::rc::Rc::clone(&desk);
+        tokio::task::spawn_local(async move {
+            let mut body = response.await.unwrap().into_body();
+            while let Some(Ok(_)) = poll_fn(|cx| body.poll_data(cx)).await {
+                mine.borrow_mut().heard(1);
+            }
+        });
+        for n in 0..2000 {
+            poll_fn(|cx| desk.borrow_mut().poll_room(cx, 20)).await;
+            desk.borrow_mut().queue(20, 1);
+            let sent = stream.send_data(Bytes::from_static(&[0; 20]), false);
+            tokio::task::yield_now().await;
+            assert!(sent.is_ok() && !driver.is_finished(), "{n}");
+        }
     });
 }

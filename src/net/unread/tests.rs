@@ -44,7 +44,7 @@ fn send(unread: &Unread, part: &mut Part, len: usize, most: usize) -> usize {
         if unread.poll_room(part, len, &mut cx).is_pending() {
             return n;
         }
-        unread.sent(part, len);
+        unread.sent(part, len, 1);
     }
     most
 }
@@ -136,11 +136,40 @@ async fn no_stream_waits_longer_than_two_seconds() {
     assert_eq!(sent, 108);
     for part in &mut parts[sent..sent + 100] {
         std::future::poll_fn(|cx| unread.poll_room(part, 20, cx)).await;
-        unread.sent(part, 20);
+        unread.sent(part, 20, 1);
     }
     let took = began.elapsed();
     assert!(
         took >= READ_WITHIN && took <= READ_WITHIN * 2 + Duration::from_millis(5),
         "{took:?}"
     );
+}
+
+/// One frame that nobody reads keeps a period open. What was sent since is young.
+#[tokio::test(start_paused = true)]
+async fn a_young_frame_does_not_count_as_read_with_an_old_one() {
+    let unread = account();
+    send(&unread, &mut Part::default(), 0, 1);
+    tokio::time::advance(READ_WITHIN * 10).await;
+    let mut parts: Vec<_> = (0..300).map(|_| Part::default()).collect();
+    let sent: usize = parts
+        .iter_mut()
+        .map(|part| send(&unread, part, 0, 100))
+        .sum();
+    assert!(sent * SMALL <= BUDGET, "{sent}");
+}
+
+/// What a stream has sent ahead is not read because one message was answered.
+#[tokio::test(start_paused = true)]
+async fn an_answer_gives_back_one_message() {
+    let unread = account();
+    let mut part = Part::default();
+    assert_eq!(send(&unread, &mut part, 0, 1000), 50);
+    for answers in [1, 2, 7] {
+        unread.answered(&mut part, answers);
+        assert_eq!(send(&unread, &mut part, 0, 1000), answers as usize);
+    }
+    // More answers than messages.
+    unread.answered(&mut part, 51);
+    assert_eq!(unread.all(), 0);
 }

@@ -45,8 +45,8 @@ const PATH: &AsciiSet = &CONTROLS
 /// The same for a method, which is what follows the last `/`.
 const METHOD: &AsciiSet = &PATH.add(b'/');
 
-/// The headers of a request or response that are about the call, the first of each name, found in one pass. A
-/// lookup by name would parse and hash it, and most requests have few of these headers.
+/// The headers of a request or response that are about the call, the first of each name, found in
+/// one pass. A lookup by name would parse and hash it, and most heads have few of these headers.
 #[derive(Default)]
 struct Fields<'a> {
     content_type: Option<&'a HeaderValue>,

@@ -61,8 +61,9 @@ impl Sender {
             if piece.len() < SMALL && !run.is_empty() && self.desk.joins() {
                 piece = join(piece, run, room);
             }
-            self.has_sent |= self.boundary.advance(&piece).messages > 0;
-            self.desk.queue(piece.len());
+            let messages = self.boundary.advance(&piece).messages;
+            self.has_sent |= messages > 0;
+            self.desk.queue(piece.len(), messages as u64);
             if self.stream.send_data(piece, false).is_err() {
                 run.clear();
             }
@@ -70,10 +71,10 @@ impl Sender {
         Poll::Ready(())
     }
 
-    /// The peer sent a message, or has finished the stream: it has read what was sent.
+    /// The peer sent so many messages.
     #[inline]
-    pub(super) fn heard(&mut self) {
-        self.desk.heard();
+    pub(super) fn heard(&mut self, messages: u64) {
+        self.desk.heard(messages);
     }
 
     /// Ends the stream without trailers.

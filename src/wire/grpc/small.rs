@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::net::connection::DialOptions;
 use crate::net::http2;
 use crate::net::tcp;
 
-/// How long the first streams of a new connection wait for the answer. It needs a connect and one
-/// turn.
+/// How long the first streams of a new connection wait for the answer, and at most half of the time
+/// that is left for the connection. It needs a connect and one turn.
 const WAIT: Duration = Duration::from_millis(250);
 
 /// How long the answer may take.
@@ -26,6 +26,7 @@ pub(super) async fn ask(address: SocketAddr, options: &DialOptions) {
     let Some(pace) = options.pace.as_ref().filter(|pace| pace.is_to_ask()) else {
         return;
     };
+    let until = options.until;
     let (pace, options) = (Arc::clone(pace), options.clone());
     let asking = spawn_local(async move {
         let asked = async {
@@ -39,5 +40,6 @@ pub(super) async fn ask(address: SocketAddr, options: &DialOptions) {
             }
         }
     });
-    let _ = timeout(WAIT, asking).await;
+    let left = until.map_or(WAIT, |at| at.saturating_duration_since(Instant::now()) / 2);
+    let _ = timeout(WAIT.min(left), asking).await;
 }

@@ -227,7 +227,7 @@ impl Half for ClientStream {
                 Phase::Body(receiver) => match ready!(receiver.poll(cx)) {
                     Got::Messages(run) => {
                         if let Some(sender) = &mut self.sender {
-                            sender.heard();
+                            sender.heard(run.messages());
                         }
                         return Poll::Ready(Received::Messages(run));
                     }

@@ -102,6 +102,11 @@ impl Out {
 
     /// Forgets `kept` when no Header waits any more.
     pub(crate) fn forget_written(&mut self, kept: Weak<dyn Forget>) {
+        if self.kept.len() == self.kept.capacity() {
+            // To a peer that reads slowly, some Header may wait all the time.
+            self.kept.retain(|kept| kept.strong_count() > 0);
+            self.kept.reserve(self.kept.len() + 1);
+        }
         self.kept.push(kept);
         self.forget();
     }
@@ -408,5 +413,32 @@ mod tests {
         let left = out.len();
         out.consume(left - out.marks[1].len);
         assert_eq!(rest(&mut out), [(2, 3)]);
+    }
+
+    struct Request;
+
+    impl Forget for Request {
+        fn forget(&self) {}
+    }
+
+    /// A peer that reads slowly always has a Header to come. Streams that are over need no place.
+    #[test]
+    fn what_was_kept_of_streams_that_are_over_takes_no_room() {
+        let mut out = Out::default();
+        let header = |out: &mut Out| {
+            let frame = Frame::new(Kind::Header, 1, 0x10, "M".into());
+            out.head(&frame).unwrap();
+            out.marks[0].len
+        };
+        let len = header(&mut out);
+        for _ in 0..10_000 {
+            header(&mut out);
+            let kept = std::rc::Rc::new(Request);
+            let weak: Weak<Request> = std::rc::Rc::downgrade(&kept);
+            out.forget_written(weak);
+            out.consume(len);
+            assert!(out.holds_heads());
+        }
+        assert!(out.kept.len() < 100, "{}", out.kept.len());
     }
 }
