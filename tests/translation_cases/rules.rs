@@ -371,3 +371,78 @@ fn depth_and_size_are_bounded() {
         FaultClass::TooLarge
     );
 }
+
+/// A message of `levels` levels, each in its parent's field 1, with a text in the field 2 of the
+/// last one.
+fn nested(levels: usize, text: &[u8]) -> Vec<u8> {
+    let put = |out: &mut Vec<u8>, body: &[u8]| {
+        let len = body.len();
+        assert!(len < 1 << 14);
+        match len {
+            0..0x80 => out.push(len as u8),
+            _ => out.extend([len as u8 | 0x80, (len >> 7) as u8]),
+        }
+        out.extend_from_slice(body);
+    };
+    let mut message = vec![18];
+    put(&mut message, text);
+    for _ in 1..levels {
+        let mut outer = vec![10];
+        put(&mut outer, &message);
+        message = outer;
+    }
+    message
+}
+
+#[test]
+fn two_messages_behind_each_other_are_one_however_deep() {
+    let child = field(
+        1,
+        Value::Message(0),
+        Presence::Explicit,
+        Requiredness::Optional,
+    );
+    let text = Value::Scalar(scalar(P::String, S::String));
+    let text = field(2, text, Presence::Explicit, Requiredness::Optional);
+    let messages = [message(vec![child, text])];
+    for levels in [2, 5, 6, 20, 63] {
+        let (first, second) = (nested(levels, &[b'a'; 300]), nested(levels, &[b'b'; 300]));
+        let merged = [first, second.clone()].concat();
+        // The last text wins.
+        assert_eq!(
+            there(&messages, &merged).map_err(|fault| fault.to_string()),
+            there(&messages, &second).map_err(|fault| fault.to_string()),
+            "{levels} levels"
+        );
+    }
+}
+
+#[test]
+fn a_fault_leaves_nothing_behind_for_the_next_message() {
+    let map = Value::Map(Map {
+        key: Box::new(Value::Scalar(scalar(P::Int32, S::I32))),
+        value: Box::new(Value::Message(0)),
+    });
+    let number = field(
+        2,
+        Value::Scalar(scalar(P::Int32, S::I8)),
+        Presence::Explicit,
+        Requiredness::Optional,
+    );
+    let maps = field(1, map, Presence::Implicit, Requiredness::Default);
+    let messages = [message(vec![maps, number])];
+    // {1: {7: {1: {8: {2: 300}}}}}, with another field 2 before it and behind it: in pieces.
+    let inner = [10, 7, 8, 8, 18, 3, 16, 0xac, 2];
+    let bad = [&[16, 1, 10, 13, 8, 7, 18, 9][..], &inner, &[16, 2]].concat();
+    let good = [10, 4, 8, 7, 18, 0, 10, 4, 8, 7, 18, 0, 16, 1];
+    let expected = there(&messages, &good).unwrap();
+    let fault = there(&messages, &bad).unwrap_err();
+    assert_eq!(
+        (&*fault.path, fault.kind),
+        ("f1[0].f1[0].f2", FaultKind::Overflow)
+    );
+    for _ in 0..3 {
+        assert_eq!(there(&messages, &good).unwrap(), expected);
+        there(&messages, &bad).unwrap_err();
+    }
+}

@@ -10,8 +10,11 @@ use crate::translate::plan::{FieldPlan, Item, MessagePlan, NO_ONEOF, Shape};
 /// No run, no slot.
 const NONE: u32 = u32::MAX;
 
-/// Messages in pieces may take so much memory for each byte of the whole message.
+/// Messages in pieces may take so many bytes for each byte of the whole message.
 const MERGED: usize = 4;
+
+/// So many bytes they may take in any case: of a message of 16 KiB, every level may be in pieces.
+const MERGED_ALWAYS: usize = 1 << 20;
 
 /// What was found of a field.
 #[derive(Clone, Copy, Debug)]
@@ -214,10 +217,9 @@ impl<'p> Pass<'p, '_> {
         write: impl FnOnce(&mut Self, &[u8]) -> Outcome<()>,
     ) -> Outcome<()> {
         self.merged += buffer.len();
+        let most = self.len.saturating_mul(MERGED).max(MERGED_ALWAYS);
         let written = match gathered {
-            Ok(()) if self.merged > self.len.saturating_mul(MERGED) => {
-                Err(self.stop(FaultKind::Pieces, begin))
-            }
+            Ok(()) if self.merged > most => Err(self.stop(FaultKind::Pieces, begin)),
             Ok(()) => {
                 let at = begin.as_ptr().addr().wrapping_sub(self.begins);
                 write(self, &buffer).map_err(|stop| stop.at(at.min(self.len)))
