@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ripcord::translate::pairing::{
-    DefaultValue, Duplicates, FieldPair, List, Map, MessagePair, OnlyThrift, Options, Overflow,
-    Pairing, Presence, ProtobufScalar as P, Requiredness, ThriftScalar as S, Unknown, Utf8, Value,
+    DefaultValue, Duplicates, EnumNumbers, FieldPair, List, Map, MessagePair, OnlyThrift, Options,
+    Overflow, Pairing, Presence, ProtobufScalar as P, Requiredness, ThriftScalar as S, Unknown,
+    Utf8, Value,
 };
 use ripcord::translate::{Direction, Fault, FaultClass, FaultKind, Plan, Translator};
 
@@ -94,6 +95,27 @@ fn a_number_that_does_not_fit_is_a_fault_or_what_the_schema_says() {
             .kind,
         FaultKind::Overflow
     );
+}
+
+#[test]
+fn an_enum_by_name_never_becomes_another_value() {
+    // RED is 1 and 2, BLUE is 2 and 7; protobuf's 7 and thrift's 1 are other values.
+    let mut s = scalar(P::Enum, S::Enum);
+    s.numbers = Some(Arc::new(EnumNumbers(vec![(0, 0), (1, 2), (2, 7)])));
+    let value = Value::Scalar(s);
+    let f = field(1, value, Presence::Implicit, Requiredness::Default);
+    let messages = [message(vec![f])];
+    assert_eq!(there(&messages, &[8, 2]).unwrap(), [8, 0, 1, 0, 0, 0, 7, 0]);
+    assert_eq!(back(&messages, &[8, 0, 1, 0, 0, 0, 7, 0]).unwrap(), [8, 2]);
+    assert_eq!(there(&messages, &[]).unwrap(), [8, 0, 1, 0, 0, 0, 0, 0]);
+    for got in [
+        there(&messages, &[8, 7]),
+        back(&messages, &[8, 0, 1, 0, 0, 0, 1, 0]),
+    ] {
+        let fault = got.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::NoName);
+        assert_eq!(fault.kind.class(), FaultClass::Content);
+    }
 }
 
 #[test]
