@@ -13,7 +13,7 @@ use super::schema::{pair, scalar};
 
 const LIMIT: usize = 4096;
 
-fn message(fields: Vec<FieldPair>) -> MessagePair {
+pub(super) fn message(fields: Vec<FieldPair>) -> MessagePair {
     MessagePair {
         protobuf: "P".into(),
         thrift: "T".into(),
@@ -25,7 +25,12 @@ fn message(fields: Vec<FieldPair>) -> MessagePair {
 }
 
 /// A field whose id is its number.
-fn field(number: u32, value: Value, presence: Presence, requiredness: Requiredness) -> FieldPair {
+pub(super) fn field(
+    number: u32,
+    value: Value,
+    presence: Presence,
+    requiredness: Requiredness,
+) -> FieldPair {
     let mut field = pair(number, value, presence, requiredness);
     field.id = number as i16;
     field
@@ -36,7 +41,11 @@ fn implicit(number: u32, protobuf: P, thrift: S) -> FieldPair {
     field(number, value, Presence::Implicit, Requiredness::Default)
 }
 
-fn translator(messages: Vec<MessagePair>, options: Options, toward: Direction) -> Translator {
+pub(super) fn translator(
+    messages: Vec<MessagePair>,
+    options: Options,
+    toward: Direction,
+) -> Translator {
     let pairing = Pairing {
         services: Vec::new(),
         messages,
@@ -51,11 +60,11 @@ fn run(messages: &[MessagePair], toward: Direction, input: &[u8]) -> Result<Vec<
     translator.translate(input, &mut out).map(|()| out)
 }
 
-fn there(messages: &[MessagePair], input: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) fn there(messages: &[MessagePair], input: &[u8]) -> Result<Vec<u8>, Fault> {
     run(messages, Direction::ToThrift, input)
 }
 
-fn back(messages: &[MessagePair], input: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) fn back(messages: &[MessagePair], input: &[u8]) -> Result<Vec<u8>, Fault> {
     run(messages, Direction::ToProtobuf, input)
 }
 

@@ -57,17 +57,27 @@ impl<'p> Pass<'p, '_> {
         let runs = self.scratch.runs.len();
         let slots = base + message.fields.len() + message.oneofs.len();
         self.scratch.slots.resize(slots, EMPTY);
-        self.record(message, input, base)?;
-        for (slot, field) in message.fields.iter().enumerate() {
-            let found = self.scratch.slots.get(base + slot);
-            let found = found.copied().unwrap_or(EMPTY);
-            if found.count == 0 {
-                continue;
+        self.record(message, input, base, seen)?;
+        // A message has few of its fields, often: only those are looked at.
+        for index in 0..message.fields.len().div_ceil(64) {
+            let mut there = seen.word(index, &self.scratch.seen);
+            while there != 0 {
+                let slot = index * 64 + there.trailing_zeros() as usize;
+                there &= there - 1;
+                let found = self.scratch.slots.get(base + slot);
+                let found = found.copied().unwrap_or(EMPTY);
+                let Some(field) = message.fields.get(slot) else {
+                    continue;
+                };
+                if found.count == 0 {
+                    // Another member of its oneof came later.
+                    seen.remove(slot, &mut self.scratch.seen);
+                    continue;
+                }
+                let written = self.found(field, found, input, depth);
+                written.map_err(|stop| stop.within(&field.protobuf, || field.types(self.plan)))?;
+                self.room(0, input)?;
             }
-            seen.insert(slot, &mut self.scratch.seen);
-            let written = self.found(field, found, input, depth);
-            written.map_err(|stop| stop.within(&field.protobuf, || field.types(self.plan)))?;
-            self.room(0, input)?;
         }
         self.scratch.slots.truncate(base);
         self.scratch.runs.truncate(runs);
@@ -75,7 +85,13 @@ impl<'p> Pass<'p, '_> {
     }
 
     /// The first look.
-    fn record(&mut self, message: &'p MessagePlan, input: &[u8], base: usize) -> Outcome<()> {
+    fn record(
+        &mut self,
+        message: &'p MessagePlan,
+        input: &[u8],
+        base: usize,
+        seen: &mut Seen,
+    ) -> Outcome<()> {
         let place = |rest: &[u8]| (input.len() - rest.len()) as u32;
         let mut rest = input;
         while !rest.is_empty() {
@@ -104,6 +120,7 @@ impl<'p> Pass<'p, '_> {
             let Some(found) = scratch.slots.get_mut(base + slot) else {
                 continue;
             };
+            seen.insert(slot, &mut scratch.seen);
             found.value = value;
             found.count += 1;
             if let Some(run) = scratch.runs.get_mut(found.last as usize)
