@@ -13,7 +13,7 @@
 //!
 //! - A message of the peer on a stream counts as proof that it has read all of that stream. So
 //!   request and response never wait.
-//! - What was sent [`READ_WITHIN`] ago, or twice as long at most, counts as read. So no stream
+//! - What was sent `READ_WITHIN` ago, or twice as long at most, counts as read. So no stream
 //!   waits for ever.
 //! - Half the budget is for streams that have nothing unread: their first small frame leaves at
 //!   once.
