@@ -3,7 +3,7 @@
 //! The receiving half bounds what waits here. It gets room back ([`Half::release`]) only for what
 //! the other half took. A stage receives one message at a time. It goes on while little is ready,
 //! so that small messages leave together, and otherwise only after the other half took all: its
-//! output is bounded by [`LITTLE`] and one message. A check sees whole batches after the stage, as
+//! output is bounded by 8 KiB and one message. A check sees whole batches after the stage, as
 //! they are about to be passed on.
 
 use std::cell::Cell;
