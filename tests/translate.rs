@@ -5,6 +5,7 @@
 mod kit;
 
 mod translate_cases {
+    pub(crate) mod again;
     pub(crate) mod bytes;
     pub(crate) mod ends;
     pub(crate) mod reload;

@@ -1,9 +1,10 @@
 //! One direction: messages that one half received and the other half has not yet taken.
 //!
 //! The receiving half bounds what waits here. It gets room back ([`Half::release`]) only for what
-//! the other half took. A stage receives one message at a time, and the next one only after the
-//! other half took the last: its output is bounded by one message. A check sees whole batches after
-//! the stage, as they are about to be passed on.
+//! the other half took. A stage receives one message at a time. It goes on while little is ready,
+//! so that small messages leave together, and otherwise only after the other half took all: its
+//! output is bounded by 8 KiB and one message. A check sees whole batches after the stage, as
+//! they are about to be passed on.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,6 +18,10 @@ use crate::bridge::kept::Kept;
 use crate::stream::{
     End, Half, Inbound, LocalEndKind, Message, MessageBatch, Reason, ResponseHead,
 };
+
+/// A stage goes on while less than this is ready, in bytes: a frame for each small message costs
+/// more than the message, and some peers end connections with many small frames.
+const LITTLE: usize = 8 << 10;
 
 /// The most pieces of a message for which the thread's buffer keeps room.
 const MAX_PIECES: usize = 1024;
@@ -39,7 +44,7 @@ pub trait Stage {
     /// Takes one message in its pieces, and appends to `out` what is to be passed on.
     ///
     /// # Errors
-    /// A message that must not pass. It ends the stream.
+    /// A message that must not pass. It ends the stream. `out` is then as it was.
     fn apply(
         &mut self,
         message: Message,
@@ -85,6 +90,8 @@ struct Staged {
     raw: MessageBatch,
     /// Received bytes behind what is ready. They are released once the other half took all of it.
     owed: usize,
+    /// What the stage refused after what is ready.
+    refused: Option<Box<End>>,
 }
 
 impl Pump {
@@ -94,6 +101,7 @@ impl Pump {
                 stage,
                 raw: MessageBatch::new(),
                 owed: 0,
+                refused: None,
             })
         };
         Self {
@@ -197,8 +205,11 @@ impl Pump {
                 if staged.owed > 0 {
                     from.release(std::mem::take(&mut staged.owed));
                 }
-                if let Err(e) = self.next_through_stage() {
-                    return Poll::Ready(Err(end(e)));
+                if let Some(refused) = staged.refused.take() {
+                    return Poll::Ready(Err(*refused));
+                }
+                if let Err(end) = self.through_stage() {
+                    return Poll::Ready(Err(end));
                 }
             }
             if self.ready.is_empty() {
@@ -254,6 +265,7 @@ impl Pump {
         let ready = self.ready.clear();
         match &mut self.staged {
             Some(staged) => {
+                staged.refused = None;
                 let bytes = staged.raw.clear() + std::mem::take(&mut staged.owed);
                 if bytes > 0 {
                     from.release(bytes);
@@ -276,29 +288,40 @@ impl Pump {
         }
     }
 
-    fn next_through_stage(&mut self) -> Result<(), StageError> {
+    /// Gives messages to the stage until enough is ready, and no more than one when it is checked
+    /// what comes out: what was good before a bad one has to leave.
+    fn through_stage(&mut self) -> Result<(), End> {
         let Some(staged) = self.staged.as_mut().filter(|s| !s.raw.is_empty()) else {
             return Ok(());
         };
-        let before = staged.raw.len();
+        let enough = if self.check.is_some() { 1 } else { LITTLE };
         let mut pieces = PIECES.take();
-        if let Some(message) = staged.raw.pop_message(|piece| pieces.push(piece)) {
-            staged.owed = before - staged.raw.len();
+        while self.ready.len() < enough {
+            let before = staged.raw.len();
+            let Some(message) = staged.raw.pop_message(|piece| pieces.push(piece)) else {
+                break;
+            };
+            staged.owed += before - staged.raw.len();
             let applied = staged.stage.apply(message, &mut pieces, &mut self.ready);
             pieces.clear();
-            if pieces.capacity() <= MAX_PIECES {
-                PIECES.set(pieces);
-            }
-            applied?;
-            if let Some(check) = &mut self.check {
-                check.look(&self.ready)?;
-            }
-            if let Some(kept) = &self.kept
-                && !kept.keep(&self.ready)
-            {
-                self.kept = None;
+            if let Err(e) = applied {
+                staged.refused = Some(Box::new(end(e)));
+                break;
             }
         }
+        if pieces.capacity() <= MAX_PIECES {
+            PIECES.set(pieces);
+        }
+        if self.ready.is_empty() {
+            return match staged.refused.take() {
+                Some(refused) => Err(*refused),
+                None => Ok(()),
+            };
+        }
+        if let Some(check) = &mut self.check {
+            check.look(&self.ready).map_err(end)?;
+        }
+        self.kept = self.kept.take().filter(|kept| kept.keep(&self.ready));
         Ok(())
     }
 }

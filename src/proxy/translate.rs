@@ -164,7 +164,7 @@ impl Stage for Translate {
                     gathered
                 }
             };
-            self.translator.translate(whole, made).map_err(|fault| {
+            let translated = self.translator.translate(whole, made).map_err(|fault| {
                 let (whose, number) = (self.whose.name(), self.messages);
                 let class = fault.kind.class();
                 let kind = self.whose.kind(class);
@@ -178,12 +178,14 @@ impl Stage for Translate {
                     text: format!("{whose} message {number} cannot be translated: {fault}"),
                     field: named.then(|| fault.path.as_str().into()),
                 }
-            })?;
-            out.push_prefix(false, u32::try_from(made.len()).unwrap_or(u32::MAX));
-            out.push_slice(made);
+            });
+            if translated.is_ok() {
+                out.push_prefix(false, u32::try_from(made.len()).unwrap_or(u32::MAX));
+                out.push_slice(made);
+            }
             made.shrink_to(KEPT);
             gathered.shrink_to(KEPT);
-            Ok(())
+            translated
         })?;
         let skipped = self.translator.skipped();
         if skipped > self.skipped {

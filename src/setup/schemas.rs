@@ -12,10 +12,13 @@ use crate::route::Schemas;
 use crate::translate::pair::{
     Callers, EnumsBy, ExceptionRule, FieldRule, FieldsBy, PairOptions, Target, pair, table,
 };
-use crate::translate::pairing::{Duplicates, Options, Overflow, Unknown, Utf8};
+use crate::translate::pairing::{Duplicates, MethodKind, Options, Overflow, Unknown, Utf8};
 use crate::translate::to_proto::{Written, package, to_proto};
 use crate::translate::to_thrift::to_thrift;
 use crate::translate::{Finding, Pairing, Schema, Severity, Sources, protobuf, sources, thrift};
+
+/// The most functions that one fault names.
+const FEW: usize = 5;
 
 /// Reads the IDL files of configurations, and looks whether they changed.
 #[derive(Clone, Debug)]
@@ -222,8 +225,49 @@ pub(crate) fn read(
             None
         }
     };
-    let faults = found.iter().map(|finding| fault(name, finding)).collect();
+    let mut faults: Vec<Fault> = found.iter().map(|finding| fault(name, finding)).collect();
+    faults.extend(
+        paired
+            .as_ref()
+            .and_then(|(pairing, _)| calls(name, pairing)),
+    );
     ReadSchema { paired, faults }
+}
+
+/// Tells of the functions that pair and are no streams: calls are not translated.
+fn calls(schema: &str, pairing: &Pairing) -> Option<Fault> {
+    let methods = pairing.services.iter().flat_map(|service| {
+        let methods = service.methods.iter();
+        methods.map(move |method| (method.kind, &service.thrift, &method.thrift))
+    });
+    let (calls, streams): (Vec<_>, Vec<_>) =
+        methods.partition(|(kind, _, _)| matches!(kind, MethodKind::Call));
+    let named: Vec<String> = calls
+        .iter()
+        .take(FEW)
+        .map(|(_, service, function)| format!("`{service}.{function}`"))
+        .collect();
+    let (named, more) = (named.join(", "), calls.len().saturating_sub(FEW));
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (severity, only) = match (calls.len(), streams.len()) {
+        (0, _) => return None,
+        (_, 0) => (config::Severity::Warning, ", and the schema has no stream"),
+        (_, _) => (config::Severity::Note, ""),
+    };
+    Some(Fault {
+        file: None,
+        place: config::Place::default(),
+        path: format!("schemas.{schema}"),
+        severity,
+        message: format!(
+            "{named}{more}: ping-pong functions in the thrift IDL{only}. ripcord does not \
+             translate calls yet, and refuses streams to them. A function with a `streaming.mode` \
+             is a stream"
+        ),
+    })
 }
 
 /// A finding as a fault of the configuration: at its first place, with the others behind its text.

@@ -249,7 +249,8 @@ pub struct Scalar {
 }
 
 /// The numbers of two enums that pair by the names of their values: protobuf's, thrift's. Both
-/// columns are without repetition; the rows are sorted by protobuf's.
+/// columns are without repetition; the rows are sorted by protobuf's. A number without a row cannot
+/// be carried: the same number can mean another value on the other side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnumNumbers(pub Vec<(i32, i32)>);
 

@@ -216,3 +216,29 @@ async fn unknown_fields_are_counted_or_refused() {
     let trailers = to_thrift(&strict, "Talk", &sent).await;
     assert_eq!(trailers["grpc-status"], "3", "{trailers:?}");
 }
+
+/// Small messages of a callee leave together. A bad one among them holds back none before it.
+#[tokio::test]
+async fn what_was_good_before_a_bad_message_arrives() {
+    let scripts = Scripts::default();
+    let callee = streams::callee(scripts.clone()).await;
+    let hop = Ripcord::named("hop").backend("b", "protocol: ttheader", callee);
+    let hop = with_schema(hop.route("all", ROUTE), "").start();
+    let line = |seq| Line { text: "t", seq };
+    let bad = Bytes::from_static(b"\x0b\0\x01\0\0\0\x01\xff\0");
+    let end = streams::End::Trailer(Vec::new(), None);
+    let answer = vec![line(1).thrift(), line(2).thrift(), bad, line(3).thrift()];
+    let heard = scripts.add("Talk", Script::Answer(Vec::new(), answer, end));
+    let caller = Caller::connect(hop.socket_address()).await;
+    let headers = grpc::request("application/grpc");
+    let path = "/chat.v1.Chat/Talk";
+    let mut call = caller.open("ripcord", path, &headers).await;
+    call.send(&[line(4).protobuf()], true).await;
+    let answered = call.hear().await;
+    assert_eq!(answered.messages, [line(1).protobuf(), line(2).protobuf()]);
+    assert_eq!(answered.trailers["grpc-status"], "13");
+    let said = message(&answered.trailers);
+    assert!(said.contains("the callee's message 3 cannot be"), "{said}");
+    assert_eq!(heard.await.unwrap().messages, [line(4).thrift()]);
+    hop.wait_empty();
+}

@@ -71,3 +71,62 @@ async fn a_changed_idl_file_is_taken_up_or_refused_as_a_whole() {
     assert_eq!(status(&hop, &line.protobuf()).await, "0");
     assert_eq!(heard.await.unwrap().messages, [line.thrift()]);
 }
+
+/// A stream that runs keeps the rules that it started with, in both directions.
+#[tokio::test]
+async fn a_stream_keeps_the_schema_that_it_started_with() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("translate-reload-live");
+    std::fs::create_dir_all(&folder).unwrap();
+    let read = |name: &str| std::fs::read_to_string(idl().join(name)).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    let thrift = read("chat.thrift");
+    write("chat.proto", &read("chat.proto"));
+    write("chat.thrift", &thrift);
+    let scripts = Scripts::default();
+    let callee = streams::callee(scripts.clone()).await;
+    let hop = Ripcord::named("hop")
+        .set(&format!(
+            "schemas: {{ chat: {{ protobuf: {{ files: [\"{0}/chat.proto\"] }}, \
+             thrift: {{ files: [\"{0}/chat.thrift\"] }}, \
+             fields: {{ by: by_name }} }} }}",
+            folder.display()
+        ))
+        .backend("b", "protocol: ttheader", callee)
+        .route("all", "backend: b, translate: chat")
+        .start();
+    let line = |seq| Line { text: "t", seq };
+    let script = |answer| {
+        let end = streams::End::Trailer(Vec::new(), None);
+        scripts.add("Talk", Script::Answer(Vec::new(), vec![answer], end))
+    };
+    let caller = Caller::connect(hop.socket_address()).await;
+    let headers = grpc::request("application/grpc");
+    let heard = script(line(9).thrift());
+    let mut old = caller.open("ripcord", "/chat.v1.Chat/Talk", &headers).await;
+    old.send(&[line(1).protobuf()], false).await;
+    hop.wait("the stream", || {
+        hop.json("/streams")["streams"]
+            .as_array()
+            .is_some_and(|s| !s.is_empty())
+    });
+
+    // The text has another id now.
+    let changed = thrift.replace("1: string text", "9: string text");
+    assert_ne!(changed, thrift);
+    write("chat.thrift", &changed);
+    hop.logged("configuration reloaded");
+    old.send(&[line(2).protobuf()], true).await;
+    let answered = old.hear().await;
+    assert_eq!(answered.messages, [line(9).protobuf()]);
+    let heard = heard.await.unwrap();
+    assert_eq!(heard.messages, [line(1).thrift(), line(2).thrift()]);
+
+    let heard = script(Bytes::from_static(
+        b"\x0b\0\x09\0\0\0\x01n\x08\0\x02\0\0\0\x04\0",
+    ));
+    let mut new = caller.open("ripcord", "/chat.v1.Chat/Talk", &headers).await;
+    new.send(&[line(3).protobuf()], true).await;
+    assert_eq!(new.hear().await.messages, [&b"\x0a\x01n\x10\x04"[..]]);
+    let sent = &heard.await.unwrap().messages[0];
+    assert_eq!(sent[..8], *b"\x0b\0\x09\0\0\0\x01t", "{sent:?}");
+}

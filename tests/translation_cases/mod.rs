@@ -2,6 +2,7 @@
 //! thrift values that was written for these tests only.
 
 pub(crate) mod mangle;
+mod many;
 mod rules;
 pub(crate) mod schema;
 pub(crate) mod thrift;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ripcord::translate::pairing::{
-    DefaultValue, Duplicates, FieldPair, List, Map, MessagePair, OnlyThrift, Options, Overflow,
-    Pairing, Presence, ProtobufScalar as P, Requiredness, ThriftScalar as S, Unknown, Utf8, Value,
+    DefaultValue, Duplicates, EnumNumbers, FieldPair, List, Map, MessagePair, OnlyThrift, Options,
+    Overflow, Pairing, Presence, ProtobufScalar as P, Requiredness, ThriftScalar as S, Unknown,
+    Utf8, Value,
 };
 use ripcord::translate::{Direction, Fault, FaultClass, FaultKind, Plan, Translator};
 
@@ -12,7 +13,7 @@ use super::schema::{pair, scalar};
 
 const LIMIT: usize = 4096;
 
-fn message(fields: Vec<FieldPair>) -> MessagePair {
+pub(super) fn message(fields: Vec<FieldPair>) -> MessagePair {
     MessagePair {
         protobuf: "P".into(),
         thrift: "T".into(),
@@ -24,7 +25,12 @@ fn message(fields: Vec<FieldPair>) -> MessagePair {
 }
 
 /// A field whose id is its number.
-fn field(number: u32, value: Value, presence: Presence, requiredness: Requiredness) -> FieldPair {
+pub(super) fn field(
+    number: u32,
+    value: Value,
+    presence: Presence,
+    requiredness: Requiredness,
+) -> FieldPair {
     let mut field = pair(number, value, presence, requiredness);
     field.id = number as i16;
     field
@@ -35,7 +41,11 @@ fn implicit(number: u32, protobuf: P, thrift: S) -> FieldPair {
     field(number, value, Presence::Implicit, Requiredness::Default)
 }
 
-fn translator(messages: Vec<MessagePair>, options: Options, toward: Direction) -> Translator {
+pub(super) fn translator(
+    messages: Vec<MessagePair>,
+    options: Options,
+    toward: Direction,
+) -> Translator {
     let pairing = Pairing {
         services: Vec::new(),
         messages,
@@ -50,11 +60,11 @@ fn run(messages: &[MessagePair], toward: Direction, input: &[u8]) -> Result<Vec<
     translator.translate(input, &mut out).map(|()| out)
 }
 
-fn there(messages: &[MessagePair], input: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) fn there(messages: &[MessagePair], input: &[u8]) -> Result<Vec<u8>, Fault> {
     run(messages, Direction::ToThrift, input)
 }
 
-fn back(messages: &[MessagePair], input: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) fn back(messages: &[MessagePair], input: &[u8]) -> Result<Vec<u8>, Fault> {
     run(messages, Direction::ToProtobuf, input)
 }
 
@@ -94,6 +104,27 @@ fn a_number_that_does_not_fit_is_a_fault_or_what_the_schema_says() {
             .kind,
         FaultKind::Overflow
     );
+}
+
+#[test]
+fn an_enum_by_name_never_becomes_another_value() {
+    // RED is 1 and 2, BLUE is 2 and 7; protobuf's 7 and thrift's 1 are other values.
+    let mut s = scalar(P::Enum, S::Enum);
+    s.numbers = Some(Arc::new(EnumNumbers(vec![(0, 0), (1, 2), (2, 7)])));
+    let value = Value::Scalar(s);
+    let f = field(1, value, Presence::Implicit, Requiredness::Default);
+    let messages = [message(vec![f])];
+    assert_eq!(there(&messages, &[8, 2]).unwrap(), [8, 0, 1, 0, 0, 0, 7, 0]);
+    assert_eq!(back(&messages, &[8, 0, 1, 0, 0, 0, 7, 0]).unwrap(), [8, 2]);
+    assert_eq!(there(&messages, &[]).unwrap(), [8, 0, 1, 0, 0, 0, 0, 0]);
+    for got in [
+        there(&messages, &[8, 7]),
+        back(&messages, &[8, 0, 1, 0, 0, 0, 1, 0]),
+    ] {
+        let fault = got.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::NoName);
+        assert_eq!(fault.kind.class(), FaultClass::Content);
+    }
 }
 
 #[test]
@@ -370,4 +401,79 @@ fn depth_and_size_are_bounded() {
         there(&text, &input).unwrap_err().kind.class(),
         FaultClass::TooLarge
     );
+}
+
+/// A message of `levels` levels, each in its parent's field 1, with a text in the field 2 of the
+/// last one.
+fn nested(levels: usize, text: &[u8]) -> Vec<u8> {
+    let put = |out: &mut Vec<u8>, body: &[u8]| {
+        let len = body.len();
+        assert!(len < 1 << 14);
+        match len {
+            0..0x80 => out.push(len as u8),
+            _ => out.extend([len as u8 | 0x80, (len >> 7) as u8]),
+        }
+        out.extend_from_slice(body);
+    };
+    let mut message = vec![18];
+    put(&mut message, text);
+    for _ in 1..levels {
+        let mut outer = vec![10];
+        put(&mut outer, &message);
+        message = outer;
+    }
+    message
+}
+
+#[test]
+fn two_messages_behind_each_other_are_one_however_deep() {
+    let child = field(
+        1,
+        Value::Message(0),
+        Presence::Explicit,
+        Requiredness::Optional,
+    );
+    let text = Value::Scalar(scalar(P::String, S::String));
+    let text = field(2, text, Presence::Explicit, Requiredness::Optional);
+    let messages = [message(vec![child, text])];
+    for levels in [2, 5, 6, 20, 63] {
+        let (first, second) = (nested(levels, &[b'a'; 300]), nested(levels, &[b'b'; 300]));
+        let merged = [first, second.clone()].concat();
+        // The last text wins.
+        assert_eq!(
+            there(&messages, &merged).map_err(|fault| fault.to_string()),
+            there(&messages, &second).map_err(|fault| fault.to_string()),
+            "{levels} levels"
+        );
+    }
+}
+
+#[test]
+fn a_fault_leaves_nothing_behind_for_the_next_message() {
+    let map = Value::Map(Map {
+        key: Box::new(Value::Scalar(scalar(P::Int32, S::I32))),
+        value: Box::new(Value::Message(0)),
+    });
+    let number = field(
+        2,
+        Value::Scalar(scalar(P::Int32, S::I8)),
+        Presence::Explicit,
+        Requiredness::Optional,
+    );
+    let maps = field(1, map, Presence::Implicit, Requiredness::Default);
+    let messages = [message(vec![maps, number])];
+    // {1: {7: {1: {8: {2: 300}}}}}, with another field 2 before it and behind it: in pieces.
+    let inner = [10, 7, 8, 8, 18, 3, 16, 0xac, 2];
+    let bad = [&[16, 1, 10, 13, 8, 7, 18, 9][..], &inner, &[16, 2]].concat();
+    let good = [10, 4, 8, 7, 18, 0, 10, 4, 8, 7, 18, 0, 16, 1];
+    let expected = there(&messages, &good).unwrap();
+    let fault = there(&messages, &bad).unwrap_err();
+    assert_eq!(
+        (&*fault.path, fault.kind),
+        ("f1[0].f1[0].f2", FaultKind::Overflow)
+    );
+    for _ in 0..3 {
+        assert_eq!(there(&messages, &good).unwrap(), expected);
+        there(&messages, &bad).unwrap_err();
+    }
 }

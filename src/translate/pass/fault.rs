@@ -86,6 +86,9 @@ pub enum FaultKind {
     /// A number that the other type cannot hold.
     #[error("the number does not fit")]
     Overflow,
+    /// A number of an enum that pairs by name, and the other enum has no value of that name.
+    #[error("the enum has no such value on the other side")]
+    NoName,
     /// A text that is not UTF-8.
     #[error("the text is not UTF-8")]
     Utf8,
@@ -126,7 +129,8 @@ impl FaultKind {
             Self::Short | Self::Varint | Self::Tag | Self::Group => FaultClass::Malformed,
             Self::Negative | Self::Count | Self::ThriftType(_) => FaultClass::Malformed,
             Self::ElementType { .. } | Self::Bool | Self::Trailing => FaultClass::Malformed,
-            Self::Overflow | Self::Utf8 | Self::Required(_) => FaultClass::Content,
+            Self::Overflow | Self::NoName | Self::Utf8 => FaultClass::Content,
+            Self::Required(_) => FaultClass::Content,
             Self::TwoMembers | Self::NoMember | Self::Depth => FaultClass::Content,
             Self::Pieces => FaultClass::Content,
             Self::Duplicate | Self::Unknown(_) | Self::Types => FaultClass::Content,
@@ -288,6 +292,7 @@ pub(super) enum Flaw {
     Bool,
     Depth,
     Overflow,
+    NoName,
     Types,
 }
 
@@ -304,6 +309,7 @@ impl From<Flaw> for FaultKind {
             Flaw::Bool => Self::Bool,
             Flaw::Depth => Self::Depth,
             Flaw::Overflow => Self::Overflow,
+            Flaw::NoName => Self::NoName,
             Flaw::Types => Self::Types,
         }
     }

@@ -7,6 +7,10 @@ use super::scratch;
 /// Up to this many entries are compared pair by pair.
 const FEW: usize = 8;
 
+/// With this many entries, repeated ones are taken out before the container ends: a small message
+/// can repeat a key very often, and the memory for entries is not that of the message.
+const MANY: usize = 4096;
+
 /// Where an entry of a map, or an element of a set, was written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
@@ -63,6 +67,62 @@ impl Repeats {
     #[inline(always)]
     pub(super) fn push(&mut self, entry: Entry) {
         self.entries.push(entry);
+    }
+
+    /// Takes repeated entries out of an open container when it has many. How many. `next` is the
+    /// container's own: 0 at first.
+    #[inline(always)]
+    pub(super) fn thin(
+        &mut self,
+        base: usize,
+        next: &mut usize,
+        keep: Keep,
+        out: &mut Vec<u8>,
+    ) -> u32 {
+        match self.entries.len() - base < (*next).max(MANY) {
+            true => 0,
+            false => self.thin_now(base, next, keep, out),
+        }
+    }
+
+    #[cold]
+    fn thin_now(&mut self, base: usize, next: &mut usize, keep: Keep, out: &mut Vec<u8>) -> u32 {
+        let entries = self.entries.get(base..).unwrap_or_default();
+        self.void.clear();
+        let table = &mut self.table;
+        many(entries, keep, out, &mut self.void, table, &self.hasher);
+        if !self.void.is_empty() {
+            remove(out, &mut self.void);
+            self.move_entries(base);
+        }
+        // The time stays linear: as many come before it is done again.
+        *next = (self.entries.len() - base) * 2;
+        self.void.len() as u32
+    }
+
+    /// Follows what was taken out of the output. Entries and ranges are in the order of places.
+    fn move_entries(&mut self, base: usize) {
+        let (mut to, mut gone) = (base, 0);
+        let mut void = self.void.iter().peekable();
+        for at in base..self.entries.len() {
+            let Some(&entry) = self.entries.get(at) else {
+                break;
+            };
+            if let Some((start, end)) = void.next_if(|(start, _)| *start == entry.start) {
+                gone += end - start;
+                continue;
+            }
+            let (key, end_of_key) = entry.key;
+            if let Some(place) = self.entries.get_mut(to) {
+                *place = Entry {
+                    start: entry.start - gone,
+                    key: (key - gone, end_of_key - gone),
+                    end: entry.end - gone,
+                };
+                to += 1;
+            }
+        }
+        self.entries.truncate(to);
     }
 
     /// Takes repeated entries out of what was written since [`Repeats::open`]. How many.

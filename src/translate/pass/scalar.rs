@@ -229,7 +229,7 @@ fn write_thrift(plan: &ScalarPlan, number: Number, out: &mut Vec<u8>) -> Result<
         return Ok(());
     }
     let number = match (number, &plan.numbers) {
-        (Number::Int(int), Some(numbers)) => Number::Int(mapped(int, |n| numbers.to_thrift(n))),
+        (Number::Int(int), Some(numbers)) => Number::Int(mapped(int, |n| numbers.to_thrift(n))?),
         (number, _) => number,
     };
     let fit = |least, most| fit(number, least, most, plan.overflow);
@@ -253,10 +253,12 @@ fn write_thrift(plan: &ScalarPlan, number: Number, out: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
-/// The number of an enum by the names of its values. What is no number of an enum passes.
+/// The number of an enum by the names of its values. A number without a name on both sides could
+/// mean another value there, so it does not pass.
 #[cold]
-fn mapped(int: i64, map: impl Fn(i32) -> i32) -> i64 {
-    i32::try_from(int).map_or(int, |number| i64::from(map(number)))
+fn mapped(int: i64, map: impl Fn(i32) -> Option<i32>) -> Result<i64, Flaw> {
+    let number = i32::try_from(int).ok().and_then(map);
+    number.map(i64::from).ok_or(Flaw::NoName)
 }
 
 /// A number within bounds. Where it does not fit, `Wrap` leaves its low bits to the caller, which
@@ -315,7 +317,7 @@ fn write_protobuf(
         return write_real(plan.protobuf, real, tag, omit_zero, out);
     }
     let number = match (number, &plan.numbers) {
-        (Number::Int(int), Some(numbers)) => Number::Int(mapped(int, |n| numbers.to_protobuf(n))),
+        (Number::Int(int), Some(numbers)) => Number::Int(mapped(int, |n| numbers.to_protobuf(n))?),
         (number, _) => number,
     };
     let fit = |least, most| fit(number, least, most, plan.overflow);

@@ -232,11 +232,13 @@ impl<'p> Pass<'p, '_> {
         }
         self.same_type(map.key_type, key, begin)?;
         self.same_type(map.value_type, value, begin)?;
-        let entries = self.scratch.repeats.open();
+        let (entries, mut next) = (self.scratch.repeats.open(), 0);
         for index in 0..count {
             self.entry_to_protobuf(map, rest, depth + 1)
                 .and_then(|()| self.room(0, begin))
                 .map_err(|stop| stop.element(index))?;
+            let repeats = &mut self.scratch.repeats;
+            repeats.thin(entries, &mut next, Keep::Last, self.out);
         }
         let repeats = &mut self.scratch.repeats;
         repeats.close(entries, Keep::Last, self.out);

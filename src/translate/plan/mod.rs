@@ -241,19 +241,18 @@ impl Numbers {
         }
     }
 
-    /// An unknown number stays what it is.
-    pub(super) fn to_thrift(&self, number: i32) -> i32 {
+    /// The thrift number for a protobuf number. `None`: no value of that name is on the other side.
+    pub(super) fn to_thrift(&self, number: i32) -> Option<i32> {
         look_up(&self.by_protobuf, number)
     }
 
     /// See [`Numbers::to_thrift`].
-    pub(super) fn to_protobuf(&self, number: i32) -> i32 {
+    pub(super) fn to_protobuf(&self, number: i32) -> Option<i32> {
         look_up(&self.by_thrift, number)
     }
 }
 
-fn look_up(rows: &[(i32, i32)], number: i32) -> i32 {
-    let row = rows.binary_search_by_key(&number, |&(from, _)| from).ok();
-    row.and_then(|row| rows.get(row))
-        .map_or(number, |&(_, to)| to)
+fn look_up(rows: &[(i32, i32)], number: i32) -> Option<i32> {
+    let row = rows.binary_search_by_key(&number, |&(from, _)| from).ok()?;
+    rows.get(row).map(|&(_, to)| to)
 }

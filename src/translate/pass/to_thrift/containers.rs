@@ -12,8 +12,12 @@ pub(super) struct Open {
     /// Where its count is.
     at: usize,
     count: u32,
+    /// How many of them were taken out again.
+    removed: u32,
     /// Where its entries begin in the stack of entries.
     entries: usize,
+    /// With how many entries repeated ones are taken out.
+    next: usize,
     /// The level of its elements.
     depth: u32,
 }
@@ -95,29 +99,31 @@ impl<'p> Pass<'p, '_> {
         Ok(Open {
             at: self.out.len() - 4,
             count: 0,
+            removed: 0,
             entries: self.scratch.repeats.open(),
+            next: 0,
             depth: depth + 1,
         })
     }
 
     /// Ends it. How many elements it has.
     fn close(&mut self, container: &Container, open: Open, begin: &[u8]) -> Outcome<u32> {
-        let mut count = open.count;
+        let mut removed = open.removed;
         match container {
             Container::List(list) if list.is_set => {
                 let repeats = &mut self.scratch.repeats;
-                let removed = repeats.close(open.entries, Keep::First, self.out);
+                removed += repeats.close(open.entries, Keep::First, self.out);
                 if removed > 0 && self.plan.options.duplicates == Duplicates::Error {
                     return Err(self.stop(FaultKind::Duplicate, begin));
                 }
-                count -= removed;
             }
             Container::List(_) => {}
             Container::Map(_) => {
                 let repeats = &mut self.scratch.repeats;
-                count -= repeats.close(open.entries, Keep::Last, self.out);
+                removed += repeats.close(open.entries, Keep::Last, self.out);
             }
         }
+        let count = open.count - removed;
         if let Some(place) = self.out.get_mut(open.at..open.at + 4) {
             place.copy_from_slice(&count.to_be_bytes());
         }
@@ -182,6 +188,8 @@ impl<'p> Pass<'p, '_> {
                 key: (start, end),
                 end,
             });
+            let repeats = &mut self.scratch.repeats;
+            open.removed += repeats.thin(open.entries, &mut open.next, Keep::First, self.out);
         }
         open.count += 1;
         Ok(())
@@ -202,6 +210,8 @@ impl<'p> Pass<'p, '_> {
             let entry = protobuf::bytes(rest).map_err(|flaw| self.stop(flaw, begin))?;
             self.entry(map, open.depth, entry)?;
             self.room(0, begin)?;
+            let repeats = &mut self.scratch.repeats;
+            open.removed += repeats.thin(open.entries, &mut open.next, Keep::Last, self.out);
             open.count += 1;
         }
     }

@@ -10,8 +10,11 @@ use crate::translate::plan::{FieldPlan, Item, MessagePlan, NO_ONEOF, Shape};
 /// No run, no slot.
 const NONE: u32 = u32::MAX;
 
-/// Messages in pieces may take so much memory for each byte of the whole message.
+/// Messages in pieces may take so many bytes for each byte of the whole message.
 const MERGED: usize = 4;
+
+/// So many bytes they may take in any case: of a message of 16 KiB, every level may be in pieces.
+const MERGED_ALWAYS: usize = 1 << 20;
 
 /// What was found of a field.
 #[derive(Clone, Copy, Debug)]
@@ -54,17 +57,27 @@ impl<'p> Pass<'p, '_> {
         let runs = self.scratch.runs.len();
         let slots = base + message.fields.len() + message.oneofs.len();
         self.scratch.slots.resize(slots, EMPTY);
-        self.record(message, input, base)?;
-        for (slot, field) in message.fields.iter().enumerate() {
-            let found = self.scratch.slots.get(base + slot);
-            let found = found.copied().unwrap_or(EMPTY);
-            if found.count == 0 {
-                continue;
+        self.record(message, input, base, seen)?;
+        // A message has few of its fields, often: only those are looked at.
+        for index in 0..message.fields.len().div_ceil(64) {
+            let mut there = seen.word(index, &self.scratch.seen);
+            while there != 0 {
+                let slot = index * 64 + there.trailing_zeros() as usize;
+                there &= there - 1;
+                let found = self.scratch.slots.get(base + slot);
+                let found = found.copied().unwrap_or(EMPTY);
+                let Some(field) = message.fields.get(slot) else {
+                    continue;
+                };
+                if found.count == 0 {
+                    // Another member of its oneof came later.
+                    seen.remove(slot, &mut self.scratch.seen);
+                    continue;
+                }
+                let written = self.found(field, found, input, depth);
+                written.map_err(|stop| stop.within(&field.protobuf, || field.types(self.plan)))?;
+                self.room(0, input)?;
             }
-            seen.insert(slot, &mut self.scratch.seen);
-            let written = self.found(field, found, input, depth);
-            written.map_err(|stop| stop.within(&field.protobuf, || field.types(self.plan)))?;
-            self.room(0, input)?;
         }
         self.scratch.slots.truncate(base);
         self.scratch.runs.truncate(runs);
@@ -72,7 +85,13 @@ impl<'p> Pass<'p, '_> {
     }
 
     /// The first look.
-    fn record(&mut self, message: &'p MessagePlan, input: &[u8], base: usize) -> Outcome<()> {
+    fn record(
+        &mut self,
+        message: &'p MessagePlan,
+        input: &[u8],
+        base: usize,
+        seen: &mut Seen,
+    ) -> Outcome<()> {
         let place = |rest: &[u8]| (input.len() - rest.len()) as u32;
         let mut rest = input;
         while !rest.is_empty() {
@@ -101,6 +120,7 @@ impl<'p> Pass<'p, '_> {
             let Some(found) = scratch.slots.get_mut(base + slot) else {
                 continue;
             };
+            seen.insert(slot, &mut scratch.seen);
             found.value = value;
             found.count += 1;
             if let Some(run) = scratch.runs.get_mut(found.last as usize)
@@ -214,10 +234,9 @@ impl<'p> Pass<'p, '_> {
         write: impl FnOnce(&mut Self, &[u8]) -> Outcome<()>,
     ) -> Outcome<()> {
         self.merged += buffer.len();
+        let most = self.len.saturating_mul(MERGED).max(MERGED_ALWAYS);
         let written = match gathered {
-            Ok(()) if self.merged > self.len.saturating_mul(MERGED) => {
-                Err(self.stop(FaultKind::Pieces, begin))
-            }
+            Ok(()) if self.merged > most => Err(self.stop(FaultKind::Pieces, begin)),
             Ok(()) => {
                 let at = begin.as_ptr().addr().wrapping_sub(self.begins);
                 write(self, &buffer).map_err(|stop| stop.at(at.min(self.len)))
