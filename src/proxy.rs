@@ -321,6 +321,9 @@ impl Opening<'_> {
         };
         kind.check_backend(&backend.name, backend.config.payload)?;
         kind.check_route(self.route.validate)?;
+        if let Some(schema) = &self.route.translate {
+            translate::check_form(schema, kind.head)?;
+        }
         kind.name_for(backend.config.assume_payload);
         self.route.apply(head);
         if let Some(hops) = &mut head.hops {

@@ -38,7 +38,7 @@ pub(super) fn pair(
     let caller = match &head.payload {
         Payload::Protobuf => Form::Protobuf,
         Payload::Thrift => Form::Thrift,
-        // The backend's `payload` decides about it.
+        // Refused later ([`check_form`]), so that a backend's own `payload` is named first.
         Payload::Other(_) => return Ok(None),
     };
     if caller == callee {
@@ -57,6 +57,23 @@ pub(super) fn pair(
         Form::Thrift => Payload::Thrift,
     };
     Ok(Some(translations))
+}
+
+/// Checks that the stream's payload has a form, since its route translates.
+///
+/// # Errors
+/// It is neither protobuf nor thrift. Nobody checked what is in it.
+pub(super) fn check_form(schema: &Schema, head: &RequestHead) -> Result<(), End> {
+    match &head.payload {
+        Payload::Protobuf | Payload::Thrift => Ok(()),
+        Payload::Other(kind) => {
+            let text = format!(
+                "the route translates by schema {}; the request is {kind}: send protobuf or thrift",
+                schema.name()
+            );
+            Err(End::hop(LocalEndKind::PayloadMismatch, text))
+        }
+    }
 }
 
 /// Whose messages a stage translates.

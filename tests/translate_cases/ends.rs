@@ -189,6 +189,24 @@ async fn a_method_that_does_not_pair_is_unimplemented() {
 }
 
 #[tokio::test]
+async fn a_payload_of_another_kind_is_refused() {
+    let callee = streams::callee(Scripts::default()).await;
+    let hop = Ripcord::named("hop").backend("b", "protocol: ttheader", callee);
+    let hop = with_schema(hop.route("all", ROUTE), "").start();
+    let caller = Caller::connect(hop.socket_address()).await;
+    let headers = grpc::request("application/grpc+json");
+    let mut call = caller.open("ripcord", "/chat.v1.Chat/Talk", &headers).await;
+    call.send(&[], true).await;
+    let trailers = call.hear().await.trailers;
+    assert_eq!(trailers["grpc-status"], "12", "{trailers:?}");
+    let said = message(&trailers);
+    assert!(
+        said.contains("the request is json: send protobuf or thrift"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn unknown_fields_are_counted_or_refused() {
     let scripts = Scripts::default();
     let callee = streams::callee(scripts.clone()).await;
