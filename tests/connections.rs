@@ -447,6 +447,6 @@ fn no_stream_fails_or_waits_for_the_budget() {
     hop.process.line("the log", |line| {
         line["message"]
             .as_str()
-            .is_some_and(|m| m.contains("beyond the reset budget"))
+            .is_some_and(|m| m.contains("beyond the budget of resets"))
     });
 }
