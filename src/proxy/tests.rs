@@ -1,3 +1,6 @@
+//! A stream's task beside a drain, and the sizes of what an idle stream keeps. What streams carry is
+//! tested by suites that start a whole ripcord.
+
 use super::*;
 use crate::drain::Drain;
 use crate::stream::{MessageBatch, Reason};

@@ -157,6 +157,15 @@ async fn a_resolver_that_hangs_counts_as_failed() {
     assert_eq!((*asked.borrow(), ports(&cluster)), (2, vec![9]));
 }
 
+/// Plays `script` while names are looked up.
+async fn during(looking_up: impl Future<Output = ()>, script: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = script => {}
+        () = looking_up => panic!("ended"),
+    }
+}
+
 /// The system's resolver takes a thread for each look-up.
 #[tokio::test(start_paused = true)]
 async fn a_resolver_that_never_answers_is_not_asked_again_and_again() {
@@ -182,11 +191,7 @@ async fn a_resolver_that_never_answers_is_not_asked_again_and_again() {
         tokio::time::sleep(Duration::from_secs(3600)).await;
         assert_eq!((ports(&cluster), asked.borrow().len()), (vec![9], 2));
     };
-    tokio::select! {
-        biased;
-        () = script => {}
-        () = run(Arc::downgrade(&cluster), lookup) => panic!("ended"),
-    }
+    during(run(Arc::downgrade(&cluster), lookup), script).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,11 +221,7 @@ async fn the_late_failure_of_a_look_up_is_not_that_of_the_next_one() {
             (vec![9], Duration::ZERO)
         );
     };
-    tokio::select! {
-        biased;
-        () = script => {}
-        () = run(Arc::downgrade(&cluster), lookup) => panic!("ended"),
-    }
+    during(run(Arc::downgrade(&cluster), lookup), script).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -214,56 +214,24 @@ impl Pairer<'_> {
         let has_default = other.default.is_some();
         let absent = matches!(presence, Presence::Explicit | Presence::Oneof(_));
         if absent && required && !is_union && !has_default {
-            let text = format!(
-                "{}: thrift requires it, so a message from protobuf without it ends its stream",
-                sides.label
-            );
-            self.find(
-                Scope::ToThrift(at),
-                Severity::Note,
-                text,
-                sides.places.clone(),
-            );
+            let why = "thrift requires it, so a message from protobuf without it ends its stream";
+            self.find_at(sides, Scope::ToThrift, Severity::Note, why);
         }
         if presence == Presence::Required && !required && !has_default {
-            let text = format!(
-                "{}: protobuf requires it, so a message from thrift without it ends its stream",
-                sides.label
-            );
-            self.find(
-                Scope::ToProtobuf(at),
-                Severity::Note,
-                text,
-                sides.places.clone(),
-            );
+            let why = "protobuf requires it, so a message from thrift without it ends its stream";
+            self.find_at(sides, Scope::ToProtobuf, Severity::Note, why);
         }
         if let (Presence::Oneof(_), false, false) = (presence, optional, is_union) {
-            let text = format!(
-                "{}: it is a member of a oneof, and thrift writers send a field that is not \
+            let why = "it is a member of a oneof, and thrift writers send a field that is not \
                  `optional` always: several members of the oneof may arrive. Write `optional` in \
-                 the thrift file",
-                sides.label
-            );
-            self.find(
-                Scope::ToProtobuf(at),
-                Severity::Warning,
-                text,
-                sides.places.clone(),
-            );
+                 the thrift file";
+            self.find_at(sides, Scope::ToProtobuf, Severity::Warning, why);
         }
         let single = !field.is_list() && !field.is_map();
         if presence == Presence::Implicit && optional && single && !has_default {
-            let text = format!(
-                "{}: thrift can leave it out, and protobuf takes that for zero. Write `optional` \
-                 in the protobuf file to keep the difference",
-                sides.label
-            );
-            self.find(
-                Scope::ToProtobuf(at),
-                Severity::Note,
-                text,
-                sides.places.clone(),
-            );
+            let why = "thrift can leave it out, and protobuf takes that for zero. Write `optional` \
+                 in the protobuf file to keep the difference";
+            self.find_at(sides, Scope::ToProtobuf, Severity::Note, why);
         }
     }
 }

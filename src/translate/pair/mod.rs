@@ -172,6 +172,18 @@ impl Pairer<'_> {
         self.findings.push((scope, finding));
     }
 
+    /// A finding about two fields, if their message goes that way.
+    fn find_at(
+        &mut self,
+        sides: &fields::Sides<'_>,
+        way: fn(usize) -> Scope,
+        severity: Severity,
+        why: &str,
+    ) {
+        let text = format!("{}: {why}", sides.label);
+        self.find(way(sides.at), severity, text, sides.places.clone());
+    }
+
     /// Which ways each message goes, by those that hold it.
     fn spread(&mut self) {
         let mut open: Vec<usize> = (0..self.jobs.len()).collect();

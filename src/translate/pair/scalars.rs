@@ -29,7 +29,6 @@ impl Pairer<'_> {
             numbers: None,
         };
         let names = (names::kind_name(kind), names::thrift_type(self.thrift, ty));
-        let text = |p: &str| format!("{}: {p}", sides.label);
         if let (Some(p), Some(t)) = (protobuf_range(protobuf), thrift_range(thrift)) {
             if let (Kind::Enum(e), Type::Enum(at)) = (kind, ty) {
                 scalar.numbers = self.enums(e, *at);
@@ -40,15 +39,12 @@ impl Pairer<'_> {
                 Overflow::Saturate => "become the nearest that fits",
                 Overflow::Wrap => "lose their high bits",
             };
-            let cannot = |ty: &str| text(&format!("numbers that {ty} cannot hold {become_}"));
-            let (to_thrift, to_protobuf) = (cannot(&names.1), cannot(&names.0));
+            let cannot = |ty: &str| format!("numbers that {ty} cannot hold {become_}");
             if p.0 < t.0 || p.1 > t.1 {
-                let scope = Scope::ToThrift(sides.at);
-                self.find(scope, Severity::Note, to_thrift, sides.places.clone());
+                self.find_at(sides, Scope::ToThrift, Severity::Note, &cannot(&names.1));
             }
             if t.0 < p.0 || t.1 > p.1 {
-                let scope = Scope::ToProtobuf(sides.at);
-                self.find(scope, Severity::Note, to_protobuf, sides.places.clone());
+                self.find_at(sides, Scope::ToProtobuf, Severity::Note, &cannot(&names.0));
             }
             return Ok(scalar);
         }
@@ -56,9 +52,8 @@ impl Pairer<'_> {
         match (protobuf, thrift) {
             (P::Bool, T::Bool) | (P::Double, T::Double) | (P::String, T::String) => Ok(scalar),
             (P::Float, T::Double) => {
-                let text = text("a double is rounded on its way to float");
-                let scope = Scope::ToProtobuf(sides.at);
-                self.find(scope, Severity::Note, text, sides.places.clone());
+                let why = "a double is rounded on its way to float";
+                self.find_at(sides, Scope::ToProtobuf, Severity::Note, why);
                 Ok(scalar)
             }
             (P::Bytes, T::Binary) => {
@@ -67,19 +62,16 @@ impl Pairer<'_> {
             }
             (P::String, T::Binary) => {
                 if sides.utf8 == Utf8::Error {
-                    let text = text("bytes that are no UTF-8 end the stream");
-                    let scope = Scope::ToProtobuf(sides.at);
-                    self.find(scope, Severity::Note, text, sides.places.clone());
+                    let why = "bytes that are no UTF-8 end the stream";
+                    self.find_at(sides, Scope::ToProtobuf, Severity::Note, why);
                 }
                 Ok(scalar)
             }
             (P::Bytes, T::String) => {
                 if sides.utf8 == Utf8::Error {
-                    let text = text(
-                        "bytes that are no UTF-8 end the stream; `utf8: bytes` lets them pass",
-                    );
-                    let scope = Scope::ToThrift(sides.at);
-                    self.find(scope, Severity::Note, text, sides.places.clone());
+                    let why =
+                        "bytes that are no UTF-8 end the stream; `utf8: bytes` lets them pass";
+                    self.find_at(sides, Scope::ToThrift, Severity::Note, why);
                 }
                 Ok(scalar)
             }

@@ -72,12 +72,8 @@ impl Pairer<'_> {
             super::super::pairing::Duplicates::Drop => "dropped",
             super::super::pairing::Duplicates::Error => "refused",
         };
-        let text = format!(
-            "{}: an element that is there twice is {text} on the way to thrift",
-            sides.label
-        );
-        let scope = Scope::ToThrift(sides.at);
-        self.find(scope, Severity::Note, text, sides.places.clone());
+        let why = format!("an element that is there twice is {text} on the way to thrift");
+        self.find_at(sides, Scope::ToThrift, Severity::Note, &why);
     }
 
     fn map(

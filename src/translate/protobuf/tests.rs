@@ -1,3 +1,5 @@
+//! Reading protobuf IDL from texts in memory: imports, places, bounds, faults. It pairs nothing.
+
 use std::path::PathBuf;
 
 use super::*;

@@ -1,3 +1,6 @@
+//! Reading thrift IDL from texts in memory: the model, the faults with their places, and that no
+//! text panics. It knows no protobuf.
+
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fmt::Write as _;

@@ -1,3 +1,6 @@
+//! What `to_proto` writes for a thrift IDL: it compiles with protox and pairs with its source. It
+//! runs no translation; tests/translation.rs does.
+
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::PathBuf;

@@ -1,3 +1,6 @@
+//! What `to_thrift` writes for a protobuf IDL: the thrift reader takes it, and it pairs with its
+//! source without a warning. It runs no translation.
+
 use std::path::{Path, PathBuf};
 
 use super::super::pair::{FieldRule, PairOptions, pair};

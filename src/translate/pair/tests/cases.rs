@@ -1,3 +1,6 @@
+//! Pairs of small IDLs, each with its table and findings in a golden file beside this one. They
+//! translate no messages.
+
 use super::*;
 
 #[test]
